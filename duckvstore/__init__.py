@@ -1,0 +1,92 @@
+"""DuckVStore: versioned dataframes on S3 with no server, queried in SQL at any version.
+
+::
+
+    import duckvstore as vs
+
+    lib = vs.open("s3://bucket/prefix").get_library("eod", create_if_missing=True)
+    lib.write("trades", df)
+    lib.sql("SELECT * FROM trades AT VERSION 0 WHERE price > $p", {"p": 10}).df()
+
+Invariant: importing this package is cheap; pandas, boto3, duckdb and the widgets load on use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from duckvstore.errors import (
+    AccessDenied,
+    AlreadyExists,
+    Conflict,
+    DuckVStoreError,
+    Integrity,
+    InvalidInput,
+    NoSuchColumn,
+    NoSuchLibrary,
+    NoSuchSnapshot,
+    NoSuchSymbol,
+    NoSuchVersion,
+    NotFound,
+    OutcomeUnknown,
+    SqlError,
+    StorageUnavailable,
+    Unsupported,
+)
+from duckvstore.library import (
+    ColumnInfo,
+    Library,
+    SymbolDescription,
+    SymbolVersion,
+    VersionedItem,
+    VersionInfo,
+)
+from duckvstore.store import Store, open  # noqa: A004
+
+if TYPE_CHECKING:
+    from typing import Any
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AccessDenied",
+    "AlreadyExists",
+    "ColumnInfo",
+    "Conflict",
+    "DuckVStoreError",
+    "Integrity",
+    "InvalidInput",
+    "Library",
+    "NoSuchColumn",
+    "NoSuchLibrary",
+    "NoSuchSnapshot",
+    "NoSuchSymbol",
+    "NoSuchVersion",
+    "NotFound",
+    "OutcomeUnknown",
+    "SqlError",
+    "StorageUnavailable",
+    "Store",
+    "SymbolDescription",
+    "SymbolVersion",
+    "Unsupported",
+    "VersionInfo",
+    "VersionedItem",
+    "load_ipython_extension",
+    "open",
+    "unload_ipython_extension",
+]
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Register the magics: ``%load_ext duckvstore`` calls this (extra ``jupyter``)."""
+    from duckvstore.jupyter.magics import load
+
+    load(shell)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """Undo all that ``load_ipython_extension`` did."""
+    from duckvstore.jupyter.magics import unload
+
+    unload(shell)

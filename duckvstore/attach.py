@@ -1,0 +1,367 @@
+"""The catalogue file that an unmodified ``duckdb`` shell attaches: versions as views and table macros.
+
+::
+
+    ATTACH 's3://bucket/eod/attach/catalog.duckdb' AS eod (READ_ONLY);
+    FROM eod.trades;                      -- the newest version when the file was published
+    FROM eod.trades(3);                   -- any version that existed then
+    FROM eod."end-of-month".trades;       -- the version that a snapshot holds
+    FROM eod.vstore.versions;             -- the catalogue: symbols, versions, segments, columns, snapshots
+
+Invariant: what the file answers is exactly what ``Library.sql`` answered when it was published, same columns,
+types, rows and order; whatever it cannot answer so is an error, never fewer rows or columns.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from duckvstore.engine import catalogue, segments, tables
+from duckvstore.errors import DuckVStoreError, NotFound, SqlError, Unsupported
+from duckvstore.format.documents import time_to_json
+from duckvstore.sql import failures
+from duckvstore.sql.connection import Connection
+from duckvstore.sql.rewrite import literal, quote, scan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import datetime
+
+    import duckdb
+
+    from duckvstore.engine.library import OpenLibrary
+    from duckvstore.format.documents import Version
+
+CATALOGUE_SCHEMA = "vstore"
+CATALOGUE_TABLES = ("symbols", "versions", "segments", "columns", "snapshots")
+
+# Readable by DuckDB 1.2 and later, also when 2.0 wrote it; small blocks, since the file is fetched over the network.
+_STORAGE = "STORAGE_VERSION 'v1.2.0', BLOCK_SIZE 16384"
+_DATABASE = "published"
+_TAKEN_SCHEMAS = frozenset({"main", CATALOGUE_SCHEMA, "information_schema", "pg_catalog"})
+_USED_FUNCTIONS = frozenset({"read_parquet"})  # a view looks for functions in its own database first
+_WHOLE_NUMBERS = (
+    *("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"),
+    *("UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A name that the file cannot carry: ``kind`` is "symbol", "snapshot" or "macro" (versions by number)."""
+
+    kind: str
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What was published: the file's ``uri``, and what it had to leave out (also its table ``vstore.left_out``)."""
+
+    uri: str
+    published_at: datetime
+    symbol_count: int
+    version_count: int
+    snapshot_count: int
+    left_out: tuple[LeftOut, ...]
+
+
+def publish(library: OpenLibrary) -> str:
+    """Write the file under the library's ``attach/`` and return its URI; an earlier one is replaced.
+
+    A shell that has attached the earlier file must attach again. Warns of each name that the file cannot carry.
+    Raises Unsupported when DuckDB cannot scan the library's object store, and Integrity for a damaged segment.
+    """
+    published = publish_report(library)
+    for left_out in published.left_out:
+        warnings.warn(f"{left_out.kind} {left_out.name!r} was not published: {left_out.reason}", stacklevel=3)
+    return published.uri
+
+
+def publish_report(library: OpenLibrary) -> Published:
+    """Do what ``publish`` does, and return what happened instead of warning."""
+    uri = _uri(library, library.layout.attach_file())
+    contents = _collect(library)
+    with tempfile.TemporaryDirectory(prefix="duckvstore-") as folder:
+        path = Path(folder) / "catalog.duckdb"
+        connection = Connection()
+        try:
+            connection.admit(library.objects, uri.removesuffix("catalog.duckdb").removesuffix("attach/"))
+            _build(connection.side_cursor(), path, contents)
+        finally:
+            connection.close()
+        library.objects.put(library.layout.attach_file(), path.read_bytes())
+    return Published(
+        uri,
+        contents.published_at,
+        len(contents.newest),
+        sum(not version.deleted for history in contents.histories.values() for version in history),
+        len(set(contents.snapshots.column("snapshot").to_pylist())),
+        tuple(contents.left_out),
+    )
+
+
+@dataclass(slots=True)
+class _Contents:
+    """What goes into the file, read from the documents as one cut; ``histories`` are newest first."""
+
+    library: OpenLibrary
+    published_at: datetime
+    snapshots: Any
+    histories: dict[str, list[Version]]
+    left_out: list[LeftOut] = field(default_factory=list)
+
+    @property
+    def newest(self) -> dict[str, Version]:
+        """The newest version of each live symbol."""
+        return {symbol: history[0] for symbol, history in self.histories.items() if not history[0].deleted}
+
+
+def _collect(library: OpenLibrary) -> _Contents:
+    # Snapshots first: every version that one holds is then at or below the cut.
+    snapshots = tables.table(library, "snapshots")
+    published_at = library.objects.now()
+    cut = catalogue.collect_cut(library, sorted(catalogue.symbol_names(library)))
+    histories = {}
+    for symbol, newest in cut.items():
+        if newest is not None:
+            history = [version for version in catalogue.history(library, symbol) if version.number <= newest.number]
+            histories[symbol] = history or [newest]
+    return _Contents(library, published_at, snapshots, histories)
+
+
+def _uri(library: OpenLibrary, key: str) -> str:
+    uri = library.objects.uri(key)
+    if uri is None:
+        raise Unsupported(
+            f"{library.objects.url} cannot be scanned by DuckDB's command line (it is in memory, or its path has one "
+            "of * ? [ ] { } \\ =): publish a library that lives on S3 or in a folder with a plain path"
+        )
+    return uri
+
+
+def _build(cursor: duckdb.DuckDBPyConnection, path: Path, contents: _Contents) -> None:
+    """Write the whole file at ``path``, which does not exist yet."""
+    import duckdb
+
+    try:
+        cursor.execute(f"ATTACH {literal(str(path))} AS {_DATABASE} ({_STORAGE})")
+        _create_views(cursor, "main", contents, contents.newest.values())
+        _create_macros(cursor, contents)
+        _create_snapshots(cursor, contents)
+        _create_catalogue(cursor, contents)
+        cursor.execute(f"DETACH {_DATABASE}")
+    except duckdb.Error as error:
+        raise failures.to_error(failures.take_apart(error), "", None, lambda _: "") from error
+
+
+def _folded(name: str) -> str:
+    """Return ``name`` as DuckDB compares names: without regard to the case of ASCII letters only."""
+    return "".join(chr(ord(letter) + 32) if "A" <= letter <= "Z" else letter for letter in name)
+
+
+def _sorted_out(
+    names: Iterable[str], is_taken: Callable[[str], bool] = lambda _: False
+) -> tuple[list[str], list[list[str]], list[tuple[str, str]]]:
+    """Return (names that DuckDB can carry, groups that it cannot tell apart, (name, reason) of impossible ones)."""
+    groups: dict[str, list[str]] = {}
+    impossible = []
+    for name in sorted(names):
+        if "\0" in name:
+            impossible.append((name, "it contains a NUL character, which DuckDB cannot have in a name"))
+        elif is_taken(_folded(name)):
+            impossible.append((name, f"the schema {_folded(name)} has another meaning in this file"))
+        else:
+            groups.setdefault(_folded(name), []).append(name)
+    single = [group[0] for group in groups.values() if len(group) == 1]
+    return single, [group for group in groups.values() if len(group) > 1], impossible
+
+
+def _ambiguous(group: Sequence[str]) -> str:
+    shown = " and ".join(repr(name) for name in group)
+    return f"{shown} differ in case only, which DuckDB's names cannot tell apart: read them in Python"
+
+
+def _relation(contents: _Contents, version: Version) -> str:
+    """Return the SQL of a version's rows, with absolute addresses; it names no table or macro of the file."""
+    library = contents.library
+    uris = [_uri(library, library.layout.segment_key(segment.key)) for segment in version.segments]
+    try:
+        return scan(version, uris)
+    except SqlError as error:
+        return _error_relation(str(error))
+
+
+def _error_relation(message: str) -> str:
+    # In the condition too, since an unused column is never computed: count(*) must fail as well.
+    error = f"error({literal(message)})"
+    return f"(SELECT {error} AS error WHERE {error} IS NULL)"
+
+
+def _create_view(cursor: duckdb.DuckDBPyConnection, schema: str, name: str, relation: str) -> None:
+    cursor.execute(f"CREATE VIEW {_DATABASE}.{quote(schema)}.{quote(name)} AS SELECT * FROM {relation}")
+
+
+def _create_views(
+    cursor: duckdb.DuckDBPyConnection, schema: str, contents: _Contents, versions: Iterable[Version]
+) -> None:
+    """Create a view per version in ``schema``, named by its symbol."""
+    import duckdb
+
+    by_symbol = {version.symbol: version for version in versions}
+    single, ambiguous, impossible = _sorted_out(by_symbol)
+    for symbol in single:
+        version = by_symbol[symbol]
+        try:
+            _create_view(cursor, schema, symbol, _relation(contents, version))
+        except duckdb.Error as error:
+            raise _scan_error(contents.library, version, error) from error
+    for group in ambiguous:
+        # Any spelling reaches this view, so a reader can never be given another symbol's rows.
+        _create_view(cursor, schema, group[0], _error_relation(_ambiguous(group)))
+    if schema == "main":
+        contents.left_out += [LeftOut("symbol", name, _ambiguous(group)) for group in ambiguous for name in group]
+        contents.left_out += [LeftOut("symbol", name, reason) for name, reason in impossible]
+
+
+def _scan_error(library: OpenLibrary, version: Version, error: Exception) -> DuckVStoreError:
+    """Return the error for a version that DuckDB cannot scan: the segment at fault, if one is."""
+    try:
+        for segment in version.segments:
+            segments.fetch(library, segment)
+    except DuckVStoreError as found:
+        return found
+    return failures.to_error(
+        failures.take_apart(error),
+        "",
+        None,
+        lambda _: f" (version {version.number} of {library.name}/{version.symbol})",
+    )
+
+
+def _create_macros(cursor: duckdb.DuckDBPyConnection, contents: _Contents) -> None:
+    """Create a table macro per symbol, deleted ones included: its argument is the version's number."""
+    single, ambiguous, _ = _sorted_out(contents.histories)
+    for symbol in single:
+        if _folded(symbol) in _USED_FUNCTIONS:
+            reason = "DuckDB's function of that name is what this file itself reads with; its view is there"
+            contents.left_out.append(LeftOut("macro", symbol, reason))
+            continue
+        cursor.execute(_macro(symbol, _choice(contents, symbol)))
+    for group in ambiguous:
+        cursor.execute(_macro(group[0], f"error({literal(_ambiguous(group))})"))
+
+
+def _macro(symbol: str, query: str) -> str:
+    # query() runs the text that the argument leads to, so that each version has its own columns and types.
+    return (
+        f"CREATE MACRO {_DATABASE}.main.{quote(symbol)}(version) AS TABLE SELECT * FROM system.main.query("
+        f"CASE WHEN typeof(version) NOT IN ({', '.join(map(literal, _WHOLE_NUMBERS))}) "
+        f"THEN error('a version is a whole number, not ' || typeof(version)) ELSE {query} END)"
+    )
+
+
+def _choice(contents: _Contents, symbol: str) -> str:
+    """Return an expression over ``version``, a whole number or NULL: the query of that version, or an error."""
+    numbers_of: dict[str, list[int]] = {}
+    name = f"{contents.library.name}/{symbol}"
+    history = contents.histories[symbol]
+    for version in history:
+        if version.deleted:
+            answer = f"error({literal(_deletion(name, version))})"
+        else:
+            answer = literal(f"SELECT * FROM {_relation(contents, version)}")
+        numbers_of.setdefault(answer, []).append(version.number)
+    published_at = time_to_json(contents.published_at)
+    missing = (
+        f"error({literal(f'{name} has no version ')} || coalesce(version::VARCHAR, 'NULL') || "
+        + literal(
+            f" among those published at {published_at}: the newest is {history[0].number}; publish again for later ones"
+        )
+        + ")"
+    )
+    # Compared as text: a number of any size compares, and none is rounded.
+    branches = "".join(
+        f"WHEN version::VARCHAR IN ({', '.join(literal(str(number)) for number in numbers)}) THEN {answer} "
+        for answer, numbers in numbers_of.items()
+    )
+    return f"CASE {branches}ELSE {missing} END"
+
+
+def _deletion(name: str, version: Version) -> str:
+    before = f": version {version.parent} has what was there before" if version.parent is not None else ""
+    return f"version {version.number} of {name} is its deletion, at {time_to_json(version.created_at)}{before}"
+
+
+def _create_snapshots(cursor: duckdb.DuckDBPyConnection, contents: _Contents) -> None:
+    """Create a schema of views per snapshot."""
+    held: dict[str, list[tuple[str, int]]] = {}
+    for row in contents.snapshots.select(["snapshot", "symbol", "version"]).to_pylist():
+        found = held.setdefault(row["snapshot"], [])
+        if row["symbol"] is not None:
+            found.append((row["symbol"], row["version"]))
+    single, ambiguous, impossible = _sorted_out(held, _TAKEN_SCHEMAS.__contains__)
+    for name in single:
+        cursor.execute(f"CREATE SCHEMA {_DATABASE}.{quote(name)}")
+        versions = []
+        for symbol, number in held[name]:
+            try:
+                versions.append(catalogue.resolve(contents.library, symbol, number))
+            except NotFound as error:
+                _create_view(cursor, name, symbol, _error_relation(str(error)))
+        _create_views(cursor, name, contents, versions)
+    contents.left_out += [LeftOut("snapshot", name, _ambiguous(group)) for group in ambiguous for name in group]
+    contents.left_out += [LeftOut("snapshot", name, reason) for name, reason in impossible]
+
+
+def _create_catalogue(cursor: duckdb.DuckDBPyConnection, contents: _Contents) -> None:
+    """Create the schema ``vstore``: the catalogue's tables as of the cut, and when and what was published."""
+    import pyarrow as pa
+
+    library = contents.library
+    schema = f"{_DATABASE}.{CATALOGUE_SCHEMA}"
+    cursor.execute(f"CREATE SCHEMA {schema}")
+    cut = pa.table(
+        {
+            "symbol": pa.array(list(contents.histories), pa.string()),
+            "newest": pa.array([history[0].number for history in contents.histories.values()], pa.int64()),
+        }
+    )
+    cursor.register("cut", cut)
+    cursor.register("held", contents.snapshots)
+    cursor.execute(f"CREATE TABLE {schema}.snapshots AS FROM held")
+    holders = (
+        "coalesce((SELECT list(snapshot ORDER BY snapshot) FROM held "
+        "WHERE held.symbol = found.symbol AND held.version = found.version), []) AS snapshots"
+    )
+    # The cut's names are unique, so the join repeats no row.
+    for name, selected, order in (
+        ("versions", f"found.* REPLACE ({holders})", "version DESC"),
+        ("segments", "found.*", "version DESC, segment"),
+        ("columns", "found.*", "version DESC, position"),
+    ):
+        cursor.register("found", tables.table(library, name))
+        cursor.execute(
+            f"CREATE TABLE {schema}.{name} AS SELECT {selected} FROM found JOIN cut USING (symbol) "
+            f"WHERE version <= newest ORDER BY symbol, {order}"
+        )
+        cursor.unregister("found")
+    columns = ", ".join(quote(column) for column in tables.COLUMNS["symbols"])
+    cursor.execute(
+        f"CREATE TABLE {schema}.symbols AS SELECT {columns} FROM {schema}.versions JOIN cut USING (symbol) "
+        "WHERE version = newest AND NOT deleted ORDER BY symbol"
+    )
+    cursor.execute(
+        f"CREATE TABLE {schema}.published AS "
+        "SELECT ? AS library, ? AS library_id, ? AS url, ?::TIMESTAMPTZ AS published_at",
+        [library.name, library.library_id, library.objects.url, contents.published_at],
+    )
+    cursor.execute(f"CREATE TABLE {schema}.left_out (kind VARCHAR, name VARCHAR, reason VARCHAR)")
+    for left_out in contents.left_out:
+        values = [left_out.kind, left_out.name, left_out.reason]
+        cursor.execute(f"INSERT INTO {schema}.left_out VALUES (?, ?, ?)", values)

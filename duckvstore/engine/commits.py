@@ -1,0 +1,220 @@
+"""Commit: claim the next version number of a symbol by creating its document.
+
+Invariant: creating the document is the only commit point. What fails before it leaves objects that nothing
+names; what fails after it has happened. The rules are argued in FORMAT.md, "Commit protocol".
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from duckvstore import clock
+from duckvstore.engine import catalogue
+from duckvstore.engine.library import Head, create_definitely
+from duckvstore.errors import AlreadyExists, Conflict, OutcomeUnknown
+from duckvstore.format import documents
+from duckvstore.format.documents import Decision, Schema, Segment, Version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from duckvstore.engine.library import OpenLibrary
+
+COMMIT_ATTEMPTS_MAX = 1000
+COMMIT_SECONDS_MAX = 300.0
+UNDECIDED_SECONDS_MAX = 10.0
+GRACE_SECONDS = 7 * 24 * 3600.0
+MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a version is to hold; number, parent and time are stamped at the commit."""
+
+    operation: str
+    kind: str
+    schema: Schema = field(default_factory=Schema)
+    metadata: Any = None
+    row_count: int = 0
+    new_rows: int = 0
+    new_bytes: int = 0
+    is_sorted: bool | None = None
+    segments: tuple[Segment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a writing operation: who, why, and what the caller expects the head to be.
+
+    ``write_id`` is what tells this call's document from another writer's after a lost answer. ``age`` runs
+    from the call's first read: references it adds must be committed within half the grace period.
+    """
+
+    symbol: str
+    author: str | None = None
+    message: str | None = None
+    expected_version: int | None = None
+    write_id: str = field(default_factory=clock.new_id)
+    age: clock.Stopwatch = field(default_factory=clock.Stopwatch)
+
+
+def announce(library: OpenLibrary, call: Call) -> None:
+    """Write the journal intent, which must be acknowledged before the commit is tried.
+
+    A crash then leaves a harmless intent; written afterwards, a crash could hide a committed version from the
+    folded catalogue.
+    """
+    intent = {"duckvstore": "intent", "format": 1, "symbol": call.symbol}
+    library.objects.put(library.layout.intent(call.write_id), json.dumps(intent).encode("utf-8"))
+
+
+def current_head(library: OpenLibrary, call: Call) -> Head:
+    """Return the head to write above, from the cache or read, settled, checked against ``expected_version``."""
+    found = library.cached_head(call.symbol) or catalogue.head(library, call.symbol)
+    if found.undecided is not None:
+        found = settle(library, call.symbol, found)
+    try:
+        _check_expected(library, call, found)
+    except Conflict:
+        found = catalogue.head(library, call.symbol)  # the cached head may be stale
+        _check_expected(library, call, found)
+    return found
+
+
+def _check_expected(library: OpenLibrary, call: Call, found: Head) -> None:
+    number = found.newest.number if found.newest else None
+    if call.expected_version is not None and call.expected_version != number:
+        raise Conflict(
+            f"expected version {call.expected_version} at the head of {library.name}/{call.symbol}, found "
+            f"{'no version' if number is None else number}: read it again, then repeat the call"
+        )
+
+
+def settle(library: OpenLibrary, symbol: str, found: Head) -> Head:
+    """Wait until the transaction at the head is decided; abort it when it stays undecided for 10 seconds.
+
+    No operation may create a document above an undecided one.
+    """
+    watched, watch = found.undecided, clock.Stopwatch()
+    pause_seconds = 0.02
+    while found.undecided is not None:
+        if found.undecided != watched:
+            watched, watch = found.undecided, clock.Stopwatch()
+        if watch.elapsed_seconds() > UNDECIDED_SECONDS_MAX:
+            abort(library, found.undecided)
+        else:
+            clock.sleep(clock.jitter(pause_seconds))
+            pause_seconds = min(pause_seconds * 2, 0.5)
+        found = catalogue.head(library, symbol)
+    return found
+
+
+def abort(library: OpenLibrary, transaction: str) -> None:
+    """Create the decision "aborted"; does nothing when there is a decision already."""
+    decision = Decision(transaction, "aborted", library.objects.now())
+    try:
+        library.objects.create(library.layout.transaction(transaction), documents.dump_decision(decision))
+    except (AlreadyExists, OutcomeUnknown):
+        return  # whatever was decided is read next
+
+
+def commit(library: OpenLibrary, call: Call, plan: Callable[[Version | None], Draft | None]) -> Version | None:
+    """Create the next version of ``call.symbol`` as ``plan`` drafts it above the newest; return it.
+
+    ``plan`` is called again on the new newest version whenever another writer took the number; it returns
+    None to leave everything as it is, and then the newest version is returned (None: there is none). Raises
+    Conflict (head is not as expected, or too much contention) and OutcomeUnknown.
+    """
+    found = current_head(library, call)
+    started = clock.Stopwatch()
+    for attempt in range(COMMIT_ATTEMPTS_MAX):
+        draft = plan(found.newest)
+        if draft is None:
+            return found.newest
+        if call.age.elapsed_seconds() > GRACE_SECONDS / 2:
+            raise Conflict(
+                f"{draft.operation} of {library.name}/{call.symbol} took longer than half the grace period, so what "
+                "it refers to may be removed: repeat the call"
+            )
+        version = _stamp(library, call, draft, found)
+        if _create(library, version):
+            library.remember(version)
+            library.remember_head(
+                call.symbol, Head(version.number, version, version.created_at, None, clock.Stopwatch())
+            )
+            return version
+        if started.elapsed_seconds() > COMMIT_SECONDS_MAX:
+            break
+        if attempt:
+            clock.sleep(clock.jitter(min(0.002 * 2**attempt, 0.1)))
+        found = _after_conflict(library, call, version)
+    raise Conflict(
+        f"version {version.number} of {library.name}/{call.symbol} was taken by another writer, as were those of "
+        f"{attempt + 1} attempts: repeat {draft.operation} when fewer processes write this symbol"
+    )
+
+
+def _stamp(library: OpenLibrary, call: Call, draft: Draft, found: Head) -> Version:
+    created_at: datetime = library.objects.now()
+    if found.latest is not None:
+        created_at = max(created_at, found.latest + MICROSECOND)
+    return Version(
+        library_id=library.library_id,
+        symbol=call.symbol,
+        number=found.highest + 1,
+        write_id=call.write_id,
+        created_at=created_at,
+        operation=draft.operation,
+        kind=draft.kind,
+        parent=found.newest.number if found.newest else None,
+        author=call.author,
+        message=call.message,
+        metadata=draft.metadata,
+        schema=draft.schema,
+        row_count=draft.row_count,
+        logical_bytes=sum(segment.logical_bytes for segment in draft.segments),
+        stored_bytes=sum(segment.size_bytes for segment in draft.segments),
+        new_bytes=draft.new_bytes,
+        new_rows=draft.new_rows,
+        is_sorted=draft.is_sorted,
+        segments=draft.segments,
+    )
+
+
+def _create(library: OpenLibrary, version: Version) -> bool:
+    key = library.layout.version(version.symbol, version.number)
+
+    def is_own(data: bytes) -> bool:
+        return documents.load_version(data, where=key).write_id == version.write_id
+
+    what = f"version {version.number} of {library.name}/{version.symbol} (write id {version.write_id})"
+    try:
+        return create_definitely(library.objects, key, documents.dump_version(version), is_own, what)
+    except BaseException:
+        library.remember_head(version.symbol, None)
+        raise
+
+
+def _after_conflict(library: OpenLibrary, call: Call, lost: Version) -> Head:
+    """Return the head after another writer took ``lost.number``, checked against ``expected_version``."""
+    found = catalogue.head(library, call.symbol)
+    if found.undecided is not None:
+        found = settle(library, call.symbol, found)
+    try:
+        _check_expected(library, call, found)
+    except Conflict as error:
+        raise Conflict(
+            f"version {lost.number} of {library.name}/{call.symbol} was taken by another writer (expected head "
+            f"{call.expected_version}, found {found.newest.number if found.newest else 'none'}): read it again, then "
+            "repeat the call"
+        ) from error
+    return found
+
+
+def with_decided_time(version: Version, decision: Decision) -> Version:
+    """Return a version of a committed transaction with the time that all its versions have."""
+    return replace(version, created_at=decision.decided_at)

@@ -1,0 +1,105 @@
+"""Snapshots: named, consistent sets of versions.
+
+Invariant: a snapshot document is created once and never edited; the versions it names were the newest ones at
+one moment, unless the caller named others.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from duckvstore import clock
+from duckvstore.engine import catalogue
+from duckvstore.engine.commits import GRACE_SECONDS
+from duckvstore.engine.library import create_definitely
+from duckvstore.errors import AlreadyExists, Conflict, NoSuchKey, NoSuchSymbol, NoSuchVersion, StorageUnavailable, nearest
+from duckvstore.format import documents
+from duckvstore.format.documents import Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from duckvstore.engine.library import OpenLibrary
+
+
+def create(
+    library: OpenLibrary,
+    name: str,
+    *,
+    metadata: Any = None,
+    skip_symbols: Collection[str] = (),
+    versions: Mapping[str, int] | None = None,
+    author: str | None = None,
+    message: str | None = None,
+) -> Snapshot:
+    """Create a snapshot of the newest version of every live symbol, or of ``versions`` exactly.
+
+    Raises AlreadyExists (taken name), NoSuchSymbol or NoSuchVersion (of ``versions`` or ``skip_symbols``).
+    """
+    age = clock.Stopwatch()
+    key = library.layout.snapshot(name)
+    if any(entry.key == key for entry in library.objects.list(key, limit=1)):
+        raise _taken(library, name)
+    chosen = _named(library, versions) if versions is not None else _newest(library, skip_symbols)
+    if age.elapsed_seconds() > GRACE_SECONDS / 2:
+        raise Conflict(f"snapshot {name!r} took longer than half the grace period to collect: repeat the call")
+    snapshot = Snapshot(
+        library_id=library.library_id,
+        name=name,
+        write_id=clock.new_id(),
+        created_at=library.objects.now(),
+        versions=dict(sorted(chosen.items())),
+        metadata=metadata,
+        author=author,
+        message=message,
+    )
+
+    def is_own(data: bytes) -> bool:
+        return documents.load_snapshot(data, where=key).write_id == snapshot.write_id
+
+    data = documents.dump_snapshot(snapshot)
+    if not create_definitely(library.objects, key, data, is_own, f"snapshot {name!r} of {library.name!r}"):
+        raise _taken(library, name)
+    return snapshot
+
+
+def _newest(library: OpenLibrary, skip_symbols: Collection[str]) -> dict[str, int]:
+    names = catalogue.symbol_names(library)
+    for skipped in skip_symbols:
+        if skipped not in names:
+            raise NoSuchSymbol(
+                f"skip_symbols names {skipped!r}, which library {library.name!r} does not have.{nearest(skipped, names)}"
+            )
+    cut = catalogue.collect_cut(library, [name for name in names if name not in set(skip_symbols)])
+    return {name: version.number for name, version in cut.items() if version is not None and not version.deleted}
+
+
+def _named(library: OpenLibrary, versions: Mapping[str, int]) -> dict[str, int]:
+    def check(item: tuple[str, int]) -> tuple[str, int]:
+        symbol, as_of = item
+        return symbol, catalogue.resolve(library, symbol, as_of).number
+
+    try:
+        return dict(library.in_parallel(check, versions.items()))
+    except NoSuchVersion as error:
+        raise NoSuchVersion(f"cannot be snapshotted: {error}") from error
+
+
+def delete(library: OpenLibrary, name: str) -> None:
+    """Delete a snapshot, which frees its hold on versions. Raises NoSuchSnapshot, StorageUnavailable."""
+    try:
+        library.objects.read(library.layout.snapshot(name), length=1)
+    except NoSuchKey:
+        catalogue.read_snapshot(library, name)
+    failures = library.objects.delete([library.layout.snapshot(name)])
+    if failures:
+        raise StorageUnavailable(
+            f"snapshot {name!r} of library {library.name!r} could not be deleted ({failures[0].reason}): repeat the call"
+        )
+
+
+def _taken(library: OpenLibrary, name: str) -> AlreadyExists:
+    return AlreadyExists(
+        f"library {library.name!r} already has a snapshot {name!r}; snapshots are never edited: choose another name, "
+        f"or delete_snapshot({name!r}) first"
+    )

@@ -1,0 +1,384 @@
+"""Version, snapshot, library and decision documents, and their JSON.
+
+Invariant: ``load(dump(document)) == document`` exactly, and nothing but plain JSON is written, so that any
+language can read a document. Readers refuse documents that ask for a feature they do not know.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from duckvstore.errors import Integrity, Unsupported
+from duckvstore.format import metadata as user_metadata
+
+FORMAT_NUMBER = 1
+KINDS = ("dataframe", "series", "ndarray", "arrow", "polars", "deleted")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A stored column: its name in Parquet and SQL, its Arrow type as text, and its Parquet field id (from 1)."""
+
+    name: str
+    type: str
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What the rows of a version look like.
+
+    ``columns``: stored order, index levels first. ``arrow``: base64 of the Arrow IPC schema message.
+    ``index``: names of the columns that are index levels. ``value``: what is needed beside the rows to
+    give back the value that was written (JSON; ``format.values`` owns its content).
+    """
+
+    columns: tuple[Column, ...] = ()
+    arrow: str = ""
+    index: tuple[str, ...] = ()
+    value: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the stored columns, in order."""
+        return tuple(column.name for column in self.columns)
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnStatistics:
+    """Bounds of one column over one segment; None is "not known", and then nothing may be concluded.
+
+    ``minimum`` and ``maximum`` are encoded by ``format.statistics`` (NaN is left out of both).
+    """
+
+    minimum: Any = None
+    maximum: Any = None
+    null_count: int | None = None
+    has_nan: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One Parquet object: ``key`` relative to the library's root; ``statistics`` by field id."""
+
+    key: str
+    row_count: int
+    size_bytes: int
+    sha256: str
+    logical_bytes: int
+    statistics: dict[int, ColumnStatistics] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version document. ``new_bytes`` of its segments' ``stored_bytes`` were uploaded by this write."""
+
+    library_id: str
+    symbol: str
+    number: int
+    write_id: str
+    created_at: datetime
+    operation: str
+    kind: str
+    parent: int | None = None
+    transaction: str | None = None
+    author: str | None = None
+    message: str | None = None
+    metadata: Any = None
+    schema: Schema = field(default_factory=Schema)
+    row_count: int = 0
+    logical_bytes: int = 0
+    stored_bytes: int = 0
+    new_bytes: int = 0
+    new_rows: int = 0
+    is_sorted: bool | None = None
+    segments: tuple[Segment, ...] = ()
+
+    @property
+    def deleted(self) -> bool:
+        """Whether this version says that the symbol has no value."""
+        return self.kind == "deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A named set of (symbol, version number) pairs."""
+
+    library_id: str
+    name: str
+    write_id: str
+    created_at: datetime
+    versions: dict[str, int]
+    metadata: Any = None
+    author: str | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """A library's own document."""
+
+    library_id: str
+    name: str
+    write_id: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What became of a transaction: ``outcome`` is "committed" or "aborted", whichever was created first."""
+
+    transaction: str
+    outcome: str
+    decided_at: datetime
+    versions: dict[str, int] = field(default_factory=dict)
+
+
+def time_to_json(time: datetime) -> str:
+    """Return ``2026-11-20T09:30:00.000000Z``."""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def time_from_json(text: str) -> datetime:
+    """Return the time that ``time_to_json`` wrote."""
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+
+
+def dump_version(version: Version) -> bytes:
+    """Return the JSON of a version document."""
+    schema = version.schema
+    return _dump(
+        "version",
+        {
+            "library_id": version.library_id,
+            "symbol": version.symbol,
+            "version": version.number,
+            "write_id": version.write_id,
+            "created_at": time_to_json(version.created_at),
+            "operation": version.operation,
+            "kind": version.kind,
+            "parent": version.parent,
+            "transaction": version.transaction,
+            "author": version.author,
+            "message": version.message,
+            "metadata": user_metadata.to_json(version.metadata),
+            "schema": {
+                "columns": [{"name": c.name, "type": c.type, "id": c.id} for c in schema.columns],
+                "arrow": schema.arrow,
+                "index": list(schema.index),
+                "value": schema.value,
+            },
+            "row_count": version.row_count,
+            "logical_bytes": version.logical_bytes,
+            "stored_bytes": version.stored_bytes,
+            "new_bytes": version.new_bytes,
+            "new_rows": version.new_rows,
+            "is_sorted": version.is_sorted,
+            "segments": _segments_to_json(version.segments),
+        },
+    )
+
+
+def load_version(data: bytes, *, where: str) -> Version:
+    """Return the version document in ``data``; ``where`` (its key) is for errors.
+
+    Raises Integrity when it is damaged and Unsupported when a newer release wrote it.
+    """
+    body = _load("version", data, where)
+    try:
+        schema = body["schema"]
+        return Version(
+            library_id=body["library_id"],
+            symbol=body["symbol"],
+            number=_integer(body["version"]),
+            write_id=body["write_id"],
+            created_at=time_from_json(body["created_at"]),
+            operation=body["operation"],
+            kind=_kind(body["kind"], where),
+            parent=body["parent"],
+            transaction=body["transaction"],
+            author=body["author"],
+            message=body["message"],
+            metadata=user_metadata.from_json(body["metadata"]),
+            schema=Schema(
+                tuple(Column(c["name"], c["type"], _integer(c["id"])) for c in schema["columns"]),
+                schema["arrow"],
+                tuple(schema["index"]),
+                schema["value"],
+            ),
+            row_count=_integer(body["row_count"]),
+            logical_bytes=_integer(body["logical_bytes"]),
+            stored_bytes=_integer(body["stored_bytes"]),
+            new_bytes=_integer(body["new_bytes"]),
+            new_rows=_integer(body["new_rows"]),
+            is_sorted=body["is_sorted"],
+            segments=_segments_from_json(body["segments"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _damaged("version", where, error) from error
+
+
+def _segments_to_json(segments: tuple[Segment, ...]) -> dict[str, Any]:
+    """Return segments as columns: a list per property, and per statistic of a column."""
+    statistics: dict[str, dict[str, list[Any]]] = {}
+    ids = sorted({column_id for segment in segments for column_id in segment.statistics})
+    for column_id in ids:
+        columns = [segment.statistics.get(column_id, ColumnStatistics()) for segment in segments]
+        statistics[str(column_id)] = {
+            "min": [c.minimum for c in columns],
+            "max": [c.maximum for c in columns],
+            "nulls": [c.null_count for c in columns],
+            "nan": [c.has_nan for c in columns],
+        }
+    return {
+        "key": [s.key for s in segments],
+        "rows": [s.row_count for s in segments],
+        "bytes": [s.size_bytes for s in segments],
+        "sha256": [s.sha256 for s in segments],
+        "logical_bytes": [s.logical_bytes for s in segments],
+        "statistics": statistics,
+    }
+
+
+def _segments_from_json(body: dict[str, Any]) -> tuple[Segment, ...]:
+    count = len(body["key"])
+    per_segment: list[dict[int, ColumnStatistics]] = [{} for _ in range(count)]
+    for column_id, lists in body["statistics"].items():
+        rows = zip(per_segment, lists["min"], lists["max"], lists["nulls"], lists["nan"], strict=True)
+        for statistics, minimum, maximum, null_count, has_nan in rows:
+            statistics[int(column_id)] = ColumnStatistics(minimum, maximum, null_count, has_nan)
+    columns = zip(
+        body["key"], body["rows"], body["bytes"], body["sha256"], body["logical_bytes"], per_segment, strict=True
+    )
+    return tuple(Segment(*values) for values in columns)
+
+
+def dump_snapshot(snapshot: Snapshot) -> bytes:
+    """Return the JSON of a snapshot document."""
+    return _dump(
+        "snapshot",
+        {
+            "library_id": snapshot.library_id,
+            "name": snapshot.name,
+            "write_id": snapshot.write_id,
+            "created_at": time_to_json(snapshot.created_at),
+            "versions": snapshot.versions,
+            "metadata": user_metadata.to_json(snapshot.metadata),
+            "author": snapshot.author,
+            "message": snapshot.message,
+        },
+    )
+
+
+def load_snapshot(data: bytes, *, where: str) -> Snapshot:
+    """Return the snapshot document in ``data``; raises Integrity or Unsupported as ``load_version`` does."""
+    body = _load("snapshot", data, where)
+    try:
+        return Snapshot(
+            library_id=body["library_id"],
+            name=body["name"],
+            write_id=body["write_id"],
+            created_at=time_from_json(body["created_at"]),
+            versions={str(symbol): _integer(number) for symbol, number in body["versions"].items()},
+            metadata=user_metadata.from_json(body["metadata"]),
+            author=body["author"],
+            message=body["message"],
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _damaged("snapshot", where, error) from error
+
+
+def dump_library(library: Library) -> bytes:
+    """Return the JSON of a library document."""
+    return _dump(
+        "library",
+        {
+            "library_id": library.library_id,
+            "name": library.name,
+            "write_id": library.write_id,
+            "created_at": time_to_json(library.created_at),
+        },
+    )
+
+
+def load_library(data: bytes, *, where: str) -> Library:
+    """Return the library document in ``data``; raises Integrity or Unsupported as ``load_version`` does."""
+    body = _load("library", data, where)
+    try:
+        created_at = time_from_json(body["created_at"])
+        return Library(body["library_id"], body["name"], body["write_id"], created_at)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _damaged("library", where, error) from error
+
+
+def dump_decision(decision: Decision) -> bytes:
+    """Return the JSON of a transaction's decision."""
+    return _dump(
+        "decision",
+        {
+            "transaction": decision.transaction,
+            "outcome": decision.outcome,
+            "decided_at": time_to_json(decision.decided_at),
+            "versions": decision.versions,
+        },
+    )
+
+
+def load_decision(data: bytes, *, where: str) -> Decision:
+    """Return the decision in ``data``; raises Integrity or Unsupported as ``load_version`` does."""
+    body = _load("decision", data, where)
+    try:
+        if body["outcome"] not in ("committed", "aborted"):
+            raise ValueError(f"outcome {body['outcome']!r}")
+        decided_at = time_from_json(body["decided_at"])
+        return Decision(body["transaction"], body["outcome"], decided_at, dict(body["versions"]))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _damaged("decision", where, error) from error
+
+
+def restamped(version: Version, *, number: int, parent: Version | None, created_at: datetime) -> Version:
+    """Return ``version`` as the document ``number`` above ``parent``."""
+    return replace(version, number=number, parent=parent.number if parent else None, created_at=created_at)
+
+
+def _dump(document: str, body: dict[str, Any]) -> bytes:
+    whole = {"duckvstore": document, "format": FORMAT_NUMBER, "requires": [], **body}
+    return json.dumps(whole, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8")
+
+
+def _load(document: str, data: bytes, where: str) -> dict[str, Any]:
+    try:
+        body = json.loads(data)
+        if body["duckvstore"] != document:
+            raise ValueError(f"it is a {body['duckvstore']!r} document")
+        number, requires = _integer(body["format"]), list(body["requires"])
+    except (KeyError, TypeError, ValueError, UnicodeError, RecursionError) as error:
+        raise _damaged(document, where, error) from error
+    if number > FORMAT_NUMBER or requires:
+        raise Unsupported(
+            f"{where} was written in format {number} with features {requires}; this release reads format "
+            f"{FORMAT_NUMBER}: upgrade duckvstore"
+        )
+    return dict(body)
+
+
+def _kind(kind: str, where: str) -> str:
+    if kind not in KINDS:
+        raise Unsupported(f"{where} holds a value of kind {kind!r}; this release knows {KINDS}: upgrade duckvstore")
+    return kind
+
+
+def _integer(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"expected a whole number, found {value!r}")
+    return value
+
+
+def _damaged(document: str, where: str, error: Exception) -> Integrity:
+    return Integrity(
+        f"the {document} document {where} is damaged ({type(error).__name__}: {error}): restore it from a backup, "
+        "or read another version"
+    )

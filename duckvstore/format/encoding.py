@@ -1,0 +1,223 @@
+"""A segment's bytes: Parquet, with an encoding chosen per column from the data, and back.
+
+Invariant: ``decode(encode(rows, schema), schema)`` has exactly the stored Arrow schema and equal rows. Equal rows
+give equal bytes with the same release of pyarrow. Every page carries a checksum, which is verified on the way back.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from duckvstore.errors import Integrity, InvalidInput
+from duckvstore.format import schema as schemas
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from duckvstore.format.documents import Schema
+
+ROW_GROUP_ROWS = 524_288
+SAMPLE_BLOCKS = 8
+SAMPLE_BLOCK_ROWS = 1024
+# Shares of distinct values in the sample up to which a dictionary is smaller or faster (measured: ARCHITECTURE.md).
+DISTINCT_SHARE_TEXT = 0.8
+DISTINCT_SHARE_NUMBER = 0.1
+DICTIONARY_COMPACT_MIN = 256
+DICTIONARY_BYTES_MAX = 900_000  # Parquet's writer gives a dictionary up at 1 MiB, after the work
+MUCH_SMALLER = 0.75
+
+
+def parquet_options(table: pa.Table, schema: Schema) -> dict[str, Any]:
+    """Return the keyword arguments of ``pyarrow.parquet.ParquetWriter`` that suit these rows."""
+    dictionary, encodings = [], {}
+    for column in schema.columns:
+        data = table.column(column.name)
+        choice = _choose(data)
+        if choice == "DICTIONARY":
+            dictionary.append(column.name)
+        elif choice is not None:
+            encodings[column.name] = choice
+    return {
+        "compression": "zstd",
+        "compression_level": 1,
+        "use_dictionary": dictionary,
+        "column_encoding": encodings or None,
+        "store_schema": True,
+        "write_page_checksum": True,
+        "store_decimal_as_integer": True,
+    }
+
+
+def encode(table: pa.Table, schema: Schema, options: dict[str, Any] | None = None) -> bytes:
+    """Return ``table`` (in the stored ``schema``) as one Parquet file; ``options`` default to ``parquet_options``.
+
+    Raises InvalidInput when Parquet cannot hold the values.
+    """
+    table = _compact(table)
+    chosen = parquet_options(table, schema) if options is None else options
+    groups = max(1, round(table.num_rows / ROW_GROUP_ROWS))
+    sink = pa.BufferOutputStream()
+    try:
+        pq.write_table(table, sink, row_group_size=max(1, -(-table.num_rows // groups)), **chosen)
+    except pa.ArrowException as error:
+        raise InvalidInput(f"rows cannot be written as Parquet: {error}") from error
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def decode(data: bytes, schema: Schema, columns: Sequence[str] | None = None) -> pa.Table:
+    """Return the rows of a segment in the stored schema: all columns, or ``columns`` (stored names) in that order.
+
+    Raises Integrity when the bytes are no such Parquet file or a page's checksum is wrong.
+    """
+    target = schemas.to_arrow(schema)
+    if columns is not None:
+        target = pa.schema([target.field(name) for name in columns])
+    try:
+        source = pa.BufferReader(pa.py_buffer(data))
+        file = pq.ParquetFile(source, page_checksum_verification=True, pre_buffer=False)
+        if not columns and columns is not None:
+            return _without_columns(file.metadata.num_rows)
+        found = file.read(columns=None if columns is None else list(columns))
+        arrays = [_exact(found.column(field.name), field.type) for field in target]
+        return pa.Table.from_arrays(arrays, schema=target)
+    except (pa.ArrowException, KeyError, OSError) as error:
+        raise Integrity(
+            f"a segment cannot be decoded ({type(error).__name__}: {error}): restore it from a backup, or read "
+            "another version"
+        ) from error
+
+
+def _without_columns(row_count: int) -> pa.Table:
+    return pa.table({"": pa.nulls(row_count)}).select([])
+
+
+def _choose(data: pa.ChunkedArray) -> str | None:
+    """Return "DICTIONARY", the name of a Parquet encoding, or None for the plain one."""
+    kind = data.type
+    types = pa.types
+    if types.is_dictionary(kind):
+        return "DICTIONARY"
+    if isinstance(kind, pa.BaseExtensionType) or types.is_nested(kind) or types.is_boolean(kind) or types.is_null(kind):
+        return None
+    sample = _sample(data)
+    present = len(sample) - sample.null_count
+    if not present:
+        return None
+    share = pc.count_distinct(sample).as_py() / present
+    if types.is_floating(kind):
+        return "DICTIONARY" if share <= DISTINCT_SHARE_NUMBER else _choose_float(sample, share, len(data))
+    if types.is_integer(kind) or types.is_temporal(kind):
+        return _choose_integer(sample, share)
+    return "DICTIONARY" if share <= DISTINCT_SHARE_TEXT else None
+
+
+def _choose_float(sample: pa.Array, share: float, row_count: int) -> str | None:
+    """Split bytes into streams, unless the sample says that another form is much smaller (rounded numbers)."""
+    if pa.types.is_float16(sample.type):
+        return None
+    width = sample.type.bit_width // 8
+    values = sample.drop_null().to_numpy(zero_copy_only=False)
+    streams = values.view("u1").reshape(len(values), width).T.tobytes()
+    split_bytes = len(pa.compress(streams, codec="zstd")) / len(values)
+    plain_bytes = len(pa.compress(values.tobytes(), codec="zstd")) / len(values)
+    distinct = _distinct_estimate(share, len(values))
+    if distinct * width <= DICTIONARY_BYTES_MAX:
+        coded_bytes = distinct * width / row_count + math.log2(max(distinct, 2)) / 8
+        if coded_bytes < MUCH_SMALLER * min(split_bytes, plain_bytes):
+            return "DICTIONARY"
+    return None if plain_bytes < MUCH_SMALLER * split_bytes else "BYTE_STREAM_SPLIT"
+
+
+def _distinct_estimate(share: float, count: int) -> float:
+    """Return the size of a set of which ``count`` even draws show ``share * count`` distinct members.
+
+    Inverts the expectation ``size * (1 - exp(-count / size))`` by bisection.
+    """
+    low, high = share * count, share * count * 1000
+    for _ in range(30):
+        middle = (low + high) / 2
+        if middle * -math.expm1(-count / middle) < share * count:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _choose_integer(sample: pa.Array, share: float) -> str | None:
+    """Prefer deltas for what is nearly sorted or lies in a small range; a dictionary for a few scattered values."""
+    kind = sample.type
+    width = kind.bit_width
+    physical = sample.view(pa.int64() if width == 64 else pa.int32()) if pa.types.is_temporal(kind) else sample
+    bounds = pc.min_max(physical).as_py()
+    range_bits = int(bounds["max"] - bounds["min"]).bit_length()
+    deltas = pc.pairwise_diff(physical.drop_null().cast(pa.int64(), safe=False), 1).drop_null()
+    delta_bits = width
+    if len(deltas):
+        middle = pc.quantile(deltas, [0.1, 0.9], interpolation="nearest").to_pylist()
+        delta_bits = int(middle[1] - middle[0]).bit_length()
+    if share <= DISTINCT_SHARE_NUMBER and delta_bits > 8:
+        return "DICTIONARY"
+    return "DELTA_BINARY_PACKED" if min(delta_bits, range_bits + 1) <= max(width, 32) * 3 // 4 else None
+
+
+def _sample(data: pa.ChunkedArray) -> pa.Array:
+    """Return a few blocks of rows, evenly spread."""
+    count = len(data)
+    if count <= SAMPLE_BLOCKS * SAMPLE_BLOCK_ROWS:
+        parts = [data]
+    else:
+        gap = (count - SAMPLE_BLOCK_ROWS) // (SAMPLE_BLOCKS - 1)
+        parts = [data.slice(block * gap, SAMPLE_BLOCK_ROWS) for block in range(SAMPLE_BLOCKS)]
+    return pa.concat_arrays([chunk for part in parts for chunk in part.chunks] or [pa.nulls(0, data.type)])
+
+
+def _compact(table: pa.Table) -> pa.Table:
+    """Return ``table`` with dictionaries that hold only what these rows use, one per column."""
+    for position, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            column = _compact_dictionary(table.column(position))
+            table = table.set_column(position, field, column)
+    return table
+
+
+def _compact_dictionary(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    kind = column.type
+    chunks = column.unify_dictionaries().chunks if column.num_chunks > 1 else column.chunks
+    if not chunks or (len(chunks[0].dictionary) <= DICTIONARY_COMPACT_MIN and not chunks[0].dictionary.null_count):
+        return pa.chunked_array(chunks, type=kind)
+    if chunks[0].dictionary.null_count:
+        dense = pa.chunked_array([chunk.dictionary_decode() for chunk in chunks], type=kind.value_type)
+        return _as_dictionary(dense.dictionary_encode(), kind)
+    indices = pa.concat_arrays([chunk.indices for chunk in chunks])
+    used = pc.unique(indices).drop_null().sort()
+    if len(used) * 2 > len(chunks[0].dictionary):
+        return pa.chunked_array(chunks, type=kind)
+    packed = pc.index_in(indices, value_set=used).cast(kind.index_type)
+    dictionary = chunks[0].dictionary.take(used)
+    return pa.chunked_array([pa.DictionaryArray.from_arrays(packed, dictionary, ordered=kind.ordered)], type=kind)
+
+
+def _exact(column: pa.ChunkedArray, target: pa.DataType) -> pa.ChunkedArray:
+    """Return ``column``, as Parquet gave it, in the stored type."""
+    if column.type == target:
+        return column
+    if not pa.types.is_dictionary(target):
+        return column.cast(target)
+    if not pa.types.is_dictionary(column.type):
+        column = column.cast(target.value_type).dictionary_encode()
+    return _as_dictionary(column, target)
+
+
+def _as_dictionary(column: pa.ChunkedArray, target: pa.DataType) -> pa.ChunkedArray:
+    chunks = [
+        pa.DictionaryArray.from_arrays(
+            chunk.indices.cast(target.index_type), chunk.dictionary.cast(target.value_type), ordered=target.ordered
+        )
+        for chunk in column.chunks
+    ]
+    return pa.chunked_array(chunks, type=target)

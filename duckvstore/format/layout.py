@@ -1,0 +1,153 @@
+"""Every object key, built and parsed here and nowhere else.
+
+Invariant: ``parse(build(x)) == x`` for any name, and no name can produce a key outside its own folder.
+The tree under a library's root is drawn in FORMAT.md.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from duckvstore.errors import Integrity, InvalidInput
+
+ESCAPED_NAME_BYTES_MAX = 240
+VERSION_NUMBER_MAX = 10**10 - 1
+
+_SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
+_ESCAPE = re.compile(r"~([0-9A-F]{2})")
+_VERSION_FILE = re.compile(r"(\d{10})\.v(\d{1,10})\.json")
+_SEGMENT_FILE = re.compile(r"[0-9a-f]{16,64}-[0-9a-f]{16}\.parquet")
+
+
+def escape(name: str, *, noun: str = "symbol") -> str:
+    """Return ``name`` as one path segment: ``~XX`` for each UTF-8 byte outside ``[A-Za-z0-9._-]``.
+
+    Neither ``%XX`` nor ``=XX``: both are changed by URL decoding, globbing or Hive partition guessing on
+    the way through DuckDB. Raises InvalidInput for an empty name, a lone surrogate, or a name too long.
+    """
+    if not isinstance(name, str) or not name:
+        raise InvalidInput(f"a {noun} name is text of at least one character, not {name!r}: choose another name")
+    try:
+        raw = name.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InvalidInput(f"{noun} name {name!r} is not valid Unicode: choose another name") from error
+    only_dots = not name.strip(".")
+    escaped = "".join(chr(byte) if byte in _SAFE and not only_dots else f"~{byte:02X}" for byte in raw)
+    if len(escaped) > ESCAPED_NAME_BYTES_MAX:
+        raise InvalidInput(
+            f"{noun} name {name[:40]!r}… takes {len(escaped)} bytes when escaped, the limit is "
+            f"{ESCAPED_NAME_BYTES_MAX}: choose a shorter name"
+        )
+    return escaped
+
+
+def unescape(escaped: str) -> str:
+    """Return the name that ``escape`` made ``escaped`` of; raises Integrity when no name does."""
+    try:
+        raw = _ESCAPE.sub(lambda match: chr(int(match[1], 16)), escaped).encode("latin-1")
+        name = raw.decode("utf-8")
+        if escape(name) == escaped:
+            return name
+    except (UnicodeError, InvalidInput):
+        pass
+    raise Integrity(f"key segment {escaped!r} is no escaped name: another program wrote under this prefix")
+
+
+def library_root(name: str) -> str:
+    """Return the prefix under which a library keeps everything, relative to the store, ending in ``/``."""
+    return escape(name, noun="library") + "/"
+
+
+def _inverted(number: int) -> str:
+    if not 0 <= number <= VERSION_NUMBER_MAX:
+        raise InvalidInput(f"{number} is no version number: it must be between 0 and {VERSION_NUMBER_MAX}")
+    return f"{VERSION_NUMBER_MAX - number:010d}"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The keys of one library. ``root`` is empty or ends in ``/``."""
+
+    root: str
+
+    @property
+    def library(self) -> str:
+        """Key of the library's own document."""
+        return f"{self.root}library.json"
+
+    @property
+    def options(self) -> str:
+        """Prefix of the option documents."""
+        return f"{self.root}options/"
+
+    def option(self, number: int) -> str:
+        """Key of option document ``number``; the newest is the first of a listing."""
+        return f"{self.options}{_inverted(number)}.json"
+
+    @property
+    def versions(self) -> str:
+        """Prefix of all version documents."""
+        return f"{self.root}versions/"
+
+    def symbol_versions(self, symbol: str) -> str:
+        """Prefix of one symbol's version documents."""
+        return f"{self.versions}{escape(symbol)}/"
+
+    def version(self, symbol: str, number: int) -> str:
+        """Key of a version document. The number is inverted so that the newest is the first of a listing."""
+        return f"{self.symbol_versions(symbol)}{_inverted(number)}.v{number}.json"
+
+    def parse_version(self, key: str) -> tuple[str, int]:
+        """Return (symbol, number) of a version document's key; raises Integrity for any other key."""
+        folder, _, name = key.removeprefix(self.versions).partition("/")
+        match = _VERSION_FILE.fullmatch(name)
+        if key.startswith(self.versions) and match and int(match[1]) == VERSION_NUMBER_MAX - int(match[2]):
+            return unescape(folder), int(match[2])
+        raise Integrity(f"{key!r} is no key of a version document: another program wrote under this prefix")
+
+    def segment(self, symbol: str, digest: str, unique: str) -> str:
+        """Key of a segment, relative to the library's root, as documents name it."""
+        return f"segments/{escape(symbol)}/{digest}-{unique}.parquet"
+
+    def segment_key(self, relative: str) -> str:
+        """Return the full key of a segment that a document names.
+
+        Raises Integrity when ``relative`` does not parse under this layout, so that a hostile document
+        cannot point a reader anywhere else.
+        """
+        parts = relative.split("/")
+        if len(parts) == 3 and parts[0] == "segments" and _SEGMENT_FILE.fullmatch(parts[2]):
+            unescape(parts[1])
+            return self.root + relative
+        raise Integrity(f"a document names {relative!r}, which is no key of a segment: do not trust this library")
+
+    @property
+    def snapshots(self) -> str:
+        """Prefix of the snapshot documents."""
+        return f"{self.root}snapshots/"
+
+    def snapshot(self, name: str) -> str:
+        """Key of a snapshot document."""
+        return f"{self.snapshots}{escape(name, noun='snapshot')}.json"
+
+    def parse_snapshot(self, key: str) -> str:
+        """Return the name of a snapshot from its key; raises Integrity for any other key."""
+        name = key.removeprefix(self.snapshots)
+        if key.startswith(self.snapshots) and name.endswith(".json") and "/" not in name:
+            return unescape(name.removesuffix(".json"))
+        raise Integrity(f"{key!r} is no key of a snapshot: another program wrote under this prefix")
+
+    def transaction(self, identity: str) -> str:
+        """Key of a transaction's decision."""
+        if not re.fullmatch(r"[0-9a-f]{32}", identity):
+            raise Integrity(f"{identity!r} is no transaction id: do not trust this library")
+        return f"{self.root}transactions/{identity}.json"
+
+    def intent(self, write_id: str) -> str:
+        """Key of the journal entry that announces a write."""
+        return f"{self.root}journal/{write_id}"
+
+    def attach_file(self, name: str = "catalog.duckdb") -> str:
+        """Key of a derived file for DuckDB's command line."""
+        return f"{self.root}attach/{name}"

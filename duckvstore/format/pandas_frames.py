@@ -1,0 +1,178 @@
+"""pandas DataFrames and Series <-> stored tables.
+
+Invariant: ``decode_frame(encode_frame(x))`` equals ``x`` under ``assert_frame_equal`` with nothing loosened, and
+its ``attrs`` are equal. The index levels are the leading columns; a RangeIndex is in the document alone.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from duckvstore.errors import InvalidInput, NoSuchColumn, nearest
+from duckvstore.format import labels, metadata
+from duckvstore.format import schema as schemas
+from duckvstore.format.pandas_arrays import decode_array, encode_array
+from duckvstore.format.pandas_indexes import decode_rows, encode_rows, index_from_json, index_to_json, raw_values
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from duckvstore.format.documents import Schema
+    from duckvstore.format.pandas_indexes import Rows
+
+PARALLEL_CELLS_MIN = 1_000_000
+
+
+def encode_frame(frame: pd.DataFrame, where: str) -> tuple[Schema, pa.Table]:
+    """Return (schema, rows) of a dataframe. Raises InvalidInput or Unsupported naming the column."""
+    if type(frame) is not pd.DataFrame:
+        raise _subclass(frame, "DataFrame", where)
+    arrays, sql_labels, index = encode_rows(frame.index, where)
+    dtypes = []
+    for position, label in enumerate(frame.columns):
+        array, spec = encode_array(raw_values(frame.iloc[:, position]), f"column {label!r} of {where}")
+        arrays.append(array)
+        dtypes.append(spec)
+    value = {
+        "columns": index_to_json(frame.columns, f"the columns of {where}"),
+        "dtypes": dtypes,
+        "index": index,
+        "attrs": metadata.to_json(dict(frame.attrs), where=f"attrs of {where}"),
+    }
+    return _assemble(arrays, sql_labels, list(frame.columns), value)
+
+
+def encode_series(series: pd.Series, where: str) -> tuple[Schema, pa.Table]:
+    """Return (schema, rows) of a series; an unnamed one is the column ``value`` in SQL."""
+    if type(series) is not pd.Series:
+        raise _subclass(series, "Series", where)
+    arrays, sql_labels, index = encode_rows(series.index, where)
+    label = "value" if series.name is None else series.name
+    array, spec = encode_array(raw_values(series), f"the series {label!r} of {where}")
+    value = {
+        "name": labels.label_to_json(series.name, where=f"the series' name of {where}"),
+        "dtypes": [spec],
+        "index": index,
+        "attrs": metadata.to_json(dict(series.attrs), where=f"attrs of {where}"),
+    }
+    return _assemble([*arrays, array], sql_labels, [label], value)
+
+
+def _subclass(value: Any, plain: str, where: str) -> InvalidInput:
+    kind = type(value)
+    return InvalidInput(
+        f"{where} is a {kind.__module__}.{kind.__name__}, which would come back as a plain {plain}: "
+        f"convert it with pd.{plain}(value)"
+    )
+
+
+def _assemble(
+    arrays: list[Any], index_labels: list[Any], column_labels: list[Any], value: dict[str, Any]
+) -> tuple[Schema, pa.Table]:
+    names = schemas.unique_names([*index_labels, *column_labels])
+    fields = [pa.field(name, array.type) for name, array in zip(names, arrays, strict=True)]
+    schema = schemas.from_arrow(pa.schema(fields), index=names[: len(index_labels)], value=value)
+    return schema, pa.Table.from_arrays(arrays, schema=schemas.to_arrow(schema))
+
+
+def column_positions(schema: Schema, columns: Sequence[object]) -> list[int]:
+    """Return the positions among the value's columns of the given labels, in their order.
+
+    A label that several columns have gives all of them; the name of an index level gives none (the index is
+    always there). Raises NoSuchColumn with the nearest names.
+    """
+    known = _columns_index(schema)
+    levels = _level_names(schema)
+    positions: list[int] = []
+    for label in columns:
+        try:
+            found: Any = known.get_loc(label)
+        except (KeyError, TypeError, ValueError) as error:
+            if any(label is level or label == level for level in levels):
+                continue
+            close = nearest(str(label), [str(other) for other in [*known, *levels]])
+            raise NoSuchColumn(f"there is no column {label!r} among {len(known)} columns.{close}") from error
+        positions.extend([found] if isinstance(found, int) else np.arange(len(known))[found].tolist())
+    return positions
+
+
+def _columns_index(schema: Schema) -> pd.Index:
+    if "columns" in schema.value:
+        return index_from_json(schema.value["columns"])
+    only: pd.Index = pd.Index([labels.label_from_json(schema.value["name"])], tupleize_cols=False)
+    return only
+
+
+def _level_names(schema: Schema) -> list[Any]:
+    index = schema.value["index"]
+    if "columns" in index:
+        return [labels.label_from_json(spec["name"]) for spec in index["columns"] if "name" in spec]
+    return [labels.label_from_json(index["name"])] if "name" in index else []
+
+
+def value_names(schema: Schema) -> tuple[str, ...]:
+    """Return the stored names of the columns that are no index levels."""
+    return schema.names[len(schema.index) :]
+
+
+def decode_frame(
+    table: pa.Table, schema: Schema, columns: Sequence[object] | None = None, rows: Rows | None = None
+) -> pd.DataFrame:
+    """Return the dataframe of ``table``'s rows, with the columns of these labels (None: all that it has)."""
+    names = value_names(schema)
+    if columns is None:
+        present = set(table.schema.names)
+        positions = [position for position, name in enumerate(names) if name in present]
+    else:
+        positions = column_positions(schema, columns)
+    whole = index_from_json(schema.value["columns"])
+    labels_wanted = whole if positions == list(range(len(names))) else whole.take(positions)
+    index = _decode_index(table, schema, rows)
+    specs = schema.value["dtypes"]
+    arrays = _decode_all(table, [(names[position], specs[position]) for position in positions])
+    frame = _make_frame(arrays, index)
+    frame.columns = labels_wanted
+    frame.attrs = metadata.from_json(schema.value["attrs"])
+    return frame
+
+
+def decode_series(table: pa.Table, schema: Schema, rows: Rows | None = None) -> pd.Series:
+    """Return the series of ``table``'s rows."""
+    index = _decode_index(table, schema, rows)
+    values = decode_array(table.column(schema.names[-1]), schema.value["dtypes"][0])
+    series: pd.Series = pd.Series(values, index=index, dtype=values.dtype, copy=False)
+    series.name = labels.label_from_json(schema.value["name"])
+    series.attrs = metadata.from_json(schema.value["attrs"])
+    return series
+
+
+def _decode_index(table: pa.Table, schema: Schema, rows: Rows | None) -> pd.Index:
+    levels = [table.column(name) for name in schema.index]
+    count = table.num_rows if schema.columns else None
+    return decode_rows(schema.value["index"], levels, count, rows)
+
+
+def _decode_all(table: pa.Table, wanted: list[tuple[str, Any]]) -> list[Any]:
+    """Decode columns, on several threads when they are large (copying numbers releases the GIL)."""
+
+    def decode(item: tuple[str, Any]) -> Any:
+        return decode_array(table.column(item[0]), item[1])
+
+    if table.num_rows * len(wanted) < PARALLEL_CELLS_MIN or len(wanted) < 2:
+        return [decode(item) for item in wanted]
+    with ThreadPoolExecutor(min(len(wanted), pa.cpu_count())) as pool:
+        return list(pool.map(decode, wanted))
+
+
+def _make_frame(arrays: list[Any], index: pd.Index) -> pd.DataFrame:
+    """Return a frame of these arrays as they are: no copies, and no inference on objects."""
+    data = {
+        position: pd.Series(array, index=index, dtype=object, copy=False) if array.dtype == object else array
+        for position, array in enumerate(arrays)
+    }
+    return pd.DataFrame(data, index=index, copy=False)

@@ -1,0 +1,174 @@
+"""pandas indexes: as JSON (column labels, categories) and as leading columns (row labels).
+
+Invariant: an index comes back with its class, dtype, names, values and frequency, or is refused.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from duckvstore.errors import Unsupported
+from duckvstore.format import labels
+from duckvstore.format.pandas_arrays import decode_array, encode_array
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Rows = range | np.ndarray
+"""Which rows of the whole version a table holds: a range, or an array of positions."""
+
+
+def index_to_json(index: pd.Index, where: str) -> dict[str, Any]:
+    """Return ``index`` as JSON, values included."""
+    if isinstance(index, pd.RangeIndex):
+        return {"range": [index.start, index.stop, index.step], **_name(index, where)}
+    if isinstance(index, pd.MultiIndex):
+        return {
+            "levels": [index_to_json(level.rename(None), where) for level in index.levels],
+            "codes": [np.asarray(codes).tolist() for codes in index.codes],
+            "names": [labels.label_to_json(name, where=f"a name in {where}") for name in index.names],
+        }
+    body: dict[str, Any] = {**_name(index, where), **_frequency(index, where)}
+    if index.dtype == object:
+        return {"objects": [labels.label_to_json(label, where=f"a label in {where}") for label in index], **body}
+    array, spec = encode_array(raw_values(index), where)
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
+    kinds = {pa.large_string(): "strings", pa.int64(): "integers"}
+    if array.type in kinds:
+        return {kinds[array.type]: array.to_pylist(), "dtype": spec, **body}
+    batch = pa.record_batch([array], names=["labels"])
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return {"ipc": base64.b64encode(sink.getvalue()).decode("ascii"), "dtype": spec, **body}
+
+
+def index_from_json(value: dict[str, Any]) -> pd.Index:
+    """Return the index that ``index_to_json`` was given."""
+    if "range" in value:
+        start, stop, step = value["range"]
+        return pd.RangeIndex(start, stop, step, name=labels.label_from_json(value.get("name")))
+    if "levels" in value:
+        levels: Any = [index_from_json(level) for level in value["levels"]]
+        names = [labels.label_from_json(name) for name in value["names"]]
+        return pd.MultiIndex(levels=levels, codes=value["codes"], names=names, verify_integrity=False)
+    name = labels.label_from_json(value.get("name"))
+    if "objects" in value:
+        objects = (labels.label_from_json(label) for label in value["objects"])
+        return pd.Index(np.fromiter(objects, dtype=object, count=len(value["objects"])), dtype=object, name=name,
+                        tupleize_cols=False)  # fmt: skip
+    if "strings" in value:
+        array = pa.array(value["strings"], pa.large_string())
+    elif "integers" in value:
+        array = pa.array(value["integers"], pa.int64())
+    else:
+        array = pa.ipc.open_stream(base64.b64decode(value["ipc"])).read_all().column(0)
+    column = array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
+    return make_index(decode_array(column, value["dtype"]), name, value.get("freq"))
+
+
+def make_index(values: Any, name: Any, freq: str | None = None) -> pd.Index:
+    """Return an index of exactly these values; ``freq`` is set where they keep it."""
+    if isinstance(values, np.ndarray) and values.dtype == object:
+        return pd.Index(values, dtype=object, name=name, tupleize_cols=False)
+    return _with_frequency(pd.Index(values, name=name, copy=False), freq)
+
+
+def _with_frequency(index: pd.Index, freq: str | None) -> pd.Index:
+    if freq is not None and isinstance(index, pd.DatetimeIndex | pd.TimedeltaIndex):
+        index = index.copy()
+        with contextlib.suppress(ValueError):  # these values do not keep it
+            index.freq = freq  # type: ignore[misc, assignment]
+    return index
+
+
+def raw_values(values: pd.Index | pd.Series) -> Any:
+    """Return the numpy array or extension array inside, without copying."""
+    return values.to_numpy() if isinstance(values.dtype, np.dtype) else values.array
+
+
+def _name(index: pd.Index, where: str) -> dict[str, Any]:
+    if index.name is None:
+        return {}
+    return {"name": labels.label_to_json(index.name, where=f"a name in {where}")}
+
+
+def _frequency(index: pd.Index, where: str) -> dict[str, Any]:
+    """Return {"freq": …} for an index that has one. Raises Unsupported for one that has no name, such as a calendar."""
+    freq = getattr(index, "freq", None)
+    if freq is None or not isinstance(index, pd.DatetimeIndex | pd.TimedeltaIndex):
+        return {}
+    name = freq.freqstr
+    try:
+        same = pd.tseries.frequencies.to_offset(name) == freq
+    except ValueError:
+        same = False
+    if not same:
+        raise Unsupported(
+            f"{where} has the frequency {freq!r}, which has no name that brings it back: set index.freq = None first"
+        )
+    return {"freq": name}
+
+
+def encode_rows(index: pd.Index, where: str) -> tuple[list[Any], list[Any], dict[str, Any]]:
+    """Return (arrays, labels for their names in SQL, JSON) of a row index; a RangeIndex has no arrays."""
+    if isinstance(index, pd.RangeIndex):
+        return [], [], index_to_json(index, where)
+    multi = isinstance(index, pd.MultiIndex)
+    levels = [index.get_level_values(level) for level in range(index.nlevels)] if multi else [index]
+    distinct = list(index.levels) if isinstance(index, pd.MultiIndex) else levels
+    arrays, sql_labels, specs = [], [], []
+    for position, level in enumerate(levels):
+        label = level.name if level.name is not None else f"index_{position}" if multi else "index"
+        place = f"index level {label!r} of {where}"
+        array, spec = encode_array(raw_values(level), place)
+        arrays.append(array)
+        sql_labels.append(label)
+        frequency = _frequency(distinct[position], place)
+        specs.append({"dtype": spec, **_name(level, where), **frequency})
+    return arrays, sql_labels, {"columns": specs, "multi": multi}
+
+
+def decode_rows(
+    value: dict[str, Any], columns: Sequence[pa.ChunkedArray], count: int | None, rows: Rows | None
+) -> pd.Index:
+    """Return the row index of ``count`` rows (None: all), from the ``columns`` that are its levels.
+
+    ``rows`` says which rows of the version they are; None means the first ``count``.
+    """
+    if "range" in value:
+        index: pd.Index = _range_rows(value, count, rows)
+        return index
+    contiguous = rows is None or (isinstance(rows, range) and rows.step == 1)
+    frequencies = [spec.get("freq") if contiguous else None for spec in value["columns"]]
+    arrays = [decode_array(column, spec["dtype"]) for column, spec in zip(columns, value["columns"], strict=True)]
+    names = [labels.label_from_json(spec.get("name")) for spec in value["columns"]]
+    if not value["multi"]:
+        return make_index(arrays[0], names[0], frequencies[0])
+    index = pd.MultiIndex.from_arrays([make_index(array, None) for array in arrays], names=names)
+    if any(frequencies):
+        levels: Any = [_with_frequency(level, freq) for level, freq in zip(index.levels, frequencies, strict=True)]
+        codes: Any = index.codes
+        index = pd.MultiIndex(levels=levels, codes=codes, names=names, verify_integrity=False)
+    return index
+
+
+def _range_rows(value: dict[str, Any], count: int | None, rows: Rows | None) -> Any:
+    whole: Any = index_from_json(value)
+    if count is None:  # a frame without stored columns has no stored rows either
+        return whole
+    if rows is None:
+        return whole if count == len(whole) else whole[:count]
+    if isinstance(rows, range):
+        start, step = whole.start, whole.step
+        name = whole.name
+        stop = start + rows.stop * step
+        return pd.RangeIndex(start + rows.start * step, stop, step * rows.step, name=name)
+    return whole.take(rows)

@@ -1,0 +1,195 @@
+"""Values of every kind <-> Arrow tables, and the conversion to an output format.
+
+Invariant: ``decode(encode(x))`` equals ``x``, type included; what could not come back equal is refused by
+``encode``. Each kind has a module of its own, loaded on use: pandas_frames, arrow_values, polars_values,
+numpy_values.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from duckvstore.errors import InvalidInput, NoSuchColumn, Unsupported, nearest
+from duckvstore.format import arrow_values
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from duckvstore.format.documents import Schema
+    from duckvstore.format.pandas_indexes import Rows
+
+OUTPUT_FORMATS = ("pandas", "polars", "pyarrow")
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A value as rows in the stored schema: ``table``, or ``reader`` for what is streamed (the other is None)."""
+
+    kind: str
+    schema: Schema
+    table: pa.Table | None
+    reader: pa.RecordBatchReader | None
+
+
+def encode(value: object, *, where: str) -> Encoded:
+    """Return ``value`` as Arrow rows and the schema that brings it back.
+
+    Args:
+        value: a pandas DataFrame or Series, an Arrow Table, RecordBatch or RecordBatchReader, a polars DataFrame,
+            LazyFrame or Series, a numpy array, or anything with ``__arrow_c_stream__`` (streamed).
+        where: names the value in errors, such as ``'eod/trades'`` with its quotes.
+
+    Raises:
+        InvalidInput: the value or one of its columns cannot be stored; the message names column and type.
+        Unsupported: a column's type could not come back equal.
+    """
+    pandas = sys.modules.get("pandas")
+    if pandas is not None and isinstance(value, pandas.DataFrame):
+        from duckvstore.format import pandas_frames
+
+        return Encoded("dataframe", *pandas_frames.encode_frame(value, where), None)
+    if pandas is not None and isinstance(value, pandas.Series):
+        from duckvstore.format import pandas_frames
+
+        return Encoded("series", *pandas_frames.encode_series(value, where), None)
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(value, numpy.ndarray):
+        from duckvstore.format import numpy_values
+
+        return Encoded("ndarray", *numpy_values.encode(value, where), None)
+    if type(value).__module__.partition(".")[0] == "polars":
+        from duckvstore.format import polars_values
+
+        return Encoded("polars", *polars_values.encode(value, where), None)
+    return _encode_arrow(value, where)
+
+
+def _encode_arrow(value: Any, where: str) -> Encoded:
+    if isinstance(value, pa.RecordBatch):
+        value = pa.Table.from_batches([value])
+    if isinstance(value, pa.Table):
+        return Encoded("arrow", *arrow_values.encode_table(value, where), None)
+    if not hasattr(value, "__arrow_c_stream__"):
+        kind = type(value)
+        raise InvalidInput(
+            f"{where} cannot be stored: it is a {kind.__module__}.{kind.__name__}; give a pandas, polars or Arrow "
+            "table, a pandas Series or a numpy array"
+        )
+    try:
+        reader = value if isinstance(value, pa.RecordBatchReader) else pa.RecordBatchReader.from_stream(value)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise InvalidInput(
+            f"{where} is a {type(value).__name__} whose Arrow stream is not one of record batches: {error}; "
+            "give a table"
+        ) from error
+    schema, stored = arrow_values.encode_stream(reader, where)
+    return Encoded("arrow", schema, None, stored)
+
+
+def decode(
+    table: pa.Table,
+    kind: str,
+    schema: Schema,
+    *,
+    columns: Sequence[object] | None = None,
+    rows: Rows | None = None,
+) -> Any:
+    """Return the value as it was written, or the part of it that ``table`` holds.
+
+    Args:
+        table: rows in the stored schema, with all its columns or with the index levels and some others.
+        kind: the document's kind of value.
+        schema: the document's schema.
+        columns: labels of the columns to return, in this order; None means all that ``table`` has.
+        rows: which rows of the version ``table`` holds, as a ``range`` or an array of positions; None means
+            the first ``table.num_rows``. Only the labels of a RangeIndex and an index's frequency depend on it.
+
+    Raises:
+        NoSuchColumn: a label is not there; the message has the nearest names.
+        Unsupported: a newer release wrote the value.
+    """
+    if kind in ("dataframe", "series"):
+        from duckvstore.format import pandas_frames
+
+        if kind == "dataframe":
+            return pandas_frames.decode_frame(table, schema, columns, rows)
+        if columns is not None:
+            stored_columns(schema, columns)
+        return pandas_frames.decode_series(table, schema, rows)
+    names = None if columns is None else stored_columns(schema, columns)
+    if kind == "arrow":
+        return arrow_values.decode_table(table, schema, names)
+    if kind == "polars":
+        from duckvstore.format import polars_values
+
+        return polars_values.decode(table, schema, names)
+    if kind == "ndarray":
+        from duckvstore.format import numpy_values
+
+        return numpy_values.decode(table, schema)
+    raise Unsupported(f"a value of kind {kind!r} cannot be decoded by this release: upgrade duckvstore")
+
+
+def to_format(
+    table: pa.Table,
+    kind: str,
+    schema: Schema,
+    output_format: str,
+    *,
+    columns: Sequence[object] | None = None,
+    rows: Rows | None = None,
+) -> Any:
+    """Return ``table`` as "pandas", "polars" or "pyarrow", whatever kind of value was written.
+
+    A pandas frame as polars or Arrow has its index levels as leading columns, and the names that SQL sees. The
+    other arguments are those of ``decode``. Raises InvalidInput for another format.
+    """
+    if output_format not in OUTPUT_FORMATS:
+        raise InvalidInput(f"there is no output format {output_format!r}: use one of {', '.join(OUTPUT_FORMATS)}")
+    if kind in ("dataframe", "series") and output_format == "pandas":
+        return decode(table, kind, schema, columns=columns, rows=rows)
+    if (kind, output_format) in (("arrow", "pyarrow"), ("polars", "polars")):
+        return decode(table, kind, schema, columns=columns)
+    wanted = table
+    if columns is not None:
+        wanted = table.select([*schema.index, *stored_columns(schema, columns)])
+    plain = arrow_values.plain_table(wanted)
+    if output_format == "pandas":
+        try:
+            return plain.to_pandas()
+        except pa.ArrowException as error:
+            raise Unsupported(f"these rows have no pandas form ({error}): read them as pyarrow") from error
+    if output_format == "polars":
+        from duckvstore.format import polars_values
+
+        return polars_values.from_arrow(plain)
+    return plain
+
+
+def stored_columns(schema: Schema, columns: Sequence[object]) -> list[str]:
+    """Return the stored names of the columns with these labels, in their order; index levels are not among them.
+
+    Raises NoSuchColumn, with the nearest names, for a label that the value does not have.
+    """
+    if "dtypes" in schema.value:
+        from duckvstore.format import pandas_frames
+
+        names = pandas_frames.value_names(schema)
+        return [names[position] for position in pandas_frames.column_positions(schema, columns)]
+    original = list(schema.names)
+    if "schema" in schema.value:
+        from duckvstore.format.schema import decode_ipc
+
+        original = list(decode_ipc(schema.value["schema"]).names)
+    found: list[str] = []
+    for label in columns:
+        matches = [stored for stored, name in zip(schema.names, original, strict=True) if name == label]
+        if not matches:
+            close = nearest(str(label), original)
+            raise NoSuchColumn(f"there is no column {label!r} among {len(original)} columns.{close}")
+        found.extend(matches)
+    return found

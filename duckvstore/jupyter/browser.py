@@ -1,0 +1,294 @@
+"""The version browser: a widget that lists symbols, versions and snapshots, and previews rows.
+
+Invariant: what the page shows is in traits, so it survives a reload, and only pages of rows travel as messages;
+every name and value is text, which the page never reads as HTML.
+"""
+
+from __future__ import annotations
+
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from duckvstore.engine import catalogue
+from duckvstore.errors import DuckVStoreError, InvalidInput, NoSuchKey, Unsupported
+from duckvstore.format.documents import time_to_json
+from duckvstore.jupyter.names import sql_name
+from duckvstore.jupyter.preview import Preview
+from duckvstore.sql.rewrite import literal
+
+try:
+    import anywidget
+    import traitlets
+except ImportError as missing:
+    raise Unsupported("the version browser needs anywidget: pip install 'duckvstore[jupyter]'") from missing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from duckvstore.engine.library import OpenLibrary
+    from duckvstore.format.documents import Snapshot, Version
+    from duckvstore.library import Library
+
+SYMBOLS_SHOWN_MAX = 200
+VERSIONS_PER_STEP = 100
+PAGE_ROWS = 50
+
+_FOLDER = Path(__file__).parent
+
+
+def _reported(observer: Callable[[Browser, Any], None]) -> Callable[[Browser, Any], None]:
+    """Put what an observer raises into the trait ``error``: ipywidgets would swallow it."""
+
+    @wraps(observer)
+    def report(self: Browser, change: Any) -> None:
+        try:
+            self.error = ""
+            observer(self, change)
+        except Exception as error:  # noqa: BLE001 - as above
+            self.error = error_text(error)
+
+    return report
+
+
+def error_text(error: BaseException) -> str:
+    """Return what to show of an error: our own messages alone, others with their type."""
+    return str(error) if isinstance(error, DuckVStoreError) else f"{type(error).__name__}: {error}"
+
+
+class Browser(anywidget.AnyWidget):
+    """A library to look around in. ``search``, ``scope``, ``symbol``, ``version`` and ``first_row`` can be set.
+
+    ``scope``: a snapshot's name, to see only what it holds, or "" for all that there is. ``version``: a number, or
+    None when nothing is chosen. ``sql`` gives the chosen rows; ``data()`` reads them.
+    """
+
+    _esm = _FOLDER / "browser.js"
+    _css = _FOLDER / "browser.css"
+
+    library = traitlets.Unicode().tag(sync=True)
+    url = traitlets.Unicode().tag(sync=True)
+    search = traitlets.Unicode().tag(sync=True)
+    scope = traitlets.Unicode().tag(sync=True)
+    symbol = traitlets.Unicode(None, allow_none=True).tag(sync=True)
+    version = traitlets.Int(None, allow_none=True).tag(sync=True)
+    first_row = traitlets.Int(0, min=0).tag(sync=True)
+    versions_wanted = traitlets.Int(VERSIONS_PER_STEP, min=1).tag(sync=True)
+    symbols = traitlets.Dict().tag(sync=True)
+    snapshots: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    versions = traitlets.Dict().tag(sync=True)
+    shown = traitlets.Dict().tag(sync=True)
+    sql = traitlets.Unicode().tag(sync=True)
+    error = traitlets.Unicode().tag(sync=True)
+
+    def __init__(self, library: Library) -> None:
+        """Show ``library``. Errors of the object store are shown in the widget."""
+        self._library = library
+        self._names: list[str] = []
+        self._snapshots: list[Snapshot] = []
+        self._preview = Preview(library.open_library)
+        super().__init__(library=library.name, url=library.url)
+        self.on_msg(self._on_message)
+        self.refresh()
+
+    def __repr__(self) -> str:
+        """Say what is browsed: this is what a page without widgets shows."""
+        return f"Browser({self._library!r})"
+
+    @property
+    def _opened(self) -> OpenLibrary:
+        return self._library.open_library
+
+    def refresh(self) -> None:
+        """Look again what there is, and keep what is chosen."""
+        try:
+            self.error = ""
+            self._names = sorted(catalogue.symbol_names(self._opened), key=lambda name: (name.casefold(), name))
+            self._snapshots = sorted(
+                catalogue.snapshots(self._opened), key=lambda found: found.created_at, reverse=True
+            )
+            with self.hold_sync():
+                self.snapshots = [_snapshot_row(found) for found in self._snapshots]
+                if self.scope and self._held() is None:
+                    self.scope = ""
+                self._show_symbols()
+                if self.symbol is not None:
+                    self._show_versions(self.symbol)
+        except Exception as error:  # noqa: BLE001 - a widget that cannot be made would show nothing at all
+            self.error = error_text(error)
+
+    def data(self, **options: Any) -> Any:
+        """Return the chosen version's value, as ``Library.read`` does; ``options`` are those of ``read``.
+
+        Raises InvalidInput when no version is chosen.
+        """
+        if self.symbol is None or self.version is None:
+            raise InvalidInput("no version is chosen: click one, or set widget.symbol and widget.version")
+        return self._library.read(self.symbol, as_of=self.version, **options).data
+
+    # -- what follows from a choice --------------------------------------------------------------------------
+
+    @traitlets.observe("search", "scope")
+    @_reported
+    def _on_search(self, change: Any) -> None:
+        with self.hold_sync():
+            self._show_symbols()
+            if change["name"] == "scope" and self.symbol is not None:
+                self._choose_version(self.symbol)
+            self._show_sql()
+
+    @traitlets.observe("symbol")
+    @_reported
+    def _on_symbol(self, _change: Any) -> None:
+        with self.hold_sync():
+            self.versions_wanted = VERSIONS_PER_STEP
+            self.versions, self.shown = {}, {}
+            self.version = None
+            if self.symbol is not None:
+                self._show_versions(self.symbol)
+                self._choose_version(self.symbol)
+            self._show_sql()
+
+    @traitlets.observe("versions_wanted")
+    @_reported
+    def _on_versions_wanted(self, _change: Any) -> None:
+        if self.symbol is not None:
+            self._show_versions(self.symbol)
+
+    @traitlets.observe("version")
+    @_reported
+    def _on_version(self, _change: Any) -> None:
+        with self.hold_sync():
+            self.first_row = 0
+            self._show_rows_of_version()
+            self._show_sql()
+
+    def _held(self) -> dict[str, int] | None:
+        """Return the versions that the chosen snapshot holds, or None when there is no such snapshot."""
+        return next((found.versions for found in self._snapshots if found.name == self.scope), None)
+
+    def _show_symbols(self) -> None:
+        held = self._held() if self.scope else None
+        names = self._names if held is None else sorted(held, key=lambda name: (name.casefold(), name))
+        wanted = self.search.strip().casefold()
+        found = [name for name in names if wanted in name.casefold()]
+
+        def load(name: str) -> dict[str, Any] | None:
+            version = catalogue.head(self._opened, name).newest if held is None else self._found(name, held[name])
+            return None if version is None else _symbol_row(version)
+
+        rows = self._opened.in_parallel(load, found[:SYMBOLS_SHOWN_MAX])
+        self.symbols = {
+            "rows": [row for row in rows if row is not None],
+            "match_count": len(found),
+            "total_count": len(names),
+        }
+
+    def _found(self, symbol: str, number: int) -> Version | None:
+        try:
+            return catalogue.visible_version(self._opened, self._opened.version(symbol, number))
+        except NoSuchKey:
+            return None
+
+    def _show_versions(self, symbol: str) -> None:
+        numbers = list(catalogue.numbers(self._opened, symbol))
+        loaded = self._opened.in_parallel(lambda number: self._found(symbol, number), numbers[: self.versions_wanted])
+        rows = [
+            {**_version_row(version), "snapshots": self._holders(version)} for version in loaded if version is not None
+        ]
+        if not numbers:
+            catalogue.resolve(self._opened, symbol)  # raises with the nearest names
+        self.versions = {"symbol": symbol, "rows": rows, "total_count": len(numbers)}
+
+    def _holders(self, version: Version) -> list[str]:
+        return [found.name for found in self._snapshots if found.versions.get(version.symbol) == version.number]
+
+    def _choose_version(self, symbol: str) -> None:
+        """Choose the version that the snapshot holds, else the newest that has rows."""
+        held = self._held() or {}
+        readable = [row["version"] for row in self.versions.get("rows", []) if not row["deleted"]]
+        self.version = held.get(symbol, readable[0] if readable else None)
+
+    def _show_rows_of_version(self) -> None:
+        self.shown = {}
+        if self.symbol is None or self.version is None:
+            return
+        version = catalogue.resolve(self._opened, self.symbol, self.version)
+        self.shown = {
+            "symbol": version.symbol,
+            "version": version.number,
+            "kind": version.kind,
+            "row_count": version.row_count,
+            "stored_bytes": version.stored_bytes,
+            "segment_count": len(version.segments),
+            "created_at": time_to_json(version.created_at),
+            "page_rows": PAGE_ROWS,
+            "columns": self._preview.columns(version),
+            "column_count": len(version.schema.columns),
+        }
+
+    def _show_sql(self) -> None:
+        if self.symbol is None or self.version is None:
+            self.sql = ""
+            return
+        held = self._held()
+        if held is not None and held.get(self.symbol) == self.version:
+            self.sql = f"SELECT * FROM {sql_name(self.symbol)} AT SNAPSHOT {literal(self.scope)}"
+        else:
+            self.sql = f"SELECT * FROM {sql_name(self.symbol)} AT VERSION {self.version}"
+
+    # -- messages --------------------------------------------------------------------------------------------
+
+    def _on_message(self, _widget: Any, content: Any, _buffers: Any) -> None:
+        kind = content.get("kind") if isinstance(content, dict) else None
+        if kind == "refresh":
+            self.refresh()
+            self.send({"kind": "refreshed"})
+        elif kind == "rows":
+            self._send_rows(content)
+
+    def _send_rows(self, content: dict[str, Any]) -> None:
+        """Answer ``{kind: "rows", symbol, version, first_row}`` with the page of rows that starts there."""
+        answer = {name: content.get(name) for name in ("kind", "symbol", "version", "first_row")}
+        try:
+            version = catalogue.resolve(self._opened, str(answer["symbol"]), answer["version"])
+            first_row = max(0, int(answer["first_row"] or 0))
+            answer["rows"] = self._preview.rows(version, first_row, PAGE_ROWS)
+        except Exception as error:  # noqa: BLE001 - it is shown where the rows would be
+            answer = {**answer, "kind": "failure", "message": error_text(error)}
+        self.send(answer)
+
+
+def _symbol_row(version: Version) -> dict[str, Any]:
+    return {
+        "name": version.symbol,
+        "version": version.number,
+        "row_count": version.row_count,
+        "column_count": len(version.schema.columns),
+        "stored_bytes": version.stored_bytes,
+        "created_at": time_to_json(version.created_at),
+        "deleted": version.deleted,
+    }
+
+
+def _version_row(version: Version) -> dict[str, Any]:
+    return {
+        "version": version.number,
+        "created_at": time_to_json(version.created_at),
+        "operation": version.operation,
+        "author": version.author,
+        "message": version.message,
+        "row_count": version.row_count,
+        "stored_bytes": version.stored_bytes,
+        "new_bytes": version.new_bytes,
+        "deleted": version.deleted,
+    }
+
+
+def _snapshot_row(snapshot: Snapshot) -> dict[str, Any]:
+    return {
+        "name": snapshot.name,
+        "created_at": time_to_json(snapshot.created_at),
+        "symbol_count": len(snapshot.versions),
+        "message": snapshot.message,
+    }

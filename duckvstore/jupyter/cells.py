@@ -1,0 +1,49 @@
+"""Values as short text, for tables that people look at.
+
+Invariant: every value of every Arrow type yields text (None for a null); nothing here raises, and nothing here is
+HTML: whoever puts the text on a page escapes it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TEXT_LENGTH_MAX = 200
+_RIGHT_ALIGNED = re.compile(
+    r"u?(tiny|small|big|huge)?int(eger|\d+)?$|(half_?)?float\d*$|double$|real$|decimal|interval|duration", re.IGNORECASE
+)
+
+
+def rows(table: pa.Table) -> list[list[str | None]]:
+    """Return the rows of ``table`` as DuckDB writes values, cut to ``TEXT_LENGTH_MAX``; None for null."""
+    from duckvstore.sql import conversion
+
+    try:
+        found = conversion.to_texts(table)
+    except Exception:  # noqa: BLE001 - a type that DuckDB does not take must not hide the other columns
+        columns = [[_arrow_text(value) for value in column] for column in table.columns]
+        found = [list(row) for row in zip(*columns, strict=True)]
+    return [[None if value is None else cut(value) for value in row] for row in found]
+
+
+def cut(text: str) -> str:
+    """Return at most ``TEXT_LENGTH_MAX`` characters of ``text``."""
+    return text if len(text) <= TEXT_LENGTH_MAX else f"{text[: TEXT_LENGTH_MAX - 1]}…"
+
+
+def is_right_aligned(type_name: str) -> bool:
+    """Return whether values of a DuckDB or Arrow type are read from the right, as numbers are."""
+    return _RIGHT_ALIGNED.match(type_name) is not None and not type_name.endswith("[]")
+
+
+def _arrow_text(value: pa.Scalar) -> str | None:
+    if not value.is_valid:
+        return None
+    try:
+        return str(value.cast("string").as_py())
+    except Exception:  # noqa: BLE001 - as above, for one cell
+        return f"<{value.type}>"

@@ -1,0 +1,270 @@
+"""One query of a notebook: its parameters, its ``--at``, its rows, and how they are shown.
+
+Invariant: what runs is the text of the cell, with at most an AT form behind a name or EXPLAIN in front; places in
+errors are places in the text of the cell.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from duckvstore.engine import catalogue
+from duckvstore.errors import InvalidInput, NoSuchSnapshot, SqlError, caret, nearest
+from duckvstore.jupyter import cells, display
+from duckvstore.library import Library
+from duckvstore.sql import dialect
+from duckvstore.sql.display import as_text
+from duckvstore.sql.names import is_session_table
+from duckvstore.sql.rewrite import literal
+from duckvstore.sql.tokens import scan
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from duckvstore.engine.library import OpenLibrary
+    from duckvstore.jupyter.connection import Connection
+    from duckvstore.jupyter.request import Request
+    from duckvstore.sql.dialect import Reference
+    from duckvstore.sql.result import Result
+
+_SESSION_TABLES = """
+    SELECT lower(database_name), lower(schema_name), lower(table_name) FROM duckdb_tables()
+    UNION ALL
+    SELECT lower(database_name), lower(schema_name), lower(view_name) FROM duckdb_views() WHERE NOT internal"""
+_INTEGER = re.compile(r"-?[0-9]+")
+
+
+class Spliced:
+    """The text of a cell with words put in; knows where a place in it was in the text of the cell."""
+
+    def __init__(self, source: str, insertions: list[tuple[int, str]]) -> None:
+        """Put each text of ``insertions`` before its character of ``source``."""
+        self.source = source
+        self._insertions = sorted(insertions)
+        pieces, position = [], 0
+        for place, words in self._insertions:
+            pieces += [source[position:place], words]
+            position = place
+        self.text = "".join([*pieces, source[position:]])
+
+    def original(self, offset: int) -> int:
+        """Return the character of ``source`` at character ``offset`` of ``text`` (for put-in words: where they are)."""
+        shift = 0
+        for place, words in self._insertions:
+            start = place + shift
+            if offset < start:
+                break
+            if offset < start + len(words):
+                return place
+            shift += len(words)
+        return offset - shift
+
+    def restore(self, error: SqlError) -> None:
+        """Make ``error``, about ``text``, an error about ``source``."""
+        if error.offset is None or error.sql != self.text or not self._insertions:
+            return
+        message = str(error).removesuffix(caret(error.sql, error.offset))
+        error.sql, error.offset = self.source, self.original(error.offset)
+        error.args = (message + caret(error.sql, error.offset),)
+
+
+class Query:
+    """A request that runs on construction, apart from its rows. Raises the errors of ``Library.sql``."""
+
+    def __init__(self, connection: Connection, asked: Request, scope: dict[str, Any], rows_shown_max: int) -> None:
+        """Run what ``asked`` says; ``scope`` holds the notebook's variables."""
+        self.asked = asked
+        self.rows_shown_max = rows_shown_max
+        self.target = connection.target(asked.library)
+        if not asked.sql.strip():
+            raise InvalidInput("there is no SQL: write it behind %vstore, or below %%vstore")
+        self.parameters = parameters(asked.sql, asked.parameters, scope)
+        self.spliced = Spliced(asked.sql, self._insertions())
+        try:
+            self.result: Result = self.target.session.sql(self.spliced.text, self.parameters or None, scope=scope)
+        except SqlError as error:
+            self.spliced.restore(error)
+            raise
+        self.null_counts: list[int] = []
+        self.row_count = 0
+        self.is_limited = False
+        self._table: pa.Table | None = None
+
+    def _insertions(self) -> list[tuple[int, str]]:
+        insertions: list[tuple[int, str]] = []
+        statements = dialect.parse(self.asked.sql) if self.asked.at is not None or self.asked.explain else []
+        if self.asked.at is not None:
+            for statement in statements:
+                for reference in statement.references:
+                    clause = self._at_clause(reference)
+                    if clause:
+                        insertions.append((statement.offset + reference.end, clause))
+        if self.asked.explain and statements and statements[-1].kind != "explain":
+            last = statements[-1]
+            insertions.append((last.offset + len(last.text) - len(last.text.lstrip()), "EXPLAIN "))
+        return insertions
+
+    def _at_clause(self, reference: Reference) -> str:
+        """Return the AT form for a name that ``--at`` counts for, else an empty text."""
+        if reference.at is not None or reference.role != "read":
+            return ""
+        library = self._library_of(reference)
+        if library is None:
+            return ""
+        return f" {at_form(library, self.asked.at or '')}"
+
+    def _library_of(self, reference: Reference) -> OpenLibrary | None:
+        """Return the library whose symbol a name means, or None when it means something else."""
+        *qualifiers, name = reference.parts
+        if is_session_table(reference.parts, self._session_tables()):
+            return None
+        if isinstance(self.target, Library):
+            library = self.target.open_library
+            if [part.casefold() for part in qualifiers] not in ([], [library.name.casefold()]):
+                return None
+        elif len(qualifiers) == 1 and self.target.has_library(qualifiers[0]):
+            library = self.target.get_library(qualifiers[0]).open_library
+        else:
+            return None
+        return library if is_symbol(library, name) else None
+
+    def _session_tables(self) -> set[tuple[str, str, str]]:
+        """Return (database, schema, name) of what the user made in DuckDB, in lower case."""
+        found = self.target.session.sql(_SESSION_TABLES).fetchall()
+        return {(str(database), str(schema), str(name)) for database, schema, name in found}
+
+    def fetch(self, *, all_rows: bool) -> pa.Table:
+        """Return the rows of the result, or only those that are shown; counts rows and nulls of all of them."""
+        import pyarrow as pa
+
+        if self._table is not None:
+            return self._table
+        limit = self.asked.limit
+        self.null_counts = [0] * len(self.result.columns)
+        kept: list[pa.RecordBatch] = []
+        reader = pa.RecordBatchReader.from_stream(self.result)
+        try:
+            for batch in reader:
+                self.is_limited = limit is not None and self.row_count + batch.num_rows > limit
+                rows = batch.slice(0, limit - self.row_count) if limit is not None and self.is_limited else batch
+                for position, column in enumerate(rows.columns):
+                    self.null_counts[position] += column.null_count
+                if all_rows or self.row_count < self.rows_shown_max:
+                    kept.append(rows if all_rows else rows.slice(0, self.rows_shown_max - self.row_count))
+                self.row_count += rows.num_rows
+                if self.is_limited:
+                    break
+        except (pa.ArrowException, OSError) as error:
+            self.result.settle()  # raises what was raised behind the stream
+            raise SqlError(f"the rows could not be read: {error}") from error
+        finally:
+            self.result.close()
+        self._table = pa.Table.from_batches(kept, schema=reader.schema)
+        return self._table
+
+    def show_table(self) -> None:
+        """Display the rows, and the lines under them."""
+        table = self.fetch(all_rows=False)
+        result, columns = self.result, self.result.columns
+        if not columns:
+            self.show_lines()
+            return
+        shown = cells.rows(table.slice(0, self.rows_shown_max))
+        lines = self._lines(len(shown))
+        if columns == ["explain_key", "explain_value"]:
+            plan = "\n".join(str(row["explain_value"]) for row in table.to_pylist())
+            display.publish(display.plan_html(plan, lines), "\n".join([plan, *lines]))
+        else:
+            headers = [
+                display.Header(name, kind, nulls, is_right=cells.is_right_aligned(kind))
+                for name, kind, nulls in zip(columns, result.types, self.null_counts, strict=True)
+            ]
+            text = as_text(columns, result.types, shown, result.figures)
+            display.publish(display.table_html(headers, shown, lines), "\n".join([*self._sql_lines(), text]))
+
+    def show_lines(self) -> None:
+        """Display the lines that go under every result, without its rows."""
+        lines = self._lines(None)
+        display.publish(display.lines_html(lines), "\n".join(lines))
+
+    def _lines(self, shown_count: int | None) -> list[str]:
+        lines = self._sql_lines()
+        if self.is_limited:
+            lines.append(f"the first {self.row_count:,} rows (--limit)")
+        if shown_count is not None and shown_count < self.row_count:
+            lines.append(f"rows 1 to {shown_count:,} of {self.row_count:,}" if shown_count else "no rows shown")
+        return [*lines, self.result.figures.footer()]
+
+    def _sql_lines(self) -> list[str]:
+        if not self.asked.show_sql:
+            return []
+        values = [f"${name} = {cells.cut(repr(value))}" for name, value in self.parameters.items()]
+        return [*self.spliced.text.strip().splitlines(), *values]
+
+
+def as_type(name: str, table: pa.Table, result: Result) -> Any:
+    """Return rows of ``result`` as ``name`` says: pandas, polars or arrow."""
+    from duckvstore.sql import conversion
+
+    if name == "arrow":
+        return table
+    if name == "polars":
+        return conversion.to_polars(table)
+    return conversion.to_pandas(table, result.columns, result.types)
+
+
+def parameters(sql: str, given: dict[str, Any], scope: dict[str, Any]) -> dict[str, Any]:
+    """Return a value for each ``$name`` of ``sql``: of ``given``, else the variable of that name.
+
+    Raises SqlError with a caret under a name that is neither.
+    """
+    tokens, _ = scan(sql)
+    found = dict(given)
+    for token in tokens:
+        name = token.text[1:]
+        if token.kind != "parameter" or token.text[0] != "$" or name in found or not name.isidentifier():
+            continue
+        if name not in scope:
+            known = [other for other, value in scope.items() if not other.startswith("_") and not callable(value)]
+            raise SqlError(
+                f"the notebook has no variable {name!r} to put in for ${name}.{nearest(name, known)} Assign "
+                f"it, or give -p {name}=…",
+                sql,
+                token.start,
+            )
+        found[name] = _plain(scope[name])
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """Return a number of numpy as one of Python, which every release of DuckDB binds."""
+    if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0 and value.dtype.kind in "biufU":
+        return value.item()
+    return value
+
+
+def at_form(library: OpenLibrary, text: str) -> str:
+    """Return the AT form for ``text``: a version number, a snapshot of ``library``, or else a time.
+
+    Raises NoSuchSnapshot when it is none of them.
+    """
+    if _INTEGER.fullmatch(text):
+        return f"AT (VERSION => {int(text)})"
+    try:
+        catalogue.read_snapshot(library, text)
+    except NoSuchSnapshot as error:
+        try:
+            datetime.fromisoformat(text)
+        except ValueError:
+            raise NoSuchSnapshot(f"--at {text!r} is no version number and no time, and {error}") from error
+        return f"AT (TIMESTAMP => {literal(text)})"
+    return f"AT (SNAPSHOT => {literal(text)})"
+
+
+def is_symbol(library: OpenLibrary, name: str) -> bool:
+    """Return whether ``name`` is a symbol of ``library``, exactly or by a match that ignores case."""
+    if catalogue.head(library, name).highest >= 0:
+        return True
+    return name.casefold() in (symbol.casefold() for symbol in catalogue.symbol_names(library))

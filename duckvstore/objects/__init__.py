@@ -1,0 +1,182 @@
+"""Bytes under keys: the only code that knows boto3 or the disk.
+
+Invariant: a URL names one object store, the same in every process; what a URL or an option could mean twice is
+refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from importlib.metadata import entry_points
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from duckvstore import clock
+from duckvstore.errors import AlreadyExists, InvalidInput, StorageUnavailable, Unsupported, nearest
+from duckvstore.objects.base import DeleteFailure, Listed, ObjectStore
+from duckvstore.objects.local import LocalObjects
+from duckvstore.objects.memory import MemoryObjects
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["DeleteFailure", "Listed", "ObjectStore", "open_objects", "self_test"]
+
+ENTRY_POINT_GROUP = "duckvstore.objects"
+PROBE_FOLDER = ".duckvstore-probe"
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_UNEXPANDED = re.compile(r"^~|\$(?:[A-Za-z_]|\{)")
+_memories: dict[str, MemoryObjects] = {}
+_memories_lock = Lock()
+
+
+def open_objects(url: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None) -> ObjectStore:
+    """Return the object store that ``url`` names.
+
+    Args:
+        url: ``s3://bucket/prefix``, ``file:///folder``, a plain path, ``memory://name`` (the same objects for the
+            same name within this process; without a name fresh ones), or the scheme of an installed entry point
+            of group ``duckvstore.objects``.
+        storage_options: for S3 the attributes of ``objects.s3.S3Options``; for a folder ``fsync``.
+
+    Nothing is asked of a server here. Raises InvalidInput for an unknown scheme or option, naming the valid ones.
+    """
+    text = os.fspath(url)
+    options = dict(storage_options or {})
+    if not isinstance(text, str) or not text:
+        raise InvalidInput(f"a store's URL is text such as 's3://bucket/prefix' or a path, not {url!r}")
+    match = _SCHEME.match(text)
+    if match is None:
+        return _open_path(text, options)
+    scheme = match[1].lower()
+    if scheme == "s3":
+        return _open_s3(text, options)
+    if scheme == "file":
+        return _open_path(_path_of_file_url(text), options, is_literal=True)
+    if scheme == "memory":
+        return _open_memory(text, options)
+    installed = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+    if scheme in installed:
+        opened = installed[scheme].load()(text, options)
+        if not isinstance(opened, ObjectStore):
+            raise InvalidInput(f"the package for {scheme}:// gave a {type(opened).__name__}, which is no ObjectStore")
+        return opened
+    schemes = ", ".join(f"{name}://" for name in ["file", "memory", "s3", *sorted(installed)])
+    raise InvalidInput(f"no object store is known for {scheme}://: use {schemes} or a path{_hint(scheme)}")
+
+
+def _hint(scheme: str) -> str:
+    return " (s3:// is meant by s3a:// and s3n://)" if scheme in {"s3a", "s3n"} else ""
+
+
+def _check_options(options: Mapping[str, Any], valid: list[str], url: str) -> None:
+    for name in options:
+        if name not in valid:
+            known = f"the valid ones are {', '.join(sorted(valid))}" if valid else "it has none"
+            raise InvalidInput(f"{url} has no storage option {name!r}: {known}.{nearest(str(name), valid)}")
+
+
+def _open_s3(url: str, options: dict[str, Any]) -> ObjectStore:
+    from duckvstore.objects.s3 import S3Objects, S3Options
+
+    parts = urlsplit(url)
+    if "@" in parts.netloc:
+        raise InvalidInput("an s3:// URL must not contain credentials: pass them as storage_options")
+    if not parts.netloc or parts.query or parts.fragment:
+        raise InvalidInput(f"{url!r} is no S3 URL: it must look like s3://bucket/prefix")
+    prefix = parts.path.strip("/")
+    if prefix and any(segment in {"", ".", ".."} for segment in prefix.split("/")):
+        raise InvalidInput(f"{url!r} has an empty or dotted segment: it must look like s3://bucket/prefix")
+    shown = f"s3://{parts.netloc}/{prefix}".rstrip("/")
+    _check_options(options, [field.name for field in dataclasses.fields(S3Options)], shown)
+    return S3Objects(parts.netloc, prefix, S3Options(**options))
+
+
+def _path_of_file_url(url: str) -> str:
+    parts = urlsplit(url)
+    path = unquote(parts.path)
+    if parts.netloc not in {"", "localhost"} or not path.startswith("/") or parts.query or parts.fragment:
+        raise InvalidInput(f"{url!r} is no URL of a folder: it must look like file:///folder (three slashes)")
+    return path
+
+
+def _open_path(path: str, options: dict[str, Any], *, is_literal: bool = False) -> ObjectStore:
+    if "\0" in path:
+        raise InvalidInput(f"{path!r} is no path: it contains a NUL character")
+    if not is_literal and re.match(r"(?:s3[an]?|file|memory|https?|gs|az):", path):
+        raise InvalidInput(f"{path!r} looks like a URL with slashes missing: write scheme://… or ./{path}")
+    if not is_literal and _UNEXPANDED.search(path):
+        raise InvalidInput(
+            f"{path!r} contains ~ or a variable, which is not expanded: pass os.path.expanduser(…) or "
+            "os.path.expandvars(…) of it"
+        )
+    _check_options(options, ["fsync"], path)
+    fsync = options.get("fsync", True)
+    if not isinstance(fsync, bool):
+        raise InvalidInput(f"storage option 'fsync' must be True or False, not {fsync!r}")
+    return LocalObjects(path, fsync=fsync)
+
+
+def _open_memory(url: str, options: dict[str, Any]) -> ObjectStore:
+    name = url.removeprefix("memory://").rstrip("/")
+    _check_options(options, [], url)
+    if not name:
+        return MemoryObjects()
+    with _memories_lock:
+        return _memories.setdefault(name, MemoryObjects(name))
+
+
+def self_test(objects: ObjectStore) -> None:
+    """Check on the real object store what safety rests on; run when a library is made.
+
+    Writes a few small objects below ``.duckvstore-probe/`` and deletes them again. Raises Unsupported with the
+    reason when conditional create, reading back, the case of names or the order of listings is not as it must be.
+    """
+    folder = f"{PROBE_FOLDER}/{clock.new_id()}/"
+    names = ["A", "a", "c-d", "c.d", "c/d", "c0"]  # in byte order; in a walk of folders c/d would come first
+    try:
+        for name in names:
+            try:
+                objects.create(folder + name, name.encode())
+            except AlreadyExists as error:
+                raise Unsupported(
+                    f"{objects.url} ignores the case of names: {name!r} and another name were the same object: keep "
+                    "the store on a file system that tells them apart"
+                ) from error
+        _check_create_once(objects, folder + "a")
+        listed = [entry.key for entry in objects.list(folder)]
+        if listed != [folder + name for name in names]:
+            shown = [key.removeprefix(folder) for key in listed]
+            raise Unsupported(
+                f"{objects.url} does not list keys in byte order (expected {names}, found {shown}): use another server "
+                "or bucket type"
+            )
+        if next(iter(objects.list(folder, start_after=folder + "a", limit=1))).key != folder + "c-d":
+            raise Unsupported(f"{objects.url} does not start a listing where it was asked to: use another server")
+    finally:
+        _remove_probe(objects, [folder + name for name in names])
+
+
+def _check_create_once(objects: ObjectStore, key: str) -> None:
+    try:
+        objects.create(key, b"second")
+    except AlreadyExists:
+        pass
+    else:
+        raise Unsupported(
+            f"{objects.url} ignores If-None-Match: a second create of the same key succeeded, so two writers could "
+            "overwrite each other's versions: use a server with conditional writes"
+        )
+    if objects.read(key) != b"a":
+        raise Unsupported(f"{objects.url} refused a second create, but its bytes are there: use another server")
+
+
+def _remove_probe(objects: ObjectStore, keys: list[str]) -> None:
+    try:
+        objects.delete(keys)
+    except StorageUnavailable:
+        return  # without the right to delete the probe stays: a few bytes that nobody reads

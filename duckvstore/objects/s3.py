@@ -1,0 +1,491 @@
+"""Objects in an S3 bucket, through boto3.
+
+Invariant: ``create`` sends its conditional PUT once, and says AlreadyExists, done, or OutcomeUnknown; nothing
+in here repeats a request whose first copy may still take effect.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from threading import Lock, local
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import urlsplit
+
+from duckvstore import clock
+from duckvstore.errors import (
+    AlreadyExists,
+    DuckVStoreError,
+    Integrity,
+    InvalidInput,
+    NoSuchKey,
+    OutcomeUnknown,
+    StorageUnavailable,
+    Unsupported,
+)
+from duckvstore.objects.base import DeleteFailure, Listed, ObjectStore
+from duckvstore.objects.keys import check_key, check_prefix, in_byte_order
+from duckvstore.objects.s3_errors import error_code, error_status, mapped, was_never_sent
+from duckvstore.objects.s3_time import ServerTime
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from datetime import datetime
+
+    from duckvstore.objects.base import DeleteFailures
+
+_ATTEMPTS_MAX = 5
+_CREATE_ATTEMPTS_MAX = 12
+_BACKOFF_SECONDS_MAX = 2.0
+_PUT_BYTES_MAX = 5 * 1024**3
+_PAGE_KEYS_MAX = 1000
+_CODES_NOT_DONE = {"ConditionalRequestConflict", "OperationAborted", "RequestTimeout"}
+_CODES_WORTH_REPEATING = {"InternalError", "SlowDown", "ServiceUnavailable", "OperationAborted", "RequestTimeout"}
+_SCANNABLE_PREFIX = re.compile(r"[A-Za-z0-9._~/-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class S3Options:
+    """The storage options of an ``s3://`` URL; what is left out comes from boto3's own chain.
+
+    Attributes:
+        endpoint_url: ``http(s)://host:port`` of an S3-compatible server.
+        region: name of the region.
+        profile: name of a profile of the AWS configuration files.
+        access_key_id: with ``secret_access_key`` (and ``session_token``), credentials instead of boto3's chain.
+        secret_access_key: see ``access_key_id``.
+        session_token: see ``access_key_id``.
+        anonymous: send no credentials at all.
+        addressing_style: ``path`` (the default with an endpoint) or ``virtual`` (bucket in the host name).
+        checksum: ``when_supported`` (uploads carry a CRC32 that the server verifies) or ``when_required``.
+        listing_order: ``bytes``, or ``folders`` for a server that lists folder by folder; by default known
+            from the server's own name.
+        connections_max: size of the connection pool.
+        connect_timeout_seconds: how long a connection may take.
+        read_timeout_seconds: how long the server may stay silent.
+    """
+
+    endpoint_url: str | None = None
+    region: str | None = None
+    profile: str | None = None
+    access_key_id: str | None = None
+    secret_access_key: str | None = None
+    session_token: str | None = None
+    anonymous: bool = False
+    addressing_style: str | None = None
+    checksum: str = "when_supported"
+    listing_order: str | None = None
+    connections_max: int = 64
+    connect_timeout_seconds: float = 4
+    read_timeout_seconds: float = 60
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without asking anyone."""
+        _one_of("addressing_style", self.addressing_style, {None, "path", "virtual"})
+        _one_of("checksum", self.checksum, {"when_supported", "when_required"})
+        _one_of("listing_order", self.listing_order, {None, "bytes", "folders"})
+        _one_of("anonymous", self.anonymous, {True, False})
+        for name in ("connections_max", "connect_timeout_seconds", "read_timeout_seconds"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
+                raise InvalidInput(f"storage option {name!r} must be a positive number, not {value!r}")
+        if (self.access_key_id is None) != (self.secret_access_key is None):
+            raise InvalidInput("storage options 'access_key_id' and 'secret_access_key' go together: give both or none")
+        if self.session_token is not None and self.access_key_id is None:
+            raise InvalidInput("storage option 'session_token' needs 'access_key_id' and 'secret_access_key'")
+        if self.endpoint_url is not None:
+            _check_endpoint(self.endpoint_url)
+
+    def __repr__(self) -> str:
+        """Return a text without credentials."""
+        return f"S3Options(endpoint_url={self.endpoint_url!r}, region={self.region!r}, profile={self.profile!r})"
+
+
+def _one_of(name: str, value: object, allowed: set[Any]) -> None:
+    if value not in allowed:
+        valid = ", ".join(sorted(repr(choice) for choice in allowed if choice is not None))
+        raise InvalidInput(f"storage option {name!r} must be one of {valid}, not {value!r}")
+
+
+def _check_endpoint(url: str) -> None:
+    parts = urlsplit(url)
+    if "@" in parts.netloc:
+        raise InvalidInput(
+            "storage option 'endpoint_url' must not contain credentials: use 'access_key_id' and 'secret_access_key'"
+        )
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/") or parts.query:
+        raise InvalidInput(f"storage option 'endpoint_url' must look like https://host:port, not {url!r}")
+
+
+# Inside the class below ``list`` is its method.
+_Page: TypeAlias = list[Listed]
+_Keys: TypeAlias = list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Clients:
+    session: Any
+    standard: Any
+    once: Any
+
+
+class S3Objects(ObjectStore):
+    """Bytes under keys in a bucket, below a prefix."""
+
+    def __init__(self, bucket: str, prefix: str = "", options: S3Options | None = None) -> None:
+        """Remember where the objects are; nothing is asked of the server yet.
+
+        Args:
+            bucket: name of an existing bucket.
+            prefix: what every key is put under; slashes at its ends do not matter.
+            options: how to reach it.
+        """
+        prefix = prefix.strip("/")
+        self.bucket = bucket
+        self.options = options or S3Options()
+        self.url = f"s3://{bucket}/{prefix}".rstrip("/")
+        self._root = f"{prefix}/" if prefix else ""
+        self._clients_by_pid: dict[int, _Clients] = {}
+        self._locks_by_pid: dict[int, Lock] = {}
+        self._time = ServerTime()
+        self._folder_order = self.options.listing_order == "folders"
+        self._sent = local()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as the way to open it again."""
+        return S3Objects, (self.bucket, self._root, self.options)
+
+    def __repr__(self) -> str:
+        """Return a text without credentials."""
+        return f"S3Objects({self.url!r})"
+
+    # -- requests -----------------------------------------------------------------------------------------------
+
+    def _clients(self) -> _Clients:
+        """Return this process's clients: boto3's connections must not be shared across a fork."""
+        pid = os.getpid()
+        clients = self._clients_by_pid.get(pid)
+        if clients is None:
+            with self._locks_by_pid.setdefault(pid, Lock()):
+                clients = self._clients_by_pid.get(pid)
+                if clients is None:
+                    clients = self._clients_by_pid[pid] = self._make_clients()
+        return clients
+
+    def _make_clients(self) -> _Clients:
+        import boto3
+        from botocore import UNSIGNED
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError
+
+        options = self.options
+        style = options.addressing_style or ("path" if options.endpoint_url else "auto")
+
+        def make(session: Any, attempts_max: int) -> Any:
+            settings: dict[str, Any] = {"s3": {"addressing_style": style}}
+            settings["request_checksum_calculation"] = settings["response_checksum_validation"] = options.checksum
+            if options.anonymous:
+                settings["signature_version"] = UNSIGNED
+            config = Config(
+                max_pool_connections=options.connections_max,
+                connect_timeout=options.connect_timeout_seconds,
+                read_timeout=options.read_timeout_seconds,
+                retries={"mode": "standard", "total_max_attempts": attempts_max},
+                tcp_keepalive=True,
+                **settings,
+            )
+            client = session.client("s3", endpoint_url=options.endpoint_url, config=config)
+            client.meta.events.register("before-send.s3", self._before_send)
+            client.meta.events.register("response-received.s3", self._response_received)
+            return client
+
+        try:
+            session = boto3.session.Session(
+                profile_name=options.profile,
+                region_name=options.region,
+                aws_access_key_id=options.access_key_id,
+                aws_secret_access_key=options.secret_access_key,
+                aws_session_token=options.session_token,
+            )
+            return _Clients(session, make(session, _ATTEMPTS_MAX), make(session, 1))
+        except (BotoCoreError, ValueError) as error:
+            raise self._mapped(error, "open") from error
+
+    def _before_send(self, **_: object) -> None:
+        self._sent.at = clock.utc_now()
+
+    def _response_received(self, parsed_response: Mapping[str, Any] | None = None, **_: object) -> None:
+        headers = (parsed_response or {}).get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        self._time.learn(headers, self._sent.at, clock.utc_now())
+        if self.options.listing_order is None and "seaweedfs" in headers.get("server", "").lower():
+            self._folder_order = True
+
+    def _mapped(self, error: BaseException, action: str) -> DuckVStoreError:
+        return mapped(error, action=action, url=self.url, bucket=self.bucket, endpoint=self._endpoint_url())
+
+    def _endpoint_url(self) -> str:
+        clients = self._clients_by_pid.get(os.getpid())
+        return str(clients.standard.meta.endpoint_url) if clients else (self.options.endpoint_url or "AWS")
+
+    def _call(self, operation: str, action: str, **parameters: Any) -> Any:
+        """Carry out an operation that may be repeated, with standard retries once the server has been heard.
+
+        Before that a connection that fails is reported at once: it is a wrong address more often than a pause.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        clients = self._clients()
+        try:
+            if not self._time.is_known:
+                try:
+                    return getattr(clients.once, operation)(Bucket=self.bucket, **parameters)
+                except ClientError as error:
+                    if error_status(error) < 500:
+                        raise
+            return getattr(clients.standard, operation)(Bucket=self.bucket, **parameters)
+        except (BotoCoreError, ClientError) as error:
+            if error_code(error) in {"NoSuchKey", "404"} and "Key" in parameters:
+                raise NoSuchKey(f"{self.url} has no object {self._relative(parameters['Key'])!r}") from error
+            raise self._mapped(error, action) from error
+
+    def _relative(self, full_key: str) -> str:
+        return full_key[len(self._root) :]
+
+    def _full_key(self, key: str) -> str:
+        check_key(key)
+        return self._root + key
+
+    # -- the contract ---------------------------------------------------------------------------------------------
+
+    def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:  # noqa: D102
+        full_key = self._full_key(key)
+        if length is not None and length <= 0:
+            self._call("head_object", f"look for {key!r}", Key=full_key)
+            return b""
+        span: dict[str, str] = {}
+        if start or length is not None:
+            span["Range"] = f"bytes={start}-{'' if length is None else start + length - 1}"
+        for attempt in range(_ATTEMPTS_MAX):
+            try:
+                return self._get(full_key, key, span)
+            except StorageUnavailable as error:
+                # botocore repeats requests, but not a body that breaks off while it is read.
+                if not getattr(error, "body_broke_off", False) or attempt == _ATTEMPTS_MAX - 1:
+                    raise
+                clock.sleep(clock.jitter(_backoff_seconds(attempt)))
+        raise AssertionError
+
+    def _get(self, full_key: str, key: str, span: Mapping[str, str]) -> bytes:
+        from botocore.exceptions import BotoCoreError, FlexibleChecksumError
+        from urllib3.exceptions import HTTPError
+
+        try:
+            answer = self._call("get_object", f"read {key!r}", Key=full_key, **span)
+        except InvalidInput as error:
+            if span and error_status(error.__cause__) == 416:  # the range starts at or past the end
+                return b""
+            raise
+        try:
+            with answer["Body"] as body:
+                return bytes(body.read())
+        except FlexibleChecksumError as error:
+            raise Integrity(f"{self.url}: {key!r} does not match its checksum: restore it or delete it") from error
+        except (BotoCoreError, HTTPError, OSError) as error:
+            broken = StorageUnavailable(f"{self.url}: reading {key!r} broke off at {self._endpoint_url()}: try again")
+            broken.body_broke_off = True  # type: ignore[attr-defined]
+            raise broken from error
+
+    def put(self, key: str, data: bytes) -> None:  # noqa: D102
+        self._check_size(key, data)
+        self._call("put_object", f"write {key!r}", Key=self._full_key(key), Body=data)
+
+    def _check_size(self, key: str, data: bytes) -> None:
+        if len(data) > _PUT_BYTES_MAX:
+            raise InvalidInput(
+                f"object {key!r} has {len(data)} bytes, one request may carry {_PUT_BYTES_MAX}: use smaller segments"
+            )
+
+    def create(self, key: str, data: bytes) -> None:  # noqa: D102
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        self._check_size(key, data)
+        full_key = self._full_key(key)
+        client = self._clients().once
+        for attempt in range(_CREATE_ATTEMPTS_MAX):
+            try:
+                client.put_object(Bucket=self.bucket, Key=full_key, Body=data, IfNoneMatch="*")
+            except (BotoCoreError, ClientError) as error:
+                # Repeated are only requests of which it is certain that they had no effect.
+                is_repeatable = self._time.is_known and (error_code(error) in _CODES_NOT_DONE or was_never_sent(error))
+                if not is_repeatable or attempt == _CREATE_ATTEMPTS_MAX - 1:
+                    raise self._create_error(key, error) from error
+                clock.sleep(clock.jitter(_backoff_seconds(attempt)))
+            else:
+                return
+
+    def _create_error(self, key: str, error: Exception) -> DuckVStoreError:
+        status = error_status(error)
+        if error_code(error) == "PreconditionFailed" or status == 412:
+            return AlreadyExists(f"{self.url} already has an object {key!r}")
+        if error_code(error) == "NotImplemented" or status == 501:
+            return Unsupported(
+                f"{self.url}: the server at {self._endpoint_url()} does not offer conditional writes "
+                "(If-None-Match), on which every commit rests: use another server, or a newer release of it"
+            )
+        is_unknown = status >= 500 if status else not was_never_sent(error)
+        mapped_error = self._mapped(error, f"create {key!r}")
+        if is_unknown and type(mapped_error) is StorageUnavailable:
+            return OutcomeUnknown(
+                f"{self.url}: no definite answer to creating {key!r} came from {self._endpoint_url()} "
+                f"({error_code(error) or type(error).__name__}): it may or may not exist now; look before repeating"
+            )
+        return mapped_error
+
+    def list(  # noqa: D102
+        self, prefix: str, start_after: str | None = None, limit: int | None = None, *, folders: bool = False
+    ) -> Iterator[Listed]:
+        check_prefix(prefix)
+        if start_after is not None and not start_after.startswith(prefix):
+            if start_after > prefix:
+                return
+            start_after = None
+        if limit is not None and limit <= 0:
+            return
+        pages = self._pages(prefix, start_after, limit, folders=folders)
+        first = next(pages)  # its answer tells whose order the server keeps
+        entries: Iterator[Listed] = (entry for page in _chain(first, pages) for entry in page)
+        if self._folder_order:
+            entries = in_byte_order(entries, prefix, start_after, self._folder_lister(folders=folders))
+        previous = start_after or ""
+        count = 0
+        for entry in entries:
+            if entry.key <= (start_after or ""):
+                continue
+            if entry.key <= previous:
+                raise Unsupported(
+                    f"{self.url}: the server at {self._endpoint_url()} lists {entry.key!r} after {previous!r}, not in "
+                    "byte order of keys: if it lists folder by folder, set storage option listing_order='folders', "
+                    "else use another server or bucket type"
+                )
+            previous = entry.key
+            yield entry
+            count += 1
+            if count == limit:
+                return
+
+    def _folder_lister(self, *, folders: bool) -> Any:
+        def list_folder(folder: str) -> Iterator[Listed]:
+            if not folders:
+                return self.list(folder)
+            return (Listed(folder, None) for _ in self.list(folder, limit=1))
+
+        return list_folder
+
+    def _pages(self, prefix: str, start_after: str | None, limit: int | None, *, folders: bool) -> Iterator[_Page]:
+        parameters: dict[str, Any] = {"Prefix": self._root + prefix}
+        if folders:
+            parameters["Delimiter"] = "/"
+        if start_after:
+            # Past everything that a folder holds: else its keys would be folded into that folder once more.
+            is_folder = folders and start_after.endswith("/") and len(start_after) > len(prefix)
+            parameters["StartAfter"] = self._root + start_after + ("\x7f" if is_folder else "")
+        parameters["MaxKeys"] = min(limit or _PAGE_KEYS_MAX, _PAGE_KEYS_MAX)
+        while True:
+            answer = self._call("list_objects_v2", f"list {prefix!r}", **parameters)
+            page = [Listed(self._relative(item["Key"]), item["Size"]) for item in answer.get("Contents", ())]
+            page += [Listed(self._relative(item["Prefix"]), None) for item in answer.get("CommonPrefixes", ())]
+            if folders:
+                page.sort(key=_folder_order_key if self._folder_order else _byte_order_key)
+            yield page
+            if not answer.get("IsTruncated"):
+                return
+            parameters["ContinuationToken"] = answer["NextContinuationToken"]
+            parameters["MaxKeys"] = _PAGE_KEYS_MAX
+
+    def delete(self, keys: Iterable[str]) -> DeleteFailures:  # noqa: D102
+        failures: DeleteFailures = []
+        full_keys = [self._full_key(key) for key in keys]
+        for first in range(0, len(full_keys), _PAGE_KEYS_MAX):
+            failures += self._delete_batch(full_keys[first : first + _PAGE_KEYS_MAX])
+        return failures
+
+    def _delete_batch(self, full_keys: _Keys) -> DeleteFailures:
+        failed: dict[str, DeleteFailure] = {}
+        for attempt in range(_ATTEMPTS_MAX):
+            objects = [{"Key": key} for key in full_keys]
+            answer = self._call("delete_objects", "delete", Delete={"Objects": objects, "Quiet": True})
+            full_keys = []
+            for error in answer.get("Errors", ()):
+                code, key = error.get("Code", ""), error["Key"]
+                if code == "NoSuchKey":
+                    continue
+                if code in _CODES_WORTH_REPEATING and attempt < _ATTEMPTS_MAX - 1:
+                    full_keys.append(key)
+                else:
+                    relative = self._relative(key)
+                    failed[relative] = DeleteFailure(relative, f"{code}: {error.get('Message', '')}")
+            if not full_keys:
+                break
+            clock.sleep(clock.jitter(_backoff_seconds(attempt)))
+        return list(failed.values())
+
+    def now(self) -> datetime:  # noqa: D102
+        if not self._time.is_known:
+            try:
+                self._call("head_bucket", "ask for the time")
+            except StorageUnavailable:
+                if not self._time.is_known:  # also a refusal carries the server's time
+                    raise
+        return self._time.now(clock.utc_now())
+
+    def uri(self, key: str) -> str | None:  # noqa: D102
+        # DuckDB globs, decodes or reads Hive columns from other characters; keys themselves have none of them.
+        return f"s3://{self.bucket}/{self._full_key(key)}" if _SCANNABLE_PREFIX.fullmatch(self._root) else None
+
+    def scan_secret(self) -> Mapping[str, str | bool] | None:
+        """Return what DuckDB's ``CREATE SECRET (TYPE s3, …)`` needs, with the credentials of this moment."""
+        from botocore.exceptions import BotoCoreError
+
+        clients = self._clients()
+        endpoint = urlsplit(clients.standard.meta.endpoint_url)
+        style = self.options.addressing_style
+        if style is None:
+            is_aws = (endpoint.hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn"))
+            style = "virtual" if is_aws else "path"
+        region = clients.standard.meta.region_name
+        secret: dict[str, str | bool] = {
+            "REGION": "us-east-1" if region in {None, "aws-global"} else region,
+            "ENDPOINT": endpoint.netloc,
+            "URL_STYLE": "vhost" if style == "virtual" else "path",
+            "USE_SSL": endpoint.scheme == "https",
+        }
+        if self.options.anonymous:
+            return secret
+        try:
+            credentials = clients.session.get_credentials()
+            frozen = credentials.get_frozen_credentials() if credentials else None
+        except BotoCoreError as error:
+            raise self._mapped(error, "find credentials") from error
+        if frozen is not None:
+            secret |= {"KEY_ID": frozen.access_key, "SECRET": frozen.secret_key}
+            if frozen.token:
+                secret["SESSION_TOKEN"] = frozen.token
+        return secret
+
+
+def _backoff_seconds(attempt: int) -> float:
+    return min(0.05 * 2.0**attempt, _BACKOFF_SECONDS_MAX)
+
+
+def _chain(first: _Page, rest: Iterator[_Page]) -> Iterator[_Page]:
+    yield first
+    yield from rest
+
+
+def _byte_order_key(entry: Listed) -> str:
+    return entry.key
+
+
+def _folder_order_key(entry: Listed) -> tuple[str, str]:
+    return entry.key.rstrip("/"), entry.key

@@ -1,0 +1,63 @@
+"""The server's time, learned from the Date header of its answers.
+
+Invariant: this machine's clock is corrected only when every answer seen proves that it is wrong.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from threading import Lock
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_DATE_RESOLUTION = timedelta(seconds=1)
+_ZERO = timedelta()
+
+
+class ServerTime:
+    """Bounds on the difference between a server's clock and this machine's.
+
+    A Date header says the time to the second: when the answer was made, the server's clock stood in
+    [date, date + 1 s) and this machine's between sending and receiving. The bounds of all answers are
+    intersected; when they contradict each other a clock was moved, and the last answer counts alone.
+    """
+
+    def __init__(self) -> None:
+        """Know nothing yet."""
+        self._lock = Lock()
+        self._bounds: tuple[timedelta, timedelta] | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether any answer with a date was seen."""
+        return self._bounds is not None
+
+    def learn(self, headers: Mapping[str, str], sent_at: datetime, received_at: datetime) -> None:
+        """Narrow the bounds by an answer; one from a cache (Age) or without a readable date says nothing."""
+        text = headers.get("date")
+        if text is None or "age" in headers:
+            return
+        try:
+            date = parsedate_to_datetime(text)
+        except ValueError:
+            return
+        if date.tzinfo is None:
+            date = date.replace(tzinfo=UTC)
+        low, high = date - received_at, date + _DATE_RESOLUTION - sent_at
+        with self._lock:
+            if self._bounds is not None:
+                known_low, known_high = self._bounds
+                if max(low, known_low) < min(high, known_high):
+                    low, high = max(low, known_low), min(high, known_high)
+            self._bounds = (low, high)
+
+    def now(self, local_now: datetime) -> datetime:
+        """Return the server's time when this machine's clock shows ``local_now`` (UTC)."""
+        if self._bounds is None:
+            return local_now
+        low, high = self._bounds
+        offset = _ZERO if low <= _ZERO < high else (low + high) / 2
+        return local_now + offset

@@ -1,0 +1,294 @@
+"""The DuckDB instance of a session: cursors per thread, httpfs, secrets, and the stop button.
+
+Invariant: nothing of a user's environment is changed: the instance is in memory, its secrets are temporary and
+are scoped to one library each, and DuckDB never looks at Python variables by itself.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import threading
+import weakref
+from collections import deque
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from duckvstore.errors import DuckVStoreError, StorageUnavailable, Unsupported
+from duckvstore.sql import failures
+from duckvstore.sql.rewrite import literal, quote
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import duckdb
+
+    from duckvstore.objects.base import ObjectStore
+    from duckvstore.sql.result import Result
+
+Outcome = TypeVar("Outcome")
+
+_SECRET_PARAMETER = re.compile(r"[A-Za-z_]+")
+_INTERRUPT_EVERY_SECONDS = 0.05
+_WAKE_EVERY_SECONDS = 1.0
+
+
+class Seat:
+    """What one thread has in a session: a cursor, and the results whose rows are still to come from it.
+
+    DuckDB keeps temporary tables and settings per connection, so they belong to the thread that made them. A
+    connection gives the rows of one statement at a time: before another takes over, the rest of its rows is
+    pulled into memory. ``lock`` is held while a statement starts.
+    """
+
+    def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Take ``cursor``, which no other seat uses."""
+        self.cursor = cursor
+        self.lock = threading.RLock()
+        self._waiting: weakref.WeakSet[Result] = weakref.WeakSet()
+        self._open: weakref.ref[Result] | None = None
+        self._abandoned: deque[Callable[[], None]] = deque()
+        self._validates = True
+
+    def set_validation(self, *, on: bool) -> None:
+        """Say whether the next statement asks anew whether a cached file is still the same.
+
+        Segments never change, so a statement that reads nothing else may take them from DuckDB's cache without a
+        request. The setting belongs to this cursor: other threads and later statements are not touched.
+        """
+        if on != self._validates:
+            mode = "VALIDATE_ALL" if on else "NO_VALIDATION"
+            self.cursor.execute(f"SET SESSION validate_external_file_cache = '{mode}'")
+            self._validates = on
+
+    def lend(self, result: Result) -> None:
+        """Remember that ``result`` will pull its rows from this cursor."""
+        self._waiting.add(result)
+
+    def owe(self, result: Result, release: Callable[[], None]) -> None:
+        """Call ``release`` before the next statement if ``result`` is garbage by then.
+
+        Not at once: the collector may run inside a call of DuckDB, which must not be entered again.
+        """
+        weakref.finalize(result, self._abandoned.append, release).atexit = False
+
+    def clean(self) -> None:
+        """Give back what dropped results held."""
+        while self._abandoned:
+            self._abandoned.popleft()()
+
+    def open_for(self, result: Result | None) -> None:
+        """Make the cursor free for the rows of ``result`` (None: for a statement that only reads)."""
+        with self.lock:
+            current = self._open() if self._open is not None else None
+            if current is not None and current is not result:
+                _settle(current)
+            self._open = weakref.ref(result) if result is not None else None
+
+    def settle_all(self) -> None:
+        """Pull the rows of every result, since the next statement may change what they are made of."""
+        with self.lock:
+            self.open_for(None)
+            waiting = list(self._waiting)
+            self._waiting.clear()
+            for result in waiting:
+                _settle(result)
+
+
+def _settle(result: Result) -> None:
+    """Pull the rest of the rows; an error stays with ``result`` and is raised to who asks for its rows."""
+    with suppress(Exception):
+        result.settle()
+
+
+class Connection:
+    """A DuckDB instance in memory, opened on first use. Safe to use from many threads."""
+
+    def __init__(self) -> None:
+        """Open nothing yet."""
+        self._lock = threading.RLock()
+        self._instance: duckdb.DuckDBPyConnection | None = None
+        self._pid = 0
+        self._local = threading.local()
+        self._seats: weakref.WeakSet[Seat] = weakref.WeakSet()
+        self._secrets: dict[str, tuple[str, dict[str, str | bool]]] = {}
+        self._has_httpfs = False
+        self._closed = False
+
+    def seat(self) -> Seat:
+        """Return the calling thread's seat."""
+        instance = self._open()
+        seat: Seat | None = getattr(self._local, "seat", None)
+        if seat is None or self._local.instance is not instance:
+            seat = Seat(instance.cursor())
+            self._local.seat, self._local.instance = seat, instance
+            with self._lock:
+                self._seats.add(seat)
+        return seat
+
+    def side_cursor(self) -> duckdb.DuckDBPyConnection:
+        """Return a fresh cursor for a question of our own; the caller closes it."""
+        return self._open().cursor()
+
+    @property
+    def thread_count(self) -> int:
+        """How many threads have a seat."""
+        return len(self._seats)
+
+    def close(self) -> None:
+        """Close every cursor; a result that was not pulled to its end is lost."""
+        with self._lock:
+            self._closed = True
+            instance, self._instance = self._instance, None
+            seats = list(self._seats)
+        if instance is not None and self._pid == os.getpid():
+            for seat in seats:
+                seat.cursor.close()
+            instance.close()
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        with self._lock:
+            if self._closed:
+                raise DuckVStoreError("this SQL session is closed: get the library again")
+            if self._instance is None or self._pid != os.getpid():  # DuckDB's threads do not survive a fork
+                import duckdb
+
+                self._instance = duckdb.connect(":memory:")
+                # A worker thread's variables are ours, not the caller's, so DuckDB must not look at them; and
+                # errors as JSON carry the position in the text.
+                for setting in ("python_enable_replacements = false", "errors_as_json = true"):
+                    self._instance.execute(f"SET GLOBAL {setting}")
+                self._pid = os.getpid()
+                self._secrets.clear()
+                self._has_httpfs = False
+            return self._instance
+
+    def admit(self, objects: ObjectStore, prefix: str) -> bool:
+        """Make DuckDB able to scan what ``objects`` keeps under the URI ``prefix``.
+
+        Returns False when another object store has claimed the same prefix with other credentials: then the
+        bytes must come another way. Raises Unsupported when httpfs cannot be loaded.
+        """
+        if not prefix.startswith("s3://"):
+            return True
+        parameters = objects.scan_secret()
+        with self._lock:
+            instance = self._open()
+            if not self._has_httpfs:
+                load_httpfs(instance)
+                self._has_httpfs = True
+            if parameters is None:
+                return True
+            owner, known = self._secrets.get(prefix, (objects.url, {}))
+            if known.get("ENDPOINT", parameters.get("ENDPOINT")) != parameters.get("ENDPOINT"):
+                return False
+            if known != dict(parameters):
+                name = f"vstore_{list(self._secrets).index(prefix) if prefix in self._secrets else len(self._secrets)}"
+                _create_secret(instance, name, prefix, parameters)
+                self._secrets[prefix] = (owner, dict(parameters))
+        return True
+
+
+def _create_secret(
+    instance: duckdb.DuckDBPyConnection, name: str, scope: str, parameters: Mapping[str, str | bool]
+) -> None:
+    """Create or replace a temporary secret that counts for URIs under ``scope`` only."""
+    import duckdb
+
+    settings = []
+    for parameter, value in parameters.items():
+        if not _SECRET_PARAMETER.fullmatch(parameter):
+            raise Unsupported(f"{parameter!r} is no name of a parameter of a DuckDB secret")
+        settings.append(f"{parameter} {literal(value)}")
+    text = f"CREATE OR REPLACE TEMPORARY SECRET {quote(name)} (TYPE s3, {', '.join(settings)}, SCOPE {literal(scope)})"
+    cursor = instance.cursor()
+    try:
+        cursor.execute(text)
+    except duckdb.Error as error:
+        message = failures.take_apart(error).message
+        for value in parameters.values():
+            if isinstance(value, str) and value:
+                message = message.replace(value, "…")
+        # Not chained: DuckDB's own text may quote the statement, credentials included.
+        raise StorageUnavailable(f"DuckDB did not take the settings for {scope}: {message}") from None
+    finally:
+        cursor.close()
+
+
+def load_httpfs(instance: duckdb.DuckDBPyConnection) -> None:
+    """Load the extension that reads S3: an installed one, the wheel's, or (from the network) a fresh one.
+
+    Raises Unsupported with all three remedies.
+    """
+    import duckdb
+
+    attempts = [["LOAD httpfs"]]
+    wheel = httpfs_of_wheel(duckdb.__version__)
+    if wheel is not None:
+        attempts.append([f"LOAD {literal(str(wheel))}"])
+    attempts.append(["INSTALL httpfs", "LOAD httpfs"])
+    reasons = []
+    for statements in attempts:
+        try:
+            for statement in statements:
+                instance.execute(statement)
+        except duckdb.Error as error:
+            reasons.append(error)
+        else:
+            return
+    last = failures.take_apart(reasons[-1]).message.partition("\n")[0]
+    raise Unsupported(
+        f"DuckDB {duckdb.__version__} needs its extension httpfs to scan S3, and it cannot be loaded ({last}). One of "
+        f"these helps: run INSTALL httpfs in DuckDB where there is a network; pip install duckdb-extension-httpfs=="
+        f"{duckdb.__version__}; or put httpfs.duckdb_extension under ~/.duckdb/extensions/v{duckdb.__version__}/ "
+        "by hand"
+    ) from reasons[-1]
+
+
+def httpfs_of_wheel(duckdb_version: str) -> Path | None:
+    """Return the extension's file in the wheel ``duckdb-extension-httpfs`` of the same release, if installed.
+
+    The wheel is not imported: its own import function would write under the user's home.
+    """
+    found = importlib.util.find_spec("duckdb_extension_httpfs")
+    for folder in (found.submodule_search_locations or []) if found else []:
+        path = Path(folder) / "extensions" / f"v{duckdb_version}" / "httpfs.duckdb_extension"
+        if path.is_file():
+            return path
+    return None
+
+
+def run_interruptibly(cursor: duckdb.DuckDBPyConnection, action: Callable[[], Outcome]) -> Outcome:
+    """Return ``action()``, a call into DuckDB on ``cursor``; KeyboardInterrupt stops it at once.
+
+    DuckDB does not look at Python's signals while it works, so on the main thread (the only one that gets them)
+    the action runs on a thread of its own while this one waits.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return action()
+    done = threading.Event()
+    outcome: list[Any] = [None, None]
+
+    def work() -> None:
+        try:
+            outcome[0] = action()
+        except BaseException as error:  # noqa: BLE001 - raised again on the waiting thread
+            outcome[1] = error
+        finally:
+            done.set()
+
+    threading.Thread(target=work, name="duckvstore-sql", daemon=True).start()
+    try:
+        while not done.wait(_WAKE_EVERY_SECONDS):
+            pass
+    except KeyboardInterrupt:
+        # Repeated, since an interrupt that comes before DuckDB has begun is forgotten.
+        while not done.wait(_INTERRUPT_EVERY_SECONDS):
+            cursor.interrupt()
+        raise
+    if outcome[1] is not None:
+        raise outcome[1]
+    result: Outcome = outcome[0]
+    return result

@@ -1,0 +1,419 @@
+"""DuckDB's SQL plus time travel: a text becomes statements, each with its references to tables.
+
+Invariant: every position is a character of the user's own text, and what sqlglot cannot read but DuckDB might
+is handed on untouched, unless it holds an AT form, which only we can resolve.
+
+The AT forms are blanked before stock sqlglot reads the text, so no parser is subclassed and it does not matter
+which forms sqlglot itself knows.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+from sqlglot import exp
+from sqlglot.dialects.duckdb import DuckDB
+
+from duckvstore.errors import SqlError
+from duckvstore.sql import timetravel
+from duckvstore.sql.timetravel import At, Clause, Expression, Malformed
+from duckvstore.sql.tokens import Parameter, Token, blank, closing, parameter, scan
+
+__all__ = ["At", "Expression", "Parameter", "Reference", "Statement", "parse"]
+
+_QUIET: ContextVar[bool] = ContextVar("duckvstore_sqlglot_quiet", default=False)
+# sqlglot logs a warning when it does not know a command; that is expected here and no news for a user.
+logging.getLogger("sqlglot").addFilter(lambda _record: not _QUIET.get())
+
+_KINDS: tuple[tuple[type[Any], str], ...] = (
+    (exp.Query, "query"),
+    (exp.Values, "query"),
+    (exp.Describe, "describe"),
+    (exp.Summarize, "summarize"),
+    (exp.Pivot, "query"),
+    (exp.Copy, "copy"),
+    (exp.Insert, "insert"),
+    (exp.Update, "update"),
+    (exp.Delete, "delete"),
+    (exp.Merge, "merge"),
+    (exp.Drop, "drop"),
+    (exp.Alter, "alter"),
+    (exp.TruncateTable, "truncate"),
+)
+_READ_PARENTS = (exp.From, exp.Join, exp.Describe, exp.Summarize, exp.Pivot, exp.Subquery, exp.Paren, exp.Lateral)
+# What `SHOW` lists by itself; any other name after it is a table to describe.
+_SHOWN = frozenset(
+    ("TABLES", "ALL", "DATABASES", "SCHEMAS", "VARIABLES", "FUNCTIONS", "VIEWS", "SETTINGS", "EXTENSIONS")
+)
+_MARK = "\ue000"
+_FOUND_TOKEN = re.compile(r" but got <Token.*", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A place that names a table: characters [start, end) of the statement's text are the dotted name.
+
+    ``cuts``: further spans to take out (the AT form). ``alias``: the user's, or None. ``role``: "read", or "target"
+    for what a statement creates, changes or drops. ``form``: "relation"; "table" for ``TABLE name`` and "statement"
+    for the operand of DESCRIBE, SHOW, SUMMARIZE or COPY, where a relation must be put as a query; "columns" for
+    COPY with a column list. ``lead``: where the words to be replaced start (the word TABLE, else ``start``).
+    ``node``: the sqlglot Table.
+    """
+
+    parts: tuple[str, ...]
+    start: int
+    end: int
+    at: At | None
+    alias: str | None
+    node: Any
+    cuts: tuple[tuple[int, int], ...] = ()
+    role: Literal["read", "target"] = "read"
+    form: Literal["relation", "table", "statement", "columns"] = "relation"
+    lead: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement: ``text`` is its slice of ``source``, from character ``offset`` on.
+
+    ``tree`` is None and ``references`` empty where sqlglot cannot read it; ``maybe_names`` then holds the dotted
+    names after FROM and JOIN, and ``problem`` what sqlglot said. ``kind``: query, explain, describe, summarize, copy,
+    create_table, create_view, create_macro, create, insert, update, delete, merge, drop, alter, truncate or other.
+    ``parameters``: each parameter of the text with the character (of ``text``) where it stands.
+    """
+
+    text: str
+    references: tuple[Reference, ...]
+    tree: Any
+    kind: str
+    source: str = ""
+    offset: int = 0
+    maybe_names: tuple[str, ...] = ()
+    problem: str | None = None
+    parameters: tuple[tuple[int, Parameter], ...] = ()
+
+    def error(self, message: str, position: int) -> SqlError:
+        """Return an SqlError whose caret is under character ``position`` of this statement's text."""
+        return SqlError(message, self.source, self.offset + position)
+
+
+def parse(text: str) -> list[Statement]:
+    """Return the statements of ``text``, without empty ones; raises SqlError for a wrong or unreadable AT form."""
+    return list(_parse(text))
+
+
+@lru_cache(maxsize=256)
+def _parse(text: str) -> tuple[Statement, ...]:
+    tokens, gaps = scan(text)
+    statements: list[Statement] = []
+    start, first, seen = 0, 0, 0
+    for index in range(len(tokens) + 1):
+        is_end = index == len(tokens)
+        if not is_end and tokens[index].upper != ";":
+            continue
+        end = len(text) if is_end else tokens[index].start
+        if index > first:
+            own = [Token(t.kind, t.text, t.start - start, t.end - start) for t in tokens[first:index]]
+            spaces = [(a - start, b - start) for a, b in gaps if start <= a and b <= end]
+            statement = _Source(text, start, text[start:end], own, spaces, seen).statement()
+            statements.append(statement)
+            seen += sum(p.position is not None for _, p in statement.parameters)
+        start, first = end + 1, index + 1
+    return tuple(statements)
+
+
+class _Source:
+    """One statement on its way from text to Statement."""
+
+    def __init__(
+        self, source: str, offset: int, text: str, tokens: list[Token], gaps: list[tuple[int, int]], seen: int
+    ) -> None:
+        self.source, self.offset, self.text, self.tokens, self.gaps = source, offset, text, tokens, gaps
+        self.parameters: list[tuple[int, Parameter]] = []
+        for token in tokens:
+            if token.kind == "parameter":
+                found = parameter(token, seen)
+                self.parameters.append((token.start, found))
+                seen += found.position is not None
+        counts = {at: p.position for at, p in self.parameters if p.position is not None}
+        self.clauses, self.malformed = timetravel.find(tokens, counts)
+        self.explain_end = _explain_end(tokens)
+
+    def statement(self) -> Statement:
+        """Return the finished statement; raises SqlError as ``parse`` does."""
+        tree, problem, place = self._tree()
+        usable = tree is not None and not isinstance(tree, exp.Command)
+        if not usable:
+            self._refuse_if_travelling(problem, place)
+        references = tuple(self._references(tree)) if usable else ()
+        kind = "explain" if self.explain_end else _kind(tree)
+        return Statement(
+            self.text,
+            references,
+            tree if usable else None,
+            kind,
+            self.source,
+            self.offset,
+            () if usable else tuple(_names_after_from(self.tokens)),
+            problem,
+            tuple(self.parameters),
+        )
+
+    def _error(self, message: str, position: int) -> SqlError:
+        return SqlError(message, self.source, self.offset + position)
+
+    def _refuse_if_travelling(self, problem: str | None, place: int | None) -> None:
+        """Raise SqlError if there is an AT form, which DuckDB alone could not resolve."""
+        if self.malformed:
+            first: Malformed = self.malformed[0]
+            raise self._error(first.message, first.offset)
+        if self.clauses:
+            reason = problem or "this kind of statement takes no AT form"
+            raise self._error(f"cannot read this SQL: {reason}", self.clauses[0].start if place is None else place)
+
+    def _readable(self, *, marked: bool) -> str:
+        """Return the text of the same length that sqlglot reads: no comments, AT forms or EXPLAIN.
+
+        ``marked``: each ``?`` is a name, because sqlglot keeps the places of names only.
+        """
+        spans = [*self.gaps, *((clause.start, clause.end) for clause in self.clauses), (0, self.explain_end)]
+        text = blank(self.text, spans)
+        for before, token, after in zip([None, *self.tokens], self.tokens, self.tokens[1:], strict=False):
+            if token.upper == "TABLE" and _is_table_query(before, after):
+                text = f"{text[: token.start]}FROM {text[token.end :]}"
+        for token in self.tokens:
+            if token.kind == "parameter" and text[token.start] == "?":
+                sign = "$" if token.end > token.start + 1 else _MARK if marked else "?"
+                text = f"{text[: token.start]}{sign}{text[token.start + 1 :]}"
+        body = [token for token in self.tokens if token.start >= self.explain_end]
+        if len(body) > 1 and body[0].upper == "SHOW" and body[1].upper not in _SHOWN:
+            text = f"{text[: body[0].start]}DESC{text[body[0].end :]}"
+        return text
+
+    def _tree(self) -> tuple[Any, str | None, int | None]:
+        """Return sqlglot's tree, or None with what is wrong and where (if that is known)."""
+        if self.tokens[-1].kind == "unclosed":
+            return None, "a quotation or comment is not closed", self.tokens[-1].start
+        marked = self._parsed(self._readable(marked=True))
+        if marked[0] is None and any(parameter.position is not None for _, parameter in self.parameters):
+            return self._parsed(self._readable(marked=False))
+        return marked
+
+    def _parsed(self, text: str) -> tuple[Any, str | None, int | None]:
+        quiet = _QUIET.set(True)
+        try:
+            dialect = DuckDB()
+            trees = dialect.parser().parse(dialect.tokenize(text), text)
+        except RecursionError:
+            return None, "it is nested too deeply", None
+        except Exception as error:  # noqa: BLE001 - beside SqlglotError its parser also fails with AttributeError and the like
+            return None, *_problem(error, text)
+        finally:
+            _QUIET.reset(quiet)
+        if len(trees) != 1 or trees[0] is None:
+            return None, "it is not one statement", None
+        return trees[0], None, None
+
+    def _references(self, tree: Any) -> list[Reference]:
+        by_end = {token.end: index for index, token in enumerate(self.tokens)}
+        open_clauses: dict[int, Clause] = {}
+        for clause in self.clauses:
+            if clause.after in open_clauses:
+                raise self._error("a symbol takes only one AT form", clause.start)
+            open_clauses[clause.after] = clause
+        found = [self._reference(node, by_end, open_clauses) for node in tree.find_all(exp.Table)]
+        for clause in open_clauses.values():
+            raise self._error(
+                f"AT {clause.at.kind.upper()} belongs right after the name of a symbol or its alias", clause.start
+            )
+        named = [reference for reference in found if reference is not None]
+        kept = [r for r in named if r.at is not None or r.role == "target" or not _is_cte(r.node)]
+        return sorted(kept, key=lambda reference: reference.start)
+
+    def _reference(self, node: Any, by_end: dict[int, int], open_clauses: dict[int, Clause]) -> Reference | None:
+        parts = node.parts
+        if not all(isinstance(part, exp.Identifier) and "start" in part.meta for part in parts):
+            return None  # a table function
+        start, end = parts[0].meta["start"], parts[-1].meta["end"] + 1
+        if end not in by_end or self.text[start] in "'?":
+            return None  # FROM 'file.parquet'
+        last = by_end[end]
+        ends = [end]
+        prefixed = _before(self.tokens, start).upper == ":"
+        if node.args.get("alias") and not prefixed:
+            ends = [end, self._alias_end(last)]
+        clauses = [open_clauses.pop(position) for position in dict.fromkeys(ends) if position in open_clauses]
+        if len(clauses) > 1:
+            raise self._error("a symbol takes only one AT form", clauses[1].start)
+        role: Literal["read", "target"] = "read" if _is_read(node) else "target"
+        if clauses and role == "target":
+            raise self._error("a past version cannot be changed or created", clauses[0].start)
+        form, lead = self._form(node, start)
+        return Reference(
+            parts=tuple(part.name for part in parts),
+            start=start,
+            end=end,
+            at=clauses[0].at if clauses else None,
+            alias=node.alias or None,
+            node=node,
+            cuts=tuple((clause.start, clause.end) for clause in clauses),
+            role=role,
+            form=form,
+            lead=lead,
+        )
+
+    def _alias_end(self, last: int) -> int:
+        """Return where the alias ends that follows the name whose last token has index ``last``."""
+        following = [token for token in self.tokens[last + 1 :] if not self._is_cut(token)]
+        index = 1 if following and following[0].upper == "AS" else 0
+        if index + 1 < len(following) and following[index + 1].text == "(":
+            end = closing(following, index + 1)
+            # Without an alias of columns this is the parenthesis of something else, such as TABLESAMPLE.
+            return following[end].end if end >= 0 else -1
+        return following[index].end if index < len(following) else -1
+
+    def _is_cut(self, token: Token) -> bool:
+        return any(clause.start <= token.start < clause.end for clause in self.clauses)
+
+    def _form(self, node: Any, start: int) -> tuple[Literal["relation", "table", "statement", "columns"], int]:
+        parent = node.parent
+        if isinstance(parent, (exp.Describe, exp.Summarize)):
+            before = _before(self.tokens, start)
+            return "statement", before.start if before.upper == "TABLE" else start
+        if isinstance(parent, exp.Copy):
+            return "statement", start
+        if isinstance(parent, exp.Schema) and isinstance(parent.parent, exp.Copy):
+            return "columns", start
+        before = _before(self.tokens, start)
+        if isinstance(parent, exp.From) and before.upper == "TABLE":
+            return "table", before.start
+        return "relation", start
+
+
+def _before(tokens: list[Token], start: int) -> Token:
+    """Return the token before character ``start``."""
+    earlier = [token for token in tokens if token.end <= start]
+    return earlier[-1] if earlier else Token("start", "", 0, 0)
+
+
+def _explain_end(tokens: list[Token]) -> int:
+    """Return the character behind EXPLAIN and its options; 0 where the statement is no EXPLAIN."""
+    if not tokens or tokens[0].upper != "EXPLAIN" or len(tokens) < 2:
+        return 0
+    index = 1
+    if tokens[index].upper in ("ANALYZE", "ANALYSE"):
+        index += 1
+    elif tokens[index].text == "(" and tokens[min(2, len(tokens) - 1)].upper in ("ANALYZE", "ANALYSE", "FORMAT"):
+        index = closing(tokens, index) + 1
+    return tokens[index - 1].end if index else 0
+
+
+def _is_table_query(before: Token | None, after: Token) -> bool:
+    """Whether the word TABLE between these tokens starts the query ``TABLE name``, which not every sqlglot reads."""
+    follows = before is None or before.upper in ("(", "UNION", "EXCEPT", "INTERSECT", "ALL", "AS", "ANALYZE", "EXPLAIN")
+    named = after.kind == "quoted" or (after.kind == "word" and after.upper not in ("SELECT", "FROM", "WITH", "VALUES"))
+    return follows and named
+
+
+def _kind(tree: Any) -> str:
+    for kind, name in _KINDS:
+        if isinstance(tree, kind):
+            return name
+    if isinstance(tree, exp.Create):
+        created = str(tree.args.get("kind") or "").upper()
+        return {
+            "TABLE": "create_table",
+            "VIEW": "create_view",
+            "FUNCTION": "create_macro",
+            "MACRO": "create_macro",
+        }.get(created, "create")
+    return "other"
+
+
+def _is_read(node: Any) -> bool:
+    """Whether the table at ``node`` is read, not created, changed or dropped."""
+    parent = node.parent
+    if isinstance(parent, exp.Schema):
+        parent = parent.parent
+    if isinstance(parent, exp.Copy):
+        return bool(not parent.args.get("kind"))  # COPY … TO
+    if isinstance(parent, (exp.Delete, exp.Merge)):
+        return bool(node.arg_key == "using")
+    return isinstance(parent, _READ_PARENTS)
+
+
+def _is_cte(node: Any) -> bool:
+    """Whether the single name at ``node`` is a common table expression in view there."""
+    if len(node.parts) == 2 and node.parts[0].name.lower() == "recurring":
+        return True
+    if len(node.parts) != 1:
+        return False
+    name = node.name.lower()
+    child, scope = node, node.parent
+    while scope is not None:
+        common = scope.args.get("with_")
+        if common is not None and common is not child and _names(common.expressions, name):
+            return True
+        if isinstance(scope, exp.With):
+            position = scope.expressions.index(child)
+            if _names(scope.expressions[:position], name) or _is_own_recursion(scope, child, node):
+                return True
+        child, scope = scope, scope.parent
+    return False
+
+
+def _names(expressions: list[Any], name: str) -> bool:
+    return any(expression.alias.lower() == name for expression in expressions)
+
+
+def _is_own_recursion(common: Any, definition: Any, node: Any) -> bool:
+    """Whether ``node`` is the recursive side of ``WITH RECURSIVE name AS (… UNION … name …)``.
+
+    As run: DuckDB takes the name in the first side, or in a definition with no UNION, for the outer table.
+    """
+    if not common.args.get("recursive") or definition.alias.lower() != node.name.lower():
+        return False
+    union = definition.this
+    side = node
+    while side is not None and side.parent is not union:
+        side = side.parent
+    return isinstance(union, exp.SetOperation) and side is union.args.get("expression")
+
+
+def _problem(error: Exception, text: str) -> tuple[str, int | None]:
+    """Return what sqlglot complains about, in one line, and the character of ``text`` it points to."""
+    details = getattr(error, "errors", None)
+    if not details:
+        return str(error).splitlines()[0][:200] if str(error) else type(error).__name__, None
+    first = details[0]
+    message = _FOUND_TOKEN.sub("", str(first.get("description") or "syntax error"))
+    line, column = first.get("line"), first.get("col")
+    if not line or not column:
+        return message, None
+    lines = text.splitlines(keepends=True)
+    position = sum(len(item) for item in lines[: line - 1]) + column - len(first.get("highlight") or "")
+    return message, max(0, min(position, len(text)))
+
+
+def _names_after_from(tokens: list[Token]) -> list[str]:
+    """Return the dotted names after FROM and JOIN, without their quotes."""
+    names: list[str] = []
+    for index, token in enumerate(tokens):
+        if token.upper not in ("FROM", "JOIN"):
+            continue
+        parts: list[str] = []
+        for following in tokens[index + 1 :: 2]:
+            if following.kind not in ("word", "quoted"):
+                break
+            parts.append(following.text[1:-1].replace('""', '"') if following.kind == "quoted" else following.text)
+            dot = index + 2 * len(parts)
+            if dot >= len(tokens) or tokens[dot].text != ".":
+                break
+        if parts:
+            names.append(".".join(parts))
+    return names

@@ -1,0 +1,108 @@
+"""DuckDB's errors, taken apart and turned into those of this package.
+
+Invariant: whatever DuckDB raises, the user sees one error of ``duckvstore.errors`` whose place, if it has one,
+is a place in the user's own text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from duckvstore.errors import AccessDenied, DuckVStoreError, SqlError, StorageUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MESSAGE_CHARACTERS_MAX = 1500
+
+_PREFIX = re.compile(r"^(?P<kind>[A-Z][A-Za-z -]*?) Error: ", re.DOTALL)
+_QUOTED_LINE = re.compile(r"\n+LINE \d+:.*\Z", re.DOTALL)
+_DENIED = re.compile(r"\b403\b|Forbidden|AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|\b401\b", re.IGNORECASE)
+_STORAGE_KINDS = frozenset({"IO", "HTTP", "Connection"})
+_UNREACHABLE = re.compile(r"could not (establish )?connect|connection|timed? ?out|\bHTTP\b|\b5\d\d\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error of DuckDB: ``kind`` as DuckDB calls it, ``position`` in bytes of the text that was run."""
+
+    kind: str
+    message: str
+    position: int | None = None
+    missing: tuple[str, str] | None = None
+
+    @property
+    def of_storage(self) -> bool:
+        """Whether bytes could not be had or were not what they should be."""
+        return self.kind in _STORAGE_KINDS
+
+
+def take_apart(error: BaseException) -> Failure:
+    """Return what ``error`` says, with or without ``errors_as_json``, through DuckDB or through Arrow."""
+    text = str(error)
+    start = text.find('{"exception_type"')
+    if start >= 0:
+        try:
+            body, _ = json.JSONDecoder().raw_decode(text[start:])
+        except ValueError:
+            body = {}
+        if body:
+            position = body.get("position")
+            missing = (
+                (body.get("type", ""), body.get("name", "")) if body.get("error_subtype") == "MISSING_ENTRY" else None
+            )
+            return Failure(
+                body["exception_type"],
+                _shortened(body.get("exception_message", "")),
+                int(position) if position is not None else None,
+                missing,
+            )
+    match = _PREFIX.match(text)
+    message = _QUOTED_LINE.sub("", text[match.end() :] if match else text)
+    kind = match["kind"] if match else type(error).__name__.removesuffix("Exception")
+    return Failure(kind.removesuffix(" Error"), _shortened(message), None, _missing(message))
+
+
+def moved(failure: Failure, shift_bytes: int) -> Failure:
+    """Return ``failure`` with its position moved."""
+    return failure if failure.position is None else replace(failure, position=max(0, failure.position + shift_bytes))
+
+
+def _missing(message: str) -> tuple[str, str] | None:
+    match = re.match(r'(Table|View|Schema) with name "?(.+?)"? does not exist', message)
+    return (match[1], match[2]) if match else None
+
+
+def _shortened(message: str) -> str:
+    message = message.strip()
+    if len(message) <= MESSAGE_CHARACTERS_MAX:
+        return message
+    return message[:MESSAGE_CHARACTERS_MAX] + " …"
+
+
+def to_error(failure: Failure, sql: str, offset: int | None, note: Callable[[Failure], str]) -> DuckVStoreError:
+    """Return the error of this package for ``failure``; ``offset`` is its place in ``sql``, the user's text.
+
+    ``note`` may add a sentence (the nearest names, say). Failures of storage that concern segments are looked
+    into before this is asked: what remains concerns files that the user's SQL names.
+    """
+    message = failure.message + note(failure)
+    if failure.kind == "Out of Memory":
+        return DuckVStoreError(
+            f"DuckDB ran out of memory: {message}\nSelect fewer columns or rows, or raise SET memory_limit"
+        )
+    if failure.kind in ("INTERNAL", "FATAL", "Internal", "Fatal"):
+        return DuckVStoreError(
+            f"DuckDB failed internally: {message}\nThis session may not work any more: open it again"
+        )
+    if failure.kind in ("INTERRUPT", "Interrupt"):
+        return DuckVStoreError("the statement was interrupted: run it again")
+    if failure.of_storage:
+        if _DENIED.search(message):
+            return AccessDenied(f"access was refused while DuckDB read a file: {message}: check the credentials")
+        if failure.kind != "IO" or _UNREACHABLE.search(message):
+            return StorageUnavailable(f"a file could not be read: {message}: check the address, then run it again")
+    return SqlError(f"{failure.kind} error: {message}" if failure.kind else message, sql, offset)

@@ -1,0 +1,292 @@
+"""What a name in SQL means: a table of the session, a symbol at a version, a catalogue table, or a dataframe.
+
+Invariant: the order is CTE (the parser has taken those), session table, symbol, dataframe, DuckDB; a reference
+with AT is always a symbol; and all symbols of a statement are resolved as one cut per library.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from duckvstore.engine import catalogue
+from duckvstore.engine import tables as catalogue_tables
+from duckvstore.errors import (
+    DuckVStoreError,
+    NoSuchLibrary,
+    NoSuchSnapshot,
+    NoSuchSymbol,
+    NotFound,
+    caret,
+    nearest,
+)
+from duckvstore.sql import frames
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    import pyarrow as pa
+
+    from duckvstore.engine.catalogue import AsOf
+    from duckvstore.engine.library import OpenLibrary
+    from duckvstore.format.documents import Version
+    from duckvstore.sql.dialect import At, Reference, Statement
+
+CATALOGUE_SCHEMA = "vstore"
+# Schemas and databases that are DuckDB's own, where no snapshot or library is looked for.
+_DUCKDB_SCHEMAS = frozenset(("main", "temp", "memory", "system", "information_schema", "pg_catalog"))
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """A reference to a version."""
+
+    library: OpenLibrary
+    version: Version
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A reference to rows in memory: a dataframe of the caller (``name``), or a table of the catalogue."""
+
+    name: str
+    value: Any
+
+
+Meaning: TypeAlias = Symbol | Frame | None
+
+
+@dataclass(slots=True)
+class _Wanted:
+    """A reference that is a symbol if one of that name exists."""
+
+    reference: Reference
+    library: OpenLibrary
+    name: str
+    as_of: AsOf
+    certain: bool
+    outcome: Version | DuckVStoreError | None = None
+    deleted: bool = False
+
+
+@dataclass(slots=True)
+class Names:
+    """Resolves the references of one statement."""
+
+    statement: Statement
+    libraries: Mapping[str, OpenLibrary]
+    default: OpenLibrary | None
+    session_tables: Callable[[], set[tuple[str, str, str]]]
+    as_of: Callable[[At], AsOf]
+    scope: Mapping[str, object] | None
+    _meanings: dict[int, Meaning] = field(default_factory=dict)
+
+    def resolve(self) -> dict[int, Meaning]:
+        """Return what each reference means, by its position; None leaves it to DuckDB.
+
+        Raises NotFound, with the place in the SQL, for a reference that can only be a symbol and is none.
+        """
+        wanted: dict[int, _Wanted] = {}
+        for position, reference in enumerate(self.statement.references):
+            self._meanings[position] = None
+            if reference.at is None and self._is_session_table(reference.parts):
+                continue
+            if reference.role == "read" and self._take_catalogue(position, reference):
+                continue
+            found = self._as_symbol(reference)
+            if found is not None:
+                wanted[position] = found
+        self._resolve_symbols(list(wanted.values()))
+        for position, item in wanted.items():
+            self._meanings[position] = self._meaning(item)
+        for position, reference in enumerate(self.statement.references):
+            if self._meanings[position] is None and position not in wanted and reference.at is None:
+                self._meanings[position] = self._frame(reference)
+        return self._meanings
+
+    def _is_session_table(self, parts: tuple[str, ...]) -> bool:
+        return is_session_table(parts, self.session_tables())
+
+    def _take_catalogue(self, position: int, reference: Reference) -> bool:
+        parts = reference.parts
+        if len(parts) < 2 or parts[-2].casefold() != CATALOGUE_SCHEMA:
+            return False
+        name = parts[-1].casefold()
+        if reference.at is not None:
+            raise self._error(f"the catalogue table {'.'.join(parts)} takes no AT form: filter its rows", reference)
+        if name not in catalogue_tables.COLUMNS:
+            known = ", ".join(f"{CATALOGUE_SCHEMA}.{table}" for table in catalogue_tables.COLUMNS)
+            raise self._error(
+                f"the catalogue has no table {parts[-1]!r}.{nearest(name, catalogue_tables.COLUMNS)} It has {known}",
+                reference,
+            )
+        if len(parts) == 3:
+            library = self._library(parts[0])
+            if library is None:
+                raise self._no_library(parts[0], reference)
+            table = catalogue_tables.table(library, name)
+        elif self.default is not None:
+            table = catalogue_tables.table(self.default, name)
+        else:
+            table = self._of_all_libraries(name)
+        self._meanings[position] = Frame(reference.parts[-1], table)
+        return True
+
+    def _of_all_libraries(self, name: str) -> pa.Table:
+        """Return a catalogue table over all libraries, with the library's name in front."""
+        import pyarrow as pa
+
+        tables = []
+        for library_name in sorted(self.libraries):
+            table = catalogue_tables.table(self.libraries[library_name], name)
+            names = pa.array([library_name] * table.num_rows, pa.string())
+            tables.append(table.add_column(0, pa.field("library", pa.string()), names))
+        if not tables:
+            empty = catalogue_tables.build(name, [])
+            return empty.add_column(0, pa.field("library", pa.string()), pa.array([], pa.string()))
+        return pa.concat_tables(tables)
+
+    def _library(self, name: str) -> OpenLibrary | None:
+        if self.default is not None:
+            return self.default if name.casefold() == self.default.name.casefold() else None
+        try:
+            return self.libraries[name]
+        except NoSuchLibrary:
+            return None
+
+    def _as_symbol(self, reference: Reference) -> _Wanted | None:
+        """Return what to look for, or None when the reference cannot be a symbol."""
+        parts, at = reference.parts, reference.at
+        as_of = self.as_of(at) if at is not None else None
+        snapshot: str | None = None
+        if self.default is None:
+            if len(parts) == 1 and at is not None:
+                raise self._error(f"which library is {parts[0]} of? Write library.{parts[0]}", reference)
+            if len(parts) == 1 or parts[0].casefold() in _DUCKDB_SCHEMAS or len(parts) > 3:
+                return None
+            library = self._library(parts[0])
+            if library is None and at is not None:
+                raise self._no_library(parts[0], reference)
+            snapshot = parts[1] if len(parts) == 3 else None
+        else:
+            library = self.default
+            if len(parts) == 3:
+                library, snapshot = self._library(parts[0]), parts[1]
+            elif len(parts) == 2:
+                snapshot = parts[0]
+        if library is None or len(parts) > 3 or (snapshot or "").casefold() in _DUCKDB_SCHEMAS:
+            return None
+        if at is not None and at.kind == "snapshot" and isinstance(as_of, str):
+            return self._in_snapshot(reference, library, as_of, parts[-1])
+        if snapshot is not None:
+            return self._qualified(reference, library, snapshot, as_of)
+        return _Wanted(reference, library, parts[-1], as_of, certain=at is not None or len(parts) > 1)
+
+    def _qualified(self, reference: Reference, library: OpenLibrary, schema: str, as_of: AsOf) -> _Wanted | None:
+        """Return the symbol under a schema: a snapshot, or the name of the session's own library."""
+        names = catalogue.snapshot_names(library)
+        matches = matching(schema, names)
+        own = len(reference.parts) == 2 and schema.casefold() == library.name.casefold() and self.default is not None
+        if own and not matches:
+            return _Wanted(reference, library, reference.parts[-1], as_of, certain=True)
+        if not matches:
+            if reference.at is None and len(reference.parts) == 2:
+                return None  # a schema of DuckDB's, or an error of its own
+            raise NoSuchSnapshot(
+                f"library {library.name!r} has no snapshot {schema!r}.{nearest(schema, names)}{self._caret(reference)}"
+            )
+        if len(matches) > 1:
+            raise self._ambiguous("snapshots", schema, matches, reference)
+        if reference.at is not None:
+            raise self._error(f"{schema} is a snapshot already: leave out the AT form", reference)
+        return self._in_snapshot(reference, library, matches[0], reference.parts[-1])
+
+    def _in_snapshot(self, reference: Reference, library: OpenLibrary, snapshot: str, name: str) -> _Wanted:
+        try:
+            held = catalogue.read_snapshot(library, snapshot).versions
+        except NotFound as error:
+            raise type(error)(f"{error}{self._caret(reference)}") from error
+        matches = matching(name, held)
+        if len(matches) > 1:
+            raise self._ambiguous("symbols", name, matches, reference)
+        if not matches:
+            # The engine words this error, as it does for read(as_of=…).
+            return _Wanted(reference, library, name, snapshot, certain=True)
+        return _Wanted(reference, library, matches[0], held[matches[0]], certain=True)
+
+    def _resolve_symbols(self, wanted: list[_Wanted]) -> None:
+        """Resolve all symbols at once; again as a whole when a name matches only without regard to case."""
+        self._cut(wanted)
+        renamed = False
+        for item in wanted:
+            if isinstance(item.outcome, NoSuchSymbol):
+                names = catalogue.symbol_names(item.library)
+                item.deleted = item.name in names
+                matches = [] if item.deleted else matching(item.name, names)
+                if len(matches) > 1:
+                    raise self._ambiguous("symbols", item.name, matches, item.reference)
+                if matches:
+                    item.name, renamed = matches[0], True
+        if renamed:
+            self._cut(wanted)
+
+    def _cut(self, wanted: list[_Wanted]) -> None:
+        libraries = {item.library.library_id: item.library for item in wanted}
+        for identity, library in libraries.items():
+            own = [item for item in wanted if item.library.library_id == identity]
+            outcomes = catalogue.resolve_cut(library, [(item.name, item.as_of) for item in own])
+            for item, outcome in zip(own, outcomes, strict=True):
+                item.outcome = outcome
+
+    def _meaning(self, item: _Wanted) -> Meaning:
+        outcome = item.outcome
+        if isinstance(outcome, NotFound):
+            if not item.certain and isinstance(outcome, NoSuchSymbol):
+                frame = self._frame(item.reference)
+                if frame is not None or not item.deleted:
+                    return frame
+            raise type(outcome)(f"{outcome}{self._caret(item.reference)}") from outcome
+        if isinstance(outcome, DuckVStoreError):
+            raise outcome
+        assert outcome is not None, "every wanted symbol was resolved"  # noqa: S101
+        return Symbol(item.library, outcome)
+
+    def _frame(self, reference: Reference) -> Frame | None:
+        if len(reference.parts) != 1 or reference.role != "read":
+            return None
+        value = frames.find(self.scope, reference.parts[0])
+        return None if value is None else Frame(reference.parts[0], value)
+
+    def _caret(self, reference: Reference) -> str:
+        return caret(self.statement.source, self.statement.offset + reference.start)
+
+    def _error(self, message: str, reference: Reference) -> DuckVStoreError:
+        return self.statement.error(message, reference.start)
+
+    def _ambiguous(self, noun: str, name: str, matches: Iterable[str], reference: Reference) -> DuckVStoreError:
+        listed = ", ".join(repr(match) for match in sorted(matches))
+        return self._error(
+            f"{name!r} matches the {noun} {listed}: write one of them exactly, in double quotes", reference
+        )
+
+    def _no_library(self, name: str, reference: Reference) -> NoSuchLibrary:
+        names = list(self.libraries)
+        return NoSuchLibrary(f"the store has no library {name!r}.{nearest(name, names)}{self._caret(reference)}")
+
+
+def matching(name: str, candidates: Iterable[str]) -> list[str]:
+    """Return ``name`` itself if it is a candidate, else all candidates that equal it without regard to case."""
+    listed = list(candidates)
+    if name in listed:
+        return [name]
+    return [candidate for candidate in listed if candidate.casefold() == name.casefold()]
+
+
+def is_session_table(parts: tuple[str, ...], tables: set[tuple[str, str, str]]) -> bool:
+    """Whether ``parts`` name one of ``tables``, (database, schema, name) of the DuckDB session, in lower case."""
+    folded = tuple(part.casefold() for part in parts)
+    if len(folded) == 1:
+        return any(table == folded[0] and database in ("memory", "temp") for database, _, table in tables)
+    if len(folded) == 2:
+        return any(table == folded[1] and folded[0] in (database, schema) for database, schema, table in tables)
+    return folded in tables

@@ -1,0 +1,224 @@
+"""From what names mean to the SQL that DuckDB runs: which segments are left, where they are, what is registered.
+
+Invariant: pruning only leaves out segments that the statement's own predicates prove to hold no wanted row; any
+doubt or error keeps them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sqlglot import exp
+
+from duckvstore.engine import segments as engine_segments
+from duckvstore.errors import DuckVStoreError, Integrity
+from duckvstore.format import statistics
+from duckvstore.sql import frames, prune, rewrite
+from duckvstore.sql.figures import Figures, ScannedTable
+from duckvstore.sql.names import Frame, Symbol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import duckdb
+
+    from duckvstore.engine.library import OpenLibrary
+    from duckvstore.format.documents import Segment, Version
+    from duckvstore.sql.connection import Connection
+    from duckvstore.sql.dialect import Statement
+    from duckvstore.sql.files import Lease, SegmentFiles
+    from duckvstore.sql.names import Meaning
+    from duckvstore.sql.values import Values
+
+# Table functions that make rows from their arguments alone, without looking at any file.
+_PURE_TABLE_FUNCTIONS = frozenset(("range", "generate_series", "unnest", "generateseries", "explodinggenerateseries"))
+_STATISTICS = "__vstore_statistics"
+_SEGMENT_FILE = re.compile(r"[0-9a-f]{16,64}-[0-9a-f]{16}\.parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """The segments of one version that a statement scans."""
+
+    library: OpenLibrary
+    version: Version
+    segments: tuple[Segment, ...]
+
+
+@dataclass(slots=True)
+class Plan:
+    """A statement ready to run. ``release`` must be called when its rows were pulled or given up."""
+
+    statement: Statement
+    text: str
+    replacements: dict[int, str | None]
+    scans: list[Scan] = field(default_factory=list)
+    registered: dict[str, Any] = field(default_factory=dict)
+    leases: list[Lease] = field(default_factory=list)
+    only_segments: bool = False
+
+    def release_files(self) -> None:
+        """Let the local copies of segments go."""
+        leases, self.leases = self.leases, []
+        for lease in leases:
+            lease.release()
+
+    def user_offset(self, position_bytes: int) -> int:
+        """Return the character of the user's whole text for a position in the UTF-8 bytes of the SQL that ran."""
+        position = len(self.text.encode("utf-8")[:position_bytes].decode("utf-8", "ignore"))
+        return rewrite.original_position(self.statement, self.replacements, position)
+
+    def explain_damage(self, message: str) -> DuckVStoreError | None:
+        """Return the reason why a segment that ``message`` mentions cannot be read, if it is the segment's fault.
+
+        The segment is read whole and compared with its document. Returns Integrity naming the version, or the
+        error of the object store, or None when the segment is as it should be or none is mentioned.
+        """
+        mentioned = set(_SEGMENT_FILE.findall(message))
+        for scan in self.scans:
+            for segment in scan.segments:
+                if segment.key.rpartition("/")[2] not in mentioned:
+                    continue
+                try:
+                    engine_segments.fetch(scan.library, segment)
+                except Integrity as error:
+                    where = f"{scan.library.name}/{scan.version.symbol}"
+                    found = Integrity(f"version {scan.version.number} of {where!r} cannot be read: {error}")
+                    found.__cause__ = error
+                    return found
+                except DuckVStoreError as error:
+                    return error
+        return None
+
+
+class Planner:
+    """Makes plans for the statements of one session."""
+
+    def __init__(self, connection: Connection, files: SegmentFiles) -> None:
+        """Use ``connection`` for questions of our own and ``files`` for what DuckDB cannot scan in place."""
+        self._connection = connection
+        self._files = files
+        self._registered_count = 0
+
+    def plan(
+        self,
+        statement: Statement,
+        meanings: Mapping[int, Meaning],
+        values: Values,
+        figures: Figures,
+        cursor: duckdb.DuckDBPyConnection,
+    ) -> Plan:
+        """Return the plan and fill ``figures``. ``cursor`` is the one that the statement will run on."""
+        plan = Plan(statement, statement.text, {})
+        uses: dict[int, int] = {}
+        for meaning in meanings.values():
+            if isinstance(meaning, Frame):
+                uses[id(meaning.value)] = uses.get(id(meaning.value), 0) + 1
+        try:
+            names: dict[int, str] = {}
+            for position, meaning in meanings.items():
+                if isinstance(meaning, Symbol):
+                    plan.replacements[position] = self._scan(plan, position, meaning, values, figures, cursor)
+                elif isinstance(meaning, Frame):
+                    identity = id(meaning.value)
+                    if identity not in names:
+                        names[identity] = self._register(plan, meaning, uses[identity])
+                    plan.replacements[position] = rewrite.quote(names[identity])
+            plan.text = rewrite.rewrite(statement, plan.replacements)
+        except BaseException:
+            plan.release_files()
+            raise
+        plan.only_segments = bool(plan.scans) and reads_no_files(statement)
+        return plan
+
+    def _register(self, plan: Plan, frame: Frame, uses: int) -> str:
+        self._registered_count += 1
+        name = f"__vstore_rows_{self._registered_count}"
+        plan.registered[name] = frames.to_registrable(frame.value, uses=uses)
+        return name
+
+    def _scan(
+        self,
+        plan: Plan,
+        position: int,
+        symbol: Symbol,
+        values: Values,
+        figures: Figures,
+        cursor: duckdb.DuckDBPyConnection,
+    ) -> str:
+        version = symbol.version
+        kept = kept_segments(plan.statement, position, version, values, cursor)
+        segments = tuple(version.segments[index] for index in kept)
+        plan.scans.append(Scan(symbol.library, version, segments))
+        figures.segments_total += len(version.segments)
+        figures.segments_read += len(segments)
+        figures.bytes_total += sum(segment.size_bytes for segment in version.segments)
+        figures.bytes_read += sum(segment.size_bytes for segment in segments)
+        table = ScannedTable(symbol.library.name, version.symbol, version.number, version.created_at)
+        if table not in figures.tables:
+            figures.tables.append(table)
+        return rewrite.scan(version, self._uris(plan, symbol.library, segments))
+
+    def _uris(self, plan: Plan, library: OpenLibrary, segments: tuple[Segment, ...]) -> list[str]:
+        """Return what DuckDB scans: the segments where they are, or else verified local copies of them."""
+        if not segments:
+            return []
+        keys = [library.layout.segment_key(segment.key) for segment in segments]
+        uris = [uri for uri in map(library.objects.uri, keys) if uri is not None]
+        if len(uris) == len(keys) and self._connection.admit(
+            library.objects, uris[0].removesuffix(keys[0]) + library.layout.root
+        ):
+            return uris
+        lease = self._files.lease(library, segments)
+        plan.leases.append(lease)
+        return lease.paths
+
+
+def kept_segments(
+    statement: Statement, position: int, version: Version, values: Values, cursor: duckdb.DuckDBPyConnection
+) -> list[int]:
+    """Return the positions of the segments that may hold rows that the statement wants.
+
+    Asked on the cursor that the statement runs on, since settings such as the time zone or the collation decide
+    what a comparison means.
+    """
+    everything = list(range(len(version.segments)))
+    condition = prune.condition(statement, position, version, values.given) if everything else None
+    if condition is None:
+        return everything
+    import duckdb
+
+    try:
+        cursor.register(_STATISTICS, statistics.typed_table(version, list(condition.column_ids)))
+        try:
+            question = f"SELECT segment FROM {_STATISTICS} WHERE ({condition.sql}) IS NOT FALSE ORDER BY segment"
+            return [int(row[0]) for row in cursor.execute(question).fetchall()]
+        finally:
+            cursor.unregister(_STATISTICS)
+    except duckdb.Error:
+        return everything
+
+
+def reads_no_files(statement: Statement) -> bool:
+    """Whether every relation of ``statement`` is a plain name or makes its rows by itself."""
+    if statement.tree is None or statement.kind not in ("query", "explain", "describe", "summarize", "create_table"):
+        return False
+    for table in statement.tree.find_all(exp.Table):
+        inner = table.this
+        if isinstance(inner, exp.Identifier):
+            start = inner.meta.get("start")
+            if start is None or statement.text[start] == "'":
+                return False
+        elif not _is_pure(inner):
+            return False
+    return all(_is_pure(lateral.this) for lateral in statement.tree.find_all(exp.Lateral))
+
+
+def _is_pure(node: Any) -> bool:
+    if isinstance(node, exp.Anonymous):
+        return node.name.lower() in _PURE_TABLE_FUNCTIONS
+    if isinstance(node, exp.Func):
+        return type(node).__name__.lower() in _PURE_TABLE_FUNCTIONS
+    return isinstance(node, (exp.Subquery, exp.Query, exp.Values))

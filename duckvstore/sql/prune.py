@@ -1,0 +1,351 @@
+"""Which segments a query's own predicates exclude: a condition over the statistics that DuckDB evaluates.
+
+Invariant: a segment for which the condition is FALSE holds no row that can change the statement's result. In any
+doubt there is no condition, or it is NULL for the segment, and the segment is kept.
+
+The user's WHERE stays in the query. What is dropped are rows that fail a conjunct which every row of the result
+must pass, or whose failing makes a row of a join match nothing; so it does not matter what else the query does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sqlglot import exp
+
+from duckvstore.format import schema as arrow_schema
+from duckvstore.sql.constants import Constant, Reader, column_class, comparable, has_offset
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from duckvstore.format.documents import Version
+    from duckvstore.sql.dialect import Statement
+
+_SELECT_PARTS = frozenset(
+    ("expressions", "from_", "joins", "where", "group", "having", "qualify", "windows", "order", "limit", "offset")
+) | {"distinct", "with_", "operation_modifiers", "kind"}
+_TABLE_PARTS = frozenset(("this", "db", "catalog", "alias"))
+_JOIN_PARTS = frozenset(("this", "on", "using", "side", "kind"))
+_FLIPPED = {"=": "=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+_OPERATORS: dict[type[Any], str] = {exp.EQ: "=", exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">="}
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """``sql``: a boolean expression over the columns of ``format.statistics.typed_table`` for ``column_ids``.
+
+    FALSE means that the segment can be dropped; TRUE, NULL and any error mean that it must be kept. ``parameters``:
+    values for the ``$c0`` … in ``sql``. It has to be evaluated with the settings of the session that runs the query.
+    """
+
+    sql: str
+    column_ids: tuple[int, ...]
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    id: int
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a table stands: ``position`` among the ``sources`` of ``select`` (names in lower case, FROM first)."""
+
+    select: Any
+    position: int
+    sources: tuple[str, ...]
+    joins: tuple[Any, ...]
+
+    @property
+    def name(self) -> str:
+        return self.sources[self.position]
+
+
+def condition(
+    statement: Statement,
+    reference: int,
+    version: Version,
+    parameters: Mapping[str, Any] | Sequence[Any] | None = None,
+) -> Condition | None:
+    """Return which segments of ``version`` the query needs at ``statement.references[reference]``; None: all.
+
+    ``parameters``: the values that the whole statement is called with.
+    """
+    if statement.tree is None or not version.segments or statement.tree.find(exp.TableSample) is not None:
+        return None
+    place = _place(statement.references[reference].node)
+    if place is None:
+        return None
+    columns = _columns(version)
+    if _may_correlate(place, statement, columns):
+        return None
+    finder = _Finder(place, columns, Reader(statement, parameters))
+    kept = [sql for conjunct, strict in _conjuncts(place) for sql in finder.keeps(conjunct, strict=strict)]
+    if not kept:
+        return None
+    used = tuple(sorted(finder.used))
+    return Condition(" AND ".join(f"TRY({sql})" for sql in kept), used, dict(finder.reader.bound))
+
+
+def _place(node: Any) -> _Place | None:
+    """Return where the table stands, or None if anything there makes dropping rows unsafe."""
+    if not _only(node, _TABLE_PARTS) or _renames_columns(node):
+        return None
+    select = node.parent.parent if isinstance(node.parent, (exp.From, exp.Join)) else None
+    if type(select) is not exp.Select or not _only(select, _SELECT_PARTS):
+        return None
+    joins = tuple(select.args.get("joins") or ())
+    sources = [select.args["from_"].this, *(join.this for join in joins)]
+    if not all(_is_plain_join(join) for join in joins) or not all(_is_plain_source(source) for source in sources):
+        return None
+    position = next((at for at, source in enumerate(sources) if source is node), None)
+    names = tuple(str(source.alias_or_name).lower() for source in sources)
+    if position is None or names.count(names[position]) != 1:
+        return None
+    return _Place(select, position, names, joins)
+
+
+def _only(node: Any, known: frozenset[str]) -> bool:
+    """Whether ``node`` has no part beyond ``known``."""
+    return all(key in known for key, value in node.args.items() if value)
+
+
+def _renames_columns(node: Any) -> bool:
+    alias = node.args.get("alias")
+    return bool(alias and alias.args.get("columns"))
+
+
+def _is_plain_join(join: Any) -> bool:
+    """No NATURAL, ASOF or POSITIONAL join and no kind that is not known here."""
+    kind, side = str(join.args.get("kind") or "").upper(), str(join.args.get("side") or "").upper()
+    known = side in ("", "LEFT", "RIGHT", "FULL") if kind in ("", "OUTER") else side == ""
+    return known and kind in ("", "INNER", "OUTER", "CROSS", "SEMI", "ANTI") and _only(join, _JOIN_PARTS)
+
+
+def _is_plain_source(source: Any) -> bool:
+    """No join in parentheses, whose tables are in view by names of their own, and no PIVOT of one."""
+    if source.args.get("pivots") or source.args.get("joins"):
+        return False
+    return not (isinstance(source, exp.Subquery) and isinstance(source.this, (exp.Table, exp.Subquery)))
+
+
+def _columns(version: Version) -> dict[str, _Column]:
+    """Return the columns that have statistics of a class that can be compared, by name in lower case."""
+    known = {column_id for segment in version.segments for column_id in segment.statistics}
+    found = {}
+    stored = arrow_schema.to_arrow(version.schema)
+    for column, arrow in zip(version.schema.columns, stored, strict=True):
+        kind = column_class(arrow.type)
+        found[column.name.lower()] = _Column(column.id if column.id in known else 0, kind or "")
+    return found
+
+
+def _may_correlate(place: _Place, statement: Statement, columns: Mapping[str, _Column]) -> bool:
+    """Whether the table stands in a subquery that may refer to a query around it."""
+    if not _is_nested(place.select):
+        return False
+    own = {str(source.alias_or_name).lower() for source in place.select.find_all(exp.Table, exp.Subquery, exp.CTE)}
+    aliases = {str(alias.alias).lower() for alias in place.select.find_all(exp.Alias)}
+    parameters = {start for start, _ in statement.parameters}
+    is_alone = len(place.sources) == 1
+    for column in place.select.find_all(exp.Column):
+        qualifier = str(column.table).lower()
+        name = str(column.name).lower()
+        if isinstance(column.this, exp.Identifier) and column.this.meta.get("start") in parameters:
+            continue
+        is_own = qualifier in own if qualifier else name in aliases or (is_alone and name in columns)
+        if not is_own:
+            return True
+    return False
+
+
+def _is_nested(select: Any) -> bool:
+    node = select.parent
+    while node is not None and not isinstance(node, exp.CTE):
+        if isinstance(node, exp.Select):
+            return True
+        node = node.parent
+    return False
+
+
+def _conjuncts(place: _Place) -> Iterator[tuple[Any, bool]]:
+    """Yield the conjuncts by which rows of the table may be dropped.
+
+    The flag says whether the conjunct must be one that rejects nulls: otherwise a row that an outer join filled
+    up with nulls would appear where the dropped row was.
+    """
+    joins, position = place.joins, place.position
+    is_hidden = position > 0 and _kind(joins[position - 1]) in ("SEMI", "ANTI")
+    where = place.select.args.get("where")
+    if where is not None and not is_hidden:
+        for conjunct in _flat(where.this):
+            yield conjunct, bool(joins)
+    for right, join in enumerate(joins, start=1):
+        on = join.args.get("on")
+        if on is None or (is_hidden and right != position):
+            continue
+        kind, side = _kind(join), str(join.args.get("side") or "").upper()
+        if kind == "ANTI" or side == "LEFT":
+            is_droppable = position == right
+        elif side == "RIGHT":
+            is_droppable = position < right
+        else:
+            is_droppable = side == "" and position <= right
+        if is_droppable:
+            for conjunct in _flat(on):
+                yield conjunct, True
+
+
+def _kind(join: Any) -> str:
+    return str(join.args.get("kind") or "").upper()
+
+
+def _flat(node: Any) -> Iterator[Any]:
+    """Yield the parts of a conjunction."""
+    waiting = [node]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, exp.Paren):
+            waiting.append(part.this)
+        elif type(part) is exp.And:
+            waiting += [part.expression, part.this]
+        else:
+            yield part
+
+
+class _Finder:
+    """Turns conjuncts into expressions over the statistics of one table."""
+
+    def __init__(self, place: _Place, columns: Mapping[str, _Column], reader: Reader) -> None:
+        self.place, self.columns, self.reader = place, columns, reader
+        self.used: set[int] = set()
+
+    def keeps(self, conjunct: Any, *, strict: bool) -> list[str]:
+        """Return expressions, each FALSE for segments where no row passes ``conjunct``; none if it is no such one.
+
+        ``strict``: only for conjuncts that reject nulls.
+        """
+        used, bound = set(self.used), dict(self.reader.bound)
+        found = self._keeps(conjunct, strict=strict)
+        if not found:
+            self.used, self.reader.bound = used, bound
+        return found
+
+    def _keeps(self, conjunct: Any, *, strict: bool) -> list[str]:
+        operator = _OPERATORS.get(type(conjunct))
+        if operator is not None:
+            return self._comparison(conjunct.this, operator, conjunct.expression) or self._comparison(
+                conjunct.expression, _FLIPPED[operator], conjunct.this
+            )
+        if type(conjunct) is exp.Between and _only(conjunct, frozenset(("this", "low", "high"))):
+            return self._between(conjunct)
+        if type(conjunct) is exp.In and _only(conjunct, frozenset(("this", "expressions"))):
+            return self._in(conjunct)
+        if type(conjunct) is exp.Is and isinstance(conjunct.expression, exp.Null) and not strict:
+            column = self._column(conjunct.this)
+            return [f"nulls_{column.id} > 0"] if column is not None else []
+        inner = conjunct.this if type(conjunct) is exp.Not else None
+        while isinstance(inner, exp.Paren):
+            inner = inner.this
+        if type(inner) is exp.Is and isinstance(inner.expression, exp.Null):
+            column = self._column(inner.this)
+            return [f"nulls_{column.id} < rows"] if column is not None else []
+        return []
+
+    def _comparison(self, left: Any, operator: str, right: Any) -> list[str]:
+        column = self._column(left)
+        constant = self._constant(column, right)
+        if column is None or constant is None:
+            return []
+        return [*self._bounds(column, operator, constant), f"nulls_{column.id} < rows"]
+
+    def _between(self, node: Any) -> list[str]:
+        column = self._column(node.this)
+        low, high = self._constant(column, node.args.get("low")), self._constant(column, node.args.get("high"))
+        if column is None or low is None or high is None or not _same_class(column, [low, high]):
+            return []
+        # NaN passes only below a NaN, and above anything.
+        is_nan_possible = high.maybe_nan
+        bounds = self._bounds(column, ">=", low, nan=is_nan_possible) + self._bounds(column, "<=", high)
+        return [*bounds, f"nulls_{column.id} < rows"]
+
+    def _in(self, node: Any) -> list[str]:
+        column = self._column(node.this)
+        constants = [self._constant(column, item) for item in node.expressions]
+        known = [constant for constant in constants if constant is not None]
+        if column is None or not known or len(known) != len(constants) or not _same_class(column, known):
+            return []
+        matches = (" AND ".join(self._bounds(column, "=", constant)) for constant in known)
+        return [" OR ".join(f"({match})" for match in matches), f"nulls_{column.id} < rows"]
+
+    def _column(self, node: Any) -> _Column | None:
+        """Return the column of the table that ``node`` surely names, if it has statistics."""
+        if type(node) is not exp.Column or not isinstance(node.this, exp.Identifier) or node.args.get("db"):
+            return None
+        name, qualifier, place = str(node.name).lower(), str(node.table).lower(), self.place
+        column = self.columns.get(name)
+        if column is None or not column.id or not column.kind:
+            return None
+        if qualifier:
+            is_own = qualifier == place.name and place.name not in self.columns
+        else:
+            is_own = len(place.sources) == 1 and name != place.name
+        if not is_own or _is_hidden_by_alias(place.select, name):
+            return None
+        self.used.add(column.id)
+        return column
+
+    def _constant(self, column: _Column | None, node: Any) -> Constant | None:
+        if column is None:
+            return None
+        constant = self.reader.read(node)
+        return constant if constant is not None and comparable(column.kind, constant) else None
+
+    def _bounds(self, column: _Column, operator: str, constant: Constant, *, nan: bool | None = None) -> list[str]:
+        """Return expressions that are FALSE where no value between the bounds passes ``column operator constant``.
+
+        NaN lies above every bound. ``nan``: whether it may pass a lower limit (None: as the operator says).
+        """
+        low, high = _instants(constant) if column.kind == "timestamptz" else (constant.sql, constant.sql)
+        least, most = f"min_{column.id}", f"max_{column.id}"
+        found = []
+        if operator in ("=", ">", ">="):
+            is_nan_possible = (operator != "=" or constant.maybe_nan) if nan is None else nan
+            above = f"{most} {'>=' if operator == '=' else operator} {low}"
+            found.append(f"({above} OR nan_{column.id})" if column.kind == "float" and is_nan_possible else above)
+        if operator in ("=", "<", "<="):
+            found.append(f"{least} {'<=' if operator == '=' else operator} {high}")
+        if column.kind == "text":
+            # Bounds are in the order of bytes, which a collation would change.
+            found = [f"({sql} OR current_setting('default_collation') <> '')" for sql in found]
+        return found
+
+
+def _same_class(column: _Column, constants: list[Constant]) -> bool:
+    """Whether DuckDB compares the column with each of these as it would with all: it brings a list to one type."""
+    found = {constant.kind for constant in constants}
+    is_exact = found <= {"int", "string", "bool", "date", "timestamp", "timestamptz"} or column.kind == "float"
+    return len(found) == 1 and is_exact
+
+
+def _instants(constant: Constant) -> tuple[str, str]:
+    """Return the earliest and latest instant that ``constant`` can mean, whatever the session's time zone is."""
+    if constant.kind == "timestamptz" or (constant.text is not None and has_offset(constant.text)):
+        return constant.sql, constant.sql
+    time = f"CAST({constant.sql} AS TIMESTAMP)"
+    shifted = [f"CAST(CAST({time} {sign} INTERVAL 1 DAY AS VARCHAR) || '+00' AS TIMESTAMPTZ)" for sign in "-+"]
+    return shifted[0], shifted[1]
+
+
+def _is_hidden_by_alias(select: Any, name: str) -> bool:
+    """Whether the select list gives the column's name to something else."""
+    for item in select.expressions:
+        if isinstance(item, exp.Alias) and item.alias.lower() == name:
+            is_itself = isinstance(item.this, exp.Column) and item.this.name.lower() == name
+            if not is_itself:
+                return True
+    return False

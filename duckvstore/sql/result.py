@@ -1,0 +1,248 @@
+"""Result: the rows that a statement gave, pulled from DuckDB as they are asked for.
+
+Invariant: every row is pulled exactly once and each form (pandas, polars, Arrow, tuples, a stream) shows the same
+rows. What has been pulled is kept, except the part of a long stream that its consumer has had already.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Self
+
+from duckvstore import clock
+from duckvstore.errors import DuckVStoreError, InvalidInput
+from duckvstore.sql import conversion, display
+from duckvstore.sql.figures import Figures
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+KEPT_BYTES_MAX = 64 * 2**20
+ROWS_SHOWN_MAX = 20
+_ROWS_PER_FETCH = 2048
+
+
+class Rows:
+    """Rows that DuckDB has yet to give: ``columns`` and ``types`` are known, ``pull`` gives the next batch.
+
+    ``pull`` returns None at the end and raises errors of this package. ``release`` gives back whatever the rows
+    needed (registered frames, cached files); it is called once, at the end or after an error.
+    """
+
+    def __init__(
+        self,
+        columns: list[str],
+        types: list[str],
+        schema: Callable[[], pa.Schema],
+        pull: Callable[[], pa.RecordBatch | None],
+        release: Callable[[], None],
+    ) -> None:
+        """Take the parts; nothing is pulled yet."""
+        self.columns = columns
+        self.types = types
+        self.schema = schema
+        self.pull = pull
+        self.release = release
+
+
+class Result:
+    """The rows of one statement, in any form, as often as wanted. Safe to use from many threads.
+
+    ``columns`` and ``types``: names and DuckDB types, in order. ``figures``: what was read to get here.
+    Rows are pulled on demand: asking for a form pulls all of them; ``__arrow_c_stream__`` hands them on as they
+    come, so that a result larger than memory can go into ``lib.write`` or another engine.
+    """
+
+    def __init__(self, rows: Rows | None, figures: Figures | None = None, *, kind: str = "query") -> None:
+        """Show ``rows`` (None: the statement gave none). ``kind`` is the statement's."""
+        self.figures = figures or Figures()
+        self.columns: list[str] = list(rows.columns) if rows else []
+        self.types: list[str] = list(rows.types) if rows else []
+        self._kind = kind
+        self._rows = rows
+        self._schema: pa.Schema | None = None
+        self._batches: list[pa.RecordBatch] = []
+        self._kept_bytes = 0
+        self._dropped = 0
+        self._row_count = 0
+        self._failure: Exception | None = None
+        self._cursor_row = 0
+        self._chunk: list[tuple[Any, ...]] = []
+        self._lock = threading.RLock()
+        if rows is None:
+            self.figures.row_count = 0
+
+    def arrow(self) -> pa.Table:
+        """Return the rows as a pyarrow Table."""
+        import pyarrow as pa
+
+        self.settle()
+        with self._lock:
+            if self._dropped:
+                raise self._streamed_away()
+            table = pa.Table.from_batches(self._batches, schema=self._arrow_schema())
+            if len(self._batches) > 1:
+                self._batches = table.to_batches()
+            return table
+
+    def df(self) -> pd.DataFrame:
+        """Return the rows as a pandas DataFrame, with the types that DuckDB's own ``.df()`` gives."""
+        return conversion.to_pandas(self.arrow(), self.columns, self.types)
+
+    def pl(self) -> pl.DataFrame:
+        """Return the rows as a polars DataFrame."""
+        return conversion.to_polars(self.arrow())
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """Return the rows as tuples of Python values; times with a zone are in UTC."""
+        return conversion.to_tuples(self.arrow(), self.types)
+
+    def fetchone(self) -> tuple[Any, ...] | None:
+        """Return the next row as a tuple, or None after the last."""
+        with self._lock:
+            at = self._cursor_row % _ROWS_PER_FETCH
+            if at == 0:
+                self._chunk = conversion.to_tuples(self.arrow().slice(self._cursor_row, _ROWS_PER_FETCH), self.types)
+            if at >= len(self._chunk):
+                return None
+            self._cursor_row += 1
+            return self._chunk[at]
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Return the rows as an Arrow C stream, pulled from DuckDB as the consumer goes.
+
+        A stream of more than 64 MB is not kept: afterwards no other form can be asked for.
+        """
+        import pyarrow as pa
+
+        reader = pa.RecordBatchReader.from_batches(self._arrow_schema(), self._stream())
+        return reader.__arrow_c_stream__(requested_schema)
+
+    def settle(self) -> None:
+        """Pull every remaining row into memory, so that the connection is free. Raises what the statement raised."""
+        while self._pull() is not None:
+            pass
+
+    def _arrow_schema(self) -> pa.Schema:
+        import pyarrow as pa
+
+        with self._lock:
+            if self._schema is None:
+                self._schema = self._guarded(self._rows.schema) if self._rows else pa.schema([])
+            return self._schema
+
+    def _guarded(self, action: Callable[[], Any]) -> Any:
+        """Return ``action()``, timed; after an error the rows are given up and every later call raises it again."""
+        if self._failure is not None:
+            raise self._failure
+        watch = clock.Stopwatch()
+        try:
+            return action()
+        except Exception as error:
+            self._failure = error
+            self._finish()
+            raise
+        except BaseException:
+            self._failure = DuckVStoreError("this statement was interrupted: run it again")
+            self._finish()
+            raise
+        finally:
+            self.figures.seconds += watch.elapsed_seconds()
+
+    def _pull(self) -> pa.RecordBatch | None:
+        """Keep and return the next batch, or return None at the end."""
+        with self._lock:
+            if self._failure is not None:
+                raise self._failure
+            if self._rows is None:
+                return None
+            self._arrow_schema()
+            batch: pa.RecordBatch | None = self._guarded(self._rows.pull)
+            if batch is None:
+                self.figures.row_count = self._row_count
+                self._finish()
+                return None
+            self._batches.append(batch)
+            self._kept_bytes += batch.nbytes
+            self._row_count += batch.num_rows
+            return batch
+
+    def _finish(self) -> None:
+        rows, self._rows = self._rows, None
+        if rows is not None:
+            rows.release()
+
+    def _stream(self) -> Iterator[pa.RecordBatch]:
+        index = 0
+        while True:
+            with self._lock:
+                if index < self._dropped:
+                    raise self._streamed_away()
+                if index - self._dropped == len(self._batches) and self._pull() is None:
+                    return
+                batch = self._batches[index - self._dropped]
+                index += 1
+                if self._kept_bytes > KEPT_BYTES_MAX and self._rows is not None:
+                    del self._batches[: index - self._dropped]
+                    self._dropped = index
+                    self._kept_bytes = sum(kept.nbytes for kept in self._batches)
+            yield batch
+
+    def _streamed_away(self) -> InvalidInput:
+        return InvalidInput(
+            "these rows were handed on as a stream and are too many to be kept: run the query again, or call "
+            ".arrow() first"
+        )
+
+    def _peek(self) -> tuple[pa.Table, bool]:
+        """Return the first rows, and whether they are all rows that there are."""
+        import pyarrow as pa
+
+        with self._lock:
+            while self._kept_bytes <= KEPT_BYTES_MAX and self._pull() is not None:
+                pass
+            if self._dropped:
+                raise self._streamed_away()
+            table = pa.Table.from_batches(self._batches, schema=self._arrow_schema())
+            return table.slice(0, ROWS_SHOWN_MAX), self._rows is None and table.num_rows <= ROWS_SHOWN_MAX
+
+    def __repr__(self) -> str:
+        """Return the first rows as a small text table, and the line of figures."""
+        try:
+            head, _ = self._peek()
+        except InvalidInput as error:
+            return f"<Result: {error}>"
+        if self._kind == "explain":
+            return "\n".join([*(str(row[-1]) for row in conversion.to_tuples(head, self.types)), self.figures.footer()])
+        return display.as_text(self.columns, self.types, conversion.to_texts(head), self.figures)
+
+    def _repr_html_(self) -> str:
+        """Return the same as ``repr`` does, as HTML in which names and values are text."""
+        try:
+            head, _ = self._peek()
+        except InvalidInput as error:
+            return display.paragraph(f"<Result: {error}>")
+        if self._kind == "explain":
+            plan = "\n".join(str(row[-1]) for row in conversion.to_tuples(head, self.types))
+            return display.preformatted(plan, self.figures)
+        return display.as_html(self.columns, self.types, conversion.to_texts(head), self.figures)
+
+    def close(self) -> None:
+        """Give up the rows that were not pulled yet."""
+        with self._lock:
+            if self._rows is not None:
+                self._failure = self._failure or InvalidInput("this result was closed: run the query again")
+            self._finish()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()

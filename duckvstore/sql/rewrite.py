@@ -1,0 +1,190 @@
+"""A statement with its references replaced by what DuckDB scans.
+
+Invariant: outside the replaced names and the AT forms, the SQL that is run is the user's text, byte for byte; and
+no name or value becomes SQL except through ``quote`` and ``literal``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlglot import exp
+
+from duckvstore.errors import SqlError
+from duckvstore.format import schema as arrow_schema
+from duckvstore.sql import types
+from duckvstore.sql.literals import literal, quote
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    from duckvstore.format.documents import Version
+    from duckvstore.sql.dialect import Reference, Statement
+
+__all__ = [
+    "literal",
+    "names_left",
+    "original_position",
+    "parameters_left",
+    "quote",
+    "rewrite",
+    "scan",
+    "splices",
+]
+
+Splice = tuple[int, int, str]
+
+
+def scan(version: Version, uris: Sequence[str]) -> str:
+    """Return the relation that holds the rows of ``uris``, segments of ``version``, in that order.
+
+    Column types are those that DuckDB gives to the same rows as an Arrow table; without any URI the relation has
+    no rows and the same types. Raises SqlError for a version without columns, which SQL cannot show.
+    """
+    fields = arrow_schema.to_arrow(version.schema)
+    if not len(fields):
+        raise SqlError(
+            f"version {version.number} of {version.symbol!r} has no columns, so there is nothing to query: use read()"
+        )
+    if not uris:
+        nulls = ", ".join(f"CAST(NULL AS {types.duckdb_type(f.type)}) AS {quote(f.name)}" for f in fields)
+        return f"(SELECT {nulls} WHERE false)"
+    # Of a path such as `s3://bucket/a=b/…` DuckDB would make a column `a`.
+    relation = f"read_parquet([{', '.join(literal(uri) for uri in uris)}], hive_partitioning = false)"
+    converted = [(f.name, types.from_parquet(quote(f.name), f.type)) for f in fields]
+    if all(expression is None for _, expression in converted):
+        return relation
+    columns = ", ".join(
+        quote(name) if expression is None else f"{expression} AS {quote(name)}" for name, expression in converted
+    )
+    return f"(SELECT {columns} FROM {relation})"
+
+
+def rewrite(statement: Statement, replacements: Mapping[int, str | None]) -> str:
+    """Return the SQL to run: ``replacements`` maps positions in ``statement.references`` to relations.
+
+    A reference that is mapped to None, or not mapped, stays as the user wrote it. Raises SqlError where a
+    relation cannot stand in for the name.
+    """
+    pieces: list[str] = []
+    position = 0
+    for start, end, text in splices(statement, replacements):
+        pieces += [statement.text[position:start], text]
+        position = end
+    return "".join([*pieces, statement.text[position:]])
+
+
+def splices(statement: Statement, replacements: Mapping[int, str | None]) -> list[Splice]:
+    """Return what ``rewrite`` replaces: (start, end, text) over the statement's text, in order, none overlapping."""
+    replaced = {at: reference for at, reference in enumerate(statement.references) if replacements.get(at) is not None}
+    names = {at: _name(reference, list(replaced.values())) for at, reference in replaced.items()}
+    found: list[Splice] = []
+    for at, reference in replaced.items():
+        found.append(_splice(statement, reference, f"{replacements[at]}", names[at]))
+        found.extend((start, end, "") for start, end in reference.cuts)
+    renamed = [(reference, names[at]) for at, reference in replaced.items() if _is_qualified(reference)]
+    if renamed:
+        found.extend(_qualifiers(statement, renamed))
+    return sorted(set(found))
+
+
+def original_position(statement: Statement, replacements: Mapping[int, str | None], position: int) -> int:
+    """Return the character of the user's whole text that character ``position`` of the rewritten SQL stems from."""
+    shift = 0
+    for start, end, text in splices(statement, replacements):
+        if position < start + shift:
+            break
+        if position < start + shift + len(text):
+            return statement.offset + start
+        shift += len(text) - (end - start)
+    return statement.offset + max(0, min(position - shift, len(statement.text)))
+
+
+def parameters_left(statement: Statement, replaced: Collection[int]) -> list[int]:
+    """Return the positions of the ``?`` that remain when the references at ``replaced`` lose their AT forms."""
+    cuts = _cuts(statement, replaced)
+    return [
+        parameter.position
+        for place, parameter in statement.parameters
+        if parameter.position is not None and not any(start <= place < end for start, end in cuts)
+    ]
+
+
+def names_left(statement: Statement, replaced: Collection[int]) -> set[str]:
+    """Return the names of the ``$name`` that remain, as ``parameters_left`` does for ``?``."""
+    cuts = _cuts(statement, replaced)
+    return {
+        parameter.name
+        for place, parameter in statement.parameters
+        if parameter.name is not None and not any(start <= place < end for start, end in cuts)
+    }
+
+
+def _cuts(statement: Statement, replaced: Collection[int]) -> list[tuple[int, int]]:
+    return [cut for position in replaced for cut in statement.references[position].cuts]
+
+
+def _is_qualified(reference: Reference) -> bool:
+    return reference.alias is None and len(reference.parts) > 1
+
+
+def _name(reference: Reference, replaced: list[Reference]) -> str:
+    """Return the alias of a replaced reference that has none: its last part, as DuckDB would have named it.
+
+    Of ``FROM a.trades JOIN b.trades`` each keeps its whole name, so that both can be told apart.
+    """
+    bare = reference.parts[-1]
+    if not _is_qualified(reference):
+        return bare
+    scope = reference.node.find_ancestor(exp.Select)
+    for other in replaced:
+        is_namesake = other.alias is None and other.parts[-1].lower() == bare.lower()
+        if is_namesake and _folded(other) != _folded(reference) and other.node.find_ancestor(exp.Select) is scope:
+            return ".".join(reference.parts)
+    return bare
+
+
+def _folded(reference: Reference) -> tuple[str, ...]:
+    return tuple(part.lower() for part in reference.parts)
+
+
+def _splice(statement: Statement, reference: Reference, relation: str, name: str) -> Splice:
+    if reference.role == "target":
+        raise statement.error(
+            f"{'.'.join(reference.parts)} is a symbol, and SQL cannot change it yet: use write() or append()",
+            reference.start,
+        )
+    if reference.form == "columns":
+        raise statement.error(
+            "COPY of a symbol takes no list of columns: write COPY (SELECT … FROM "
+            f"{statement.text[reference.start : reference.end]}) TO …",
+            reference.start,
+        )
+    named = relation if reference.alias else f"{relation} AS {quote(name)}"
+    if reference.form == "relation":
+        return reference.start, reference.end, named
+    query = f"(FROM {named})" if isinstance(reference.node.parent, exp.Copy) else f"FROM {named}"
+    return reference.lead, reference.end, query
+
+
+def _qualifiers(statement: Statement, renamed: list[tuple[Reference, str]]) -> list[Splice]:
+    """Return splices that turn ``library.symbol.column`` into ``symbol.column`` for the replaced references."""
+    found: list[Splice] = []
+    for column in statement.tree.find_all(exp.Column):
+        parts = column.parts
+        for reference, name in renamed:
+            count = len(reference.parts)
+            chain = tuple(part.name.lower() for part in parts[:count])
+            if len(parts) <= count or chain != _folded(reference) or any("start" not in p.meta for p in parts[:count]):
+                continue
+            scope = reference.node.find_ancestor(exp.Select)
+            if scope is None or any(ancestor is scope for ancestor in _ancestors(column)):
+                found.append((parts[0].meta["start"], parts[count - 1].meta["end"] + 1, quote(name)))
+                break
+    return found
+
+
+def _ancestors(node: Any) -> Iterator[Any]:
+    while node is not None:
+        yield node
+        node = node.parent

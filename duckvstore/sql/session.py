@@ -1,0 +1,348 @@
+"""Session: runs DuckDB SQL with time travel for one handle of a library or a store.
+
+Invariant: a statement that names no symbol, catalogue table or dataframe reaches DuckDB as the user wrote it, and
+every error that leaves here is one of ``duckvstore.errors`` (or KeyboardInterrupt).
+"""
+
+from __future__ import annotations
+
+import weakref
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlglot import exp
+
+from duckvstore import clock
+from duckvstore.errors import DuckVStoreError, SqlError, nearest
+from duckvstore.sql import dialect, failures, frames, rewrite
+from duckvstore.sql.connection import Connection, run_interruptibly
+from duckvstore.sql.figures import Figures
+from duckvstore.sql.files import SegmentFiles
+from duckvstore.sql.names import Names, Symbol, matching
+from duckvstore.sql.plan import Plan, Planner
+from duckvstore.sql.result import Result, Rows
+from duckvstore.sql.values import Values, as_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pyarrow as pa
+
+    from duckvstore.engine.library import OpenLibrary
+    from duckvstore.sql.connection import Seat
+    from duckvstore.sql.dialect import Statement
+    from duckvstore.sql.failures import Failure
+    from duckvstore.sql.names import Meaning
+
+ROWS_PER_BATCH = 122_880
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Kinds of statements that leave nothing behind in DuckDB that a later name could mean.
+_READING_KINDS = frozenset(("query", "explain", "describe", "summarize", "copy"))
+_SESSION_TABLES = """
+    SELECT lower(database_name), lower(schema_name), lower(name), database_name = current_database()
+    FROM (
+        SELECT database_name, schema_name, table_name AS name FROM duckdb_tables()
+        UNION ALL
+        SELECT database_name, schema_name, view_name FROM duckdb_views() WHERE NOT internal
+    )"""
+
+
+class Session:
+    """SQL over libraries. Safe to use from many threads; temporary tables belong to the thread that made them."""
+
+    def __init__(self, libraries: Mapping[str, OpenLibrary], default: OpenLibrary | None) -> None:
+        """Look names up in ``default``, or with None by ``library.symbol`` in ``libraries``. Makes no request."""
+        self._libraries = libraries
+        self._default = default
+        self._connection = Connection()
+        self._files = SegmentFiles()
+        self._planner = Planner(self._connection, self._files)
+        self._has_objects = False
+        self._has_foreign = False
+
+    def sql(
+        self,
+        text: str,
+        parameters: Mapping[str, Any] | Sequence[Any] | None = None,
+        *,
+        scope: Mapping[str, object] | None = None,
+    ) -> Result:
+        """Run the statements of ``text`` in order and return the result of the last.
+
+        ``parameters``: a dict for ``$name``, a list for ``?`` and ``$1``, in values and in AT forms. ``scope``:
+        the caller's variables, among which dataframes are found. Raises SqlError, NotFound, Integrity,
+        StorageUnavailable and InvalidInput; rows are pulled on demand, so errors in them may come later.
+        """
+        statements = dialect.parse(text)
+        values = Values(parameters, statements)
+        result = Result(None)
+        for statement in statements:
+            seat = self._connection.seat()
+            with seat.lock:
+                result = self._run(seat, statement, values, scope)
+            if statement is not statements[-1]:
+                result.settle()
+        return result
+
+    def close(self) -> None:
+        """Close DuckDB and remove cached files; results that were not pulled to their end are lost."""
+        self._connection.close()
+        self._files.close()
+
+    def _run(self, seat: Seat, statement: Statement, values: Values, scope: Mapping[str, object] | None) -> Result:
+        import duckdb
+
+        watch = clock.Stopwatch()
+        figures = Figures()
+        seat.clean()
+        reads = statement.kind in _READING_KINDS and statement.tree is not None
+        if reads:
+            seat.open_for(None)
+        else:
+            seat.settle_all()
+        try:
+            plan = self._plan(seat, statement, values, scope, figures)
+        except duckdb.Error as error:
+            raise failures.to_error(failures.take_apart(error), statement.source, None, lambda _: "") from error
+        if not reads:
+            self._note_objects(statement)
+        running = _Running(self, seat, plan, values)
+        rows = running.start()
+        figures.seconds += watch.elapsed_seconds()
+        result = Result(rows, figures, kind=statement.kind)
+        if rows is not None:
+            running.result = weakref.ref(result)
+            seat.lend(result)
+            seat.owe(result, running.release)
+        return result
+
+    def _plan(
+        self,
+        seat: Seat,
+        statement: Statement,
+        values: Values,
+        scope: Mapping[str, object] | None,
+        figures: Figures,
+    ) -> Plan:
+        """Resolve the names of ``statement`` and plan what DuckDB has to run."""
+        names = Names(
+            statement,
+            self._libraries,
+            self._default,
+            lambda: self._session_tables(seat),
+            lambda at: as_of(at, statement, values, self._time),
+            scope,
+        )
+        meanings = names.resolve()
+        refuse_writes(statement, meanings)
+        plan = self._planner.plan(statement, meanings, values, figures, seat.cursor)
+        self._add_unread_frames(plan, scope)
+        plan.only_segments = plan.only_segments and not self._has_foreign
+        return plan
+
+    def _note_objects(self, statement: Statement) -> None:
+        """Remember that DuckDB may hold tables now, or views and macros, which may read any file."""
+        self._has_objects = True
+        if statement.kind not in ("create_table", "insert", "update", "delete", "drop"):
+            self._has_foreign = True
+
+    def _session_tables(self, seat: Seat) -> set[tuple[str, str, str]]:
+        """Return (database, schema, name) of the tables and views of the user's own, in lower case."""
+        if not self._has_objects:
+            return set()
+        found: set[tuple[str, str, str]] = set()
+        for database, schema, name, is_current in seat.cursor.execute(_SESSION_TABLES).fetchall():
+            found.add((database, schema, name))
+            if is_current:
+                found.add(("memory", schema, name))
+        return found
+
+    def _time(self, expression: str) -> datetime:
+        """Return what a constant SQL expression says, as a time in UTC. Raises SqlError."""
+        import duckdb
+
+        cursor = self._connection.side_cursor()
+        try:
+            cursor.execute("SET TimeZone = 'UTC'")
+            row = cursor.execute(f"SELECT epoch_us(CAST(({expression}\n) AS TIMESTAMPTZ))").fetchone()
+        except duckdb.Error as error:
+            raise SqlError(failures.take_apart(error).message) from error
+        finally:
+            cursor.close()
+        if row is None or row[0] is None:
+            raise SqlError(f"{expression} is NULL")
+        return _EPOCH + timedelta(microseconds=row[0])
+
+    def _add_unread_frames(self, plan: Plan, scope: Mapping[str, object] | None) -> None:
+        """Register dataframes under their own names for a statement that only DuckDB can read."""
+        for name in plan.statement.maybe_names:
+            value = frames.find(scope, name)
+            if value is not None:
+                plan.registered[name] = frames.to_registrable(value, uses=2)
+
+    def note(self, statement: Statement, failure: Failure) -> str:
+        """Return a sentence that helps with a missing table: the nearest names, or why a known name failed."""
+        if failure.missing is None or failure.missing[0] not in ("Table", "View", "Schema"):
+            return ""
+        missing = failure.missing[1]
+        symbols = self._known_names()
+        for name in statement.maybe_names:
+            if matching(name, symbols):
+                return f"\n{name} is a symbol, but this kind of statement cannot use one: {statement.problem}"
+        found = nearest(missing.rpartition(".")[2] if failure.missing[0] == "Table" else missing, symbols)
+        threads = self._connection.thread_count
+        hint = " Temporary tables belong to the thread that made them." if threads > 1 and self._has_objects else ""
+        return f"{found.replace('Did you mean', 'Symbols with a similar name:').replace('?', '.')}{hint}"
+
+    def _known_names(self) -> list[str]:
+        from duckvstore.engine import catalogue
+
+        try:
+            if self._default is not None:
+                return [*catalogue.symbol_names(self._default), *catalogue.snapshot_names(self._default)]
+            return [
+                f"{name}.{symbol}"
+                for name in self._libraries
+                for symbol in catalogue.symbol_names(self._libraries[name])
+            ]
+        except DuckVStoreError:
+            return []  # this only words a better error
+
+
+def refuse_writes(statement: Statement, meanings: Mapping[int, Meaning]) -> None:
+    """Raise SqlError for what would change symbols, or would outlive the names that it was resolved with."""
+    outlives = statement.kind in ("create_view", "create_macro")
+    is_temporary = statement.tree is not None and statement.tree.find(exp.TemporaryProperty) is not None
+    for position, reference in enumerate(statement.references):
+        meaning = meanings[position]
+        if reference.role == "read":
+            if outlives and meaning is not None:
+                noun = "a symbol" if isinstance(meaning, Symbol) else "a dataframe or a catalogue table"
+                raise statement.error(
+                    f"a view or macro cannot refer to {noun} yet: use CREATE TEMP TABLE … AS SELECT …", reference.start
+                )
+        elif isinstance(meaning, Symbol) and not (statement.kind.startswith("create") and is_temporary):
+            raise statement.error(
+                f"{'.'.join(reference.parts)} is a symbol, and SQL cannot change symbols yet: use write() or append() "
+                "of the library",
+                reference.start,
+            )
+        elif statement.kind == "create_table" and len(reference.parts) == 1 and not is_temporary:
+            raise statement.error(
+                "CREATE TABLE is kept for making symbols, which SQL cannot do yet: use write() of the library, or "
+                "CREATE TEMP TABLE for a table of this session",
+                reference.start,
+            )
+
+
+class _Running:
+    """One statement on its way through DuckDB."""
+
+    def __init__(self, session: Session, seat: Seat, plan: Plan, values: Values) -> None:
+        self._session = session
+        self._seat = seat
+        self._cursor = seat.cursor
+        self._plan = plan
+        statement = plan.statement
+        replaced = [position for position, relation in plan.replacements.items() if relation is not None]
+        self._parameters = values.for_duckdb(
+            rewrite.names_left(statement, replaced), rewrite.parameters_left(statement, replaced)
+        )
+        self._registered: list[str] = []
+        self._relation: Any = None
+        self._reader: Any = None
+        self.result: weakref.ref[Result] | None = None
+
+    def start(self) -> Rows | None:
+        """Bind (or for anything but a query, run) the statement; return its rows if it gives any."""
+        try:
+            for name, value in self._plan.registered.items():
+                self._cursor.register(name, value)
+                self._registered.append(name)
+            self._seat.set_validation(on=not self._plan.only_segments)
+            self._relation = run_interruptibly(
+                self._cursor, lambda: self._cursor.sql(self._plan.text, params=self._parameters)
+            )
+            if self._relation is None:
+                self.release()
+                return None
+            columns, types = list(self._relation.columns), [str(kind) for kind in self._relation.types]
+        except BaseException as error:
+            self.release()
+            if isinstance(error, Exception):
+                raise self._translated(error, binding=True) from error
+            raise
+        return Rows(columns, types, self._schema, self._pull, self.release)
+
+    def _schema(self) -> pa.Schema:
+        result = self.result() if self.result is not None else None
+        try:
+            with self._seat.lock:
+                self._seat.open_for(result)
+                self._seat.set_validation(on=not self._plan.only_segments)
+            relation = self._relation
+            if hasattr(relation, "to_arrow_reader"):
+                self._reader = run_interruptibly(self._cursor, lambda: relation.to_arrow_reader(ROWS_PER_BATCH))
+            else:
+                self._reader = run_interruptibly(self._cursor, lambda: relation.fetch_record_batch(ROWS_PER_BATCH))
+        except Exception as error:
+            raise self._translated(error) from error
+        return self._reader.schema
+
+    def _pull(self) -> pa.RecordBatch | None:
+        def read() -> pa.RecordBatch | None:
+            try:
+                return self._reader.read_next_batch()
+            except StopIteration:
+                return None
+
+        try:
+            return run_interruptibly(self._cursor, read)
+        except Exception as error:
+            raise self._translated(error) from error
+
+    def release(self) -> None:
+        """Give back the cursor: close the reader, forget registered frames, let cached files go."""
+        self._reader = None
+        self._relation = None
+        names, self._registered = self._registered, []
+        for name in names:
+            try:
+                self._cursor.unregister(name)
+            except Exception:  # noqa: BLE001, S112 - the cursor is closed or its transaction aborted: gone anyway
+                continue
+        self._plan.release_files()
+
+    def _translated(self, error: Exception, *, binding: bool = False) -> BaseException:
+        """Return the error of this package for an exception of DuckDB or of the Arrow reader."""
+        if isinstance(error, DuckVStoreError):
+            return error
+        failure = failures.take_apart(error)
+        damage = self._plan.explain_damage(str(error))
+        if damage is not None:
+            return damage
+        statement = self._plan.statement
+        if failure.position is None and binding:
+            failure = self._with_position(failure)
+        offset = None if failure.position is None else self._plan.user_offset(failure.position)
+        return failures.to_error(failure, statement.source, offset, lambda found: self._session.note(statement, found))
+
+    def _with_position(self, failure: Failure) -> Failure:
+        """Return the same failure with its place, which a relation does not tell: bind once more, running nothing."""
+        prefix = {"query": "EXPLAIN ", "explain": "", "describe": "", "summarize": ""}.get(self._plan.statement.kind)
+        if prefix is None or failure.kind not in ("Binder", "Catalog"):
+            return failure
+        import duckdb
+
+        try:
+            for name, value in self._plan.registered.items():
+                self._cursor.register(name, value)
+                self._registered.append(name)
+            self._cursor.execute(prefix + self._plan.text, self._parameters)
+        except duckdb.Error as error:
+            again = failures.take_apart(error)
+            if again.position is not None and again.message == failure.message:
+                return failures.moved(again, -len(prefix))
+        finally:
+            self.release()
+        return failure

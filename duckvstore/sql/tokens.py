@@ -1,0 +1,132 @@
+"""The words of a SQL text, with their places: just enough lexing to find statements, AT forms and parameters.
+
+Invariant: a token's ``start`` and ``end`` are characters of the text as the user wrote it, and nothing inside a
+string, a quoted name or a comment is ever a token of its own.
+
+sqlglot's own tokenizer cannot be used for this: after EXPLAIN, CALL and other commands it returns the rest of the
+text as one string, and splits it at the first ``;`` even inside quotes.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from duckvstore.errors import SqlError
+
+# DuckDB takes any character beyond ASCII for a letter, but for the spaces of Unicode.
+_LETTER = r"(?:[A-Za-z_]|(?!\s)[\u0080-\U0010ffff])"
+_WORD = rf"{_LETTER}(?:[0-9$]|{_LETTER})*+"
+_TAG = rf"{_LETTER}(?:[0-9]|{_LETTER})*+"
+_TOKEN = re.compile(
+    rf"""
+      (?P<space>\s++)
+    | (?P<comment>--[^\n\r]*+)
+    | (?P<nested>/\*)
+    | (?P<string>[eE]'(?:[^'\\]|\\.|'')*+' | '(?:[^']|'')*+')
+    | (?P<quoted>"(?:[^"]|"")*+")
+    | (?P<dollar>\$(?:{_TAG})?\$)
+    | (?P<parameter>\$(?:[0-9]++|{_TAG}) | \?[0-9]*+)
+    | (?P<number>(?:[0-9][0-9_]*+(?:\.[0-9][0-9_]*+|\.)?|\.[0-9][0-9_]*+)(?:[eE][+-]?[0-9]++)?)
+    | (?P<word>{_WORD})
+    | (?P<unclosed>['"])
+    | (?P<operator>=>|:=|::|.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_COMMENT_EDGE = re.compile(r"/\*|\*/")
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One word of the text: ``kind`` is word, quoted, string, dollar, number, parameter, operator or unclosed."""
+
+    kind: str
+    text: str
+    start: int
+    end: int
+
+    @property
+    def upper(self) -> str:
+        """The text in capitals for a bare word or an operator; empty for anything quoted."""
+        return self.text.upper() if self.kind in ("word", "operator") else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter: ``name`` of ``$name`` ("1" for ``$1``), or ``position`` of a ``?``, counted from 0."""
+
+    name: str | None = None
+    position: int | None = None
+
+
+def scan(text: str) -> tuple[list[Token], list[tuple[int, int]]]:
+    """Return the tokens of ``text`` and the spans of its comments and white space.
+
+    A quote, comment or dollar quote that is never closed becomes one token "unclosed" that takes the rest.
+    """
+    tokens: list[Token] = []
+    gaps: list[tuple[int, int]] = []
+    position = 0
+    while position < len(text):
+        match = _TOKEN.match(text, position)
+        assert match is not None, "the last alternative matches any character"  # noqa: S101
+        kind, end = match.lastgroup or "", match.end()
+        if kind == "nested":
+            end = _end_of_comment(text, position)
+        elif kind == "dollar":
+            closing = text.find(match["dollar"], end)
+            end = closing + len(match["dollar"]) if closing >= 0 else -1
+        elif kind == "unclosed":
+            end = -1
+        if end < 0:
+            tokens.append(Token("unclosed", text[position:], position, len(text)))
+            break
+        if kind in ("space", "comment", "nested"):
+            gaps.append((position, end))
+        else:
+            tokens.append(Token(kind, text[position:end], position, end))
+        position = end
+    return tokens, gaps
+
+
+def _end_of_comment(text: str, start: int) -> int:
+    """Return the end of the block comment at ``start``, which may hold others, or -1."""
+    depth = 0
+    for edge in _COMMENT_EDGE.finditer(text, start):
+        depth += 1 if edge[0] == "/*" else -1
+        if depth == 0:
+            return edge.end()
+    return -1
+
+
+def blank(text: str, spans: list[tuple[int, int]]) -> str:
+    """Return ``text`` of the same length, with spaces in ``spans``."""
+    pieces, position = [], 0
+    for start, end in sorted(spans):
+        kept_to, blank_to = max(start, position), max(end, position)
+        pieces += [text[position:kept_to], " " * (blank_to - kept_to)]
+        position = blank_to
+    return "".join([*pieces, text[position:]])
+
+
+def closing(tokens: list[Token], opening: int) -> int:
+    """Return the index of the ``)`` that closes the ``(`` at index ``opening``, or -1."""
+    depth = 0
+    for index in range(opening, len(tokens)):
+        depth += {"(": 1, ")": -1}.get(tokens[index].upper, 0)
+        if depth == 0:
+            return index
+    return -1
+
+
+def parameter(token: Token, position: int) -> Parameter:
+    """Return the parameter that ``token`` is; ``position`` counts the bare ``?`` before it."""
+    return Parameter(name=token.text[1:]) if len(token.text) > 1 else Parameter(position=position)
+
+
+def string_value(token: Token) -> str:
+    """Return what a string token in single quotes says; raises SqlError for an ``E''`` string."""
+    if token.text[0] != "'":
+        raise SqlError("write this string in plain single quotes, without E")
+    return token.text[1:-1].replace("''", "'")

@@ -1,0 +1,92 @@
+"""Fixtures that every test may use: S3 servers, fresh buckets, and an environment without the user's own settings."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.servers import READER, MotoServer, SeaweedServer, Server, shared_seaweed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Nobody's own profile, credentials or store may change what a test does, nor a test reach out of this machine.
+for _name in [name for name in os.environ if name.startswith(("AWS_", "DUCKVSTORE_URL"))]:
+    del os.environ[_name]
+os.environ.update(
+    AWS_CONFIG_FILE=os.devnull,
+    AWS_SHARED_CREDENTIALS_FILE=os.devnull,
+    AWS_EC2_METADATA_DISABLED="true",
+    NO_PROXY="127.0.0.1,localhost",
+)
+
+_SEAWEED_FIXTURES = {"seaweed", "s3_bucket", "s3_reader_options"}
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A fresh bucket: ``duckvstore.open(bucket.url, storage_options=bucket.storage_options)``."""
+
+    name: str
+    server: Server
+    storage_options: dict[str, str] = field(repr=False)
+
+    @property
+    def url(self) -> str:
+        """The bucket's URL."""
+        return f"s3://{self.name}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test that needs SeaweedFS with ``s3``."""
+    for item in items:
+        if _SEAWEED_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker("s3")
+
+
+@pytest.fixture(scope="session")
+def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedServer]:
+    """A SeaweedFS server, one for all pytest-xdist workers."""
+    folder = tmp_path_factory.getbasetemp()
+    with shared_seaweed(folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[MotoServer]:
+    """A moto server in this process."""
+    with MotoServer() as server:
+        yield server
+
+
+def fresh_bucket(server: Server) -> Bucket:
+    """Create a bucket that no other test uses."""
+    name = f"test-{secrets.token_hex(6)}"
+    server.create_bucket(name)
+    return Bucket(name, server, server.storage_options())
+
+
+@pytest.fixture
+def s3_bucket(seaweed: SeaweedServer) -> Iterator[Bucket]:
+    """A fresh bucket on SeaweedFS, removed again: each has volumes of its own, which are limited."""
+    bucket = fresh_bucket(seaweed)
+    yield bucket
+    client = seaweed.client()
+    client.delete_bucket(Bucket=bucket.name)
+    client.close()
+
+
+@pytest.fixture
+def s3_reader_options(seaweed: SeaweedServer) -> dict[str, str]:
+    """Storage options of an identity that may read every SeaweedFS bucket and write none."""
+    return seaweed.storage_options(READER)
+
+
+@pytest.fixture
+def moto_bucket(moto: MotoServer) -> Bucket:
+    """A fresh bucket on moto."""
+    return fresh_bucket(moto)

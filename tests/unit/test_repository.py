@@ -1,0 +1,121 @@
+"""The repository's own shape: what every file must keep to."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import duckvstore
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = sorted((ROOT / "duckvstore").rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+FUNCTION_LINES_MAX = 70
+MODULE_LINES_MAX = 500
+
+
+def tracked() -> list[Path]:
+    listing = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    return [path for path in map(ROOT.joinpath, listing.splitlines()) if path.is_file()]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_functions_and_modules_stay_small(path):
+    """A function fits a screen, a module can be read in one go."""
+    text = path.read_text()
+    assert text.count("\n") <= MODULE_LINES_MAX
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno - node.lineno < FUNCTION_LINES_MAX, f"{node.name} is too long"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_modules_say_their_purpose_and_invariant(path):
+    """Every module's docstring states what it is for; empty package markers have nothing to say."""
+    text = path.read_text()
+    if text.strip():
+        docstring = ast.get_docstring(ast.parse(text))
+        assert docstring, "no docstring"
+        if path.name not in ("__main__.py", "errors.py"):
+            assert "nvariant" in docstring, "the docstring names no invariant"
+
+
+def test_no_module_is_a_drawer_of_odds_and_ends():
+    """Modules are named for what they hold."""
+    assert not [path for path in SOURCES if path.stem.strip("_") in {"utils", "util", "helpers", "common", "misc"}]
+
+
+def test_public_names_are_sorted_and_exist():
+    """``__all__`` is complete, sorted without regard to case, and importable."""
+    names = duckvstore.__all__
+    assert names == sorted(names, key=lambda name: (not name[0].isupper(), name))
+    assert all(hasattr(duckvstore, name) for name in names)
+    public = {name for name, value in vars(duckvstore).items() if getattr(value, "__module__", "").startswith("duckvstore.")}
+    assert {name for name in public if not name.startswith("_")} <= set(names)
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    """pandas, boto3, duckdb, polars and the widgets load on use."""
+    code = (
+        "import sys, duckvstore; "
+        "print([m for m in ('pandas','boto3','botocore','duckdb','polars','ipywidgets','anywidget','IPython','sqlglot',"
+        "'pyarrow','numpy','rich') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "[]"
+
+
+def test_top_level_folders_are_the_agreed_ones():
+    """A newcomer sees four folders."""
+    folders = {path.relative_to(ROOT).parts[0] for path in tracked() if len(path.relative_to(ROOT).parts) > 1}
+    assert {name for name in folders if not name.startswith(".")} <= {"duckvstore", "extension", "notebooks", "tests"}
+
+
+def test_every_command_is_in_the_readme():
+    """Each subcommand of the command line is shown in the README."""
+    from duckvstore.cli import build_parser
+
+    readme = (ROOT / "README.md").read_text()
+    subparsers = next(a for a in build_parser()._actions if hasattr(a, "choices") and isinstance(a.choices, dict))
+    missing = [name for name in subparsers.choices if f"duckvstore {name}" not in readme]
+    assert not missing
+
+
+def test_every_public_method_is_in_the_readme():
+    """What the library handle can do is listed for users."""
+    readme = (ROOT / "README.md").read_text()
+    methods = [name for name, value in vars(duckvstore.Library).items() if callable(value) and not name.startswith("_")]
+    assert not [name for name in methods if not re.search(rf"\b{name}\b", readme)]
+
+
+def test_files_are_small_and_name_no_registry():
+    """No large binaries, no download addresses."""
+    registry = re.compile(r"(files\.python" + r"hosted|registry\.npm" + r"js|pypi\.o" + r"rg/simple|deb\.deb" + r"ian)")
+    for path in tracked():
+        assert path.stat().st_size <= 400_000, path
+        if path.suffix in {".py", ".txt", ".toml", ".md", ".json", ".ipynb", ".js", ".sh", ""}:
+            assert not registry.search(path.read_text(errors="replace")), path
+
+
+def test_no_test_is_skipped_without_a_reason():
+    """A skip names its reason."""
+    for path in TESTS:
+        for match in re.finditer(r"pytest\.(mark\.)?(skip|skipif|xfail)\b\s*(\(?)", path.read_text()):
+            if path != Path(__file__):
+                assert match.group(3) == "(", f"{path} has a bare skip"
+
+
+def test_the_version_is_the_same_everywhere():
+    """pyproject.toml and the package agree."""
+    assert f'version = "{duckvstore.__version__}"' in (ROOT / "pyproject.toml").read_text()
