@@ -33,14 +33,8 @@ from duckvstore.errors import (
     StorageUnavailable,
     Unsupported,
 )
-from duckvstore.library import (
-    ColumnInfo,
-    Library,
-    SymbolDescription,
-    SymbolVersion,
-    VersionedItem,
-    VersionInfo,
-)
+from duckvstore.items import ColumnInfo, SymbolDescription, SymbolVersion, VersionedItem, VersionInfo
+from duckvstore.library import Library
 from duckvstore.store import Store, open  # noqa: A004
 
 if TYPE_CHECKING:

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from duckvstore.format.documents import Version
 
 CATALOGUE_SCHEMA = "vstore"
-CATALOGUE_TABLES = ("symbols", "versions", "segments", "columns", "snapshots")
 
 # Readable by DuckDB 1.2 and later, also when 2.0 wrote it; small blocks, since the file is fetched over the network.
 _STORAGE = "STORAGE_VERSION 'v1.2.0', BLOCK_SIZE 16384"
@@ -104,6 +103,21 @@ def publish_report(library: OpenLibrary) -> Published:
         len(set(contents.snapshots.column("snapshot").to_pylist())),
         tuple(contents.left_out),
     )
+
+
+def shell_statements(library: OpenLibrary, uri: str, alias: str | None = None) -> list[str]:
+    """Return what to type in DuckDB's shell to attach the file at ``uri``, without any credential.
+
+    ``alias`` is the name under which to attach it, by default the library's.
+    """
+    statements = []
+    if uri.startswith("s3://"):
+        settings = {"KEY_ID": "…", "SECRET": "…", **(library.objects.scan_secret() or {})}
+        secrets = {"KEY_ID": "…", "SECRET": "…", "SESSION_TOKEN": "…"}
+        settings = {name: secrets.get(name, value) for name, value in settings.items()}
+        shown = ", ".join(f"{name} {literal(value)}" for name, value in settings.items())
+        statements = ["INSTALL httpfs; LOAD httpfs;", f"CREATE SECRET (TYPE s3, {shown});"]
+    return [*statements, f"ATTACH {literal(uri)} AS {quote(alias or library.name)} (READ_ONLY);"]
 
 
 @dataclass(slots=True)

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from threading import Lock
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from duckvstore.engine import catalogue, commits, edits, reads, segments
 from duckvstore.engine import snapshots as engine_snapshots
 from duckvstore.errors import InvalidInput, NoSuchSymbol, NotFound
 from duckvstore.format import metadata as user_metadata
 from duckvstore.format import values
+from duckvstore.items import SymbolDescription, SymbolVersion, VersionedItem, VersionInfo
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -30,81 +29,6 @@ if TYPE_CHECKING:
     from duckvstore.sql.session import Session
 
 OUTPUT_FORMATS = ("pandas", "polars", "pyarrow")
-
-
-@dataclass(frozen=True, slots=True)
-class VersionedItem:
-    """A version and, after a read, its value.
-
-    ``new_bytes`` of ``stored_bytes`` were uploaded by the write that made the version; the rest is shared.
-    """
-
-    library: str
-    symbol: str
-    version: int
-    data: Any = field(repr=False)
-    metadata: Any
-    created_at: datetime
-    row_count: int
-    stored_bytes: int
-    new_bytes: int
-
-    @property
-    def timestamp(self) -> int:
-        """Nanoseconds from 1970-01-01 UTC to ``created_at``."""
-        return (self.created_at - _EPOCH) // timedelta(microseconds=1) * 1000
-
-
-class SymbolVersion(NamedTuple):
-    """A symbol and a version number: the key of ``list_versions``."""
-
-    symbol: str
-    version: int
-
-
-@dataclass(frozen=True, slots=True)
-class VersionInfo:
-    """What ``list_versions`` tells about a version; ``snapshots`` hold it."""
-
-    date: datetime
-    deleted: bool
-    snapshots: list[str]
-    operation: str
-    author: str | None
-    message: str | None
-    row_count: int
-    stored_bytes: int
-    new_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class ColumnInfo:
-    """A stored column: ``name`` as in SQL, ``dtype`` as Arrow type text."""
-
-    name: str
-    dtype: str
-
-
-@dataclass(frozen=True, slots=True)
-class SymbolDescription:
-    """What is known of a version without reading its rows. ``date_range`` needs a datetime index (else None)."""
-
-    symbol: str
-    version: int
-    kind: str
-    columns: tuple[ColumnInfo, ...]
-    index: tuple[ColumnInfo, ...]
-    row_count: int
-    last_update_time: datetime
-    date_range: tuple[datetime, datetime] | None
-    sorted: bool | None
-    segment_count: int
-    logical_bytes: int
-    stored_bytes: int
-    new_bytes: int
-    operation: str
-    author: str | None
-    message: str | None
 
 
 class Library:
@@ -264,9 +188,7 @@ class Library:
         needed = None if stored is None else list(dict.fromkeys([*version.schema.index, *stored]))
         rows = self._rows(version, needed, date_range, row_range, where)
         if output_format is None:
-            data = values.decode(
-                rows.table, version.kind, version.schema, columns=columns, rows=rows.positions
-            )
+            data = values.decode(rows.table, version.kind, version.schema, columns=columns, rows=rows.positions)
         else:
             data = values.to_format(
                 rows.table,
@@ -312,25 +234,7 @@ class Library:
     def get_description(self, symbol: str, as_of: AsOf = None) -> SymbolDescription:
         """Describe a version without reading its rows."""
         version = catalogue.resolve(self.open_library, symbol, as_of)
-        columns = tuple(ColumnInfo(c.name, c.type) for c in version.schema.columns)
-        return SymbolDescription(
-            symbol=symbol,
-            version=version.number,
-            kind=version.kind,
-            columns=tuple(c for c in columns if c.name not in version.schema.index),
-            index=tuple(c for c in columns if c.name in version.schema.index),
-            row_count=version.row_count,
-            last_update_time=version.created_at,
-            date_range=reads.date_bounds(version),
-            sorted=version.is_sorted,
-            segment_count=len(version.segments),
-            logical_bytes=version.logical_bytes,
-            stored_bytes=version.stored_bytes,
-            new_bytes=version.new_bytes,
-            operation=version.operation,
-            author=version.author,
-            message=version.message,
-        )
+        return SymbolDescription.of(version, reads.date_bounds(version))
 
     # -- what there is ---------------------------------------------------------------------------------------
 
@@ -392,7 +296,7 @@ class Library:
             for version in versions[:1] if latest_only else versions:
                 pair = SymbolVersion(name, version.number)
                 if snapshot is None or pair in holders:
-                    listed[pair] = _info(version, holders.get(pair, []))
+                    listed[pair] = VersionInfo.of(version, holders.get(pair, []))
         return listed
 
     # -- snapshots -------------------------------------------------------------------------------------------
@@ -464,20 +368,7 @@ class Library:
         return Browser(self)
 
     def _item(self, version: Version, data: Any = None) -> VersionedItem:
-        return VersionedItem(
-            self.name,
-            version.symbol,
-            version.number,
-            data,
-            version.metadata,
-            version.created_at,
-            version.row_count,
-            version.stored_bytes,
-            version.new_bytes,
-        )
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+        return VersionedItem.of(self.name, version, data)
 
 
 def caller_scope() -> dict[str, Any]:
@@ -492,27 +383,13 @@ def _made(version: Version | None) -> Version:
     return version
 
 
-def _info(version: Version, holders: list[str]) -> VersionInfo:
-    return VersionInfo(
-        date=version.created_at,
-        deleted=version.deleted,
-        snapshots=holders,
-        operation=version.operation,
-        author=version.author,
-        message=version.message,
-        row_count=version.row_count,
-        stored_bytes=version.stored_bytes,
-        new_bytes=version.new_bytes,
-    )
-
-
 def _has_items(found: dict[str, Any], wanted: Collection[tuple[str, Any]]) -> bool:
     return all(key in found and found[key] == value for key, value in wanted)
 
 
 def _index_is_sorted(data: Any) -> bool | None:
     """Return whether a pandas value with a DatetimeIndex is in ascending order (None: it has none)."""
-    index = getattr(data, "index", None)
+    index: Any = getattr(data, "index", None)
     if type(index).__name__ != "DatetimeIndex":
         return None
     return bool(index.is_monotonic_increasing)

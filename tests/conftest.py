@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from tests.servers import READER, MotoServer, SeaweedServer, Server, shared_seaweed
 
@@ -23,6 +24,11 @@ os.environ.update(
     AWS_EC2_METADATA_DISABLED="true",
     NO_PROXY="127.0.0.1,localhost",
 )
+
+# The same examples in every run; make test-full looks for new ones.
+settings.register_profile("ci", derandomize=True, database=None, deadline=None, max_examples=100)
+settings.register_profile("full", deadline=None, max_examples=1000)
+settings.load_profile("full" if os.environ.get("DUCKVSTORE_FULL") else "ci")
 
 _SEAWEED_FIXTURES = {"seaweed", "s3_bucket", "s3_reader_options"}
 

@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Self
 
@@ -71,11 +72,17 @@ def closed_port() -> int:
     return free_ports(1)[0]
 
 
-def _client(endpoint: str, credentials: dict[str, str]):
+@cache
+def _session():
     import boto3
+
+    return boto3.session.Session()  # one for all: it reads descriptions of the API for 0.1 s
+
+
+def _client(endpoint: str, credentials: dict[str, str]):
     from botocore.config import Config
 
-    return boto3.session.Session().client(
+    return _session().client(
         "s3",
         endpoint_url=endpoint,
         region_name=REGION,

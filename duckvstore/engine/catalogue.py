@@ -117,9 +117,7 @@ def resolve(library: OpenLibrary, symbol: str, as_of: AsOf = None) -> Version:
     elif isinstance(as_of, datetime):
         version = _at_time(library, symbol, as_of)
     else:
-        raise InvalidInput(
-            f"as_of is a {type(as_of).__name__}: give a version number, a snapshot's name or a datetime"
-        )
+        raise InvalidInput(f"as_of is a {type(as_of).__name__}: give a version number, a snapshot's name or a datetime")
     if version.deleted:
         raise _deleted(library, version, as_of)
     return version
@@ -374,8 +372,8 @@ def _no_symbol(library: OpenLibrary, symbol: str) -> NoSuchSymbol:
 
 
 def _deleted(library: OpenLibrary, version: Version, as_of: AsOf) -> NoSuchSymbol | NoSuchVersion:
-    when = documents.time_to_json(version.created_at)
+    name, when = _name(library, version.symbol), documents.time_to_json(version.created_at)
     last = f"as_of={version.parent} reads what was there before" if version.parent is not None else ""
     if as_of is None:
-        return NoSuchSymbol(f"{_name(library, version.symbol)} was deleted at {when} (version {version.number}): {last}")
-    return NoSuchVersion(f"version {version.number} of {_name(library, version.symbol)} is its deletion, at {when}: {last}")
+        return NoSuchSymbol(f"{name} was deleted at {when} (version {version.number}): {last}")
+    return NoSuchVersion(f"version {version.number} of {name} is its deletion, at {when}: {last}")

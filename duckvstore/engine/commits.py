@@ -7,7 +7,7 @@ names; what fails after it has happened. The rules are argued in FORMAT.md, "Com
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -149,12 +149,12 @@ def commit(library: OpenLibrary, call: Call, plan: Callable[[Version | None], Dr
             return version
         if started.elapsed_seconds() > COMMIT_SECONDS_MAX:
             break
-        if attempt:
-            clock.sleep(clock.jitter(min(0.002 * 2**attempt, 0.1)))
+        # Servers serialise creates of one key, at a cost: better to come back a little later than to race.
+        clock.sleep(clock.jitter(min(0.01 * 2**attempt, 0.4)))
         found = _after_conflict(library, call, version)
     raise Conflict(
         f"version {version.number} of {library.name}/{call.symbol} was taken by another writer, as were those of "
-        f"{attempt + 1} attempts: repeat {draft.operation} when fewer processes write this symbol"
+        f"{attempt + 1} attempts: repeat {version.operation} when fewer processes write this symbol"
     )
 
 
@@ -189,7 +189,10 @@ def _create(library: OpenLibrary, version: Version) -> bool:
     key = library.layout.version(version.symbol, version.number)
 
     def is_own(data: bytes) -> bool:
-        return documents.load_version(data, where=key).write_id == version.write_id
+        found = documents.load_version(data, where=key)
+        if found.library_id == library.library_id:
+            library.remember(found)
+        return found.write_id == version.write_id
 
     what = f"version {version.number} of {library.name}/{version.symbol} (write id {version.write_id})"
     try:
@@ -213,8 +216,3 @@ def _after_conflict(library: OpenLibrary, call: Call, lost: Version) -> Head:
             "repeat the call"
         ) from error
     return found
-
-
-def with_decided_time(version: Version, decision: Decision) -> Version:
-    """Return a version of a committed transaction with the time that all its versions have."""
-    return replace(version, created_at=decision.decided_at)

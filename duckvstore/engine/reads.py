@@ -46,7 +46,8 @@ def read_rows(
 ) -> Rows:
     """Read rows ``start <= n < stop``; None is open, negative numbers count from the end, as in a slice."""
     start, stop = _row_bounds(row_range, version.row_count)
-    chosen, first_row = [], 0
+    chosen: list[int] = []
+    first_row = 0
     segment_start = 0
     for position, segment in enumerate(version.segments):
         segment_stop = segment_start + segment.row_count
@@ -93,7 +94,7 @@ def read_dates(
         mask = pc.and_(mask, pc.greater_equal(ticks, low))
     if high is not None:
         mask = pc.and_(mask, pc.less_equal(ticks, high))
-    mask = pc.fill_null(mask, False)  # noqa: FBT003
+    mask = pc.fill_null(mask, False)
     row_numbers = positions(version, chosen)
     table = table if columns is None else table.select(list(columns))
     return Rows(table.filter(mask), row_numbers[mask.to_numpy(zero_copy_only=False)])
@@ -111,9 +112,9 @@ def date_bounds(version: Version) -> tuple[datetime, datetime] | None:
     minimum, maximum = bounds.column(f"min_{identity}"), bounds.column(f"max_{identity}")
     if not pa.types.is_timestamp(minimum.type) or minimum.null_count or maximum.null_count:
         return None
-    first, last = pc.min(minimum), pc.max(maximum)
-    zone = "UTC" if minimum.type.tz else None
-    return first.cast(pa.timestamp("us", zone), safe=False).as_py(), last.cast(pa.timestamp("us", zone), safe=False).as_py()
+    microseconds = pa.timestamp("us", "UTC" if minimum.type.tz else None)
+    first, last = (bound.cast(microseconds, safe=False).as_py() for bound in (pc.min(minimum), pc.max(maximum)))
+    return first, last
 
 
 def _date_index(library: OpenLibrary, version: Version) -> tuple[str, pa.DataType]:
@@ -150,7 +151,7 @@ def _nanoseconds(bound: object, index_type: pa.DataType, column: str) -> int:
         time = pd.Timestamp(bound)  # type: ignore[arg-type]
     except ValueError as error:
         raise InvalidInput(f"date_range bound {bound!r} is no date or time: {error}") from error
-    if time is pd.NaT:
+    if pd.isna(time):
         raise InvalidInput("date_range bound is NaT: use None for an open end")
     if time.tzinfo is not None:
         if index_type.tz is None:

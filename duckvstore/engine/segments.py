@@ -109,7 +109,7 @@ def read_table(
     stored = schema.to_arrow(version.schema)
     if columns is not None:
         stored = pa.schema([stored.field(name) for name in columns], metadata=stored.metadata)
-    chosen = [version.segments[position] for position in (range(len(version.segments)) if segments is None else segments)]
+    chosen = version.segments if segments is None else [version.segments[position] for position in segments]
 
     def load(segment: Segment) -> Any:
         return encoding.decode(fetch(library, segment), version.schema, columns)

@@ -12,7 +12,15 @@ from duckvstore import clock
 from duckvstore.engine import catalogue
 from duckvstore.engine.commits import GRACE_SECONDS
 from duckvstore.engine.library import create_definitely
-from duckvstore.errors import AlreadyExists, Conflict, NoSuchKey, NoSuchSymbol, NoSuchVersion, StorageUnavailable, nearest
+from duckvstore.errors import (
+    AlreadyExists,
+    Conflict,
+    NoSuchKey,
+    NoSuchSymbol,
+    NoSuchVersion,
+    StorageUnavailable,
+    nearest,
+)
 from duckvstore.format import documents
 from duckvstore.format.documents import Snapshot
 
@@ -68,7 +76,8 @@ def _newest(library: OpenLibrary, skip_symbols: Collection[str]) -> dict[str, in
     for skipped in skip_symbols:
         if skipped not in names:
             raise NoSuchSymbol(
-                f"skip_symbols names {skipped!r}, which library {library.name!r} does not have.{nearest(skipped, names)}"
+                f"skip_symbols names {skipped!r}, which library {library.name!r} does not have."
+                f"{nearest(skipped, names)} list_symbols() shows what there is"
             )
     cut = catalogue.collect_cut(library, [name for name in names if name not in set(skip_symbols)])
     return {name: version.number for name, version in cut.items() if version is not None and not version.deleted}
@@ -94,7 +103,8 @@ def delete(library: OpenLibrary, name: str) -> None:
     failures = library.objects.delete([library.layout.snapshot(name)])
     if failures:
         raise StorageUnavailable(
-            f"snapshot {name!r} of library {library.name!r} could not be deleted ({failures[0].reason}): repeat the call"
+            f"snapshot {name!r} of library {library.name!r} could not be deleted ({failures[0].reason}): "
+            "repeat the call"
         )
 
 

@@ -175,4 +175,3 @@ def plain_table(table: pa.Table) -> pa.Table:
     """Return ``table`` without field ids and other metadata of the storage."""
     fields = [field.remove_metadata() for field in table.schema]
     return pa.Table.from_arrays(table.columns, schema=pa.schema(fields))
-

@@ -331,10 +331,9 @@ def load_decision(data: bytes, *, where: str) -> Decision:
     """Return the decision in ``data``; raises Integrity or Unsupported as ``load_version`` does."""
     body = _load("decision", data, where)
     try:
-        if body["outcome"] not in ("committed", "aborted"):
-            raise ValueError(f"outcome {body['outcome']!r}")
+        outcome = {"committed": "committed", "aborted": "aborted"}[body["outcome"]]
         decided_at = time_from_json(body["decided_at"])
-        return Decision(body["transaction"], body["outcome"], decided_at, dict(body["versions"]))
+        return Decision(body["transaction"], outcome, decided_at, dict(body["versions"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _damaged("decision", where, error) from error
 
@@ -352,11 +351,11 @@ def _dump(document: str, body: dict[str, Any]) -> bytes:
 def _load(document: str, data: bytes, where: str) -> dict[str, Any]:
     try:
         body = json.loads(data)
-        if body["duckvstore"] != document:
-            raise ValueError(f"it is a {body['duckvstore']!r} document")
-        number, requires = _integer(body["format"]), list(body["requires"])
+        found, number, requires = body["duckvstore"], _integer(body["format"]), list(body["requires"])
     except (KeyError, TypeError, ValueError, UnicodeError, RecursionError) as error:
         raise _damaged(document, where, error) from error
+    if found != document:
+        raise _damaged(document, where, ValueError(f"it is a {found!r} document"))
     if number > FORMAT_NUMBER or requires:
         raise Unsupported(
             f"{where} was written in format {number} with features {requires}; this release reads format "

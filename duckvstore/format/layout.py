@@ -16,7 +16,7 @@ VERSION_NUMBER_MAX = 10**10 - 1
 
 _SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 _ESCAPE = re.compile(r"~([0-9A-F]{2})")
-_VERSION_FILE = re.compile(r"(\d{10})\.v(\d{1,10})\.json")
+_VERSION_FILE = re.compile(r"([0-9]{10})\.v(0|[1-9][0-9]{0,9})\.json")
 _SEGMENT_FILE = re.compile(r"[0-9a-f]{16,64}-[0-9a-f]{16}\.parquet")
 
 

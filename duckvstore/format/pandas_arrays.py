@@ -259,12 +259,16 @@ def _positions(values: pa.Array, known: pa.Array) -> np.ndarray:
 
 def _struct_positions(values: pa.Array, known: pa.Array) -> np.ndarray:
     """Number the combinations of fields, in ``values`` as in ``known``, and look these numbers up."""
+
+    def number(ids: np.ndarray, part: pa.Array, distinct: pa.Array) -> np.ndarray:
+        places: np.ndarray = pc.index_in(part, value_set=distinct).fill_null(-1).to_numpy(zero_copy_only=False)
+        numbered: np.ndarray = ids * (len(distinct) + 1) + places + 1
+        return numbered
+
     ids, known_ids = np.zeros(len(values), np.int64), np.zeros(len(known), np.int64)
     for field, known_field in zip(values.flatten(), known.flatten(), strict=True):
         distinct = pc.unique(known_field)
-        for numbers, part in ((ids, field), (known_ids, known_field)):
-            numbers *= len(distinct) + 1
-            numbers += pc.index_in(part, value_set=distinct).fill_null(-1).to_numpy(zero_copy_only=False) + 1
+        ids, known_ids = number(ids, field, distinct), number(known_ids, known_field, distinct)
     found = pc.index_in(pa.array(ids), value_set=pa.array(known_ids)).fill_null(-1).to_numpy(zero_copy_only=False)
     codes: np.ndarray = np.where(values.is_null().to_numpy(zero_copy_only=False), np.int32(-1), found)
     return codes

@@ -34,8 +34,8 @@ def encode_frame(frame: pd.DataFrame, where: str) -> tuple[Schema, pa.Table]:
         raise _subclass(frame, "DataFrame", where)
     arrays, sql_labels, index = encode_rows(frame.index, where)
     dtypes = []
-    for position, label in enumerate(frame.columns):
-        array, spec = encode_array(raw_values(frame.iloc[:, position]), f"column {label!r} of {where}")
+    for label, series in frame.items():
+        array, spec = encode_array(raw_values(series), f"column {label!r} of {where}")
         arrays.append(array)
         dtypes.append(spec)
     value = {
@@ -92,7 +92,7 @@ def column_positions(schema: Schema, columns: Sequence[object]) -> list[int]:
     for label in columns:
         try:
             found: Any = known.get_loc(label)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, pd.errors.InvalidIndexError) as error:
             if any(label is level or label == level for level in levels):
                 continue
             close = nearest(str(label), [str(other) for other in [*known, *levels]])

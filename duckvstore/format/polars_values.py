@@ -19,10 +19,8 @@ if TYPE_CHECKING:
 
     from duckvstore.format.documents import Schema
 
-_SIMPLE = frozenset(
-    ["Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float16", "Float32", "Float64"]
-    + ["Boolean", "String", "Binary", "Date", "Time", "Null"]
-)
+_NUMBERS = ("Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float16", "Float32", "Float64")
+_SIMPLE = frozenset((*_NUMBERS, "Boolean", "String", "Binary", "Date", "Time", "Null"))
 
 
 def encode(value: Any, where: str) -> tuple[Schema, pa.Table]:
@@ -81,16 +79,17 @@ def decode(table: pa.Table, schema: Schema, names: Sequence[str] | None = None) 
     originals = dict(zip(schema.names, schema.value["names"], strict=True))
     dtypes = dict(zip(schema.names, schema.value["dtypes_polars"], strict=True))
     wanted = [name for name in schema.names if name in table.schema.names] if names is None else list(names)
-    columns = []
+    columns = {}
     for name in wanted:
         dtype = _dtype_from_json(dtypes[name])
         plain = pa.table([table.column(name)], names=[name])
         column = pl.DataFrame(plain).to_series()
         column = column if column.dtype == dtype else column.cast(dtype)
-        columns.append(column.alias(originals[name]))
+        columns[originals[name]] = column
     if schema.value["series"]:
-        return columns[0]
-    return pl.DataFrame(columns)
+        ((name, column),) = columns.items()
+        return column.alias(name)
+    return pl.DataFrame(columns)  # a list of series would rename one without a name
 
 
 def from_arrow(table: pa.Table) -> Any:

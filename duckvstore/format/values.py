@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from duckvstore.errors import InvalidInput, NoSuchColumn, Unsupported, nearest
 from duckvstore.format import arrow_values
+from duckvstore.format.schema import decode_ipc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -180,10 +181,8 @@ def stored_columns(schema: Schema, columns: Sequence[object]) -> list[str]:
 
         names = pandas_frames.value_names(schema)
         return [names[position] for position in pandas_frames.column_positions(schema, columns)]
-    original = list(schema.names)
+    original = list(schema.value.get("names", schema.names))
     if "schema" in schema.value:
-        from duckvstore.format.schema import decode_ipc
-
         original = list(decode_ipc(schema.value["schema"]).names)
     found: list[str] = []
     for label in columns:

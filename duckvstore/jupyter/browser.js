@@ -12,9 +12,15 @@ function make(tag, attributes = {}, ...children) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else element.setAttribute(name, value === true ? "" : String(value));
   }
-  element.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(...children.filter(isShown));
   return element;
 }
+
+/** What a condition left out is false, null, undefined or an empty text. */
+const isShown = (child) => child !== null && child !== undefined && child !== false && child !== "";
+
+/** Put `children` in the place of all that `element` holds. */
+const fill = (element, ...children) => element.replaceChildren(...children.filter(isShown));
 
 const count = (number) => Number(number).toLocaleString("en-US");
 const plural = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
@@ -81,7 +87,7 @@ class Choices {
       this.nodes.set(item.key, option);
       return option;
     });
-    this.element.replaceChildren(...nodes, ...rest);
+    fill(this.element, ...nodes, ...rest);
     this.element.scrollTop = scrolled;
     this.mark(chosen, moved);
   }
@@ -119,6 +125,8 @@ function reveal_within(list, node) {
   else if (inner.bottom > outer.bottom) list.scrollTop += inner.bottom - outer.bottom;
 }
 
+const isCommand = (event) => event.ctrlKey || event.metaKey;
+
 class Page {
   constructor(model, host) {
     this.model = model;
@@ -142,6 +150,10 @@ class Page {
     on("change:sql", () => this.showSql());
     on("change:error", () => this.showError());
     on("msg:custom", (message) => this.onMessage(message));
+    // JupyterLab looks at this attribute before it takes a key for a command: d d would delete the cell, while
+    // Ctrl+S must still save. Its own listener is on the document, so this one has to be on the window.
+    this.onAnyKey = (event) => this.root.toggleAttribute("data-lm-suppress-shortcuts", !isCommand(event));
+    window.addEventListener("keydown", this.onAnyKey, true);
     for (const part of ["Search", "Snapshots", "Symbols", "Versions", "Sql", "Error"]) this[`show${part}`]();
     this.askRows();
     this.showRows();
@@ -149,6 +161,7 @@ class Page {
 
   close() {
     for (const [event, action] of this.listeners) this.model.off(event, action);
+    window.removeEventListener("keydown", this.onAnyKey, true);
     clearTimeout(this.silence);
     clearTimeout(this.typing);
   }
@@ -176,7 +189,7 @@ class Page {
     this.sql = make("code", { class: "vsb-sql" });
     this.copy = make("button", { class: "vsb-button vsb-primary", type: "button", onclick: () => this.copySql() }, "Copy SQL");
     this.root = make("div", {
-      class: "vsb-root", "data-lm-suppress-shortcuts": "true", onkeydown: (event) => this.onKey(event),
+      class: "vsb-root", onkeydown: (event) => this.onKey(event),
     },
       make("div", { class: "vsb-progress" }),
       make("header", { class: "vsb-title" },
@@ -247,7 +260,7 @@ class Page {
   showSymbols() {
     const { rows = [], match_count = 0, total_count = 0 } = this.model.get("symbols");
     const scope = this.model.get("scope");
-    this.chip.replaceChildren(...(scope ? [
+    fill(this.chip, ...(scope ? [
       make("span", { class: "vsb-tag", title: `Only what the snapshot ${scope} holds` }, `in snapshot ${scope}`),
       make("button", { class: "vsb-link", type: "button", onclick: () => this.set({ scope: "" }, "symbols") }, "show all"),
     ] : []));
@@ -256,7 +269,8 @@ class Page {
       nodes: [
         make("div", { class: "vsb-line" }, make("span", { class: "vsb-name", title: row.name }, row.name), make("span", { class: "vsb-badge" }, row.deleted ? "deleted" : `v${row.version}`)),
         make("div", { class: "vsb-line vsb-dim" },
-          make("span", {}, row.deleted ? "" : `${plural(row.row_count, "row")} × ${count(row.column_count)} · ${size(row.stored_bytes)}`),
+          make("span", { title: `${plural(row.row_count, "row")}, ${plural(row.column_count, "column")}, ${size(row.stored_bytes)} stored` },
+            row.deleted ? "" : `${count(row.row_count)} × ${count(row.column_count)} · ${size(row.stored_bytes)}`),
           make("span", { title: moment(row.created_at) }, age(row.created_at))),
       ],
     }));
@@ -269,7 +283,7 @@ class Page {
 
   showSnapshots() {
     const rows = this.model.get("snapshots");
-    this.snapshotsHead.replaceChildren(make("span", {}, "Snapshots"), make("span", { class: "vsb-dim" }, count(rows.length)));
+    fill(this.snapshotsHead, make("span", {}, "Snapshots"), make("span", { class: "vsb-dim" }, count(rows.length)));
     const items = rows.map((row) => ({
       key: row.name,
       nodes: [
@@ -284,7 +298,7 @@ class Page {
   showVersions() {
     const symbol = this.model.get("symbol");
     const { rows = [], total_count = 0 } = this.model.get("versions");
-    this.versionsHead.replaceChildren(
+    fill(this.versionsHead,
       make("span", { class: "vsb-name", title: symbol ?? "" }, symbol ?? "Versions"), symbol !== null && make("span", { class: "vsb-dim" }, plural(total_count, "version")));
     if (symbol === null) {
       this.versions.show([], null, make("div", { class: "vsb-empty" }, "Choose a symbol to see its versions."));
@@ -304,10 +318,12 @@ class Page {
       make("div", { class: "vsb-line" },
         make("span", { class: "vsb-name" }, `v${row.version}`, make("span", { class: `vsb-operation vsb-${row.deleted ? "delete" : "write"}` }, row.operation.replaceAll("_", " "))),
         make("span", { class: "vsb-dim", title: moment(row.created_at) }, age(row.created_at))),
-      row.message && make("div", { class: "vsb-message", title: row.message }, row.message),
-      make("div", { class: "vsb-line vsb-dim" }, make("span", {}, row.deleted ? "no rows from here on" : `${plural(row.row_count, "row")} · ${news}`), row.author && make("span", { class: "vsb-author", title: row.author }, row.author)),
+      (row.message || row.author) && make("div", { class: "vsb-line" },
+        make("span", { class: "vsb-message", title: row.message }, row.message ?? ""),
+        row.author && make("span", { class: "vsb-dim vsb-author", title: row.author }, row.author)),
+      make("div", { class: "vsb-dim" }, row.deleted ? "no rows from here on" : `${plural(row.row_count, "row")} · ${news}`),
       row.snapshots.length > 0 && make("div", { class: "vsb-tags" }, ...row.snapshots.map((name) => make("span", { class: "vsb-tag", title: `In snapshot ${name}` }, name))),
-    ].filter(Boolean);
+    ];
   }
 
   // -- rows --------------------------------------------------------------------------------------------------
@@ -324,18 +340,18 @@ class Page {
   showRows() {
     const shown = this.model.get("shown");
     if (shown.symbol === undefined || shown.symbol !== this.model.get("symbol")) {
-      this.rowsHead.replaceChildren(make("span", {}, "Rows"));
-      this.grid.replaceChildren(make("div", { class: "vsb-empty" }, this.model.get("symbol") === null ? "Rows of the chosen version appear here." : ""));
-      this.pager.replaceChildren();
+      fill(this.rowsHead, make("span", {}, "Rows"));
+      fill(this.grid, make("div", { class: "vsb-empty" }, this.model.get("symbol") === null ? "Rows of the chosen version appear here." : ""));
+      fill(this.pager);
       return;
     }
-    this.rowsHead.replaceChildren(
+    fill(this.rowsHead,
       make("span", { class: "vsb-name", title: shown.symbol }, shown.symbol), make("span", { class: "vsb-badge" }, `v${shown.version}`),
       make("span", { class: "vsb-dim" }, `${plural(shown.row_count, "row")} × ${plural(shown.column_count, "column")} · ${size(shown.stored_bytes)} in ${plural(shown.segment_count, "segment")}`));
     this.showPager(shown);
-    if (this.page?.kind === "failure") this.grid.replaceChildren(make("div", { class: "vsb-error" }, this.page.message));
+    if (this.page?.kind === "failure") fill(this.grid, make("div", { class: "vsb-error" }, this.page.message));
     else if (this.page) this.showTable(shown);
-    else this.grid.replaceChildren(make("div", { class: "vsb-empty" }, "Reading rows…"));
+    else fill(this.grid, make("div", { class: "vsb-empty" }, "Reading rows…"));
   }
 
   showTable(shown) {
@@ -346,8 +362,8 @@ class Page {
     const cell = (value, position) => make("td", { class: kinds[position], title: value !== null && value.length > 40 ? value : null }, value === null ? make("span", { class: "vsb-null" }, "null") : value);
     const body = this.page.rows.map((row, offset) => make("tr", {}, make("th", { scope: "row" }, count(this.page.first_row + offset)), ...row.map(cell)));
     const left_out = shown.column_count - columns.length;
-    this.grid.replaceChildren(
-      make("table", {}, make("thead", {}, make("tr", {}, make("th", { "aria-label": "Row number" }), ...head)), make("tbody", {}, ...body)),
+    fill(this.grid,
+      make("table", {}, make("thead", {}, make("tr", {}, make("th", { title: "Row numbers, as row_range= counts them" }, "#"), ...head)), make("tbody", {}, ...body)),
       !this.page.rows.length ? make("div", { class: "vsb-empty" }, "This version has no rows.") : "",
       left_out > 0 ? make("div", { class: "vsb-empty" }, `${plural(left_out, "more column")} not shown.`) : "");
     if (this.scrollTo !== undefined) this.grid.scrollTop = this.scrollTo === "end" ? this.grid.scrollHeight : 0;
@@ -361,7 +377,7 @@ class Page {
       class: "vsb-button", type: "button", "aria-label": label, title: label, disabled: isOff, onclick: () => this.turn(target),
     }, text);
     const focused = this.pager.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
-    this.pager.replaceChildren(
+    fill(this.pager,
       button("«", "First page", 0, first <= 0), button("‹", "Previous page", first - rows, first <= 0),
       make("span", { class: "vsb-where" }, total ? `rows ${count(first)} to ${count(Math.min(total, first + rows) - 1)} of ${count(total)}` : "no rows"),
       button("›", "Next page", first + rows, first >= last), button("»", "Last page", last, first >= last));
@@ -426,8 +442,7 @@ class Page {
       event.preventDefault();
       this.symbols.element.focus();
     }
-    // A notebook must not take these keys for its own commands, such as deleting a cell.
-    event.stopPropagation();
+    if (!isCommand(event)) event.stopPropagation();
   }
 }
 

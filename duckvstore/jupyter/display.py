@@ -20,7 +20,8 @@ STYLE = """<style>
  border:0;table-layout:auto;font-size:var(--jp-code-font-size,13px);font-variant-numeric:tabular-nums}
 .jp-RenderedHTMLCommon .vstore-table thead th,.vstore-table thead th{position:sticky;top:0;z-index:1;
  padding:5px 12px;text-align:left;vertical-align:bottom;white-space:nowrap;font-weight:600;
- background:var(--jp-layout-color2,#eee);border-bottom:1px solid var(--line)}
+ background:color-mix(in srgb,var(--jp-ui-font-color1,#222) 7%,var(--jp-layout-color1,#fff));
+ border-bottom:1px solid var(--line)}
 .vstore-table th small{display:block;font-weight:400;font-size:11px;color:var(--dim)}
 .jp-RenderedHTMLCommon .vstore-table tbody td,.vstore-table tbody td{padding:3px 12px;text-align:left;
  vertical-align:top;max-width:380px;overflow:hidden;text-overflow:ellipsis;white-space:pre}
@@ -31,7 +32,7 @@ STYLE = """<style>
 .jp-RenderedHTMLCommon .vstore-table tbody tr:nth-child(odd){background:var(--jp-rendermime-table-row-background,
  transparent)}
 .vstore-line{color:var(--jp-ui-font-color2,#757575);font-family:var(--jp-ui-font-family,sans-serif);font-size:12px;
- margin:5px 0 2px;font-variant-numeric:tabular-nums}
+ margin:5px 0 2px;font-variant-numeric:tabular-nums;white-space:pre-wrap}
 </style>"""
 
 
@@ -89,4 +90,4 @@ def publish(as_html: str, as_text: str) -> None:
     """Display an output of the running cell, in both forms."""
     from IPython.display import publish_display_data
 
-    publish_display_data({"text/plain": as_text, "text/html": as_html})
+    publish_display_data({"text/plain": as_text, "text/html": as_html})  # type: ignore[no-untyped-call]

@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duckvstore.engine import segments
+from duckvstore.format import schema as arrow_schema
 from duckvstore.jupyter import cells
+from duckvstore.sql import types
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,17 +32,21 @@ class Preview:
         self._kept: tuple[tuple[str, ...], pa.Table] | None = None
 
     def columns(self, version: Version) -> list[dict[str, Any]]:
-        """Return name, type, whether it is an index level, and nulls (None: not known) of the columns shown."""
-        return [
-            {
-                "name": column.name,
-                "type": column.type,
-                "is_index": column.name in version.schema.index,
-                "is_right": cells.is_right_aligned(column.type),
-                "null_count": _null_count(version, column.id),
-            }
-            for column in version.schema.columns[:COLUMNS_SHOWN_MAX]
-        ]
+        """Return name, DuckDB type, whether it is an index level, and nulls (None: not known) of the columns shown."""
+        stored = arrow_schema.to_arrow(version.schema)
+        columns = []
+        for position, column in enumerate(version.schema.columns[:COLUMNS_SHOWN_MAX]):
+            kind = types.duckdb_type(stored.field(position).type).lower()
+            columns.append(
+                {
+                    "name": column.name,
+                    "type": kind,
+                    "is_index": column.name in version.schema.index,
+                    "is_right": cells.is_right_aligned(kind),
+                    "null_count": _null_count(version, column.id),
+                }
+            )
+        return columns
 
     def rows(self, version: Version, first_row: int, row_count: int) -> list[list[str | None]]:
         """Return at most ``row_count`` rows from ``first_row`` on, as text, of the columns shown."""

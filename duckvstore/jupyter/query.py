@@ -144,24 +144,21 @@ class Query:
         limit = self.asked.limit
         self.null_counts = [0] * len(self.result.columns)
         kept: list[pa.RecordBatch] = []
-        reader = pa.RecordBatchReader.from_stream(self.result)
         try:
-            for batch in reader:
+            for batch in self.result.batches():
                 self.is_limited = limit is not None and self.row_count + batch.num_rows > limit
                 rows = batch.slice(0, limit - self.row_count) if limit is not None and self.is_limited else batch
                 for position, column in enumerate(rows.columns):
                     self.null_counts[position] += column.null_count
-                if all_rows or self.row_count < self.rows_shown_max:
-                    kept.append(rows if all_rows else rows.slice(0, self.rows_shown_max - self.row_count))
+                if all_rows or not kept or self.row_count < self.rows_shown_max:
+                    kept.append(rows if all_rows else rows.slice(0, max(0, self.rows_shown_max - self.row_count)))
                 self.row_count += rows.num_rows
                 if self.is_limited:
                     break
-        except (pa.ArrowException, OSError) as error:
-            self.result.settle()  # raises what was raised behind the stream
-            raise SqlError(f"the rows could not be read: {error}") from error
         finally:
             self.result.close()
-        self._table = pa.Table.from_batches(kept, schema=reader.schema)
+        # Without a single batch there is nothing but the schema, and that is asked of the result.
+        self._table = pa.Table.from_batches(kept) if kept else self.result.arrow()
         return self._table
 
     def show_table(self) -> None:

@@ -41,11 +41,11 @@ def open_objects(url: str | os.PathLike[str], storage_options: Mapping[str, Any]
         url: ``s3://bucket/prefix``, ``file:///folder``, a plain path, ``memory://name`` (the same objects for the
             same name within this process; without a name fresh ones), or the scheme of an installed entry point
             of group ``duckvstore.objects``.
-        storage_options: for S3 the attributes of ``objects.s3.S3Options``; for a folder ``fsync``.
+        storage_options: for S3 the attributes of ``objects.s3_options.S3Options``; for a folder ``fsync``.
 
     Nothing is asked of a server here. Raises InvalidInput for an unknown scheme or option, naming the valid ones.
     """
-    text = os.fspath(url)
+    text = os.fspath(url) if isinstance(url, (str, os.PathLike)) else None
     options = dict(storage_options or {})
     if not isinstance(text, str) or not text:
         raise InvalidInput(f"a store's URL is text such as 's3://bucket/prefix' or a path, not {url!r}")
@@ -81,7 +81,8 @@ def _check_options(options: Mapping[str, Any], valid: list[str], url: str) -> No
 
 
 def _open_s3(url: str, options: dict[str, Any]) -> ObjectStore:
-    from duckvstore.objects.s3 import S3Objects, S3Options
+    from duckvstore.objects.s3 import S3Objects
+    from duckvstore.objects.s3_options import S3Options
 
     parts = urlsplit(url)
     if "@" in parts.netloc:

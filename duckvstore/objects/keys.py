@@ -42,6 +42,22 @@ def _has_bad_segment(path: str) -> bool:
     return any(segment in {".", ".."} or len(segment) > SEGMENT_BYTES_MAX for segment in path.split("/"))
 
 
+def start_below(prefix: str, start_after: str | None, *, folders: bool) -> tuple[str | None, bool]:
+    """Return the ``start_after`` that gives the same listing and that every server understands alike.
+
+    Outside of the prefix, or inside of a folder that is one entry, servers differ. The second value tells
+    whether no entry can come at all.
+    """
+    if not start_after:
+        return None, False
+    if not start_after.startswith(prefix):
+        return None, start_after > prefix
+    if start_after == prefix and prefix.endswith("/"):
+        return None, False
+    slash = start_after.find("/", len(prefix)) if folders else -1
+    return (start_after if slash < 0 else start_after[: slash + 1]), False
+
+
 def in_byte_order(
     entries: Iterable[Listed],
     prefix: str,
@@ -97,9 +113,9 @@ def _skipped_folders(after: str, prefix: str) -> list[str]:
     They end where ``after`` goes on with a character smaller than ``/``, or at its end: for ``p/a.b-c`` these are
     ``p/a/``, ``p/a.b/`` and ``p/a.b-c/``.
     """
-    if not after or after.endswith("/"):
-        return []
     base = prefix.rfind("/") + 1
     ends = [index for index in range(base + 1, len(after)) if after[index] < "/" and after[index - 1] != "/"]
-    folders = (after[:end] + "/" for end in (*ends, len(after)))
+    if after and not after.endswith("/"):
+        ends.append(len(after))
+    folders = (after[:end] + "/" for end in ends)
     return [folder for folder in folders if folder.startswith(prefix) and not _has_bad_segment(folder[:-1])]

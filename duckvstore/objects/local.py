@@ -127,7 +127,10 @@ class LocalObjects(ObjectStore):
     def _sync_folder(self, folder: str) -> None:
         if not self._fsync:
             return
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            return  # a delete removed it again: no name is left in it that could be lost
         try:
             os.fsync(descriptor)
         finally:
@@ -156,8 +159,8 @@ class LocalObjects(ObjectStore):
         """Give the temporary file its name; a delete that removes the empty folder meanwhile is outlasted."""
         folder = os.path.dirname(path)
         for attempt in range(_FOLDER_ATTEMPTS_MAX):
-            self._make_folder(folder)
             try:
+                self._make_folder(folder)
                 if must_be_new:
                     os.link(temporary, path, follow_symlinks=False)
                 else:

@@ -18,7 +18,7 @@ _CREDENTIAL_REMEDIES = (
     "'secret_access_key', or 'anonymous': True for a public bucket"
 )
 _DENIED_CODES = {
-    "AccessDenied": "these credentials may not do that: ask the owner of the bucket for permission",
+    "AccessDenied": "these credentials may not do that, or there is no such bucket: ask its owner for permission",
     "AllAccessDisabled": "the bucket is disabled: ask its owner",
     "InvalidAccessKeyId": f"the server does not know this access key: {_CREDENTIAL_REMEDIES}",
     "SignatureDoesNotMatch": f"the secret key does not belong to this access key: {_CREDENTIAL_REMEDIES}",
@@ -28,8 +28,9 @@ _DENIED_CODES = {
     "TokenRefreshRequired": "the session token has expired: log in again",
     "RequestTimeTooSkewed": "this machine's clock is too far from the server's: set it",
     "401": f"the server refuses these credentials: {_CREDENTIAL_REMEDIES}",
-    "403": "these credentials may not do that: ask the owner of the bucket for permission",
+    "403": "these credentials may not do that, or there is no such bucket: ask its owner for permission",
 }
+_PASSING_CODES = {"SlowDown", "RequestTimeout", "ConditionalRequestConflict", "OperationAborted"}
 _REGION_CODES = {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "301"}
 
 
@@ -98,7 +99,7 @@ def _mapped_answer(error: BaseException, what: str, bucket: str, endpoint: str) 
         return AccessDenied(f"{what}: {endpoint} answers {code}: {remedy}")
     if code == "NotImplemented" or status == 501:
         return Unsupported(f"{what}: the server at {endpoint} does not implement it: use another server")
-    if 400 <= status < 500 and code not in {"SlowDown", "RequestTimeout"} and status != 429:
+    if 400 <= status < 500 and code not in _PASSING_CODES and status != 429:
         return InvalidInput(f"{what}: {endpoint} answers {status} {code}: {_server_message(error)}")
     return StorageUnavailable(f"{what}: {endpoint} answers {status} {code}, also after repeating: try again later")
 

@@ -113,7 +113,7 @@ class Connection:
         self._pid = 0
         self._local = threading.local()
         self._seats: weakref.WeakSet[Seat] = weakref.WeakSet()
-        self._secrets: dict[str, tuple[str, dict[str, str | bool]]] = {}
+        self._secrets: dict[str, dict[str, str | bool]] = {}
         self._has_httpfs = False
         self._closed = False
 
@@ -165,6 +165,12 @@ class Connection:
                 self._has_httpfs = False
             return self._instance
 
+    def try_httpfs(self) -> None:
+        """Load httpfs for a file that the user's SQL names, if that needs no network; DuckDB itself tries the rest."""
+        with self._lock:
+            if not self._has_httpfs:
+                self._has_httpfs = _load_local_httpfs(self._open()) is None
+
     def admit(self, objects: ObjectStore, prefix: str) -> bool:
         """Make DuckDB able to scan what ``objects`` keeps under the URI ``prefix``.
 
@@ -181,13 +187,13 @@ class Connection:
                 self._has_httpfs = True
             if parameters is None:
                 return True
-            owner, known = self._secrets.get(prefix, (objects.url, {}))
+            known = self._secrets.get(prefix, {})
             if known.get("ENDPOINT", parameters.get("ENDPOINT")) != parameters.get("ENDPOINT"):
                 return False
             if known != dict(parameters):
                 name = f"vstore_{list(self._secrets).index(prefix) if prefix in self._secrets else len(self._secrets)}"
                 _create_secret(instance, name, prefix, parameters)
-                self._secrets[prefix] = (owner, dict(parameters))
+                self._secrets[prefix] = dict(parameters)
         return True
 
 
@@ -224,27 +230,41 @@ def load_httpfs(instance: duckdb.DuckDBPyConnection) -> None:
     """
     import duckdb
 
-    attempts = [["LOAD httpfs"]]
-    wheel = httpfs_of_wheel(duckdb.__version__)
-    if wheel is not None:
-        attempts.append([f"LOAD {literal(str(wheel))}"])
-    attempts.append(["INSTALL httpfs", "LOAD httpfs"])
-    reasons = []
-    for statements in attempts:
-        try:
-            for statement in statements:
-                instance.execute(statement)
-        except duckdb.Error as error:
-            reasons.append(error)
-        else:
-            return
-    last = failures.take_apart(reasons[-1]).message.partition("\n")[0]
+    if _load_local_httpfs(instance) is None:
+        return
+    try:
+        instance.execute("INSTALL httpfs")
+        instance.execute("LOAD httpfs")
+    except duckdb.Error as error:
+        reason = error
+    else:
+        return
+    last = failures.take_apart(reason).message.partition("\n")[0]
     raise Unsupported(
         f"DuckDB {duckdb.__version__} needs its extension httpfs to scan S3, and it cannot be loaded ({last}). One of "
         f"these helps: run INSTALL httpfs in DuckDB where there is a network; pip install duckdb-extension-httpfs=="
         f"{duckdb.__version__}; or put httpfs.duckdb_extension under ~/.duckdb/extensions/v{duckdb.__version__}/ "
         "by hand"
-    ) from reasons[-1]
+    ) from reason
+
+
+def _load_local_httpfs(instance: duckdb.DuckDBPyConnection) -> duckdb.Error | None:
+    """Load httpfs if it is on this machine; return None, or why it could not be loaded."""
+    import duckdb
+
+    candidates = ["LOAD httpfs"]
+    wheel = httpfs_of_wheel(duckdb.__version__)
+    if wheel is not None:
+        candidates.append(f"LOAD {literal(str(wheel))}")
+    reason: duckdb.Error | None = None
+    for statement in candidates:
+        try:
+            instance.execute(statement)
+        except duckdb.Error as error:
+            reason = error
+        else:
+            return None
+    return reason
 
 
 def httpfs_of_wheel(duckdb_version: str) -> Path | None:
@@ -279,14 +299,17 @@ def run_interruptibly(cursor: duckdb.DuckDBPyConnection, action: Callable[[], Ou
         finally:
             done.set()
 
-    threading.Thread(target=work, name="duckvstore-sql", daemon=True).start()
+    worker = threading.Thread(target=work, name="duckvstore-sql", daemon=True)
     try:
+        worker.start()
         while not done.wait(_WAKE_EVERY_SECONDS):
             pass
+        worker.join()
     except KeyboardInterrupt:
         # Repeated, since an interrupt that comes before DuckDB has begun is forgotten.
         while not done.wait(_INTERRUPT_EVERY_SECONDS):
             cursor.interrupt()
+        worker.join()  # a thread that is still inside DuckDB when Python ends would abort the process
         raise
     if outcome[1] is not None:
         raise outcome[1]

@@ -201,20 +201,18 @@ class Reader:
         return Constant(f"${name}", kind, maybe_nan=kind in ("double", "decimal", "string"), text=text)
 
     def _value(self, node: Any) -> tuple[bool, Any]:
-        name: str | None = None
-        position: int | None = None
-        if isinstance(node, exp.Placeholder) and node.this:
-            name = str(node.this)
-        elif isinstance(node, exp.Column):
-            start = node.this.meta.get("start") if isinstance(node.this, exp.Identifier) else None
-            position = next((p.position for place, p in self.statement.parameters if place == start), None)
-        if isinstance(self.parameters, Mapping) and name is not None:
-            return name in self.parameters, self.parameters.get(name)
-        if isinstance(self.parameters, Sequence):
-            if name is not None and name.isdigit():
-                position = int(name) - 1
-            if position is not None and 0 <= position < len(self.parameters):
-                return True, self.parameters[position]
+        """Return (whether it is known, the value) of the parameter at ``node``; the dialect writes it as a name."""
+        start = node.this.meta.get("start") if isinstance(node, exp.Column) and not node.table else None
+        found = next((parameter for place, parameter in self.statement.parameters if place == start), None)
+        if found is None:
+            return False, None
+        if isinstance(self.parameters, Mapping):
+            return found.name in self.parameters, self.parameters.get(found.name or "")
+        position = found.position
+        if found.name is not None and found.name.isdigit():
+            position = int(found.name) - 1
+        if isinstance(self.parameters, Sequence) and position is not None and 0 <= position < len(self.parameters):
+            return True, self.parameters[position]
         return False, None
 
 

@@ -1,7 +1,8 @@
 """Arrow rows of a result into pandas, polars, tuples and texts, as DuckDB itself would give them.
 
 Invariant: what DuckDB's own ``.df()`` and ``.fetchall()`` give for a statement is what comes out here, though the
-rows went through Arrow: a column whose DuckDB type Arrow cannot say is cast back to it first.
+rows went through Arrow: a column whose DuckDB type Arrow cannot say is cast back to it first. Four rare types lose
+something in Arrow itself, so there the nearest value comes out: UHUGEINT, BIGNUM, BIT and TIME WITH TIME ZONE.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
-_ZONED = "TIMESTAMP WITH TIME ZONE"
+_NAIVE = {"s": "TIMESTAMP_S", "ms": "TIMESTAMP_MS", "us": "TIMESTAMP", "ns": "TIMESTAMP_NS"}
 
 _lock = threading.Lock()
 _converter: tuple[int, Any] | None = None
@@ -47,25 +48,17 @@ def _cursor() -> Iterator[duckdb.DuckDBPyConnection]:
         cursor.close()
 
 
-def _select(
-    cursor: duckdb.DuckDBPyConnection, table: pa.Table, types: list[str], columns: list[str], *, naive: bool
-) -> Any:
-    """Return a relation over ``table`` whose columns have their DuckDB types again.
-
-    ``naive``: top-level times with a zone become naive times in UTC.
-    """
+def _select(cursor: duckdb.DuckDBPyConnection, table: pa.Table, types: list[str], columns: list[str]) -> Any:
+    """Return a relation over ``table`` whose columns have their DuckDB types again."""
     names = [f"c{position}" for position in range(table.num_columns)]
-    renamed = table.rename_columns(names)
-    cursor.register("result_rows", renamed)
+    cursor.register("result_rows", table.rename_columns(names))
     zones = {field.type.tz for field in table.schema if _is_zoned(field.type)}
     if zones:
         cursor.execute(f"SET TimeZone = {literal(next(iter(zones)))}")
     found = [str(kind) for kind in cursor.sql("FROM result_rows").types]
     parts = []
     for name, wanted, present, column in zip(names, types, found, columns, strict=True):
-        value = quote(name) if wanted == present else f"CAST({quote(name)} AS {wanted})"
-        if naive and wanted == _ZONED:
-            value = f"timezone('UTC', {value})"
+        value = quote(name) if wanted in (present, "BIT") else f"CAST({quote(name)} AS {wanted})"
         parts.append(f"{value} AS {quote(column)}")
     return cursor.sql(f"SELECT {', '.join(parts)} FROM result_rows")
 
@@ -88,7 +81,7 @@ def to_pandas(table: pa.Table, columns: list[str], types: list[str]) -> pd.DataF
     with _cursor() as cursor, warnings.catch_warnings():
         # DuckDB's conversion of zoned times uses a keyword that pandas 3.1 deprecates.
         warnings.simplefilter("ignore", DeprecationWarning)
-        frame: pd.DataFrame = _select(cursor, table, types, columns, naive=False).df()
+        frame: pd.DataFrame = _select(cursor, table, types, columns).df()
         return frame
 
 
@@ -119,20 +112,30 @@ def to_tuples(table: pa.Table, types: list[str]) -> list[tuple[Any, ...]]:
     """Return the rows as DuckDB's ``.fetchall()`` does; times with a zone are in UTC."""
     if not table.num_columns:
         return []
-    zoned = [position for position, kind in enumerate(types) if kind == _ZONED]
+    # A zoned time is given to DuckDB as a naive one in UTC: for the zone itself it would need pytz.
+    import pyarrow as pa
+
+    zoned = [position for position, field in enumerate(table.schema) if _is_zoned(field.type)]
+    naive_types = list(types)
+    for position in zoned:
+        field = table.schema.field(position)
+        column = table.column(position).cast(pa.timestamp(field.type.unit))
+        table = table.set_column(position, field.name, column)
+        naive_types[position] = _NAIVE[field.type.unit]
     with _cursor() as cursor:
         names = [f"c{position}" for position in range(table.num_columns)]
-        rows: list[tuple[Any, ...]] = _select(cursor, table, types, names, naive=True).fetchall()
-    if not zoned:
-        return rows
-    return [_in_utc(row, zoned) for row in rows]
+        rows: list[tuple[Any, ...]] = _select(cursor, table, naive_types, names).fetchall()
+    return [_in_utc(row, zoned) for row in rows] if zoned else rows
 
 
 def _in_utc(row: tuple[Any, ...], zoned: list[int]) -> tuple[Any, ...]:
     values = list(row)
     for position in zoned:
-        if isinstance(values[position], datetime):
-            values[position] = values[position].replace(tzinfo=UTC)
+        value = values[position]
+        if isinstance(value, datetime):
+            values[position] = value.replace(tzinfo=UTC)
+        elif isinstance(value, str):  # DuckDB writes what Python's datetime cannot hold
+            values[position] = f"{value}+00"
     return tuple(values)
 
 

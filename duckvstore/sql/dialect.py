@@ -50,7 +50,7 @@ _READ_PARENTS = (exp.From, exp.Join, exp.Describe, exp.Summarize, exp.Pivot, exp
 _SHOWN = frozenset(
     ("TABLES", "ALL", "DATABASES", "SCHEMAS", "VARIABLES", "FUNCTIONS", "VIEWS", "SETTINGS", "EXTENSIONS")
 )
-_MARK = "\ue000"
+_MARK = "\ue000"  # a letter for sqlglot, and of no use in anybody's names
 _FOUND_TOKEN = re.compile(r" but got <Token.*", re.DOTALL)
 
 
@@ -146,6 +146,9 @@ class _Source:
 
     def statement(self) -> Statement:
         """Return the finished statement; raises SqlError as ``parse`` does."""
+        for malformed in self.malformed:
+            if malformed.is_sure:
+                raise self._error(malformed.message, malformed.offset)
         tree, problem, place = self._tree()
         usable = tree is not None and not isinstance(tree, exp.Command)
         if not usable:
@@ -179,7 +182,8 @@ class _Source:
     def _readable(self, *, marked: bool) -> str:
         """Return the text of the same length that sqlglot reads: no comments, AT forms or EXPLAIN.
 
-        ``marked``: each ``?`` is a name, because sqlglot keeps the places of names only.
+        ``marked``: a parameter is written as a name, because sqlglot keeps the places of names only and sometimes
+        takes ``$p`` for the start of a string; a string between dollars is written as one in quotes.
         """
         spans = [*self.gaps, *((clause.start, clause.end) for clause in self.clauses), (0, self.explain_end)]
         text = blank(self.text, spans)
@@ -187,9 +191,8 @@ class _Source:
             if token.upper == "TABLE" and _is_table_query(before, after):
                 text = f"{text[: token.start]}FROM {text[token.end :]}"
         for token in self.tokens:
-            if token.kind == "parameter" and text[token.start] == "?":
-                sign = "$" if token.end > token.start + 1 else _MARK if marked else "?"
-                text = f"{text[: token.start]}{sign}{text[token.start + 1 :]}"
+            if marked and not self._is_cut(token) and token.kind in ("parameter", "dollar"):
+                text = f"{text[: token.start]}{_marked(token)}{text[token.end :]}"
         body = [token for token in self.tokens if token.start >= self.explain_end]
         if len(body) > 1 and body[0].upper == "SHOW" and body[1].upper not in _SHOWN:
             text = f"{text[: body[0].start]}DESC{text[body[0].end :]}"
@@ -200,7 +203,7 @@ class _Source:
         if self.tokens[-1].kind == "unclosed":
             return None, "a quotation or comment is not closed", self.tokens[-1].start
         marked = self._parsed(self._readable(marked=True))
-        if marked[0] is None and any(parameter.position is not None for _, parameter in self.parameters):
+        if marked[0] is None and any(token.kind in ("parameter", "dollar") for token in self.tokens):
             return self._parsed(self._readable(marked=False))
         return marked
 
@@ -240,7 +243,7 @@ class _Source:
         if not all(isinstance(part, exp.Identifier) and "start" in part.meta for part in parts):
             return None  # a table function
         start, end = parts[0].meta["start"], parts[-1].meta["end"] + 1
-        if end not in by_end or self.text[start] in "'?":
+        if end not in by_end or self.text[start] in "'?$":
             return None  # FROM 'file.parquet'
         last = by_end[end]
         ends = [end]
@@ -293,6 +296,13 @@ class _Source:
         if isinstance(parent, exp.From) and before.upper == "TABLE":
             return "table", before.start
         return "relation", start
+
+
+def _marked(token: Token) -> str:
+    """Return a name or string of the same length in place of a parameter or a string between dollars."""
+    if token.kind == "parameter":
+        return _MARK + token.text[1:]
+    return f"E'{'x' * (len(token.text) - 3)}'"
 
 
 def _before(tokens: list[Token], start: int) -> Token:

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from duckvstore.errors import AccessDenied, DuckVStoreError, SqlError, StorageUnavailable
+from duckvstore.errors import AccessDenied, DuckVStoreError, SqlError, StorageUnavailable, Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +21,17 @@ MESSAGE_CHARACTERS_MAX = 1500
 _PREFIX = re.compile(r"^(?P<kind>[A-Z][A-Za-z -]*?) Error: ", re.DOTALL)
 _QUOTED_LINE = re.compile(r"\n+LINE \d+:.*\Z", re.DOTALL)
 _DENIED = re.compile(r"\b403\b|Forbidden|AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|\b401\b", re.IGNORECASE)
+_ABOUT_BYTES = re.compile(
+    r"parquet|thrift|TProtocol|TTransport|decompress|corrupt|magic bytes|not valid UTF8|snappy|zstd|Failed to read",
+    re.IGNORECASE,
+)
+_SQL_KINDS = frozenset(
+    {
+        *("Parser", "Binder", "Catalog", "Conversion", "Constraint", "Dependency", "Syntax", "Settings", "Expression"),
+        *("Permission", "Decimal", "TransactionContext", "Interrupt", "INTERRUPT", "Invalid Input", "Out of Range"),
+        *("Mismatch Type", "Not implemented", "Invalid type", "Out of Memory"),
+    }
+)
 _STORAGE_KINDS = frozenset({"IO", "HTTP", "Connection"})
 _UNREACHABLE = re.compile(r"could not (establish )?connect|connection|timed? ?out|\bHTTP\b|\b5\d\d\b", re.IGNORECASE)
 
@@ -36,8 +47,13 @@ class Failure:
 
     @property
     def of_storage(self) -> bool:
-        """Whether bytes could not be had or were not what they should be."""
+        """Whether bytes could not be had."""
         return self.kind in _STORAGE_KINDS
+
+    @property
+    def of_content(self) -> bool:
+        """Whether bytes may not be what they should be."""
+        return self.kind not in _SQL_KINDS or _ABOUT_BYTES.search(self.message) is not None
 
 
 def take_apart(error: BaseException) -> Failure:
@@ -51,12 +67,12 @@ def take_apart(error: BaseException) -> Failure:
             body = {}
         if body:
             position = body.get("position")
-            missing = (
-                (body.get("type", ""), body.get("name", "")) if body.get("error_subtype") == "MISSING_ENTRY" else None
-            )
+            message = body.get("exception_message", "")
+            is_missing = body.get("error_subtype") == "MISSING_ENTRY"
+            missing = (body.get("type", ""), body.get("name", "")) if is_missing else _missing(message)
             return Failure(
                 body["exception_type"],
-                _shortened(body.get("exception_message", "")),
+                _shortened(message),
                 int(position) if position is not None else None,
                 missing,
             )
@@ -100,9 +116,13 @@ def to_error(failure: Failure, sql: str, offset: int | None, note: Callable[[Fai
         )
     if failure.kind in ("INTERRUPT", "Interrupt"):
         return DuckVStoreError("the statement was interrupted: run it again")
+    if "required extension" in message:
+        return Unsupported(f"{message}\nOr pip install the wheel of the extension, such as duckdb-extension-httpfs")
     if failure.of_storage:
+        message = message.partition("\n\nAuthentication Failure")[0]  # advice on DuckDB's own secrets
         if _DENIED.search(message):
             return AccessDenied(f"access was refused while DuckDB read a file: {message}: check the credentials")
         if failure.kind != "IO" or _UNREACHABLE.search(message):
             return StorageUnavailable(f"a file could not be read: {message}: check the address, then run it again")
-    return SqlError(f"{failure.kind} error: {message}" if failure.kind else message, sql, offset)
+    named = failure.kind in _SQL_KINDS or failure.of_storage
+    return SqlError(f"{failure.kind} error: {message}" if named else message, sql, offset)

@@ -205,7 +205,7 @@ class Names:
         try:
             held = catalogue.read_snapshot(library, snapshot).versions
         except NotFound as error:
-            raise type(error)(f"{error}{self._caret(reference)}") from error
+            raise type(error)(f"{error}{self._caret(reference)}") from error.__cause__
         matches = matching(name, held)
         if len(matches) > 1:
             raise self._ambiguous("symbols", name, matches, reference)
@@ -237,6 +237,8 @@ class Names:
             outcomes = catalogue.resolve_cut(library, [(item.name, item.as_of) for item in own])
             for item, outcome in zip(own, outcomes, strict=True):
                 item.outcome = outcome
+                if isinstance(outcome, BaseException):
+                    _forget_frames(outcome)
 
     def _meaning(self, item: _Wanted) -> Meaning:
         outcome = item.outcome
@@ -245,7 +247,7 @@ class Names:
                 frame = self._frame(item.reference)
                 if frame is not None or not item.deleted:
                     return frame
-            raise type(outcome)(f"{outcome}{self._caret(item.reference)}") from outcome
+            raise type(outcome)(f"{outcome}{self._caret(item.reference)}") from outcome.__cause__
         if isinstance(outcome, DuckVStoreError):
             raise outcome
         assert outcome is not None, "every wanted symbol was resolved"  # noqa: S101
@@ -258,7 +260,8 @@ class Names:
         return None if value is None else Frame(reference.parts[0], value)
 
     def _caret(self, reference: Reference) -> str:
-        return caret(self.statement.source, self.statement.offset + reference.start)
+        place = reference.at.offset if reference.at is not None else reference.start
+        return caret(self.statement.source, self.statement.offset + place)
 
     def _error(self, message: str, reference: Reference) -> DuckVStoreError:
         return self.statement.error(message, reference.start)
@@ -272,6 +275,13 @@ class Names:
     def _no_library(self, name: str, reference: Reference) -> NoSuchLibrary:
         names = list(self.libraries)
         return NoSuchLibrary(f"the store has no library {name!r}.{nearest(name, names)}{self._caret(reference)}")
+
+
+def _forget_frames(error: BaseException | None) -> None:
+    """Drop the tracebacks of an error that may never be raised: they would keep this call's frames alive."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 def matching(name: str, candidates: Iterable[str]) -> list[str]:

@@ -28,10 +28,12 @@ if TYPE_CHECKING:
     from duckvstore.format.documents import Segment, Version
     from duckvstore.sql.connection import Connection
     from duckvstore.sql.dialect import Statement
+    from duckvstore.sql.failures import Failure
     from duckvstore.sql.files import Lease, SegmentFiles
     from duckvstore.sql.names import Meaning
     from duckvstore.sql.values import Values
 
+CHECKED_BYTES_MAX = 2**30
 # Table functions that make rows from their arguments alone, without looking at any file.
 _PURE_TABLE_FUNCTIONS = frozenset(("range", "generate_series", "unnest", "generateseries", "explodinggenerateseries"))
 _STATISTICS = "__vstore_statistics"
@@ -70,17 +72,24 @@ class Plan:
         position = len(self.text.encode("utf-8")[:position_bytes].decode("utf-8", "ignore"))
         return rewrite.original_position(self.statement, self.replacements, position)
 
-    def explain_damage(self, message: str) -> DuckVStoreError | None:
-        """Return the reason why a segment that ``message`` mentions cannot be read, if it is the segment's fault.
+    def explain_damage(self, failure: Failure, message: str) -> DuckVStoreError | None:
+        """Return the reason why a segment cannot be read, if the failure is a segment's fault.
 
-        The segment is read whole and compared with its document. Returns Integrity naming the version, or the
-        error of the object store, or None when the segment is as it should be or none is mentioned.
+        The segment that ``message`` mentions (or where it mentions none but is about bytes, each one up to a
+        limit) is read whole and compared with its document. Returns Integrity naming the version, or the error
+        of the object store, or None when all are as they should be.
         """
         mentioned = set(_SEGMENT_FILE.findall(message))
+        if not mentioned and not failure.of_content:
+            return None
+        read_bytes = 0
         for scan in self.scans:
             for segment in scan.segments:
-                if segment.key.rpartition("/")[2] not in mentioned:
+                if mentioned and segment.key.rpartition("/")[2] not in mentioned:
                     continue
+                read_bytes += segment.size_bytes
+                if read_bytes > CHECKED_BYTES_MAX:
+                    return None
                 try:
                     engine_segments.fetch(scan.library, segment)
                 except Integrity as error:
@@ -119,6 +128,8 @@ class Planner:
         try:
             names: dict[int, str] = {}
             for position, meaning in meanings.items():
+                if statement.references[position].role == "target":
+                    continue  # a temporary table may have a symbol's name, and hides it from then on
                 if isinstance(meaning, Symbol):
                     plan.replacements[position] = self._scan(plan, position, meaning, values, figures, cursor)
                 elif isinstance(meaning, Frame):
@@ -194,7 +205,7 @@ def kept_segments(
         cursor.register(_STATISTICS, statistics.typed_table(version, list(condition.column_ids)))
         try:
             question = f"SELECT segment FROM {_STATISTICS} WHERE ({condition.sql}) IS NOT FALSE ORDER BY segment"
-            return [int(row[0]) for row in cursor.execute(question).fetchall()]
+            return [int(row[0]) for row in cursor.execute(question, condition.parameters or None).fetchall()]
         finally:
             cursor.unregister(_STATISTICS)
     except duckdb.Error:

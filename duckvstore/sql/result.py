@@ -120,7 +120,7 @@ class Result:
         """
         import pyarrow as pa
 
-        reader = pa.RecordBatchReader.from_batches(self._arrow_schema(), self._stream())
+        reader = pa.RecordBatchReader.from_batches(self._arrow_schema(), self.batches())
         return reader.__arrow_c_stream__(requested_schema)
 
     def settle(self) -> None:
@@ -177,7 +177,8 @@ class Result:
         if rows is not None:
             rows.release()
 
-    def _stream(self) -> Iterator[pa.RecordBatch]:
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the rows as Arrow record batches, pulled and kept as ``__arrow_c_stream__`` does."""
         index = 0
         while True:
             with self._lock:

@@ -6,6 +6,7 @@ every error that leaves here is one of ``duckvstore.errors`` (or KeyboardInterru
 
 from __future__ import annotations
 
+import re
 import weakref
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sqlglot import exp
 
 from duckvstore import clock
+from duckvstore.engine import catalogue
 from duckvstore.errors import DuckVStoreError, SqlError, nearest
 from duckvstore.sql import dialect, failures, frames, rewrite
 from duckvstore.sql.connection import Connection, run_interruptibly
@@ -38,6 +40,14 @@ ROWS_PER_BATCH = 122_880
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Kinds of statements that leave nothing behind in DuckDB that a later name could mean.
 _READING_KINDS = frozenset(("query", "explain", "describe", "summarize", "copy"))
+_REMOTE = re.compile(r"(?:s3|s3a|s3n|gcs|gs|r2|https?)://", re.IGNORECASE)
+# First words of statements that make nothing which a later statement could read files through.
+_HARMLESS_WORDS = frozenset(
+    {
+        *("SET", "RESET", "PRAGMA", "CALL", "BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "LOAD", "INSTALL"),
+        *("PREPARE", "DEALLOCATE", "CHECKPOINT", "SHOW"),
+    }
+)
 _SESSION_TABLES = """
     SELECT lower(database_name), lower(schema_name), lower(name), database_name = current_database()
     FROM (
@@ -106,6 +116,8 @@ class Session:
             raise failures.to_error(failures.take_apart(error), statement.source, None, lambda _: "") from error
         if not reads:
             self._note_objects(statement)
+        if _REMOTE.search(statement.text):
+            self._connection.try_httpfs()
         running = _Running(self, seat, plan, values)
         rows = running.start()
         figures.seconds += watch.elapsed_seconds()
@@ -142,6 +154,9 @@ class Session:
 
     def _note_objects(self, statement: Statement) -> None:
         """Remember that DuckDB may hold tables now, or views and macros, which may read any file."""
+        first = statement.text.split(None, 1)[0].upper().rstrip("(;")
+        if statement.kind == "other" and first in _HARMLESS_WORDS:
+            return
         self._has_objects = True
         if statement.kind not in ("create_table", "insert", "update", "delete", "drop"):
             self._has_foreign = True
@@ -185,28 +200,27 @@ class Session:
         if failure.missing is None or failure.missing[0] not in ("Table", "View", "Schema"):
             return ""
         missing = failure.missing[1]
-        symbols = self._known_names()
+        symbols, snapshots = self._known_names()
         for name in statement.maybe_names:
             if matching(name, symbols):
                 return f"\n{name} is a symbol, but this kind of statement cannot use one: {statement.problem}"
-        found = nearest(missing.rpartition(".")[2] if failure.missing[0] == "Table" else missing, symbols)
+        schema, _, _ = missing.rpartition(".")
+        found = nearest(schema, snapshots) if schema and self._default is not None else nearest(missing, symbols)
         threads = self._connection.thread_count
         hint = " Temporary tables belong to the thread that made them." if threads > 1 and self._has_objects else ""
-        return f"{found.replace('Did you mean', 'Symbols with a similar name:').replace('?', '.')}{hint}"
+        return f"{found.replace('Did you mean', 'Names in the store:').replace('?', '.')}{hint}"
 
-    def _known_names(self) -> list[str]:
-        from duckvstore.engine import catalogue
-
+    def _known_names(self) -> tuple[list[str], list[str]]:
+        """Return what a table could be called, and what a schema could be, as far as that can be learned."""
         try:
             if self._default is not None:
-                return [*catalogue.symbol_names(self._default), *catalogue.snapshot_names(self._default)]
+                return catalogue.symbol_names(self._default), catalogue.snapshot_names(self._default)
+            names = list(self._libraries)
             return [
-                f"{name}.{symbol}"
-                for name in self._libraries
-                for symbol in catalogue.symbol_names(self._libraries[name])
-            ]
+                f"{name}.{symbol}" for name in names for symbol in catalogue.symbol_names(self._libraries[name])
+            ], []
         except DuckVStoreError:
-            return []  # this only words a better error
+            return [], []  # this only words a better error
 
 
 def refuse_writes(statement: Statement, meanings: Mapping[int, Meaning]) -> None:
@@ -299,7 +313,23 @@ class _Running:
         try:
             return run_interruptibly(self._cursor, read)
         except Exception as error:
-            raise self._translated(error) from error
+            raise self._translated(self._real_error(error)) from error
+
+    def _real_error(self, error: Exception) -> Exception:
+        """Return the error that stopped a stream.
+
+        Where one of DuckDB's threads fails, a stream may only tell that the others were interrupted. Run without
+        streaming, the query tells what went wrong.
+        """
+        was_interrupted = failures.take_apart(error).kind.upper() == "INTERRUPT"
+        if not was_interrupted or self._plan.statement.kind != "query":
+            return error
+        self._reader, relation = None, self._relation
+        try:
+            run_interruptibly(self._cursor, relation.to_arrow_table)
+        except Exception as real:  # noqa: BLE001 - whatever it is, it is the answer
+            return real
+        return error
 
     def release(self) -> None:
         """Give back the cursor: close the reader, forget registered frames, let cached files go."""
@@ -318,7 +348,7 @@ class _Running:
         if isinstance(error, DuckVStoreError):
             return error
         failure = failures.take_apart(error)
-        damage = self._plan.explain_damage(str(error))
+        damage = self._plan.explain_damage(failure, str(error))
         if damage is not None:
             return damage
         statement = self._plan.statement

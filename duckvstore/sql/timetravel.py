@@ -64,10 +64,14 @@ class Clause:
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """Words that look like an AT form and are none: an error if the statement cannot be read without them."""
+    """Words that look like an AT form and are none: an error if the statement cannot be read with them.
+
+    ``is_sure``: they cannot be anything else, such as a column called ``at``.
+    """
 
     message: str
     offset: int
+    is_sure: bool
 
 
 def find(tokens: list[Token], counts: dict[int, int]) -> tuple[list[Clause], list[Malformed]]:
@@ -90,7 +94,8 @@ def find(tokens: list[Token], counts: dict[int, int]) -> tuple[list[Clause], lis
                 clauses.append(Clause(at, tokens[start].start, tokens[index - 1].end, after))
                 continue
         except SqlError as error:
-            malformed.append(Malformed(str(error), tokens[start].start))
+            is_sure = tokens[start].upper == "FOR" or tokens[start + 1].text == "("
+            malformed.append(Malformed(str(error), tokens[start].start, is_sure))
         index += 1
     return clauses, malformed
 

@@ -15,7 +15,7 @@ from duckvstore.sql.literals import literal, quote
 DECIMAL_DIGITS_MAX = 38
 
 _PLAIN: dict[pa.DataType, str] = {
-    pa.null(): "INTEGER",
+    pa.null(): '"NULL"',
     pa.bool_(): "BOOLEAN",
     pa.int8(): "TINYINT",
     pa.int16(): "SMALLINT",
@@ -43,7 +43,7 @@ _PLAIN: dict[pa.DataType, str] = {
     pa.string_view(): "VARCHAR",
 }
 # What DuckDB makes of these in Parquet is not what it makes of them in Arrow.
-_CAST = frozenset((pa.timestamp("s"), pa.timestamp("ms"), pa.time64("ns")))
+_CAST = frozenset((pa.timestamp("s"), pa.timestamp("ms")))
 _EXTENSIONS = {"arrow.uuid": "UUID", "arrow.json": "JSON"}
 _MICROSECONDS = {"s": "* 1000000", "ms": "* 1000", "us": "", "ns": "// 1000"}
 
@@ -108,7 +108,12 @@ def _children(kind: pa.DataType) -> list[pa.DataType]:
 
 
 def _converted(column: str, kind: pa.DataType, depth: int = 0) -> str | None:
-    """Return ``column`` with durations, which Parquet holds as whole numbers, as intervals; None: it has none."""
+    """Return ``column`` with what no cast can mend made right; None: there is nothing of the kind.
+
+    Durations are whole numbers in Parquet; from TIME, which DuckDB 1.5 reads, there is no cast to TIME_NS.
+    """
+    if kind == pa.time64("ns"):
+        return f"CAST(CAST({column} AS VARCHAR) AS TIME_NS)"
     if kinds.is_duration(kind):
         return f"to_microseconds({column} {_MICROSECONDS[kind.unit]})"
     if kinds.is_decimal(kind) and kind.precision > DECIMAL_DIGITS_MAX:

@@ -47,9 +47,9 @@ def read_where(library: OpenLibrary, version: Version, columns: Sequence[str] | 
     used = _used_columns(statement, version)
     wanted = list(version.schema.names) if columns is None else list(columns)
     with duckdb.connect(":memory:") as connection:
-        kept = kept_segments(statement, 0, version, Values(None), connection.cursor())
+        kept = kept_segments(statement, 0, version, Values(None, [statement]), connection.cursor())
         table = segments.read_table(library, version, columns=list(dict.fromkeys([*wanted, *used])), segments=kept)
-        chosen = _matching(connection, table.select(used), where)
+        chosen = _matching(connection, table, used, where)
     row_numbers = positions(version, kept)[chosen.to_numpy()]
     return Rows(pc.take(table.select(wanted), chosen), row_numbers)
 
@@ -57,7 +57,7 @@ def read_where(library: OpenLibrary, version: Version, columns: Sequence[str] | 
 def _parsed(text: str, where: str) -> Statement:
     statements = dialect.parse(text)
     tree: Any = statements[0].tree if len(statements) == 1 else None
-    if not isinstance(tree, exp.Select) or set(key for key, value in tree.args.items() if value) - {
+    if not isinstance(tree, exp.Select) or {key for key, value in tree.args.items() if value} - {
         "expressions",
         "from_",
         "where",
@@ -75,17 +75,19 @@ def _used_columns(statement: Statement, version: Version) -> list[str]:
     return [name for name in version.schema.names if name.casefold() in named]
 
 
-def _matching(connection: Any, table: pa.Table, where: str) -> Any:
+def _matching(connection: Any, table: pa.Table, used: list[str], where: str) -> Any:
     """Return the numbers, from 0, of the rows of ``table`` for which ``where`` is true, ascending."""
     import duckdb
     import pyarrow as pa
 
-    numbers = pa.array(range(table.num_rows), pa.int64())
+    rows = pa.table({_NUMBER: pa.array(range(table.num_rows), pa.int64())})
+    for name, column in zip(used, plain_table(table.select(used)).columns, strict=True):
+        rows = rows.append_column(name, column)
     opening = f"SELECT {_NUMBER} FROM {_ROWS} WHERE ("
     try:
         connection.execute("SET python_enable_replacements = false")
         connection.execute("SET errors_as_json = true")
-        connection.register(_ROWS, plain_table(table).append_column(_NUMBER, numbers))
+        connection.register(_ROWS, rows)
         found = connection.execute(f"{opening}{where}\n) ORDER BY {_NUMBER}").to_arrow_table()
     except duckdb.Error as error:
         failure = failures.take_apart(error)

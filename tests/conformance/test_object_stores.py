@@ -98,6 +98,9 @@ class S3Conformance(ObjectStoreConformance):
 
 
 class TestMoto(S3Conformance):
+    race_round_count = 4
+    many_key_count = 100  # 10 ms each; beyond a page the SeaweedFS test goes
+
     @pytest.fixture
     def bucket(self, moto_bucket):
         return moto_bucket

@@ -92,9 +92,9 @@ def store(folder, name: str, table: pa.Table, rows_per_segment: int) -> tuple[Ve
 
 
 COLUMNS = {
-    "trades": "id sym price f qty big ts at_s tz day amount flag kind none".split(),
-    "quotes": "id sym bid ts qty".split(),
-    "names": "sym rank day".split(),
+    "trades": ("id", "sym", "price", "f", "qty", "big", "ts", "at_s", "tz", "day", "amount", "flag", "kind", "none"),
+    "quotes": ("id", "sym", "bid", "ts", "qty"),
+    "names": ("sym", "rank", "day"),
 }
 JOIN_KEYS = {
     ("trades", "quotes"): ["id", "sym", "qty", "ts"],
@@ -102,6 +102,8 @@ JOIN_KEYS = {
     ("quotes", "names"): ["sym"],
 }
 
+JOINS = ["JOIN", "JOIN", "INNER JOIN", "LEFT JOIN", "LEFT OUTER JOIN", "RIGHT JOIN", "FULL JOIN", "SEMI JOIN"]
+JOINS += ["ANTI JOIN", "ASOF JOIN", "ASOF LEFT JOIN", ","]
 UNIQUE = {"trades": {"id", "ts"}, "quotes": {"ts"}, "names": {"sym", "day"}}
 
 
@@ -113,7 +115,9 @@ class Generator:
         self.parameters: dict[str, object] = {}
 
     def query(self) -> str:
-        shape = self.dice.choice(["plain"] * 6 + ["grouped", "union", "cte", "derived", "window", "exists", "in", "scalar"])
+        shape = self.dice.choice(
+            ["plain"] * 6 + ["grouped", "union", "cte", "derived", "window", "exists", "in", "scalar"]
+        )
         return getattr(self, shape)()
 
     def chance(self, share: float) -> bool:
@@ -121,7 +125,9 @@ class Generator:
 
     def number(self, low: int, high: int) -> str:
         value = self.dice.randint(low, high)
-        return self.dice.choice([str(value), str(value), f"{value}.5", f"{value}.25", f"'{value}'", f"{value}e0", f"-({value})"])
+        return self.dice.choice(
+            [str(value), str(value), f"{value}.5", f"{value}.25", f"'{value}'", f"{value}e0", f"-({value})"]
+        )
 
     def hour(self) -> datetime:
         return START + timedelta(hours=self.dice.randint(-20, 280))
@@ -157,7 +163,9 @@ class Generator:
             return str(2**53 + dice.randint(-10, 250)) + dice.choice(["", "", ".5", "::DOUBLE"])
         high = {"price": 70, "id": 260, "f": 260, "amount": 14, "bid": 230, "rank": 9}.get(column, 15)
         if self.chance(0.15):
-            return self.bound(dice.choice([dice.randint(-3, high), dice.random() * high, Decimal(dice.randint(0, high))]))
+            return self.bound(
+                dice.choice([dice.randint(-3, high), dice.random() * high, Decimal(dice.randint(0, high))])
+            )
         if column in ("price", "f", "bid") and self.chance(0.1):
             return dice.choice(["'nan'::DOUBLE", "'inf'::DOUBLE", "'-inf'::DOUBLE", "'nan'"])
         return self.number(-2 if column == "qty" else 0, high)
@@ -173,7 +181,9 @@ class Generator:
                 return f"{self.constant(column)} {operator} {name}"
             return f"{name} {operator} {self.constant(column)}"
         if kind < 0.7:
-            return f"{name} {dice.choice(['', '', '', 'NOT '])}BETWEEN {self.constant(column)} AND {self.constant(column)}"
+            return (
+                f"{name} {dice.choice(['', '', '', 'NOT '])}BETWEEN {self.constant(column)} AND {self.constant(column)}"
+            )
         if kind < 0.82:
             items = ", ".join(self.constant(column) for _ in range(dice.randint(1, 3)))
             return f"{name} {dice.choice(['', '', '', 'NOT '])}IN ({items}{dice.choice(['', '', '', ', NULL'])})"
@@ -208,10 +218,7 @@ class Generator:
             near = self.dice.choice(visible)
             keys = JOIN_KEYS.get((near[0], other)) or JOIN_KEYS.get((other, near[0])) or ["sym"]
             key = self.dice.choice(keys)
-            join = self.dice.choice(
-                ["JOIN", "JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN", "SEMI JOIN", "ANTI JOIN", "ASOF JOIN", ","]
-                + ["ASOF LEFT JOIN", "INNER JOIN", "LEFT OUTER JOIN"]
-            )
+            join = self.dice.choice(JOINS)
             sources.append((other, name))
             if join == ",":
                 text += f", {relation}"
@@ -269,7 +276,8 @@ class Generator:
         text, _, visible = self.from_clause()
         name = self.dice.choice(["x", "trades"])
         inner = f"SELECT {visible[0][1]}.sym, count(*) AS n FROM {text}{self.where(visible)} GROUP BY ALL"
-        return f"WITH {name} AS ({inner}) SELECT * FROM {name} JOIN quotes q ON q.sym = {name}.sym{self.where([('quotes', 'q')])}"
+        where = self.where([("quotes", "q")])
+        return f"WITH {name} AS ({inner}) SELECT * FROM {name} JOIN quotes q ON q.sym = {name}.sym{where}"
 
     def derived(self) -> str:
         inner = self.dice.choice(
@@ -304,7 +312,9 @@ class Generator:
 
     def in_(self) -> str:
         inner = self.where([("quotes", "quotes")]).replace("quotes.", "")
-        return f"SELECT id, sym FROM trades WHERE sym {self.dice.choice(['', 'NOT '])}IN (SELECT sym FROM quotes{inner})"
+        return (
+            f"SELECT id, sym FROM trades WHERE sym {self.dice.choice(['', 'NOT '])}IN (SELECT sym FROM quotes{inner})"
+        )
 
 
 setattr(Generator, "in", Generator.in_)
@@ -355,10 +365,12 @@ class Database:
         sql = rewrite(statement, relations)
         try:
             used = {name: value for name, value in parameters.items() if f"${name}" in sql}
-            result = self.connection.execute(sql, used).to_arrow_table()
+            result = self.connection.sql(sql, params=used).to_arrow_table()
         except duckdb.Error as error:
             return type(error).__name__
-        return [str(column.type) for column in result.schema], Counter(str(row) for row in zip(*(c.to_pylist() for c in result.columns), strict=True))
+        return [str(column.type) for column in result.schema], Counter(
+            str(row) for row in zip(*(c.to_pylist() for c in result.columns), strict=True)
+        )
 
 
 @pytest.mark.timeout(1800)
@@ -375,10 +387,13 @@ def test_pruning_never_changes_a_result_and_does_drop_segments(tmp_path):
         assert statement.references, sql
         plain = {at: f"plain_{r.parts[-1]}" for at, r in enumerate(statement.references)}
         expected = database.rows(statement, plain, parameters)
-        whole = database.rows(statement, database.relations(statement, parameters, pruned=False), parameters)
-        pruned = database.rows(statement, database.relations(statement, parameters, pruned=True), parameters)
-        assert whole == expected, f"query {number}, unpruned: {sql} {parameters}"
-        assert pruned == expected or isinstance(expected, str), f"query {number}, pruned: {sql} {parameters}"
+        whole, pruned = (database.relations(statement, parameters, pruned=flag) for flag in (False, True))
+        if number % 5 == 0 or pruned == whole:
+            found = database.rows(statement, whole, parameters)
+            assert found == expected, f"query {number}, unpruned: {sql} {parameters}"
+        if pruned != whole:
+            found = database.rows(statement, pruned, parameters)
+            assert found == expected or isinstance(expected, str), f"query {number}, pruned: {sql} {parameters}"
         failed[expected if isinstance(expected, str) else "none"] += 1
     share = database.dropped / max(1, database.seen)
     print(f"{database.dropped} of {database.seen} segment reads dropped ({share:.1%}); errors: {dict(failed)}")

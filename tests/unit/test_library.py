@@ -36,7 +36,11 @@ def frame(rows=100, seed=0):
     random = np.random.default_rng(seed)
     index = pd.date_range("2026-01-01", periods=rows, freq="h", name="time")
     return pd.DataFrame(
-        {"price": random.normal(100, 5, rows), "qty": random.integers(0, 9, rows), "sym": random.choice(list("ab"), rows)},
+        {
+            "price": random.normal(100, 5, rows),
+            "qty": random.integers(0, 9, rows),
+            "sym": random.choice(list("ab"), rows),
+        },
         index=index,
     )
 
@@ -89,7 +93,9 @@ def test_columns_come_in_the_order_asked_for_with_the_index(lib, small_segments)
         lib.read("trades", columns=["prise"])
 
 
-@pytest.mark.parametrize("bounds", [(0, 10), (5, 37), (-7, None), (None, 3), (95, 200), (50, 50), (60, 20), (None, None)])
+@pytest.mark.parametrize(
+    "bounds", [(0, 10), (5, 37), (-7, None), (None, 3), (95, 200), (50, 50), (60, 20), (None, None)]
+)
 def test_row_range_is_a_slice(lib, small_segments, bounds):
     """row_range reads what iloc gives, and only the segments that hold it."""
     lib.write("trades", frame())
@@ -170,7 +176,7 @@ def test_head_and_tail(lib):
 
 
 def test_where_filters_rows_by_a_sql_predicate(lib, small_segments):
-    """where gives the rows that a boolean mask gives, types and index kept."""
+    """Where gives the rows that a boolean mask gives, types and index kept."""
     data = frame().assign(grade=pd.Categorical(["x", "y"] * 50))
     lib.write("trades", data)
     found = lib.read("trades", where="price > 100 AND sym = 'a'").data
@@ -195,7 +201,7 @@ def test_output_formats(lib):
 
 
 def test_metadata_is_replaced_never_merged(lib):
-    """write without metadata has none; write_metadata shares every segment."""
+    """Write without metadata has none; write_metadata shares every segment."""
     lib.write("trades", frame(), metadata={"a": 1})
     assert lib.write("trades", frame()).metadata is None
     item = lib.write_metadata("trades", {"b": [2, None, datetime(2026, 1, 1, tzinfo=UTC)]})
@@ -393,7 +399,9 @@ def test_a_library_made_again_is_not_mixed_with_the_old_one(counting):
         old.read("x")
 
 
-@pytest.mark.parametrize("name", ["a/b", "..", ".", "a b", "ü💥", "a'; DROP TABLE x; --", "%41", "a=b", "*?[x]", "A", "a"])
+@pytest.mark.parametrize(
+    "name", ["a/b", "..", ".", "a b", "ü💥", "a'; DROP TABLE x; --", "%41", "a=b", "*?[x]", "A", "a"]
+)
 def test_any_name_is_a_symbol(lib, name):
     """Names are text, not paths."""
     lib.write(name, frame(3))
@@ -447,7 +455,13 @@ def test_damage_is_found_and_named(lib, counting):
     del objects[segment]
     with pytest.raises(vs.Integrity, match=r"segment eod/segments/trades/.* is missing"):
         lib.read("trades")
-    for damaged in (b"", b"{}", b"\xff", objects[document][:-5], objects[document].replace(b'"version":0', b'"version":1')):
+    for damaged in (
+        b"",
+        b"{}",
+        b"\xff",
+        objects[document][:-5],
+        objects[document].replace(b'"version":0', b'"version":1'),
+    ):
         objects[document] = damaged
         fresh = vs.Store(counting).get_library("eod")
         with pytest.raises(vs.Integrity, match="document"):

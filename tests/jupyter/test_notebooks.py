@@ -1,0 +1,50 @@
+"""The notebooks run from top to bottom, in a kernel of their own."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+
+
+def test_there_are_notebooks():
+    """The folder is where this test looks for it."""
+    assert [path.stem for path in NOTEBOOKS] == ["quickstart"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_holds_no_outputs(path):
+    """Outputs are made by running, not kept in the repository."""
+    for cell in nbformat.read(path, as_version=4).cells:
+        assert not cell.get("outputs"), cell["source"]
+        assert cell.get("execution_count") is None
+
+
+# Raised by jupyter_client and its event loop, not by us.
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore:.*event loop.*:DeprecationWarning")
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs(path, jupyter_environment, tmp_path):
+    """Every cell runs without an error; SQL cells show a table and the footer, the last ones the browser."""
+    from nbclient import NotebookClient
+
+    notebook = nbformat.read(path, as_version=4)
+    client = NotebookClient(
+        notebook, timeout=60, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
+    )
+    client.execute(env=jupyter_environment)
+    shown = {cell["id"]: cell["outputs"] for cell in notebook.cells if cell["cell_type"] == "code"}
+    html = [output["data"].get("text/html", "") for outputs in shown.values() for output in outputs if "data" in output]
+    tables = [text for text in html if '<div class="vstore-table">' in text]
+    assert len(tables) >= 4
+    for text in tables:
+        assert re.search(r"\b\d+ rows? · [0-9.]+ m?s</div>", text), text[-300:]
+    assert any("1 of 3 segments" in text for text in tables)
+    assert any(
+        "application/vnd.jupyter.widget-view+json" in output.get("data", {}) for out in shown.values() for output in out
+    )
+    errors = [output for outputs in shown.values() for output in outputs if output.get("name") == "stderr"]
+    assert errors == []

@@ -1,0 +1,148 @@
+"""Documents come back equal from their JSON; damage is Integrity and a newer format is Unsupported."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from duckvstore.errors import Integrity, Unsupported
+from duckvstore.format import documents
+from duckvstore.format.documents import Column, ColumnStatistics, Decision, Library, Schema, Segment, Snapshot, Version
+from tests.unit.test_metadata import VALUES, same
+from tests.unit.values_cases import sampled
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+TIMES = st.datetimes(datetime(2000, 1, 1), datetime(9000, 1, 1)).map(lambda time: time.replace(tzinfo=UTC))
+COUNTS = st.integers(0, 2**50)
+BOUNDS = st.one_of(st.none(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), TEXT, st.booleans())
+STATISTICS = st.builds(
+    ColumnStatistics, BOUNDS, BOUNDS, st.one_of(st.none(), COUNTS), st.one_of(st.none(), st.booleans())
+)
+SCHEMAS = st.builds(
+    Schema,
+    st.lists(st.builds(Column, TEXT, TEXT, st.integers(1, 99)), max_size=3).map(tuple),
+    TEXT,
+    st.lists(TEXT, max_size=2).map(tuple),
+    st.dictionaries(TEXT, st.one_of(TEXT, st.lists(COUNTS, max_size=2)), max_size=2),
+)
+
+
+@st.composite
+def versions(draw) -> Version:
+    """A version; every segment knows the same columns, as the writer makes them."""
+    ids = draw(st.lists(st.integers(1, 40), unique=True, max_size=3))
+    segment = st.builds(
+        Segment, TEXT, COUNTS, COUNTS, TEXT, COUNTS, st.fixed_dictionaries(dict.fromkeys(ids, STATISTICS))
+    )
+    text = st.one_of(st.none(), TEXT)
+    return draw(
+        st.builds(
+            Version, TEXT, TEXT, COUNTS, TEXT, TIMES, TEXT, st.sampled_from(documents.KINDS),
+            parent=st.one_of(st.none(), COUNTS), transaction=text, author=text, message=text, metadata=VALUES,
+            schema=SCHEMAS, row_count=COUNTS, logical_bytes=COUNTS, stored_bytes=COUNTS, new_bytes=COUNTS,
+            new_rows=COUNTS, is_sorted=st.one_of(st.none(), st.booleans()),
+            segments=st.lists(segment, max_size=3).map(tuple),
+        )
+    )  # fmt: skip
+
+
+@given(versions())
+@sampled(150)
+def test_version_documents_come_back_equal(version):
+    """And say the same when written again."""
+    data = documents.dump_version(version)
+    found = documents.load_version(data, where="key")
+    assert same(found.metadata, version.metadata)
+    assert documents.dump_version(found) == data
+    for name in Version.__slots__:
+        assert name == "metadata" or getattr(found, name) == getattr(version, name)
+
+
+@given(st.builds(Snapshot, TEXT, TEXT, TEXT, TIMES, st.dictionaries(TEXT, COUNTS, max_size=3), VALUES, TEXT, TEXT))
+@sampled(60)
+def test_snapshot_documents_come_back_equal(snapshot):
+    """Metadata too."""
+    found = documents.load_snapshot(documents.dump_snapshot(snapshot), where="key")
+    assert same(found.metadata, snapshot.metadata)
+    assert found.versions == snapshot.versions
+    assert (found.name, found.created_at, found.author) == (snapshot.name, snapshot.created_at, snapshot.author)
+
+
+@given(st.builds(Library, TEXT, TEXT, TEXT, TIMES), TIMES, st.sampled_from(["committed", "aborted"]))
+@sampled(40)
+def test_library_and_decision_documents_come_back_equal(library, time, outcome):
+    """Small ones."""
+    assert documents.load_library(documents.dump_library(library), where="key") == library
+    decision = Decision("0" * 32, outcome, time, {"a": 1})
+    assert documents.load_decision(documents.dump_decision(decision), where="key") == decision
+
+
+TIME = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
+SEGMENT = Segment("segments/a/0-1.parquet", 3, 100, "ab", 24, {1: ColumnStatistics(1, 3, 0, has_nan=False)})
+VERSION = Version("lib", "trades", 3, "w", TIME, "write", "dataframe", segments=(SEGMENT,), row_count=3)
+DUMPED = {
+    documents.load_version: documents.dump_version(VERSION),
+    documents.load_snapshot: documents.dump_snapshot(Snapshot("lib", "eod", "w", TIME, {"trades": 3})),
+    documents.load_library: documents.dump_library(Library("lib", "eod", "w", TIME)),
+    documents.load_decision: documents.dump_decision(Decision("0" * 32, "committed", TIME)),
+}
+
+
+def test_a_document_is_plain_json_that_anyone_can_read():
+    """Names as FORMAT.md has them; times in UTC with microseconds."""
+    body = json.loads(DUMPED[documents.load_version])
+    assert (body["duckvstore"], body["format"], body["requires"]) == ("version", 1, [])
+    assert body["created_at"] == "2026-11-20T09:30:00.000000Z"
+    assert body["segments"]["key"] == ["segments/a/0-1.parquet"]
+    assert body["segments"]["statistics"]["1"] == {"min": [1], "max": [3], "nulls": [0], "nan": [False]}
+
+
+@pytest.mark.parametrize("load", DUMPED, ids=lambda load: load.__name__)
+def test_damage_is_an_integrity_error_that_names_the_key(load):
+    """Cut short, of another kind, missing a field, or of the wrong type: never another exception."""
+    data = DUMPED[load]
+    body = json.loads(data)
+    damaged = [b"", b"null", b"[]", b"{}", b"\xff", data[:-1], data[: len(data) // 2], b"[" * 100_000]
+    damaged += [json.dumps({**body, "duckvstore": "cat"}).encode(), json.dumps({**body, "format": "1"}).encode()]
+    damaged += [json.dumps({key: item for key, item in body.items() if key != gone}).encode() for gone in body]
+    for broken in damaged:
+        with pytest.raises(Integrity, match="the/key"):
+            load(broken, where="the/key")
+
+
+@pytest.mark.parametrize("load", DUMPED, ids=lambda load: load.__name__)
+@pytest.mark.parametrize("change", [{"format": 2}, {"requires": ["manifests"]}])
+def test_a_newer_format_says_to_upgrade(load, change):
+    """A number above ours, or a feature that we do not know."""
+    data = json.dumps({**json.loads(DUMPED[load]), **change}).encode()
+    with pytest.raises(Unsupported, match="upgrade duckvstore"):
+        load(data, where="the/key")
+
+
+def test_an_unknown_kind_of_value_says_to_upgrade():
+    """It is another release's, not damage."""
+    data = json.dumps({**json.loads(DUMPED[documents.load_version]), "kind": "tensor"}).encode()
+    with pytest.raises(Unsupported, match="tensor"):
+        documents.load_version(data, where="the/key")
+
+
+@pytest.mark.parametrize("field", ["row_count", "version", "created_at", "segments", "schema"])
+def test_fields_of_the_wrong_type_are_damage(field):
+    """Booleans are no numbers, text is no list."""
+    for wrong in (True, "x", None, 1.5):
+        data = json.dumps({**json.loads(DUMPED[documents.load_version]), field: wrong}).encode()
+        with pytest.raises(Integrity):
+            documents.load_version(data, where="the/key")
+
+
+def test_a_restamped_version_is_the_same_value_elsewhere():
+    """Number, parent and time change; nothing else does."""
+    later = TIME + timedelta(seconds=1)
+    found = documents.restamped(VERSION, number=9, parent=VERSION, created_at=later)
+    assert (found.number, found.parent, found.created_at) == (9, 3, later)
+    assert (found.segments, found.write_id) == (VERSION.segments, VERSION.write_id)
+    assert documents.restamped(VERSION, number=0, parent=None, created_at=later).parent is None
