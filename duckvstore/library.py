@@ -186,7 +186,9 @@ class Library:
         version = catalogue.resolve(self.open_library, symbol, as_of)
         stored = None if columns is None else values.stored_columns(version.schema, columns)
         needed = None if stored is None else list(dict.fromkeys([*version.schema.index, *stored]))
-        rows = self._rows(version, needed, date_range, row_range, where)
+        is_pandas = version.kind in ("dataframe", "series") and output_format in (None, "pandas")
+        dictionaries = values.text_objects(version.schema) if is_pandas else ()
+        rows = self._rows(version, needed, date_range, row_range, where, dictionaries)
         if output_format is None:
             data = values.decode(rows.table, version.kind, version.schema, columns=columns, rows=rows.positions)
         else:
@@ -207,6 +209,7 @@ class Library:
         date_range: tuple[Any, Any] | None,
         row_range: tuple[int | None, int | None] | None,
         where: str | None,
+        dictionaries: Collection[str],
     ) -> reads.Rows:
         opened = self.open_library
         if date_range is not None:
@@ -217,7 +220,7 @@ class Library:
             from duckvstore.sql.where import read_where
 
             return read_where(opened, version, columns, where)
-        return reads.read_all(opened, version, columns)
+        return reads.read_all(opened, version, columns, dictionaries)
 
     def head(self, symbol: str, n: int = 5, as_of: AsOf = None, columns: Sequence[Any] | None = None) -> VersionedItem:
         """Read the first ``n`` rows; a negative ``n`` leaves out that many at the end."""

@@ -15,7 +15,7 @@ from duckvstore.errors import InvalidInput
 from duckvstore.format import schema, statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     import pyarrow as pa
 
@@ -36,9 +36,12 @@ class Rows:
     positions: range | Any
 
 
-def read_all(library: OpenLibrary, version: Version, columns: Sequence[str] | None) -> Rows:
-    """Read every row of ``columns`` (stored names; None: all)."""
-    return Rows(segments.read_table(library, version, columns=columns), range(version.row_count))
+def read_all(
+    library: OpenLibrary, version: Version, columns: Sequence[str] | None, dictionaries: Collection[str] = ()
+) -> Rows:
+    """Read every row of ``columns`` (stored names; None: all); ``dictionaries`` as in ``segments.read_table``."""
+    table = segments.read_table(library, version, columns=columns, dictionaries=dictionaries)
+    return Rows(table, range(version.row_count))
 
 
 def read_rows(

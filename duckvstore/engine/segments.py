@@ -18,7 +18,7 @@ from duckvstore.format import chunking, encoding, schema, statistics
 from duckvstore.format.documents import Segment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from concurrent.futures import Future
 
     import pyarrow as pa
@@ -99,10 +99,12 @@ def read_table(
     *,
     columns: Sequence[str] | None = None,
     segments: Sequence[int] | None = None,
+    dictionaries: Collection[str] = (),
 ) -> pa.Table:
     """Return rows of a version as an Arrow table in its stored schema.
 
     ``columns``: stored names, in the order wanted (None: all). ``segments``: positions to read (None: all).
+    ``dictionaries``: text columns that may come as dictionaries, where every segment holds them so.
     """
     import pyarrow as pa
 
@@ -112,9 +114,11 @@ def read_table(
     chosen = version.segments if segments is None else [version.segments[position] for position in segments]
 
     def load(segment: Segment) -> Any:
-        return encoding.decode(fetch(library, segment), version.schema, columns)
+        return encoding.decode(fetch(library, segment), version.schema, columns, dictionaries)
 
     tables = library.in_parallel(load, chosen)
     if not tables:
         return stored.empty_table()
+    if any(table.schema != tables[0].schema for table in tables):
+        tables = [table.cast(stored) for table in tables]
     return pa.concat_tables(tables)

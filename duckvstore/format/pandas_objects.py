@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from pandas.api import types as lib
 
 from duckvstore.errors import InvalidInput, Unsupported
 from duckvstore.format import labels
@@ -81,6 +82,8 @@ def decode_objects(column: pa.ChunkedArray, spec: Spec, decode_array: Callable[.
 
 def _classify(values: np.ndarray, where: str) -> tuple[type | None, str, np.ndarray | None]:
     """Return (type of the values, name of the missing marker, mask of the missing rows or None)."""
+    if lib.infer_dtype(values, skipna=False) == "string":
+        return str, "None", None  # the common case, told by a loop in C
     found = set(map(type, values))
     value_types = found - MARKERS.keys()
     marker_names = [MARKERS[marker][0] for marker in found & MARKERS.keys()]
@@ -275,6 +278,21 @@ def _from_pylist(column: pa.ChunkedArray, _spec: Spec) -> np.ndarray:
     return np.fromiter(column.to_pylist(), dtype=object, count=len(column))
 
 
+def _decode_text(column: pa.ChunkedArray, _spec: Spec) -> np.ndarray:
+    """Return text as objects; rows of a dictionary share one object per entry, which is far faster to make."""
+    if not pa.types.is_dictionary(column.type):
+        return _from_numpy(column, _spec)
+    values = np.empty(len(column), dtype=object)
+    start = 0
+    for chunk in column.chunks:
+        entries = chunk.dictionary.to_numpy(zero_copy_only=False)
+        codes = chunk.indices.fill_null(0) if chunk.null_count else chunk.indices
+        if len(entries):
+            np.take(entries, codes.to_numpy(), out=values[start : start + len(chunk)], mode="clip")
+        start += len(chunk)
+    return values
+
+
 def _from_numpy(column: pa.ChunkedArray, _spec: Spec) -> np.ndarray:
     values: np.ndarray = column.to_numpy().astype(object)
     return values
@@ -307,7 +325,7 @@ def _decode_uuid(column: pa.ChunkedArray, _spec: Spec) -> np.ndarray:
 
 
 _DECODERS: dict[str, Callable[..., np.ndarray]] = {
-    "str": _from_numpy,
+    "str": _decode_text,
     "bytes": _from_numpy,
     "bool": _decode_numbers,
     "int": _decode_int,

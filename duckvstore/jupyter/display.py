@@ -33,6 +33,8 @@ STYLE = """<style>
  transparent)}
 .vstore-line{color:var(--jp-ui-font-color2,#757575);font-family:var(--jp-ui-font-family,sans-serif);font-size:12px;
  margin:5px 0 2px;font-variant-numeric:tabular-nums;white-space:pre-wrap}
+.jp-RenderedHTMLCommon pre.vstore-code,pre.vstore-code{margin:6px 0 2px;padding:4px 8px;font-size:12px;
+ border-left:3px solid var(--jp-border-color2,#d0d0d0);white-space:pre-wrap;color:var(--jp-content-font-color1,inherit)}
 </style>"""
 
 
@@ -52,8 +54,10 @@ class Header:
         return f"{kind} · {self.null_count:,} null" if self.null_count else kind
 
 
-def table_html(headers: Sequence[Header], rows: Sequence[Sequence[str | None]], lines: Sequence[str]) -> str:
-    """Return a table and, under it, lines of small text."""
+def table_html(
+    headers: Sequence[Header], rows: Sequence[Sequence[str | None]], lines: Sequence[str], code: Sequence[str] = ()
+) -> str:
+    """Return a table and, under it, lines of code and of small text."""
     classes = [' class="vstore-right"' if header.is_right else "" for header in headers]
     head = "".join(
         f"<th{class_}>{html.escape(header.name)}<small>{html.escape(header.note)}</small></th>"
@@ -63,12 +67,17 @@ def table_html(headers: Sequence[Header], rows: Sequence[Sequence[str | None]], 
         f"<tr>{''.join(_cell(value, class_) for value, class_ in zip(row, classes, strict=True))}</tr>" for row in rows
     )
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f'{STYLE}<div class="vstore-table">{table}</div>{_lines(lines)}'
+    return f'{STYLE}<div class="vstore-table">{table}</div>{_code(code)}{_lines(lines)}'
 
 
-def lines_html(lines: Sequence[str]) -> str:
-    """Return lines of small text."""
-    return STYLE + _lines(lines)
+def lines_html(lines: Sequence[str], code: Sequence[str] = ()) -> str:
+    """Return lines of code and of small text."""
+    return STYLE + _code(code) + _lines(lines)
+
+
+def _code(code: Sequence[str]) -> str:
+    text = html.escape("\n".join(code))
+    return f'<pre class="vstore-code">{text}</pre>' if code else ""
 
 
 def _lines(lines: Sequence[str]) -> str:
@@ -81,9 +90,9 @@ def _cell(value: str | None, class_: str) -> str:
     return f"<td{class_}>{html.escape(value)}</td>"
 
 
-def plan_html(plan: str, lines: Sequence[str]) -> str:
+def plan_html(plan: str, lines: Sequence[str], code: Sequence[str] = ()) -> str:
     """Return text with its line breaks kept, such as DuckDB's plan of a query, and lines under it."""
-    return f"{STYLE}<pre>{html.escape(plan)}</pre>{_lines(lines)}"
+    return f"{STYLE}<pre>{html.escape(plan)}</pre>{_code(code)}{_lines(lines)}"
 
 
 def publish(as_html: str, as_text: str) -> None:

@@ -169,32 +169,33 @@ class Query:
             self.show_lines()
             return
         shown = cells.rows(table.slice(0, self.rows_shown_max))
-        lines = self._lines(len(shown))
+        lines, code = self._lines(len(shown)), self._code()
         if columns == ["explain_key", "explain_value"]:
             plan = "\n".join(str(row["explain_value"]) for row in table.to_pylist())
-            display.publish(display.plan_html(plan, lines), "\n".join([plan, *lines]))
+            display.publish(display.plan_html(plan, lines, code), "\n".join([plan, *code, *lines]))
         else:
             headers = [
                 display.Header(name, kind, nulls, is_right=cells.is_right_aligned(kind))
                 for name, kind, nulls in zip(columns, result.types, self.null_counts, strict=True)
             ]
             text = as_text(columns, result.types, shown, result.figures)
-            display.publish(display.table_html(headers, shown, lines), "\n".join([*self._sql_lines(), text]))
+            display.publish(display.table_html(headers, shown, lines, code), "\n".join([*code, text]))
 
     def show_lines(self) -> None:
         """Display the lines that go under every result, without its rows."""
-        lines = self._lines(None)
-        display.publish(display.lines_html(lines), "\n".join(lines))
+        lines, code = self._lines(None), self._code()
+        display.publish(display.lines_html(lines, code), "\n".join([*code, *lines]))
 
     def _lines(self, shown_count: int | None) -> list[str]:
-        lines = self._sql_lines()
+        lines = []
         if self.is_limited:
             lines.append(f"the first {self.row_count:,} rows (--limit)")
         if shown_count is not None and shown_count < self.row_count:
             lines.append(f"rows 1 to {shown_count:,} of {self.row_count:,}" if shown_count else "no rows shown")
         return [*lines, self.result.figures.footer()]
 
-    def _sql_lines(self) -> list[str]:
+    def _code(self) -> list[str]:
+        """Return the SQL that ran and its parameters, if they were asked for."""
         if not self.asked.show_sql:
             return []
         values = [f"${name} = {cells.cut(repr(value))}" for name, value in self.parameters.items()]

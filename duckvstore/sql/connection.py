@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 Outcome = TypeVar("Outcome")
 
+# DuckDB's threads do not survive a fork, and closing an instance would wait for them: a child keeps it unused.
+_inherited: list[Any] = []
 _SECRET_PARAMETER = re.compile(r"[A-Za-z_]+")
 _INTERRUPT_EVERY_SECONDS = 0.05
 _WAKE_EVERY_SECONDS = 1.0
@@ -152,9 +154,12 @@ class Connection:
         with self._lock:
             if self._closed:
                 raise DuckVStoreError("this SQL session is closed: get the library again")
-            if self._instance is None or self._pid != os.getpid():  # DuckDB's threads do not survive a fork
+            if self._instance is None or self._pid != os.getpid():
                 import duckdb
 
+                if self._instance is not None:
+                    _inherited.append((self._instance, list(self._seats)))
+                    self._local = threading.local()
                 self._instance = duckdb.connect(":memory:")
                 # A worker thread's variables are ours, not the caller's, so DuckDB must not look at them; and
                 # errors as JSON carry the position in the text.

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _NAIVE = {"s": "TIMESTAMP_S", "ms": "TIMESTAMP_MS", "us": "TIMESTAMP", "ns": "TIMESTAMP_NS"}
 
 _lock = threading.Lock()
+_inherited: list[Any] = []
 _converter: tuple[int, Any] | None = None
 
 
@@ -39,6 +40,8 @@ def _cursor() -> Iterator[duckdb.DuckDBPyConnection]:
 
     with _lock:
         if _converter is None or _converter[0] != os.getpid():
+            if _converter is not None:
+                _inherited.append(_converter[1])  # closing it would wait for threads that a fork left behind
             _converter = (os.getpid(), duckdb.connect(":memory:"))
             _converter[1].execute("SET GLOBAL python_enable_replacements = false")
         cursor = _converter[1].cursor()

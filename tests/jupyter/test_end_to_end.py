@@ -17,6 +17,7 @@ from tests.jupyter.lab import running_chromium, running_lab, write_settings
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.xdist_group("browser"),  # the tests go through one page, in order
     # Raised when Playwright's own pipes and loop are collected, not by us.
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
 ]

@@ -81,7 +81,8 @@ def test_two_endpoints_and_two_copies_of_one_prefix_work_side_by_side(s3_bucket,
         library.write("t", FRAME.assign(origin=position))
         libraries[f"l{position}"] = library.open_library
     session = Session(libraries, None)
-    sql = "SELECT a.origin, b.origin, c.origin, count(*) FROM l0.t a JOIN l1.t b USING (n) JOIN l2.t c USING (n) GROUP BY ALL"
+    joined = "l0.t a JOIN l1.t b USING (n) JOIN l2.t c USING (n)"
+    sql = f"SELECT a.origin, b.origin, c.origin, count(*) FROM {joined} GROUP BY ALL"
     assert session.sql(sql).fetchall() == [(0, 1, 2, 1000)]
     session.close()
 

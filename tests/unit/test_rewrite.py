@@ -205,10 +205,10 @@ def test_a_column_scanned_from_segments_is_the_arrow_column(name, tmp_path):
     folder = tmp_path / "a=b" / "qu'ote [x] {y} %20"
     folder.mkdir(parents=True)
     files = [str(folder / f"{at}.parquet") for at in range(2)]
-    for at, file in enumerate(files):
-        piece = table.slice(at * 2, 2).cast(schema.to_arrow(version.schema))
+    stored = table.cast(schema.to_arrow(version.schema))
+    for at in range(2):
+        piece = stored.slice(at * 2, 2)
         (folder / f"{at}.parquet").write_bytes(encoding.encode(piece, version.schema))
-        assert file.endswith(".parquet")
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
     connection.register("whole_table", table)
