@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duckvstore.engine.commits import Draft
+from duckvstore.format import values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 def write(encoded: Encoded, segments: Sequence[Segment], metadata: Any, *, is_sorted: bool | None) -> Plan:
     """Plan a version that holds a new value, whatever was there before."""
     row_count = sum(segment.row_count for segment in segments)
+    if not encoded.schema.columns:
+        row_count = values.row_count_without_columns(encoded.schema)
     draft = Draft(
         operation="write",
         kind=encoded.kind,

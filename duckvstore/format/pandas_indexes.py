@@ -162,10 +162,8 @@ def decode_rows(
 
 def _range_rows(value: dict[str, Any], count: int | None, rows: Rows | None) -> Any:
     whole: Any = index_from_json(value)
-    if count is None:  # a frame without stored columns has no stored rows either
-        return whole
-    if rows is None:
-        return whole if count == len(whole) else whole[:count]
+    if rows is None:  # a frame without stored columns has no stored rows to count
+        return whole if count is None or count == len(whole) else whole[:count]
     if isinstance(rows, range):
         start, step = whole.start, whole.step
         name = whole.name

@@ -171,6 +171,15 @@ def to_format(
     return plain
 
 
+def row_count_without_columns(schema: Schema) -> int:
+    """Return the number of rows of a value that has no stored columns: those of its RangeIndex, if it has one."""
+    if "range" not in schema.value.get("index", ()):
+        return 0
+    from duckvstore.format import pandas_indexes
+
+    return len(pandas_indexes.index_from_json(schema.value["index"]))
+
+
 def text_objects(schema: Schema) -> tuple[str, ...]:
     """Return the stored names of a pandas value's columns of text objects, faster made of dictionaries."""
     specs = schema.value["dtypes"]

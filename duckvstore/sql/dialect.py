@@ -193,21 +193,10 @@ class _Source:
         for token in self.tokens:
             if marked and not self._is_cut(token) and token.kind in ("parameter", "dollar"):
                 text = f"{text[: token.start]}{_marked(token)}{text[token.end :]}"
-        for start in self._show_starts():
-            text = f"{text[:start]}DESC{text[start + 4 :]}"
+        body = [token for token in self.tokens if token.start >= self.explain_end]
+        if len(body) > 1 and body[0].upper == "SHOW" and body[1].upper not in _SHOWN:
+            text = f"{text[: body[0].start]}DESC{text[body[0].end :]}"
         return blank(text, self._pivot_tail())
-
-    def _show_starts(self) -> list[int]:
-        """Return where the word SHOW stands before the name of a table; sqlglot reads it as DESC."""
-        found = []
-        for index, token in enumerate(self.tokens[:-1]):
-            opens = token.start == self._body_start() or (index > 0 and self.tokens[index - 1].text == "(")
-            if token.upper == "SHOW" and opens and self.tokens[index + 1].upper not in _SHOWN:
-                found.append(token.start)
-        return found
-
-    def _body_start(self) -> int:
-        return next((token.start for token in self.tokens if token.start >= self.explain_end), 0)
 
     def _pivot_tail(self) -> list[tuple[int, int]]:
         """Return the span of ORDER BY and LIMIT behind a PIVOT statement, which sqlglot does not read there."""

@@ -17,7 +17,6 @@ from tests.jupyter.lab import running_chromium, running_lab, write_settings
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.xdist_group("browser"),  # the tests go through one page, in order
     # Raised when Playwright's own pipes and loop are collected, not by us.
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
@@ -31,7 +30,7 @@ CELLS = [
 ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def frames():
     """The three versions of trades."""
     count = np.arange(137)
@@ -44,7 +43,7 @@ def frames():
     return [first, second, third]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def work(tmp_path_factory, frames):
     """A folder with a store and a notebook."""
     folder = tmp_path_factory.mktemp("lab") / "work"
@@ -68,14 +67,14 @@ def work(tmp_path_factory, frames):
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def lab(jupyter_environment, work):
     """JupyterLab over the folder."""
     with running_lab(jupyter_environment, work) as lab:
         yield lab
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def page(lab):
     """A page with the notebook open and every cell run; errors of the page's scripts are collected in ``failures``."""
     with running_chromium() as chromium:
@@ -87,7 +86,6 @@ def page(lab):
         page.set_default_timeout(WAIT_MS)
         open_and_run(page, lab.open_url("trades.ipynb"))
         yield page
-        assert page.failures == []
 
 
 def open_and_run(page, url):
@@ -138,7 +136,7 @@ def choose(page, symbol, version=None):
     page.locator(".vsb-root:not(.vsb-busy)").wait_for()
 
 
-def test_a_sql_cell_shows_its_table_and_footer(page, frames):
+def check_the_table_and_the_footer(page, frames):
     """The table holds the rows of version 1 that the parameter leaves, and the footer tells what was read."""
     table = output(page, 2).locator(".vstore-table")
     table.wait_for()
@@ -151,7 +149,7 @@ def test_a_sql_cell_shows_its_table_and_footer(page, frames):
     )
 
 
-def test_an_error_shows_a_caret_and_no_traceback(page):
+def check_the_error(page):
     """A mistake in SQL shows the line, the place under it, and nothing of our code."""
     error = output(page, 3).locator("[data-mime-type='application/vnd.jupyter.stderr']")
     error.wait_for()
@@ -166,7 +164,7 @@ def test_an_error_shows_a_caret_and_no_traceback(page):
     page.locator(".vsb-root").wait_for()
 
 
-def test_clicking_through_the_browser_shows_the_data(page, frames, work, tmp_path):
+def click_through_the_browser(page, frames, work, tmp_path):
     """Symbol, version and next page show exactly the rows of that version; the screenshot is not empty."""
     choose(page, "trades")
     assert page.locator(".vsb-versions .vsb-option").count() == 3
@@ -186,7 +184,7 @@ def test_clicking_through_the_browser_shows_the_data(page, frames, work, tmp_pat
     assert len(picture) > 20_000
 
 
-def test_copy_gives_sql_that_runs(page, frames, work):
+def copy_the_sql(page, frames, work):
     """The clipboard holds the SQL of what is shown, which gives that version's rows."""
     page.get_by_role("button", name="Copy SQL").click()
     page.get_by_role("button", name="Copied").wait_for()
@@ -198,7 +196,7 @@ def test_copy_gives_sql_that_runs(page, frames, work):
     library.open_library.close()
 
 
-def test_keys_move_the_choice_and_never_the_notebook(page):
+def use_the_keys(page):
     """Arrow keys change the version; the notebook's own single-letter commands do not reach it."""
     cells = page.locator(".jp-Notebook .jp-Cell").count()
     page.locator(".vsb-versions .vsb-list").focus()
@@ -215,7 +213,7 @@ def test_keys_move_the_choice_and_never_the_notebook(page):
     assert page.locator(".jp-Notebook .jp-Cell").count() == cells
 
 
-def test_a_hostile_name_is_text(page):
+def look_at_a_hostile_name(page):
     """A symbol, column, value, author and message full of markup appear as they are written and run nothing."""
     choose(page, HOSTILE)
     assert shown_rows(page) == [[HOSTILE], [[HOSTILE]]]
@@ -224,7 +222,7 @@ def test_a_hostile_name_is_text(page):
     assert page.evaluate("window.hacked") is None
 
 
-def test_a_snapshot_shows_what_it_holds(page):
+def look_into_a_snapshot(page):
     """Clicking a snapshot leaves its symbols at its versions, and the SQL names it."""
     page.locator(".vsb-snapshots .vsb-name", has_text="2026-01 close").click()
     page.locator(".vsb-chip-line", has_text="in snapshot 2026-01 close").wait_for()
@@ -234,7 +232,7 @@ def test_a_snapshot_shows_what_it_holds(page):
     page.locator(".vsb-symbols .vsb-name", has_text="quotes_00").wait_for()
 
 
-def test_it_survives_a_reload_and_follows_the_theme(page, lab, jupyter_environment, tmp_path):
+def load_the_page_again_in_the_dark(page, lab, jupyter_environment, tmp_path):
     """After the page is loaded again, in the dark theme, the browser shows the same version, its rows and its SQL."""
     choose(page, "trades", 0)
     before = shown_rows(page)
@@ -250,3 +248,19 @@ def test_it_survives_a_reload_and_follows_the_theme(page, lab, jupyter_environme
     assert page.locator(".vsb-sql").inner_text() == "SELECT * FROM trades AT VERSION 0"
     assert page.evaluate("getComputedStyle(document.querySelector('.vsb-root')).backgroundColor") != light
     page.locator(".vsb-root").screenshot(path=tmp_path / "browser-dark.png")
+
+
+def test_a_notebook_in_jupyterlab(page, lab, frames, work, jupyter_environment, tmp_path):
+    """What a person does, one after the other: run cells, click through the browser, copy, type, reload.
+
+    One test, since each step begins where the one before left the page.
+    """
+    check_the_table_and_the_footer(page, frames)
+    check_the_error(page)
+    click_through_the_browser(page, frames, work, tmp_path)
+    copy_the_sql(page, frames, work)
+    use_the_keys(page)
+    look_at_a_hostile_name(page)
+    look_into_a_snapshot(page)
+    load_the_page_again_in_the_dark(page, lab, jupyter_environment, tmp_path)
+    assert page.failures == []

@@ -106,7 +106,6 @@ def test_every_at_form_is_read(sql, kind, value, tail):
         ("EXPLAIN (SELECT * FROM trades)", ["trades"]),
         ("PIVOT trades AT VERSION 3 ON a USING sum(b)", ["trades@version:3"]),
         ("PIVOT trades AT VERSION 3 ON a USING sum(b) GROUP BY c ORDER BY c LIMIT 3", ["trades@version:3"]),
-        ("FROM (SHOW trades)", ["trades"]),
         ("FROM (DESCRIBE trades AT VERSION 3)", ["trades@version:3"]),
         ("UNPIVOT trades AT VERSION 3 ON a, b INTO NAME n VALUE v", ["trades@version:3"]),
         ("FROM trades AT VERSION 3 PIVOT (sum(x) FOR y IN (1, 2))", ["trades@version:3"]),
