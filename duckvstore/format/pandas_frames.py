@@ -18,24 +18,38 @@ from duckvstore.format import labels, metadata
 from duckvstore.format import schema as schemas
 from duckvstore.format.pandas_arrays import decode_array, encode_array
 from duckvstore.format.pandas_indexes import decode_rows, encode_rows, index_from_json, index_to_json, raw_values
+from duckvstore.format.pandas_objects import is_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from duckvstore.format.documents import Schema
     from duckvstore.format.pandas_indexes import Rows
 
 PARALLEL_CELLS_MIN = 1_000_000
+TEXT_BATCHES_ROWS_MIN = 500_000
+TEXT_BATCH_ROWS = 65_536
 
 
-def encode_frame(frame: pd.DataFrame, where: str) -> tuple[Schema, pa.Table]:
-    """Return (schema, rows) of a dataframe. Raises InvalidInput or Unsupported naming the column."""
+def encode_frame(
+    frame: pd.DataFrame, where: str
+) -> tuple[Schema, pa.Table, None] | tuple[Schema, None, pa.RecordBatchReader]:
+    """Return (schema, rows, None) of a dataframe, or (schema, None, reader) of a large one with text objects.
+
+    Making Arrow text of Python objects is slow and holds the GIL; read in batches, it overlaps what other
+    threads do with the batches before. Raises InvalidInput or Unsupported naming the column.
+    """
     if type(frame) is not pd.DataFrame:
         raise _subclass(frame, "DataFrame", where)
     arrays, sql_labels, index = encode_rows(frame.index, where)
     dtypes = []
+    later: dict[int, Any] = {}
     for label, series in frame.items():
-        array, spec = encode_array(raw_values(series), f"column {label!r} of {where}")
+        place, raw = f"column {label!r} of {where}", raw_values(series)
+        if len(frame) >= TEXT_BATCHES_ROWS_MIN and is_text(raw):
+            later[len(arrays)] = (raw, place)
+            raw = raw[:1]
+        array, spec = encode_array(raw, place)
         arrays.append(array)
         dtypes.append(spec)
     value = {
@@ -44,7 +58,31 @@ def encode_frame(frame: pd.DataFrame, where: str) -> tuple[Schema, pa.Table]:
         "index": index,
         "attrs": metadata.to_json(dict(frame.attrs), where=f"attrs of {where}"),
     }
-    return _assemble(arrays, sql_labels, list(frame.columns), value)
+    schema = _schema(arrays, sql_labels, list(frame.columns), value)
+    stored = schemas.to_arrow(schema)
+    if not later:
+        return schema, pa.Table.from_arrays(arrays, schema=stored), None
+    return schema, None, pa.RecordBatchReader.from_batches(stored, _batches(arrays, later, stored, len(frame)))
+
+
+def _batches(
+    arrays: list[Any], later: dict[int, tuple[Any, str]], stored: pa.Schema, row_count: int
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows in batches; columns of ``later`` (values, place) become Arrow batch by batch."""
+    for start in range(0, row_count, TEXT_BATCH_ROWS):
+        stop = min(start + TEXT_BATCH_ROWS, row_count)
+        columns = [
+            encode_array(later[position][0][start:stop], later[position][1])[0]
+            if position in later
+            else _piece(array, start, stop)
+            for position, array in enumerate(arrays)
+        ]
+        yield pa.RecordBatch.from_arrays(columns, schema=stored)
+
+
+def _piece(array: Any, start: int, stop: int) -> Any:
+    piece = array.slice(start, stop - start)
+    return piece.combine_chunks() if isinstance(piece, pa.ChunkedArray) else piece
 
 
 def encode_series(series: pd.Series, where: str) -> tuple[Schema, pa.Table]:
@@ -60,7 +98,8 @@ def encode_series(series: pd.Series, where: str) -> tuple[Schema, pa.Table]:
         "index": index,
         "attrs": metadata.to_json(dict(series.attrs), where=f"attrs of {where}"),
     }
-    return _assemble([*arrays, array], sql_labels, [label], value)
+    schema = _schema([*arrays, array], sql_labels, [label], value)
+    return schema, pa.Table.from_arrays([*arrays, array], schema=schemas.to_arrow(schema))
 
 
 def _subclass(value: Any, plain: str, where: str) -> InvalidInput:
@@ -71,13 +110,10 @@ def _subclass(value: Any, plain: str, where: str) -> InvalidInput:
     )
 
 
-def _assemble(
-    arrays: list[Any], index_labels: list[Any], column_labels: list[Any], value: dict[str, Any]
-) -> tuple[Schema, pa.Table]:
+def _schema(arrays: list[Any], index_labels: list[Any], column_labels: list[Any], value: dict[str, Any]) -> Schema:
     names = schemas.unique_names([*index_labels, *column_labels])
     fields = [pa.field(name, array.type) for name, array in zip(names, arrays, strict=True)]
-    schema = schemas.from_arrow(pa.schema(fields), index=names[: len(index_labels)], value=value)
-    return schema, pa.Table.from_arrays(arrays, schema=schemas.to_arrow(schema))
+    return schemas.from_arrow(pa.schema(fields), index=names[: len(index_labels)], value=value)
 
 
 def column_positions(schema: Schema, columns: Sequence[object]) -> list[int]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from pandas.api import types as lib
+from pandas.api.types import infer_dtype
 
 from duckvstore.errors import InvalidInput, Unsupported
 from duckvstore.format import labels
@@ -80,9 +80,14 @@ def decode_objects(column: pa.ChunkedArray, spec: Spec, decode_array: Callable[.
     return values
 
 
+def is_text(values: Any) -> bool:
+    """Return whether ``values`` is an object array of text alone, nothing missing."""
+    return values.dtype == object and isinstance(values, np.ndarray) and infer_dtype(values, skipna=False) == "string"
+
+
 def _classify(values: np.ndarray, where: str) -> tuple[type | None, str, np.ndarray | None]:
     """Return (type of the values, name of the missing marker, mask of the missing rows or None)."""
-    if lib.infer_dtype(values, skipna=False) == "string":
+    if is_text(values):
         return str, "None", None  # the common case, told by a loop in C
     found = set(map(type, values))
     value_types = found - MARKERS.keys()

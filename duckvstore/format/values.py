@@ -52,7 +52,7 @@ def encode(value: object, *, where: str) -> Encoded:
     if pandas is not None and isinstance(value, pandas.DataFrame):
         from duckvstore.format import pandas_frames
 
-        return Encoded("dataframe", *pandas_frames.encode_frame(value, where), None)
+        return Encoded("dataframe", *pandas_frames.encode_frame(value, where))
     if pandas is not None and isinstance(value, pandas.Series):
         from duckvstore.format import pandas_frames
 

@@ -44,7 +44,7 @@ def test_frames(lib, frame):
     """Random frames, and what SQL counts in them."""
     item, found = round_trip(lib, frame)
     assert_same(found, frame)
-    if item.row_count:
+    if frame.shape[1] or not isinstance(frame.index, pd.RangeIndex):  # else SQL has no column to show
         counted = lib.sql(f"SELECT count(*) FROM value AT VERSION {item.version}").fetchall()
         assert counted == [(len(frame),)]
 

@@ -288,3 +288,20 @@ def test_equal_columns_are_compared_strictly():
     """The comparison of these tests sees what pandas' own does not."""
     with pytest.raises(AssertionError):
         assert_same(pd.Series([0.0], dtype=object), pd.Series([-0.0], dtype=object))
+
+
+def test_a_large_frame_with_text_objects_is_read_in_batches(monkeypatch):
+    """Text becomes Arrow batch by batch, and nothing is lost between the batches."""
+    from duckvstore.format import pandas_frames
+
+    monkeypatch.setattr(pandas_frames, "TEXT_BATCHES_ROWS_MIN", 10)
+    monkeypatch.setattr(pandas_frames, "TEXT_BATCH_ROWS", 3)
+    frame = pd.DataFrame(
+        {"n": range(20), "text": objects(*"abcdefghijklmnopqrst"), "gap": objects(*[None, "x"] * 10)},
+        index=pd.date_range("2026", periods=20, freq="h"),
+    )
+    assert values.encode(frame, where="x").table is None
+    assert_round_trip(frame, segments=4)
+    frame.loc[frame.index[7], "text"] = "\ud800"
+    with pytest.raises(InvalidInput, match="column 'text' of x"):
+        list(values.encode(frame, where="x").reader)
