@@ -30,7 +30,7 @@ settings.register_profile("ci", derandomize=True, database=None, deadline=None, 
 settings.register_profile("full", deadline=None, max_examples=1000)
 settings.load_profile("full" if os.environ.get("DUCKVSTORE_FULL") else "ci")
 
-_SEAWEED_FIXTURES = {"seaweed", "s3_bucket", "s3_reader_options"}
+_SERVER_FIXTURES = {"seaweed", "s3_bucket", "s3_reader_options", "moto", "moto_bucket"}
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class Bucket:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test that needs SeaweedFS with ``s3``."""
+    """Mark every test that needs an S3 server with ``s3``."""
     for item in items:
-        if _SEAWEED_FIXTURES & set(getattr(item, "fixturenames", ())):
+        if _SERVER_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker("s3")
 
 

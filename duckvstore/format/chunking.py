@@ -7,11 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from duckvstore.format import schema as schemas
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    import pyarrow as pa
-
+    from duckvstore.format.documents import Schema
     from duckvstore.format.values import Encoded
 
 # A compromise, measured in tests/benchmarks: small segments prune, share and load in parallel better; each
@@ -33,32 +38,48 @@ def rows_per_segment(row_count: int, logical_bytes: int) -> int:
 def pieces(encoded: Encoded) -> Iterator[pa.Table]:
     """Yield the rows of a value cut into segments."""
     if encoded.table is not None:
-        yield from _cut(encoded.table)
+        yield from _cut(encoded.table, encoded.table.nbytes)
     elif encoded.reader is not None:
-        yield from _cut_stream(encoded.reader)
+        yield from _cut_stream(encoded.reader, encoded.schema)
 
 
-def _cut(table: pa.Table) -> Iterator[pa.Table]:
-    step = rows_per_segment(table.num_rows, table.nbytes)
+def logical_bytes(rows: pa.Table | pa.RecordBatch, schema: Schema) -> int:
+    """Return the bytes that rows take in Arrow in the stored types, whichever of their text is in dictionaries."""
+    total = rows.nbytes
+    for column, field in zip(rows.columns, schemas.to_arrow(schema), strict=True):
+        if pa.types.is_dictionary(column.type) and not pa.types.is_dictionary(field.type):
+            total += _dense_bytes(column) - column.nbytes
+    return total
+
+
+def _dense_bytes(column: pa.ChunkedArray | pa.DictionaryArray) -> int:
+    total = 0
+    for chunk in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
+        lengths = pc.binary_length(chunk.dictionary).to_numpy()
+        uses = np.bincount(chunk.indices.to_numpy(), minlength=len(lengths))
+        total += int(uses @ lengths) + 8 * (len(chunk) + 1)
+    return total
+
+
+def _cut(table: pa.Table, logical_bytes: int) -> Iterator[pa.Table]:
+    step = rows_per_segment(table.num_rows, logical_bytes)
     count = -(-table.num_rows // step)
     for position in range(count):  # equal pieces: no small remainder
         start = table.num_rows * position // count
         yield table.slice(start, table.num_rows * (position + 1) // count - start)
 
 
-def _cut_stream(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    import pyarrow as pa
-
+def _cut_stream(batches: Iterable[pa.RecordBatch], schema: Schema) -> Iterator[pa.Table]:
     held: list[pa.RecordBatch] = []
-    row_count = logical_bytes = 0
+    row_count = size = 0
     for batch in batches:
         if batch.num_rows == 0:
             continue
         held.append(batch)
         row_count += batch.num_rows
-        logical_bytes += batch.nbytes
-        if row_count >= rows_per_segment(row_count, logical_bytes):
-            yield from _cut(pa.Table.from_batches(held))
-            held, row_count, logical_bytes = [], 0, 0
+        size += logical_bytes(batch, schema)
+        if row_count + batch.num_rows > rows_per_segment(row_count, size):  # another batch would be too much
+            yield from _cut(pa.Table.from_batches(held), size)
+            held, row_count, size = [], 0, 0
     if held:
-        yield from _cut(pa.Table.from_batches(held))
+        yield from _cut(pa.Table.from_batches(held), size)

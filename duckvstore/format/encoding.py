@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from duckvstore.errors import Integrity, InvalidInput
 from duckvstore.format import schema as schemas
+from duckvstore.format.statistics import has_nan
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -27,17 +28,21 @@ SAMPLE_BLOCK_ROWS = 1024
 # Shares of distinct values in the sample up to which a dictionary is smaller or faster (measured: ARCHITECTURE.md).
 DISTINCT_SHARE_TEXT = 0.8
 DISTINCT_SHARE_NUMBER = 0.1
+DISTINCT_SHARE_CODED = 0.1
 DICTIONARY_COMPACT_MIN = 256
 DICTIONARY_BYTES_MAX = 900_000  # Parquet's writer gives a dictionary up at 1 MiB, after the work
 MUCH_SMALLER = 0.75
+NUMBERS_LEVEL = -1  # of zstd: numbers come out as small as at level 1, the default, a fifth sooner; text does not
 SMALL_ROWS = 1024
 
 
 def parquet_options(table: pa.Table, schema: Schema) -> dict[str, Any]:
     """Return the keyword arguments of ``pyarrow.parquet.ParquetWriter`` that suit these rows."""
-    dictionary, encodings = [], {}
+    dictionary, encodings, numbers = [], {}, []
     for column in schema.columns:
         data = table.column(column.name)
+        if pa.types.is_primitive(data.type):
+            numbers.append(column.name)
         choice = _choose(data)
         if choice == "DICTIONARY":
             dictionary.append(column.name)
@@ -45,10 +50,9 @@ def parquet_options(table: pa.Table, schema: Schema) -> dict[str, Any]:
             encodings[column.name] = choice
     return {
         "compression": "zstd",
-        "compression_level": 1,
+        "compression_level": {name: NUMBERS_LEVEL for name in numbers},
         "use_dictionary": dictionary,
         "column_encoding": encodings or None,
-        "store_schema": True,
         "write_page_checksum": True,
         "store_decimal_as_integer": True,
         "write_statistics": [column.name for column in schema.columns if _has_bounds(table.column(column.name))],
@@ -58,8 +62,11 @@ def parquet_options(table: pa.Table, schema: Schema) -> dict[str, Any]:
 def _has_bounds(data: pa.ChunkedArray) -> bool:
     """Whether Parquet's own bounds are written: not for text (a sixth of the time; documents have them anyway)."""
     kind = data.type.value_type if pa.types.is_dictionary(data.type) else data.type
-    is_text = pa.types.is_large_string(kind) or pa.types.is_string(kind) or pa.types.is_string_view(kind)
-    return not is_text and not _may_hold_nan(data)
+    return not _is_text(kind) and not _may_hold_nan(data)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_large_string(kind) or pa.types.is_string(kind) or pa.types.is_string_view(kind)
 
 
 def _may_hold_nan(data: pa.ChunkedArray) -> bool:
@@ -71,23 +78,43 @@ def _may_hold_nan(data: pa.ChunkedArray) -> bool:
     kind = data.type
     if pa.types.is_dictionary(kind) and pa.types.is_floating(kind.value_type):
         return True
-    if not pa.types.is_floating(kind):
-        return False
-    values = data.cast(pa.float32()) if pa.types.is_float16(kind) else data
-    return pc.any(pc.is_nan(values)).as_py() is True
+    return pa.types.is_floating(kind) and has_nan(data)
+
+
+def with_dictionaries(table: pa.Table) -> pa.Table:
+    """Return ``table`` with text of few distinct values as dictionaries, one per column and of what the rows use.
+
+    Hashed once, such text has its statistics and its Parquet pages almost for nothing.
+    """
+    for position, field in enumerate(table.schema):
+        column = table.column(position)
+        if _is_text(field.type):
+            share = _distinct_share(_sample(column)) if len(column) >= SMALL_ROWS else None
+            if share is None or share > DISTINCT_SHARE_CODED:
+                continue
+            column = column.dictionary_encode()
+        elif pa.types.is_dictionary(field.type):
+            column = _compact_dictionary(column)
+        else:
+            continue
+        table = table.set_column(position, field.with_type(column.type), column)
+    return table
 
 
 def encode(table: pa.Table, schema: Schema, options: dict[str, Any] | None = None) -> bytes:
     """Return ``table`` (in the stored ``schema``) as one Parquet file; ``options`` default to ``parquet_options``.
 
+    Text columns may be dictionaries; the file says the stored type of every column all the same.
     Raises InvalidInput when Parquet cannot hold the values.
     """
-    table = _compact(table)
+    table = with_dictionaries(table)
     chosen = parquet_options(table, schema) if options is None else options
     groups = max(1, round(table.num_rows / ROW_GROUP_ROWS))
     sink = pa.BufferOutputStream()
     try:
-        pq.write_table(table, sink, row_group_size=max(1, -(-table.num_rows // groups)), **chosen)
+        with pq.ParquetWriter(sink, table.schema, store_schema=False, **chosen) as writer:
+            writer.write_table(table, max(1, -(-table.num_rows // groups)))
+            writer.add_key_value_metadata({"ARROW:schema": schema.arrow})  # the stored types, not those of this table
     except pa.ArrowException as error:
         raise InvalidInput(f"rows cannot be written as Parquet: {error}") from error
     return bytes(sink.getvalue().to_pybytes())
@@ -154,10 +181,9 @@ def _choose(data: pa.ChunkedArray) -> str | None:
     if len(data) < SMALL_ROWS:
         return None  # nothing to gain that is worth the look
     sample = _sample(data)
-    present = len(sample) - sample.null_count
-    if not present:
+    share = _distinct_share(sample)
+    if share is None:
         return None
-    share = pc.count_distinct(sample).as_py() / present
     if types.is_floating(kind):
         return "DICTIONARY" if share <= DISTINCT_SHARE_NUMBER else _choose_float(sample, share, len(data))
     if types.is_integer(kind) or types.is_temporal(kind):
@@ -214,6 +240,12 @@ def _choose_integer(sample: pa.Array, share: float) -> str | None:
     return "DELTA_BINARY_PACKED" if min(delta_bits, range_bits + 1) <= max(width, 32) * 3 // 4 else None
 
 
+def _distinct_share(sample: pa.Array) -> float | None:
+    """Return the share of distinct values among those that are not null; None when there are none."""
+    present = len(sample) - sample.null_count
+    return pc.count_distinct(sample).as_py() / present if present else None
+
+
 def _sample(data: pa.ChunkedArray) -> pa.Array:
     """Return a few blocks of rows, evenly spread."""
     count = len(data)
@@ -223,15 +255,6 @@ def _sample(data: pa.ChunkedArray) -> pa.Array:
         gap = (count - SAMPLE_BLOCK_ROWS) // (SAMPLE_BLOCKS - 1)
         parts = [data.slice(block * gap, SAMPLE_BLOCK_ROWS) for block in range(SAMPLE_BLOCKS)]
     return pa.concat_arrays([chunk for part in parts for chunk in part.chunks] or [pa.nulls(0, data.type)])
-
-
-def _compact(table: pa.Table) -> pa.Table:
-    """Return ``table`` with dictionaries that hold only what these rows use, one per column."""
-    for position, field in enumerate(table.schema):
-        if pa.types.is_dictionary(field.type):
-            column = _compact_dictionary(table.column(position))
-            table = table.set_column(position, field, column)
-    return table
 
 
 def _compact_dictionary(column: pa.ChunkedArray) -> pa.ChunkedArray:

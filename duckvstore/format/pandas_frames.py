@@ -18,7 +18,7 @@ from duckvstore.format import labels, metadata
 from duckvstore.format import schema as schemas
 from duckvstore.format.pandas_arrays import decode_array, encode_array
 from duckvstore.format.pandas_indexes import decode_rows, encode_rows, index_from_json, index_to_json, raw_values
-from duckvstore.format.pandas_objects import is_text
+from duckvstore.format.pandas_objects import CODED_TEXT, encode_coded_text, encode_text, has_few_values, is_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,7 +37,8 @@ def encode_frame(
     """Return (schema, rows, None) of a dataframe, or (schema, None, reader) of a large one with text objects.
 
     Making Arrow text of Python objects is slow and holds the GIL; read in batches, it overlaps what other
-    threads do with the batches before. Raises InvalidInput or Unsupported naming the column.
+    threads do with the batches before. The reader's schema is the stored one, except that text of few distinct
+    values comes as dictionaries. Raises InvalidInput or Unsupported naming the column.
     """
     if type(frame) is not pd.DataFrame:
         raise _subclass(frame, "DataFrame", where)
@@ -62,22 +63,27 @@ def encode_frame(
     stored = schemas.to_arrow(schema)
     if not later:
         return schema, pa.Table.from_arrays(arrays, schema=stored), None
+    for position, (raw, _) in later.items():
+        if has_few_values(raw):
+            stored = stored.set(position, stored.field(position).with_type(CODED_TEXT))
     return schema, None, pa.RecordBatchReader.from_batches(stored, _batches(arrays, later, stored, len(frame)))
 
 
 def _batches(
-    arrays: list[Any], later: dict[int, tuple[Any, str]], stored: pa.Schema, row_count: int
+    arrays: list[Any], later: dict[int, tuple[Any, str]], made: pa.Schema, row_count: int
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the rows in batches; columns of ``later`` (values, place) become Arrow batch by batch."""
+    """Yield the rows in batches of the schema ``made``; columns of ``later`` (values, place) become Arrow here."""
     for start in range(0, row_count, TEXT_BATCH_ROWS):
         stop = min(start + TEXT_BATCH_ROWS, row_count)
-        columns = [
-            encode_array(later[position][0][start:stop], later[position][1])[0]
-            if position in later
-            else _piece(array, start, stop)
-            for position, array in enumerate(arrays)
-        ]
-        yield pa.RecordBatch.from_arrays(columns, schema=stored)
+        columns = []
+        for position, array in enumerate(arrays):
+            if position not in later:
+                columns.append(_piece(array, start, stop))
+                continue
+            raw, place = later[position]
+            encode = encode_coded_text if made.field(position).type == CODED_TEXT else encode_text
+            columns.append(encode(raw[start:stop], place))
+        yield pa.RecordBatch.from_arrays(columns, schema=made)
 
 
 def _piece(array: Any, start: int, stop: int) -> Any:

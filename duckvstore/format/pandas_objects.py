@@ -34,6 +34,9 @@ MARKERS: dict[type, tuple[str, Any]] = {
 _MARKER_BY_NAME: dict[str, Any] = {"None": None, "NA": pd.NA, "NaT": pd.NaT, "NaN": np.nan}
 _BOXED = (pd.Timestamp, pd.Timedelta, pd.Period, pd.Interval)
 DECIMAL_DIGITS = (18, 38, 76)
+CODED_TEXT = pa.dictionary(pa.int32(), pa.large_string())
+FEW_VALUES_SAMPLE = 4096
+FEW_VALUES_SHARE = 0.1
 
 
 def encode_objects(values: np.ndarray, where: str, encode_array: Callable[..., Any]) -> tuple[pa.Array, Spec]:
@@ -83,6 +86,26 @@ def decode_objects(column: pa.ChunkedArray, spec: Spec, decode_array: Callable[.
 def is_text(values: Any) -> bool:
     """Return whether ``values`` is an object array of text alone, nothing missing."""
     return values.dtype == object and isinstance(values, np.ndarray) and infer_dtype(values, skipna=False) == "string"
+
+
+def encode_text(values: np.ndarray, where: str) -> pa.Array:
+    """Return the Arrow text of objects that ``is_text`` said are text. Raises InvalidInput for invalid Unicode."""
+    try:
+        return pa.array(values, type=pa.large_string(), from_pandas=False)
+    except (pa.ArrowException, UnicodeEncodeError) as error:
+        raise InvalidInput(f"{where} of str objects cannot be stored: {error}") from error
+
+
+def encode_coded_text(values: np.ndarray, where: str) -> pa.DictionaryArray:
+    """Return what ``encode_text`` would, as a dictionary array of the type ``CODED_TEXT``."""
+    codes, distinct = pd.factorize(values)
+    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), encode_text(distinct, where))
+
+
+def has_few_values(values: np.ndarray) -> bool:
+    """Return whether an even sample of text objects has so few distinct ones that codes are made sooner than text."""
+    sample = values[:: max(1, len(values) // FEW_VALUES_SAMPLE)]
+    return len(set(sample)) <= FEW_VALUES_SHARE * len(sample)
 
 
 def _classify(values: np.ndarray, where: str) -> tuple[type | None, str, np.ndarray | None]:

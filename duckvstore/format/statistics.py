@@ -98,6 +98,11 @@ def _of_floats(column: pa.ChunkedArray, null_count: int) -> ColumnStatistics:
     return ColumnStatistics(_float_to_json(low), _float_to_json(high), null_count, has_nan)
 
 
+def has_nan(column: pa.ChunkedArray) -> bool:
+    """Return whether a column of floating point numbers holds NaN (which is not null)."""
+    return _of_floats(column, 0).has_nan is True
+
+
 def _float_bounds(chunk: pa.Array) -> tuple[float, float, bool]:
     """Return (low, high, has NaN) of a chunk; numpy is ten times faster where there is neither null nor NaN."""
     if not chunk.null_count:

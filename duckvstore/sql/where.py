@@ -88,7 +88,7 @@ def _matching(connection: Any, table: pa.Table, used: list[str], where: str) -> 
         connection.execute("SET python_enable_replacements = false")
         connection.execute("SET errors_as_json = true")
         connection.register(_ROWS, rows)
-        found = connection.execute(f"{opening}{where}\n) ORDER BY {_NUMBER}").to_arrow_table()
+        found = connection.sql(f"{opening}{where}\n) ORDER BY {_NUMBER}").to_arrow_table()
     except duckdb.Error as error:
         failure = failures.take_apart(error)
         inside = None if failure.position is None else failure.position - len(opening)

@@ -66,7 +66,7 @@ def test_duckdb_reads_every_column_type_as_pyarrow_does(name, tmp_path):
     round_trips.assert_same(values.decode(rows, kind, schema), frame)
     path = tmp_path / "x.parquet"
     path.write_bytes(encoding.encode(rows, schema))
-    found = duckdb.sql(f"SELECT count(*), count(x), count(DISTINCT x::VARCHAR) FROM '{path}'").fetchone()
+    found = duckdb.sql(f"SELECT count(*), count(x), count(DISTINCT x::VARCHAR) FROM '{path}'").fetchall()[0]
     nulls = rows.column("x").null_count
     assert found[:2] == (2100, 2100 - nulls)
     assert found[2] == len({repr(item) for item in rows.column("x").slice(0, 3).to_pylist() if item is not None})

@@ -81,7 +81,7 @@ def test_every_value_lies_within_the_bounds(data, kind):
         wrong = con.sql(
             "SELECT count(*) FROM rows, bound WHERE x IS NOT NULL AND (x < min_1 OR x > max_1) "
             "AND NOT coalesce(isnan(try_cast(x AS DOUBLE)), false)"
-        ).fetchone()
+        ).fetchall()[0]
         assert wrong == (0,)
         con.close()
 
