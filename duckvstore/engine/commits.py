@@ -6,7 +6,6 @@ names; what fails after it has happened. The rules are argued in FORMAT.md, "Com
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -68,8 +67,8 @@ def announce(library: OpenLibrary, call: Call) -> None:
     A crash then leaves a harmless intent; written afterwards, a crash could hide a committed version from the
     folded catalogue.
     """
-    intent = {"duckvstore": "intent", "format": 1, "symbol": call.symbol}
-    library.objects.put(library.layout.intent(call.write_id), json.dumps(intent).encode("utf-8"))
+    intent = documents.Intent(call.write_id, call.symbol, library.objects.now())
+    library.objects.put(library.layout.intent(call.write_id), documents.dump_intent(intent))
 
 
 def current_head(library: OpenLibrary, call: Call) -> Head:

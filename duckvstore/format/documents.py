@@ -137,6 +137,15 @@ class Decision:
     versions: dict[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """The journal's announcement of a write, made before its commit is tried."""
+
+    write_id: str
+    symbol: str
+    announced_at: datetime
+
+
 def time_to_json(time: datetime) -> str:
     """Return ``2026-11-20T09:30:00.000000Z``."""
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -312,6 +321,27 @@ def load_library(data: bytes, *, where: str) -> Library:
         return Library(body["library_id"], body["name"], body["write_id"], created_at)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _damaged("library", where, error) from error
+
+
+def dump_intent(intent: Intent) -> bytes:
+    """Return the JSON of a journal entry."""
+    return _dump(
+        "intent",
+        {
+            "write_id": intent.write_id,
+            "symbol": intent.symbol,
+            "announced_at": time_to_json(intent.announced_at),
+        },
+    )
+
+
+def load_intent(data: bytes, *, where: str) -> Intent:
+    """Return the journal entry in ``data``; raises Integrity or Unsupported as ``load_version`` does."""
+    body = _load("intent", data, where)
+    try:
+        return Intent(body["write_id"], body["symbol"], time_from_json(body["announced_at"]))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _damaged("intent", where, error) from error
 
 
 def dump_decision(decision: Decision) -> bytes:
