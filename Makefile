@@ -27,7 +27,7 @@ lint: .venv/ready
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy --no-error-summary
-	@$(BIN)/lint-imports --no-timing >/tmp/duckvstore-lint-imports.$$$$ 2>&1 || { cat /tmp/duckvstore-lint-imports.$$$$; exit 1; }; rm -f /tmp/duckvstore-lint-imports.$$$$
+	@$(BIN)/lint-imports --no-logo >/tmp/duckvstore-lint-imports.$$$$ 2>&1 || { cat /tmp/duckvstore-lint-imports.$$$$; exit 1; }; rm -f /tmp/duckvstore-lint-imports.$$$$
 
 format: .venv/ready
 	@$(BIN)/ruff check --quiet --fix .

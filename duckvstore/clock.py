@@ -45,6 +45,10 @@ class Stopwatch:
         """Return the seconds since this was made."""
         return max(time.time() - self._wall, time.monotonic() - self._monotonic)
 
+    def started_before(self, other: Stopwatch) -> bool:
+        """Return whether this was made before ``other``, whatever happened to the wall clock between them."""
+        return self._monotonic < other._monotonic
+
 
 def new_id() -> str:
     """Return 32 hexadecimal digits that no other call returns."""

@@ -133,18 +133,19 @@ def _lines(footer: str, width: int = 96) -> list[str]:
 
 def _next(library: Library, url: str, symbol: str, numbers: list[int], snapshot: str, screen: Screen) -> None:
     first, last = numbers[0], numbers[-1]
-    screen.note("In Python:")
+    python = _program("python") or "python3"
+    screen.note(f"In Python ({python}):")
     screen.code(
         f'import duckvstore as vs\nlib = vs.open("{url}")["{LIBRARY}"]\n'
         f'lib.read("{symbol}", as_of="{snapshot}").data            # the dataframe as it was written\n'
         f'lib.sql("FROM {symbol} AT VERSION {first} LIMIT 5").df()',
         "python",
     )
-    screen.note("\nIn a notebook:")
-    screen.code(
-        f"%load_ext duckvstore\n%vstore {url} {LIBRARY}\n\n%%vstore\nSELECT count(*) FROM {symbol} AT VERSION {last}",
-        "python",
-    )
+    needed = "" if _has_notebooks() else f" (first: {python} -m pip install 'duckvstore[jupyter]')"
+    screen.note(f"\nIn a notebook{needed}:")
+    screen.code(f"%load_ext duckvstore\n%vstore {url} {LIBRARY}", "python")
+    screen.note("and in a cell of its own:")
+    screen.code(f"%%vstore\nSELECT count(*) FROM {symbol} AT VERSION {last}", "python")
     try:
         uri = library.publish()
     except Unsupported:
@@ -162,10 +163,15 @@ def _next(library: Library, url: str, symbol: str, numbers: list[int], snapshot:
 
 def _program(name: str) -> str | None:
     """Return how to start a program from here: its name, or its path beside this Python; None: it is not there."""
-    if shutil.which(name) is not None:
-        return name
     beside = Path(sys.executable).parent / name
+    found = shutil.which(name)
+    if found is not None and (not beside.exists() or Path(found) == beside):
+        return name
     return os.path.relpath(beside) if beside.exists() else None
+
+
+def _has_notebooks() -> bool:
+    return all(importlib.util.find_spec(name) is not None for name in ("IPython", "anywidget", "ipywidgets"))
 
 
 def flights() -> Story:

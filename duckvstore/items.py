@@ -1,21 +1,25 @@
 """What the public API returns: versions with their values, and what is known of them.
 
-Invariant: plain, immutable data; nothing here makes a request.
+Invariant: plain, immutable data; nothing here makes a request, and no ``repr`` grows with the rows of a value or
+the symbols of a snapshot.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 if TYPE_CHECKING:
-    from duckvstore.format.documents import Version
+    from collections.abc import Mapping
 
+    from duckvstore.format.documents import Snapshot, Version
+
+_SHOWN_MAX = 5
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class VersionedItem:
     """A version and, after a read, its value.
 
@@ -25,7 +29,7 @@ class VersionedItem:
     library: str
     symbol: str
     version: int
-    data: Any = field(repr=False)
+    data: Any
     metadata: Any
     created_at: datetime
     row_count: int
@@ -52,6 +56,9 @@ class VersionedItem:
         """Nanoseconds from 1970-01-01 UTC to ``created_at``."""
         return (self.created_at - _EPOCH) // timedelta(microseconds=1) * 1000
 
+    def __repr__(self) -> str:
+        return _text(self, data=_data_text(self.data))
+
 
 class SymbolVersion(NamedTuple):
     """A symbol and a version number: the key of ``list_versions``."""
@@ -60,7 +67,7 @@ class SymbolVersion(NamedTuple):
     version: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class VersionInfo:
     """What ``list_versions`` tells about a version; ``snapshots`` hold it."""
 
@@ -89,6 +96,41 @@ class VersionInfo:
             new_bytes=version.new_bytes,
         )
 
+    def __repr__(self) -> str:
+        return _text(self)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SnapshotInfo:
+    """What ``snapshot`` made: ``versions`` maps each symbol to the number that the snapshot holds."""
+
+    library: str
+    name: str
+    created_at: datetime
+    versions: Mapping[str, int]
+    metadata: Any
+    author: str | None
+    message: str | None
+
+    @classmethod
+    def of(cls, library: str, snapshot: Snapshot) -> Self:
+        """Return what the document ``snapshot`` says."""
+        return cls(
+            library=library,
+            name=snapshot.name,
+            created_at=snapshot.created_at,
+            versions=snapshot.versions,
+            metadata=snapshot.metadata,
+            author=snapshot.author,
+            message=snapshot.message,
+        )
+
+    def __repr__(self) -> str:
+        shown = [f"{symbol!r}: {number}" for symbol, number in list(self.versions.items())[:_SHOWN_MAX]]
+        if len(self.versions) > _SHOWN_MAX:
+            shown.append(f"… {len(self.versions):,} symbols")
+        return _text(self, versions=f"{{{', '.join(shown)}}}")
+
 
 @dataclass(frozen=True, slots=True)
 class ColumnInfo:
@@ -98,7 +140,7 @@ class ColumnInfo:
     dtype: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class SymbolDescription:
     """What is known of a version without reading its rows. ``date_range`` needs a datetime index (else None)."""
 
@@ -141,3 +183,31 @@ class SymbolDescription:
             author=version.author,
             message=version.message,
         )
+
+    def __repr__(self) -> str:
+        columns, index = (", ".join(f"{c.name}: {c.dtype}" for c in part) for part in (self.columns, self.index))
+        dates = "None" if self.date_range is None else f"({', '.join(_time_text(time) for time in self.date_range)})"
+        return _text(self, columns=f"({columns})", index=f"({index})", date_range=dates)
+
+
+def _text(item: Any, **shown: str) -> str:
+    """Return ``Class(field=value, …)`` with times as people write them; ``shown`` replaces values of fields."""
+    parts = []
+    for name in (known.name for known in fields(item)):
+        value = getattr(item, name)
+        text = shown.get(name) or (_time_text(value) if isinstance(value, datetime) else repr(value))
+        parts.append(f"{name}={text}")
+    return f"{type(item).__name__}({', '.join(parts)})"
+
+
+def _time_text(time: datetime) -> str:
+    return str(time).replace("+00:00", " UTC")
+
+
+def _data_text(data: Any) -> str:
+    """Return the type and, where it has one, the shape of a value, in few characters."""
+    if data is None:
+        return "None"
+    shape = getattr(data, "shape", None)
+    size = " x ".join(f"{length:,}" for length in shape) if isinstance(shape, tuple) else ""
+    return f"<{type(data).__name__}{' ' if size else ''}{size}>"

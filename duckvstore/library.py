@@ -6,25 +6,28 @@ handle holds no state of its own beside its caches, so any number of handles and
 
 from __future__ import annotations
 
+import operator
 import re
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from duckvstore.engine import catalogue, commits, edits, reads, segments
 from duckvstore.engine import snapshots as engine_snapshots
-from duckvstore.errors import InvalidInput, NoSuchSymbol, NotFound
+from duckvstore.errors import InvalidInput, NoSuchSymbol, NotFound, Unsupported
 from duckvstore.format import metadata as user_metadata
 from duckvstore.format import values
-from duckvstore.items import SymbolDescription, SymbolVersion, VersionedItem, VersionInfo
+from duckvstore.items import SnapshotInfo, SymbolDescription, SymbolVersion, VersionedItem, VersionInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Sequence
 
     from duckvstore.engine.catalogue import AsOf
     from duckvstore.engine.commits import Call
     from duckvstore.engine.library import OpenLibrary
-    from duckvstore.format.documents import Snapshot, Version
+    from duckvstore.format.documents import Version
     from duckvstore.sql.result import Result
     from duckvstore.sql.session import Session
 
@@ -83,13 +86,10 @@ class Library:
         encoded = values.encode(data, where=repr(f"{self.name}/{symbol}"))
         is_sorted = _index_is_sorted(data)
         if validate_index and is_sorted is False:
-            raise InvalidInput(
-                f"the index of the data for {self.name}/{symbol} is not sorted: sort_index() it, or pass "
-                "validate_index=False"
-            )
-        announced = opened.pool.submit(commits.announce, opened, call)
+            raise _unsorted(f"{self.name}/{symbol}", data.index)
+        announced = opened.submit(commits.announce, opened, call)
         if expected_version is not None or opened.cached_head(symbol) is None:
-            found = opened.pool.submit(commits.current_head, opened, call)
+            found = opened.submit(commits.current_head, opened, call)
             if expected_version is not None:
                 found.result()  # a conflict that is there already costs no upload
         uploaded = segments.upload(opened, symbol, encoded)
@@ -129,9 +129,9 @@ class Library:
         Restoring the newest version changes nothing and returns it.
         """
         call = self._call(symbol, author, message, None)
-        source = catalogue.resolve(self.open_library, symbol, as_of)
+        source = self._resolve(symbol, as_of)
         if message is None:
-            call = self._call(symbol, author, f"restored version {source.number}", None)
+            call = replace(call, message=f"restored version {source.number}")  # its age began with the first read
         return self._commit(call, edits.restore(source))
 
     def delete(self, symbol: str, *, author: str | None = None, message: str | None = None) -> None:
@@ -145,16 +145,24 @@ class Library:
             commits.announce(self.open_library, call)
             commits.commit(self.open_library, call, edits.delete())
 
+    def _resolve(self, symbol: str, as_of: AsOf) -> Version:
+        return catalogue.resolve(self.open_library, symbol, _plain(as_of))
+
     def _call(self, symbol: str, author: str | None, message: str | None, expected_version: int | None) -> Call:
+        if not isinstance(symbol, str):  # by far the likeliest: symbol and data in the wrong order
+            raise InvalidInput(f"the symbol is a {type(symbol).__name__}: give its name first, as text")
         self.open_library.layout.symbol_versions(symbol)  # refuses a name that cannot be stored
         for noun, text in (("author", author), ("message", message)):
             if text is not None and not isinstance(text, str):
                 raise InvalidInput(f"{noun} must be text, not {type(text).__name__}")
             user_metadata.to_json(text, where=noun)
-        return commits.Call(symbol, author, message, expected_version)
+        wanted = _plain(expected_version)
+        if wanted is not None and (isinstance(wanted, bool) or not isinstance(wanted, int)):
+            raise InvalidInput(f"expected_version={wanted!r} is no version number: give a whole number, or None")
+        return commits.Call(symbol, author, message, wanted)
 
     def _commit(self, call: Call, plan: edits.Plan) -> VersionedItem:
-        announced = self.open_library.pool.submit(commits.announce, self.open_library, call)
+        announced = self.open_library.submit(commits.announce, self.open_library, call)
         commits.current_head(self.open_library, call)
         announced.result()
         return self._item(_made(commits.commit(self.open_library, call, plan)))
@@ -175,31 +183,33 @@ class Library:
         """Read a version: the newest, or as of a number, negative number, snapshot name or datetime (naive: UTC).
 
         ``columns``: labels, in the order wanted (index levels always come along). ``date_range``: (start, end),
-        both included, over a datetime index. ``row_range``: (start, stop), stop excluded. ``where``: a SQL
-        predicate over the stored columns. ``output_format``: "pandas", "polars" or "pyarrow"; None gives back
-        the type that was written. Raises NoSuchSymbol, NoSuchVersion, NoSuchColumn, InvalidInput, Integrity.
+        both included, over a datetime index; a date means its midnight. ``row_range``: (start, stop), stop
+        excluded. ``where``: a SQL predicate over the stored columns. ``output_format``: "pandas", "polars" or
+        "pyarrow"; None gives back the type that was written. Raises NoSuchSymbol, NoSuchVersion, NoSuchColumn,
+        InvalidInput, Integrity.
         """
         if output_format is not None and output_format not in OUTPUT_FORMATS:
             raise InvalidInput(f"output_format={output_format!r} is none of {', '.join(OUTPUT_FORMATS)}")
+        if isinstance(columns, str):
+            raise InvalidInput(f"columns is text: give a list of labels, columns=[{columns!r}]")
         if sum(option is not None for option in (date_range, row_range, where)) > 1:
             raise InvalidInput("give one of date_range, row_range and where: put the others into where")
-        version = catalogue.resolve(self.open_library, symbol, as_of)
+        version = self._resolve(symbol, as_of)
         stored = None if columns is None else values.stored_columns(version.schema, columns)
         needed = None if stored is None else list(dict.fromkeys([*version.schema.index, *stored]))
         is_pandas = version.kind in ("dataframe", "series") and output_format in (None, "pandas")
         dictionaries = values.text_objects(version.schema) if is_pandas else ()
         rows = self._rows(version, needed, date_range, row_range, where, dictionaries)
-        if output_format is None:
-            data = values.decode(rows.table, version.kind, version.schema, columns=columns, rows=rows.positions)
-        else:
-            data = values.to_format(
-                rows.table,
-                version.kind,
-                version.schema,
-                output_format,
-                columns=columns,
-                rows=rows.positions,
-            )
+        chosen: dict[str, Any] = {"columns": columns, "rows": rows.positions}
+        try:
+            if output_format is None:
+                data = values.decode(rows.table, version.kind, version.schema, **chosen)
+            else:
+                data = values.to_format(rows.table, version.kind, version.schema, output_format, **chosen)
+        except ModuleNotFoundError as error:
+            raise Unsupported(
+                f"{error.name} is not installed: pip install {error.name}, or ask for another output_format"
+            ) from error
         return self._item(version, data)
 
     def _rows(
@@ -232,11 +242,11 @@ class Library:
 
     def read_metadata(self, symbol: str, as_of: AsOf = None) -> VersionedItem:
         """Read a version's metadata only; ``data`` is None."""
-        return self._item(catalogue.resolve(self.open_library, symbol, as_of))
+        return self._item(self._resolve(symbol, as_of))
 
     def get_description(self, symbol: str, as_of: AsOf = None) -> SymbolDescription:
         """Describe a version without reading its rows."""
-        version = catalogue.resolve(self.open_library, symbol, as_of)
+        version = self._resolve(symbol, as_of)
         return SymbolDescription.of(version, reads.date_bounds(version))
 
     # -- what there is ---------------------------------------------------------------------------------------
@@ -265,7 +275,7 @@ class Library:
     def has_symbol(self, symbol: str, as_of: AsOf = None) -> bool:
         """Return whether ``read`` would find this version."""
         try:
-            catalogue.resolve(self.open_library, symbol, as_of)
+            self._resolve(symbol, as_of)
         except NotFound:
             return False
         return True
@@ -280,6 +290,7 @@ class Library:
     ) -> dict[SymbolVersion, VersionInfo]:
         """Return versions, newest first within a symbol: of one symbol or all, held by ``snapshot`` if given.
 
+        ``sql("FROM vstore.versions")`` has the same as a table.
         Raises NoSuchSymbol, NoSuchSnapshot.
         """
         opened = self.open_library
@@ -313,20 +324,26 @@ class Library:
         *,
         author: str | None = None,
         message: str | None = None,
-    ) -> Snapshot:
+    ) -> SnapshotInfo:
         """Name the newest version of every symbol as they stand at one moment, or ``versions`` exactly.
 
+        ``versions``: symbol to number; other symbols are then left out.
         Raises AlreadyExists for a taken name, NoSuchSymbol and NoSuchVersion for what is named and missing.
         """
-        return engine_snapshots.create(
+        if isinstance(skip_symbols, str):
+            raise InvalidInput(f"skip_symbols is text: give a list of symbols, [{skip_symbols!r}]")
+        if versions is not None and not isinstance(versions, Mapping):
+            raise InvalidInput(f"versions is a {type(versions).__name__}: give a dict, {{symbol: version number}}")
+        made = engine_snapshots.create(
             self.open_library,
             snapshot_name,
             metadata=metadata,
             skip_symbols=skip_symbols or (),
-            versions=versions,
+            versions=None if versions is None else {symbol: _plain(number) for symbol, number in versions.items()},
             author=author,
             message=message,
         )
+        return SnapshotInfo.of(self.name, made)
 
     def list_snapshots(self, *, load_metadata: bool = True) -> dict[str, Any] | list[str]:
         """Return snapshot names with their metadata, or (``load_metadata=False``) only the names."""
@@ -378,6 +395,25 @@ def caller_scope() -> dict[str, Any]:
     """Return the variables that the caller of the calling method can see, so that SQL can name dataframes."""
     frame = sys._getframe(2)  # noqa: SLF001 - the one way to see a caller's variables, as duckdb.sql does
     return {**frame.f_globals, **frame.f_locals}
+
+
+def _plain(as_of: Any) -> Any:
+    """Return a whole number of any type (numpy's, as queries give them) as an int, anything else as it is."""
+    try:
+        return as_of if isinstance(as_of, bool) else operator.index(as_of)
+    except TypeError:
+        return as_of
+
+
+def _unsorted(where: str, index: Any) -> InvalidInput:
+    if index.hasnans:
+        return InvalidInput(
+            f"the index of the data for {where} has NaT, which is in no order: drop those rows, or pass "
+            "validate_index=False"
+        )
+    return InvalidInput(
+        f"the index of the data for {where} is not sorted: sort_index() it, or pass validate_index=False"
+    )
 
 
 def _made(version: Version | None) -> Version:

@@ -50,6 +50,9 @@ class Store:
     def __contains__(self, name: str) -> bool:
         return self.has_library(name)
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.list_libraries())
+
     def get_library(self, name: str, *, create_if_missing: bool = False) -> Library:
         """Return a library, made first when it is missing and ``create_if_missing``. Raises NoSuchLibrary."""
         try:
@@ -65,7 +68,8 @@ class Store:
     def create_library(self, name: str) -> Library:
         """Make a library, after a real test that the object store creates objects conditionally.
 
-        Raises AlreadyExists, and Unsupported when the object store fails the test.
+        Raises AlreadyExists, Unsupported when the object store fails the test, and Conflict while there are remains of
+        a deleted library of that name (``delete_library`` removes them).
         """
         return Library(engine_library.create_library(self.objects, name))
 
@@ -101,7 +105,7 @@ class Store:
 
 
 class StoreLibraries(Mapping[str, OpenLibrary]):
-    """The libraries of a store by name, each opened when it is first asked for and kept open."""
+    """The libraries of a store by name, each opened when it is first asked for and kept open until it is deleted."""
 
     def __init__(self, objects: ObjectStore) -> None:
         """Look up in ``objects``; makes no request."""
@@ -109,9 +113,10 @@ class StoreLibraries(Mapping[str, OpenLibrary]):
         self._opened: dict[str, OpenLibrary] = {}
 
     def __getitem__(self, name: str) -> OpenLibrary:
-        if name not in self._opened:
-            self._opened[name] = engine_library.open_library(self._objects, name)
-        return self._opened[name]
+        opened = self._opened.get(name)
+        if opened is None or opened.is_gone:
+            opened = self._opened[name] = engine_library.open_library(self._objects, name)
+        return opened
 
     def __iter__(self) -> Iterator[str]:
         return iter(engine_library.list_libraries(self._objects))

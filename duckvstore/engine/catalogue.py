@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from duckvstore import clock
 from duckvstore.engine.library import Head
@@ -25,15 +25,17 @@ from duckvstore.errors import (
 from duckvstore.format import documents
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from duckvstore.engine.library import OpenLibrary
     from duckvstore.format.documents import Snapshot, Version
 
 AsOf: TypeAlias = int | str | datetime | None
+Wanted = TypeVar("Wanted")
 
 SEARCHES_MAX = 5
 CUT_COLLECTIONS_MAX = 3
+SYMBOLS_PAGE = 1000
 
 
 def head(library: OpenLibrary, symbol: str) -> Head:
@@ -43,10 +45,7 @@ def head(library: OpenLibrary, symbol: str) -> Head:
         if found is not None:
             library.remember_head(symbol, found)
             return found
-    raise Integrity(
-        f"documents of {_name(library, symbol)} vanish while they are read: something deletes under "
-        f"{library.objects.url} {library.layout.symbol_versions(symbol)}"
-    )
+    raise _vanishing(library, symbol)
 
 
 def _search_head(library: OpenLibrary, symbol: str, age: clock.Stopwatch) -> Head | None:
@@ -59,7 +58,7 @@ def _search_head(library: OpenLibrary, symbol: str, age: clock.Stopwatch) -> Hea
             return None
         if highest < 0:
             highest = number
-            if visible is None and version.transaction and library.decision(version.transaction) is None:
+            if is_undecided(library, version):
                 undecided = version.transaction
         created_at = (visible or version).created_at
         latest = created_at if latest is None else max(latest, created_at)
@@ -89,8 +88,11 @@ def numbers(library: OpenLibrary, symbol: str, *, first_page: int | None = None)
 def visible_version(library: OpenLibrary, version: Version) -> Version | None:
     """Return the version as readers see it, or None when its transaction is undecided or aborted.
 
-    All versions of a transaction have the time of its commit.
+    All versions of a transaction have the time of its commit. A document of another library, deleted since, to
+    which a late writer added it, is as absent as an aborted one.
     """
+    if version.library_id != library.library_id:
+        return None
     if version.transaction is None:
         return version
     decision = library.decision(version.transaction)
@@ -111,16 +113,46 @@ def resolve(library: OpenLibrary, symbol: str, as_of: AsOf = None) -> Version:
     elif isinstance(as_of, bool):
         raise InvalidInput(f"as_of={as_of!r} is no version: give a number, a snapshot's name or a datetime")
     elif isinstance(as_of, int):
-        version = _by_number(library, symbol, as_of) if as_of >= 0 else _from_newest(library, symbol, as_of)
+        version = _by_number(library, symbol, as_of) if as_of >= 0 else _search(_from_newest, library, symbol, as_of)
     elif isinstance(as_of, str):
         version = _in_snapshot(library, symbol, as_of)
     elif isinstance(as_of, datetime):
-        version = _at_time(library, symbol, as_of)
+        version = _search(_at_time, library, symbol, _utc(as_of))
     else:
         raise InvalidInput(f"as_of is a {type(as_of).__name__}: give a version number, a snapshot's name or a datetime")
     if version.deleted:
         raise _deleted(library, version, as_of)
     return version
+
+
+def is_undecided(library: OpenLibrary, version: Version) -> bool:
+    """Return whether a document belongs to a transaction of this library that has no decision."""
+    return (
+        version.library_id == library.library_id
+        and version.transaction is not None
+        and library.decision(version.transaction) is None
+    )
+
+
+def _search(
+    search: Callable[[OpenLibrary, str, Wanted], Version], library: OpenLibrary, symbol: str, wanted: Wanted
+) -> Version:
+    """Return ``search(library, symbol, wanted)``, begun again when a document that it listed has vanished."""
+    for _ in range(SEARCHES_MAX):
+        try:
+            return search(library, symbol, wanted)
+        except NoSuchKey:
+            continue
+    raise _vanishing(library, symbol)
+
+
+def _utc(time: datetime) -> datetime:
+    try:
+        if time != time:  # noqa: PLR0124 - pandas' NaT is a datetime that equals nothing
+            raise InvalidInput("as_of=NaT is no time: give a datetime")
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except OverflowError as error:
+        raise InvalidInput(f"as_of={time!r} is outside of the times that UTC can say: give another") from error
 
 
 def _by_number(library: OpenLibrary, symbol: str, number: int) -> Version:
@@ -141,7 +173,7 @@ def _by_number(library: OpenLibrary, symbol: str, number: int) -> Version:
 
 def _from_newest(library: OpenLibrary, symbol: str, as_of: int) -> Version:
     found = 0
-    for number in numbers(library, symbol, first_page=-as_of):
+    for number in numbers(library, symbol, first_page=min(-as_of, 1000)):
         version = visible_version(library, library.version(symbol, number))
         found += version is not None
         if version is not None and found == -as_of:
@@ -164,14 +196,15 @@ def _in_snapshot(library: OpenLibrary, symbol: str, name: str) -> Version:
     return _by_number(library, symbol, snapshot.versions[symbol])
 
 
-def _at_time(library: OpenLibrary, symbol: str, time: datetime) -> Version:
-    wanted = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+def _at_time(library: OpenLibrary, symbol: str, wanted: datetime) -> Version:
     present = list(numbers(library, symbol))
     low, high = 0, len(present)
     while low < high:  # the first position, newest first, whose document is not later than the wanted time
         middle = (low + high) // 2
         version = library.version(symbol, present[middle])
-        if (visible_version(library, version) or version).created_at <= wanted:
+        if version.library_id != library.library_id:  # its time is in no order with ours
+            low, high = 0, 0
+        elif (visible_version(library, version) or version).created_at <= wanted:
             high = middle
         else:
             low = middle + 1
@@ -211,14 +244,14 @@ def _symbol_heads(library: OpenLibrary) -> Iterator[tuple[str, int]]:
     prefix = library.layout.versions
     start_after: str | None = None
     while True:
-        page = list(library.objects.list(prefix, start_after=start_after, limit=1000))
+        page = list(library.objects.list(prefix, start_after=start_after, limit=SYMBOLS_PAGE))
         symbol = None
         for entry in page:
             name, number = library.layout.parse_version(entry.key)
             if name != symbol:
                 yield name, number
             symbol = name
-        if len(page) < 1000 or symbol is None:
+        if len(page) < SYMBOLS_PAGE or symbol is None:
             return
         # "~" sorts after every digit, and the version files of the next symbol after "/~".
         start_after = library.layout.symbol_versions(symbol) + "~"
@@ -267,47 +300,96 @@ def resolve_cut(library: OpenLibrary, wanted: Sequence[tuple[str, AsOf]]) -> lis
     return library.in_parallel(one, wanted)
 
 
-def collect_cut(library: OpenLibrary, names: Sequence[str]) -> dict[str, Version | None]:
+def collect_cut(
+    library: OpenLibrary, names: Sequence[str] | None, *, skipped: Collection[str] = ()
+) -> dict[str, Version | None]:
     """Return the newest versions of ``names`` as they stood at one moment (None: the symbol has none).
 
-    Two successive equal collections of highest numbers and decisions prove the cut. After three that
-    disagree, the last one is raised to hold whole transactions: for each committed transaction with a version
-    between the first and the last collection, its other symbols go up to at least its versions.
+    ``names`` None means every symbol except those in ``skipped``; which these are is collected anew each time,
+    since a symbol may be made meanwhile. Two successive equal collections of symbols, highest numbers and
+    decisions prove the cut. After three that disagree, the last one is raised (``_raised``).
     """
     collections: list[dict[str, Head]] = []
     for _ in range(CUT_COLLECTIONS_MAX):
-        heads = library.in_parallel(lambda name: head(library, name), names)
-        collections.append(dict(zip(names, heads, strict=True)))
-        if len(names) < 2:
+        collections.append(_collection(library, names, skipped))
+        if names is not None and len(names) < 2:
             break
         if len(collections) > 1 and _same(collections[-2], collections[-1]):
             break
     else:
-        return _whole_transactions(library, collections[0], collections[-1])
+        cut = _raised(library, collections[0], collections[-1], _collection(library, names, skipped))
+        wanted = cut.keys() if names is not None else None
+        return _whole_transactions(library, collections[0], cut, wanted, skipped)
     return {name: found.newest for name, found in collections[-1].items()}
 
 
-def _same(first: dict[str, Head], second: dict[str, Head]) -> bool:
-    def state(found: Head) -> tuple[int, int | None, str | None]:
-        return found.highest, found.newest.number if found.newest else None, found.undecided
+def _collection(library: OpenLibrary, names: Sequence[str] | None, skipped: Collection[str]) -> dict[str, Head]:
+    if names is None:
+        names = [name for name in symbol_names(library) if name not in skipped]
+    heads = library.in_parallel(lambda name: head(library, name), names)
+    return dict(zip(names, heads, strict=True))
 
-    return all(state(first[name]) == state(second[name]) for name in first)
+
+def _same(first: dict[str, Head], second: dict[str, Head]) -> bool:
+    def states(collection: dict[str, Head]) -> dict[str, tuple[int, int | None, str | None]]:
+        return {
+            name: (found.highest, found.newest.number if found.newest else None, found.undecided)
+            for name, found in collection.items()
+        }
+
+    return states(first) == states(second)
+
+
+def _raised(
+    library: OpenLibrary, first: dict[str, Head], last: dict[str, Head], later: dict[str, Head]
+) -> dict[str, Version | None]:
+    """Return ``last``, raised to hold every version that another one in it may follow from.
+
+    Its symbols were read one after the other, so it may hold a version without one that was acknowledged before
+    that was begun. Such a one is older than the newest time in ``last``, and there in ``later``, which was begun
+    after that time: so each symbol goes up to its newest version of ``later`` that is not younger. That also
+    holds transactions whole, whose versions have one time; where clocks differ, ``_whole_transactions`` does.
+    """
+    times = [found.newest.created_at for name, found in last.items() if found.newest and _has_moved(first, name, found)]
+    cut = {name: found.newest for name, found in last.items()}
+    for name, found in later.items() if times else ():
+        floor = cut.get(name)
+        version = found.newest
+        while version is not None and (floor is None or version.number > floor.number):
+            if version.created_at <= max(times):
+                cut[name] = version
+                break
+            version = visible_parent(library, version)
+    return cut
+
+
+def _has_moved(first: dict[str, Head], name: str, found: Head) -> bool:
+    before = first[name].newest if name in first else None
+    return before is None or found.newest is None or before.number != found.newest.number
 
 
 def _whole_transactions(
-    library: OpenLibrary, first: dict[str, Head], last: dict[str, Head]
+    library: OpenLibrary,
+    first: dict[str, Head],
+    cut: dict[str, Version | None],
+    wanted: Collection[str] | None,
+    skipped: Collection[str],
 ) -> dict[str, Version | None]:
-    cut = {name: found.newest for name, found in last.items()}
+    """Raise ``cut``: for each committed transaction with a version above ``first``, to at least its other versions.
+
+    ``wanted``: the only symbols that may be added or raised (None: all but ``skipped``).
+    """
     pending = list(cut)
     while pending:
         name = pending.pop()
         version = cut[name]
-        floor = first[name].newest
+        floor = first[name].newest if name in first else None
         while version is not None and (floor is None or version.number > floor.number):
             decision = library.decision(version.transaction) if version.transaction else None
             for other, number in (decision.versions if decision else {}).items():
                 current = cut.get(other)
-                if other in cut and (current is None or current.number < number):
+                may_be_raised = other not in skipped if wanted is None else other in wanted
+                if may_be_raised and (current is None or current.number < number):
                     cut[other] = visible_version(library, library.version(other, number))
                     pending.append(other)
             version = visible_parent(library, version)
@@ -342,8 +424,14 @@ def read_snapshot(library: OpenLibrary, name: str) -> Snapshot:
             "list_snapshots() shows them"
         ) from error
     snapshot = documents.load_snapshot(data, where=f"{library.objects.url} {key}")
-    if (snapshot.library_id, snapshot.name) != (library.library_id, name):
+    if snapshot.name != name:
         raise Integrity(f"the snapshot document {key} belongs to another library or name: it was copied or moved")
+    if snapshot.library_id != library.library_id:
+        library.check_present(at_once=True)
+        raise NoSuchSnapshot(
+            f"snapshot {name!r} belongs to another library {library.name!r}, deleted since: delete_snapshot({name!r}) "
+            "removes what is left of it"
+        )
     return snapshot
 
 
@@ -357,6 +445,14 @@ def snapshots(library: OpenLibrary) -> list[Snapshot]:
             return None  # deleted while we listed
 
     return [found for found in library.in_parallel(load, snapshot_names(library)) if found is not None]
+
+
+def _vanishing(library: OpenLibrary, symbol: str) -> Integrity:
+    library.check_present(at_once=True)
+    return Integrity(
+        f"documents of {_name(library, symbol)} vanish while they are read: something deletes under "
+        f"{library.objects.url} {library.layout.symbol_versions(symbol)}"
+    )
 
 
 def _name(library: OpenLibrary, symbol: str) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from duckvstore import clock
 from duckvstore.engine import catalogue
 from duckvstore.engine.library import Head, create_definitely
-from duckvstore.errors import AlreadyExists, Conflict, OutcomeUnknown
+from duckvstore.errors import Conflict, DuckVStoreError, OutcomeUnknown, StorageUnavailable
 from duckvstore.format import documents
 from duckvstore.format.documents import Decision, Schema, Segment, Version
 
@@ -65,22 +65,29 @@ def announce(library: OpenLibrary, call: Call) -> None:
     """Write the journal intent, which must be acknowledged before the commit is tried.
 
     A crash then leaves a harmless intent; written afterwards, a crash could hide a committed version from the
-    folded catalogue.
+    folded catalogue. Raises NoSuchLibrary or Conflict when the library is not there any more.
     """
+    library.check_present()
     intent = documents.Intent(call.write_id, call.symbol, library.objects.now())
     library.objects.put(library.layout.intent(call.write_id), documents.dump_intent(intent))
 
 
 def current_head(library: OpenLibrary, call: Call) -> Head:
     """Return the head to write above, from the cache or read, settled, checked against ``expected_version``."""
-    found = library.cached_head(call.symbol) or catalogue.head(library, call.symbol)
-    if found.undecided is not None:
-        found = settle(library, call.symbol, found)
-    try:
-        _check_expected(library, call, found)
-    except Conflict:
-        found = catalogue.head(library, call.symbol)  # the cached head may be stale
-        _check_expected(library, call, found)
+    found = library.cached_head(call.symbol)  # never an undecided one
+    if found is not None:
+        try:
+            _check_expected(library, call, found)
+        except Conflict:
+            pass  # the cached head may be stale
+        else:
+            return found
+    return _read_head(library, call)
+
+
+def _read_head(library: OpenLibrary, call: Call) -> Head:
+    found = settle(library, call.symbol, catalogue.head(library, call.symbol))
+    _check_expected(library, call, found)
     return found
 
 
@@ -113,28 +120,36 @@ def settle(library: OpenLibrary, symbol: str, found: Head) -> Head:
 
 
 def abort(library: OpenLibrary, transaction: str) -> None:
-    """Create the decision "aborted"; does nothing when there is a decision already."""
-    decision = Decision(transaction, "aborted", library.objects.now())
+    """Create the decision "aborted"; does nothing when there is a decision already.
+
+    Raises StorageUnavailable when it stays unknown whether there is one.
+    """
+    data = documents.dump_decision(Decision(transaction, "aborted", library.objects.now()))
+    key = library.layout.transaction(transaction)
     try:
-        library.objects.create(library.layout.transaction(transaction), documents.dump_decision(decision))
-    except (AlreadyExists, OutcomeUnknown):
-        return  # whatever was decided is read next
+        create_definitely(library.objects, key, data, lambda found: found == data, f"decision {transaction}")
+    except OutcomeUnknown as error:
+        raise StorageUnavailable(
+            f"transaction {transaction} of library {library.name!r} is undecided and could not be aborted, so nothing "
+            "was written above it: repeat the call"
+        ) from error
 
 
 def commit(library: OpenLibrary, call: Call, plan: Callable[[Version | None], Draft | None]) -> Version | None:
     """Create the next version of ``call.symbol`` as ``plan`` drafts it above the newest; return it.
 
     ``plan`` is called again on the new newest version whenever another writer took the number; it returns
-    None to leave everything as it is, and then the newest version is returned (None: there is none). Raises
-    Conflict (head is not as expected, or too much contention) and OutcomeUnknown.
+    None to leave everything as it is, and then the newest version is returned (None: there is none). That, and
+    any error of ``plan``, rests on a head that was read within this call: only a create finds out that a
+    remembered one is stale. Raises Conflict (head is not as expected, or too much contention) and OutcomeUnknown.
     """
     found = current_head(library, call)
     started = clock.Stopwatch()
     for attempt in range(COMMIT_ATTEMPTS_MAX):
-        draft = plan(found.newest)
+        draft, found = _draft(library, call, plan, found)
         if draft is None:
             return found.newest
-        if call.age.elapsed_seconds() > GRACE_SECONDS / 2:
+        if max(call.age.elapsed_seconds(), found.age.elapsed_seconds()) > GRACE_SECONDS / 2:
             raise Conflict(
                 f"{draft.operation} of {library.name}/{call.symbol} took longer than half the grace period, so what "
                 "it refers to may be removed: repeat the call"
@@ -155,6 +170,20 @@ def commit(library: OpenLibrary, call: Call, plan: Callable[[Version | None], Dr
         f"version {version.number} of {library.name}/{call.symbol} was taken by another writer, as were those of "
         f"{attempt + 1} attempts: repeat {version.operation} when fewer processes write this symbol"
     )
+
+
+def _draft(
+    library: OpenLibrary, call: Call, plan: Callable[[Version | None], Draft | None], found: Head
+) -> tuple[Draft | None, Head]:
+    if found.age.started_before(call.age):
+        try:
+            draft = plan(found.newest)
+        except DuckVStoreError:
+            draft = None
+        if draft is not None:
+            return draft, found
+        found = _read_head(library, call)
+    return plan(found.newest), found
 
 
 def _stamp(library: OpenLibrary, call: Call, draft: Draft, found: Head) -> Version:
@@ -203,9 +232,7 @@ def _create(library: OpenLibrary, version: Version) -> bool:
 
 def _after_conflict(library: OpenLibrary, call: Call, lost: Version) -> Head:
     """Return the head after another writer took ``lost.number``, checked against ``expected_version``."""
-    found = catalogue.head(library, call.symbol)
-    if found.undecided is not None:
-        found = settle(library, call.symbol, found)
+    found = settle(library, call.symbol, catalogue.head(library, call.symbol))
     try:
         _check_expected(library, call, found)
     except Conflict as error:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
+from weakref import WeakSet
 
 from duckvstore import clock
 from duckvstore.errors import (
     AlreadyExists,
     Conflict,
+    DuckVStoreError,
     Integrity,
     NoSuchKey,
     NoSuchLibrary,
@@ -40,8 +42,12 @@ Outcome = TypeVar("Outcome")
 
 PARALLEL_REQUESTS = 16
 CACHED_SEGMENTS_MAX = 500_000
+CACHED_HEADS_MAX = 10_000
+CACHED_DECISIONS_MAX = 10_000
 HEAD_USABLE_SECONDS = 3600.0
+PRESENT_SECONDS = 10.0
 CREATE_ATTEMPTS = 8
+DELETE_SWEEPS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,35 +78,56 @@ class OpenLibrary:
         self.layout = Layout(library_root(document.name))
         self._versions: OrderedDict[tuple[str, int], Version] = OrderedDict()
         self._cached_segments = 0
-        self._decisions: dict[str, Decision] = {}
-        self._heads: dict[str, Head] = {}
+        self._decisions: OrderedDict[str, Decision] = OrderedDict()
+        self._heads: OrderedDict[str, Head] = OrderedDict()
+        self._seen_present = clock.Stopwatch()
+        self.is_gone = False
+        self._start_over()
+        _opened.add(self)
+
+    def _start_over(self) -> None:
+        """Take a fresh lock and no threads: what a new process needs, and what a forked one must not inherit."""
         self._lock = Lock()
         self._pool: ThreadPoolExecutor | None = None
-        self._pool_pid = 0
 
-    @property
-    def pool(self) -> ThreadPoolExecutor:
-        """Threads for single requests (a task never waits for another task of this pool)."""
-        with self._lock:
-            if self._pool is None or self._pool_pid != os.getpid():
-                self._pool = ThreadPoolExecutor(PARALLEL_REQUESTS, thread_name_prefix="duckvstore-io")
-                self._pool_pid = os.getpid()
-            return self._pool
+    def submit(self, action: Callable[..., Outcome], *arguments: object) -> Future[Outcome]:
+        """Start ``action`` on one of this library's threads; no action waits for another one's.
+
+        When no thread can be started (the interpreter is about to exit) it is carried out here and now; it must
+        be harmless to carry it out twice.
+        """
+        try:
+            with self._lock:
+                if self._pool is None:
+                    self._pool = ThreadPoolExecutor(PARALLEL_REQUESTS, thread_name_prefix="duckvstore-io")
+                return self._pool.submit(action, *arguments)
+        except RuntimeError:
+            future: Future[Outcome] = Future()
+            try:
+                future.set_result(action(*arguments))
+            except Exception as error:  # noqa: BLE001 - it is raised where the result is asked for
+                future.set_exception(error)
+            return future
 
     def in_parallel(self, action: Callable[[Item], Outcome], items: Iterable[Item]) -> list[Outcome]:
         """Return ``action(item)`` for every item, in order; the first error is raised, the rest not started."""
         listed = list(items)
         if len(listed) < 2:
             return [action(item) for item in listed]
-        futures = [self.pool.submit(action, item) for item in listed]
+        futures: list[Future[Outcome]] = []
         try:
+            futures.extend(self.submit(action, item) for item in listed)
             return [future.result() for future in futures]
         finally:
             for future in futures:
                 future.cancel()
 
     def version(self, symbol: str, number: int) -> Version:
-        """Return the document of a version in any state, from the cache when it is there. Raises NoSuchKey."""
+        """Return the document of a version in any state, from the cache when it is there.
+
+        What a deleted library of the same name left behind is returned too: ``catalogue.visible_version`` hides
+        it. Raises NoSuchKey, and NoSuchLibrary or Conflict when it is this library that was deleted.
+        """
         with self._lock:
             cached = self._versions.get((symbol, number))
             if cached is not None:
@@ -110,10 +137,7 @@ class OpenLibrary:
         where = f"{self.objects.url} {key}"
         version = documents.load_version(self.objects.read(key), where=where)
         if version.library_id != self.library_id:
-            raise Conflict(
-                f"library {self.name!r} was deleted and made again since this handle was opened: get it again "
-                "with get_library()"
-            )
+            self.check_present(at_once=True)
         if (version.symbol, version.number) != (symbol, number):
             raise Integrity(
                 f"the document {where} says that it is version {version.number} of {version.symbol!r}: "
@@ -121,6 +145,30 @@ class OpenLibrary:
             )
         self.remember(version)
         return version
+
+    def check_present(self, *, at_once: bool = False) -> None:
+        """Raise NoSuchLibrary when the library was deleted, Conflict when another has its name now.
+
+        Asks the object store, unless that was done in the last ``PRESENT_SECONDS`` and not ``at_once``.
+        """
+        if not at_once and not self.is_gone and self._seen_present.elapsed_seconds() < PRESENT_SECONDS:
+            return
+        watch = clock.Stopwatch()
+        try:
+            data = self.objects.read(self.layout.library)
+        except NoSuchKey as error:
+            self.is_gone = True
+            raise NoSuchLibrary(
+                f"library {self.name!r} of {self.objects.url} was deleted since this handle was opened"
+            ) from error
+        document = documents.load_library(data, where=f"{self.objects.url} {self.layout.library}")
+        if document.library_id != self.library_id:
+            self.is_gone = True
+            raise Conflict(
+                f"library {self.name!r} was deleted and made again since this handle was opened: get it again "
+                "with get_library()"
+            )
+        self._seen_present, self.is_gone = watch, False
 
     def remember(self, version: Version) -> None:
         """Keep a version document in the cache."""
@@ -144,6 +192,8 @@ class OpenLibrary:
             return None
         with self._lock:
             self._decisions[transaction] = decision
+            while len(self._decisions) > CACHED_DECISIONS_MAX:
+                self._decisions.popitem(last=False)
         return decision
 
     def cached_head(self, symbol: str) -> Head | None:
@@ -159,51 +209,73 @@ class OpenLibrary:
         return head
 
     def remember_head(self, symbol: str, head: Head | None) -> None:
-        """Keep (or with None, forget) the head of a symbol for the next write."""
+        """Keep (or with None, forget) the head of a symbol for the next write.
+
+        One that was read before the one kept says nothing new: a slow reader must not undo what a write knows.
+        """
         with self._lock:
+            kept = self._heads.pop(symbol, None)
             if head is None:
-                self._heads.pop(symbol, None)
-            else:
-                self._heads[symbol] = head
+                return
+            if kept is not None and head.age.started_before(kept.age):
+                head = kept
+            self._heads[symbol] = head
+            while len(self._heads) > CACHED_HEADS_MAX:
+                self._heads.popitem(last=False)
 
     def close(self) -> None:
         """Stop the threads; a later call starts them again."""
         with self._lock:
             pool, self._pool = self._pool, None
-        if pool is not None and self._pool_pid == os.getpid():
+        if pool is not None:
             pool.shutdown(wait=True)
+
+
+_opened: WeakSet[OpenLibrary] = WeakSet()
+
+
+def _start_over_in_child() -> None:
+    for library in list(_opened):
+        library._start_over()  # noqa: SLF001 - a lock that another thread held at the fork is never released
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_over_in_child)
+
+
+def _create_or_compare(objects: ObjectStore, key: str, data: bytes, is_own: Callable[[bytes], bool]) -> bool:
+    try:
+        objects.create(key, data)
+    except AlreadyExists:
+        try:
+            return is_own(objects.read(key))
+        except (NoSuchKey, StorageUnavailable, Integrity) as error:
+            raise OutcomeUnknown(f"{objects.url}: {key!r} exists, but cannot be read back: {error}") from error
+    return True
 
 
 def create_definitely(objects: ObjectStore, key: str, data: bytes, is_own: Callable[[bytes], bool], what: str) -> bool:
     """Create ``key``; return True when this call's object is there, False when another's is.
 
     The rule for lost answers: after "already exists" the object is read back, and after an unknown outcome
-    the same create is repeated, because the first request may still land. Raises OutcomeUnknown naming
-    ``what`` when no attempt got a definite answer.
+    the same create is repeated, because the first request may still land: from then on no error of a repetition
+    means that nothing happened. Raises OutcomeUnknown naming ``what`` when no attempt got a definite answer, and
+    Integrity when what is there stays unreadable.
     """
-    failure: StorageUnavailable | None = None
+    failure: DuckVStoreError | None = None
     for attempt in range(CREATE_ATTEMPTS):
         if attempt:
             clock.sleep(clock.jitter(min(0.05 * 2**attempt, 5.0)))
         try:
-            objects.create(key, data)
-        except AlreadyExists:
-            try:
-                return is_own(objects.read(key))
-            except NoSuchKey:
-                continue
-            except StorageUnavailable as error:
-                failure = error
-                continue
+            return _create_or_compare(objects, key, data, is_own)
         except OutcomeUnknown as error:
             failure = error
-            continue
-        except StorageUnavailable as error:
+        except DuckVStoreError as error:
             if failure is None:
                 raise  # nothing was sent, now or before
             failure = error
-            continue
-        return True
+    if failure is not None and isinstance(failure.__cause__, Integrity):
+        raise failure.__cause__
     raise OutcomeUnknown(
         f"{objects.url} gave no definite answer in {CREATE_ATTEMPTS} attempts to create {what}: it may or may not "
         "be there; look before repeating the call"
@@ -244,16 +316,23 @@ def open_library(objects: ObjectStore, name: str) -> OpenLibrary:
             f"{': ' + ', '.join(map(repr, names[:10])) if names else ''}. "
             f"Make it with create_library({name!r}) or get_library({name!r}, create_if_missing=True)"
         ) from error
+    if document.name != name:
+        raise Integrity(
+            f"the document {key} of {objects.url} says that it is library {document.name!r}: it was copied or moved; "
+            "give it back its name"
+        )
     return OpenLibrary(objects, document)
 
 
 def create_library(objects: ObjectStore, name: str) -> OpenLibrary:
     """Make a library, after a test that the object store creates conditionally.
 
-    Raises AlreadyExists, and Unsupported when the object store fails the test.
+    Raises AlreadyExists, Unsupported when the object store fails the test, and Conflict while there are remains of
+    a deleted library of that name: they would be mixed with the new one.
     """
     key = Layout(library_root(name)).library
     self_test(objects)
+    _refuse_remains(objects, name)
     document = documents.Library(clock.new_id(), name, clock.new_id(), objects.now())
     data = documents.dump_library(document)
 
@@ -265,8 +344,21 @@ def create_library(objects: ObjectStore, name: str) -> OpenLibrary:
     return OpenLibrary(objects, document)
 
 
+def _refuse_remains(objects: ObjectStore, name: str) -> None:
+    root = library_root(name)
+    key = Layout(root).library
+    if next(objects.list(root, limit=1), None) is None or next(objects.list(key, limit=1), None) is not None:
+        return  # nothing is there, or a library is, which the create finds out
+    raise Conflict(
+        f"{objects.url} still has objects of a library {name!r} that is being deleted, or was in part: finish it with "
+        f"delete_library({name!r}), then make it again"
+    )
+
+
 def delete_library(objects: ObjectStore, name: str) -> None:
     """Remove a library with everything in it: its own document first, so that no reader finds it half gone.
+
+    What writers that had begun before still add is swept up too.
 
     Raises NoSuchLibrary, and StorageUnavailable naming what could not be deleted (repeat the call).
     """
@@ -276,8 +368,11 @@ def delete_library(objects: ObjectStore, name: str) -> None:
     if not found:
         open_library(objects, name)
     failures = objects.delete([key])
-    if not failures:
-        failures = objects.delete(entry.key for entry in objects.list(root))
+    for _ in range(DELETE_SWEEPS):
+        remains = [] if failures else [entry.key for entry in objects.list(root)]
+        if not remains or key in remains:  # all gone, and perhaps made again: what is there now is not ours
+            break
+        failures = objects.delete(remains)
     if failures:
         raise StorageUnavailable(
             f"{len(failures)} objects of library {name!r} could not be deleted, the first is {failures[0].key!r} "

@@ -66,14 +66,12 @@ def _chain(first: pa.Table, second: pa.Table, rest: Iterator[pa.Table]) -> Itera
 
 
 def _upload_one(library: OpenLibrary, symbol: str, stored: Schema, rows: pa.Table) -> Segment:
-    logical_bytes = chunking.logical_bytes(rows, stored)
-    rows = encoding.with_dictionaries(rows)
     data = encoding.encode(rows, stored)
     digest = hashlib.sha256(data).hexdigest()
     key = library.layout.segment(symbol, digest[:DIGEST_DIGITS], clock.short_id())
     found = statistics.compute(rows, stored)
     library.objects.put(library.layout.segment_key(key), data)
-    return Segment(key, rows.num_rows, len(data), digest, logical_bytes, found)
+    return Segment(key, rows.num_rows, len(data), digest, chunking.logical_bytes(rows, stored), found)
 
 
 def fetch(library: OpenLibrary, segment: Segment) -> bytes:

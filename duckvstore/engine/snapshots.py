@@ -48,6 +48,7 @@ def create(
     key = library.layout.snapshot(name)
     if any(entry.key == key for entry in library.objects.list(key, limit=1)):
         raise _taken(library, name)
+    library.check_present()
     chosen = _named(library, versions) if versions is not None else _newest(library, skip_symbols)
     if age.elapsed_seconds() > GRACE_SECONDS / 2:
         raise Conflict(f"snapshot {name!r} took longer than half the grace period to collect: repeat the call")
@@ -72,14 +73,14 @@ def create(
 
 
 def _newest(library: OpenLibrary, skip_symbols: Collection[str]) -> dict[str, int]:
-    names = catalogue.symbol_names(library)
+    names = catalogue.symbol_names(library) if skip_symbols else []
     for skipped in skip_symbols:
         if skipped not in names:
             raise NoSuchSymbol(
                 f"skip_symbols names {skipped!r}, which library {library.name!r} does not have."
                 f"{nearest(skipped, names)} list_symbols() shows what there is"
             )
-    cut = catalogue.collect_cut(library, [name for name in names if name not in set(skip_symbols)])
+    cut = catalogue.collect_cut(library, None, skipped=skip_symbols)
     return {name: version.number for name, version in cut.items() if version is not None and not version.deleted}
 
 

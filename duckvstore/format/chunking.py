@@ -45,7 +45,7 @@ def pieces(encoded: Encoded) -> Iterator[pa.Table]:
 
 def logical_bytes(rows: pa.Table | pa.RecordBatch, schema: Schema) -> int:
     """Return the bytes that rows take in Arrow in the stored types, whichever of their text is in dictionaries."""
-    total = rows.nbytes
+    total = int(rows.nbytes)
     for column, field in zip(rows.columns, schemas.to_arrow(schema), strict=True):
         if pa.types.is_dictionary(column.type) and not pa.types.is_dictionary(field.type):
             total += _dense_bytes(column) - column.nbytes
@@ -53,11 +53,12 @@ def logical_bytes(rows: pa.Table | pa.RecordBatch, schema: Schema) -> int:
 
 
 def _dense_bytes(column: pa.ChunkedArray | pa.DictionaryArray) -> int:
+    """Return the bytes of a dictionary column, with nothing missing, as large_string."""
     total = 0
     for chunk in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
         lengths = pc.binary_length(chunk.dictionary).to_numpy()
         uses = np.bincount(chunk.indices.to_numpy(), minlength=len(lengths))
-        total += int(uses @ lengths) + 8 * (len(chunk) + 1)
+        total += int(uses @ lengths) + 8 * len(chunk)
     return total
 
 

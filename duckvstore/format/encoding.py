@@ -28,29 +28,28 @@ SAMPLE_BLOCK_ROWS = 1024
 # Shares of distinct values in the sample up to which a dictionary is smaller or faster (measured: ARCHITECTURE.md).
 DISTINCT_SHARE_TEXT = 0.8
 DISTINCT_SHARE_NUMBER = 0.1
-DISTINCT_SHARE_CODED = 0.1
 DICTIONARY_COMPACT_MIN = 256
 DICTIONARY_BYTES_MAX = 900_000  # Parquet's writer gives a dictionary up at 1 MiB, after the work
 MUCH_SMALLER = 0.75
-NUMBERS_LEVEL = -1  # of zstd: numbers come out as small as at level 1, the default, a fifth sooner; text does not
+ENCODED_NUMBERS_LEVEL = -1  # of zstd: as small as at its default of 1, and sooner; plain numbers and text are not
 SMALL_ROWS = 1024
 
 
 def parquet_options(table: pa.Table, schema: Schema) -> dict[str, Any]:
     """Return the keyword arguments of ``pyarrow.parquet.ParquetWriter`` that suit these rows."""
-    dictionary, encodings, numbers = [], {}, []
+    dictionary, encodings, levels = [], {}, {}
     for column in schema.columns:
         data = table.column(column.name)
-        if pa.types.is_primitive(data.type):
-            numbers.append(column.name)
         choice = _choose(data)
+        if choice is not None and pa.types.is_primitive(data.type):
+            levels[column.name] = ENCODED_NUMBERS_LEVEL
         if choice == "DICTIONARY":
             dictionary.append(column.name)
         elif choice is not None:
             encodings[column.name] = choice
     return {
         "compression": "zstd",
-        "compression_level": {name: NUMBERS_LEVEL for name in numbers},
+        "compression_level": levels,
         "use_dictionary": dictionary,
         "column_encoding": encodings or None,
         "write_page_checksum": True,
@@ -62,11 +61,8 @@ def parquet_options(table: pa.Table, schema: Schema) -> dict[str, Any]:
 def _has_bounds(data: pa.ChunkedArray) -> bool:
     """Whether Parquet's own bounds are written: not for text (a sixth of the time; documents have them anyway)."""
     kind = data.type.value_type if pa.types.is_dictionary(data.type) else data.type
-    return not _is_text(kind) and not _may_hold_nan(data)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_large_string(kind) or pa.types.is_string(kind) or pa.types.is_string_view(kind)
+    is_text = pa.types.is_large_string(kind) or pa.types.is_string(kind) or pa.types.is_string_view(kind)
+    return not is_text and not _may_hold_nan(data)
 
 
 def _may_hold_nan(data: pa.ChunkedArray) -> bool:
@@ -81,33 +77,13 @@ def _may_hold_nan(data: pa.ChunkedArray) -> bool:
     return pa.types.is_floating(kind) and has_nan(data)
 
 
-def with_dictionaries(table: pa.Table) -> pa.Table:
-    """Return ``table`` with text of few distinct values as dictionaries, one per column and of what the rows use.
-
-    Hashed once, such text has its statistics and its Parquet pages almost for nothing.
-    """
-    for position, field in enumerate(table.schema):
-        column = table.column(position)
-        if _is_text(field.type):
-            share = _distinct_share(_sample(column)) if len(column) >= SMALL_ROWS else None
-            if share is None or share > DISTINCT_SHARE_CODED:
-                continue
-            column = column.dictionary_encode()
-        elif pa.types.is_dictionary(field.type):
-            column = _compact_dictionary(column)
-        else:
-            continue
-        table = table.set_column(position, field.with_type(column.type), column)
-    return table
-
-
 def encode(table: pa.Table, schema: Schema, options: dict[str, Any] | None = None) -> bytes:
     """Return ``table`` (in the stored ``schema``) as one Parquet file; ``options`` default to ``parquet_options``.
 
-    Text columns may be dictionaries; the file says the stored type of every column all the same.
+    A column of text may come as dictionaries; the file says the stored type of every column all the same.
     Raises InvalidInput when Parquet cannot hold the values.
     """
-    table = with_dictionaries(table)
+    table = _compact(table)
     chosen = parquet_options(table, schema) if options is None else options
     groups = max(1, round(table.num_rows / ROW_GROUP_ROWS))
     sink = pa.BufferOutputStream()
@@ -181,9 +157,10 @@ def _choose(data: pa.ChunkedArray) -> str | None:
     if len(data) < SMALL_ROWS:
         return None  # nothing to gain that is worth the look
     sample = _sample(data)
-    share = _distinct_share(sample)
-    if share is None:
+    present = len(sample) - sample.null_count
+    if not present:
         return None
+    share = pc.count_distinct(sample).as_py() / present
     if types.is_floating(kind):
         return "DICTIONARY" if share <= DISTINCT_SHARE_NUMBER else _choose_float(sample, share, len(data))
     if types.is_integer(kind) or types.is_temporal(kind):
@@ -240,12 +217,6 @@ def _choose_integer(sample: pa.Array, share: float) -> str | None:
     return "DELTA_BINARY_PACKED" if min(delta_bits, range_bits + 1) <= max(width, 32) * 3 // 4 else None
 
 
-def _distinct_share(sample: pa.Array) -> float | None:
-    """Return the share of distinct values among those that are not null; None when there are none."""
-    present = len(sample) - sample.null_count
-    return pc.count_distinct(sample).as_py() / present if present else None
-
-
 def _sample(data: pa.ChunkedArray) -> pa.Array:
     """Return a few blocks of rows, evenly spread."""
     count = len(data)
@@ -255,6 +226,15 @@ def _sample(data: pa.ChunkedArray) -> pa.Array:
         gap = (count - SAMPLE_BLOCK_ROWS) // (SAMPLE_BLOCKS - 1)
         parts = [data.slice(block * gap, SAMPLE_BLOCK_ROWS) for block in range(SAMPLE_BLOCKS)]
     return pa.concat_arrays([chunk for part in parts for chunk in part.chunks] or [pa.nulls(0, data.type)])
+
+
+def _compact(table: pa.Table) -> pa.Table:
+    """Return ``table`` with dictionaries that hold only what these rows use, one per column."""
+    for position, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            column = _compact_dictionary(table.column(position))
+            table = table.set_column(position, field, column)
+    return table
 
 
 def _compact_dictionary(column: pa.ChunkedArray) -> pa.ChunkedArray:

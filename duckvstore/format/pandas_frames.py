@@ -42,6 +42,7 @@ def encode_frame(
     """
     if type(frame) is not pd.DataFrame:
         raise _subclass(frame, "DataFrame", where)
+    _check_flags(frame, where)
     arrays, sql_labels, index = encode_rows(frame.index, where)
     dtypes = []
     later: dict[int, Any] = {}
@@ -95,6 +96,7 @@ def encode_series(series: pd.Series, where: str) -> tuple[Schema, pa.Table]:
     """Return (schema, rows) of a series; an unnamed one is the column ``value`` in SQL."""
     if type(series) is not pd.Series:
         raise _subclass(series, "Series", where)
+    _check_flags(series, where)
     arrays, sql_labels, index = encode_rows(series.index, where)
     label = "value" if series.name is None else series.name
     array, spec = encode_array(raw_values(series), f"the series {label!r} of {where}")
@@ -106,6 +108,14 @@ def encode_series(series: pd.Series, where: str) -> tuple[Schema, pa.Table]:
     }
     schema = _schema([*arrays, array], sql_labels, [label], value)
     return schema, pa.Table.from_arrays([*arrays, array], schema=schemas.to_arrow(schema))
+
+
+def _check_flags(value: pd.DataFrame | pd.Series, where: str) -> None:
+    if not value.flags.allows_duplicate_labels:
+        raise InvalidInput(
+            f"{where} has the flag allows_duplicate_labels=False, which would be lost: store "
+            "value.set_flags(allows_duplicate_labels=True)"
+        )
 
 
 def _subclass(value: Any, plain: str, where: str) -> InvalidInput:

@@ -122,18 +122,31 @@ def encode_rows(index: pd.Index, where: str) -> tuple[list[Any], list[Any], dict
     if isinstance(index, pd.RangeIndex):
         return [], [], index_to_json(index, where)
     multi = isinstance(index, pd.MultiIndex)
-    levels = [index.get_level_values(level) for level in range(index.nlevels)] if multi else [index]
+    levels = _levels(index) if multi else [index]
     distinct = list(index.levels) if isinstance(index, pd.MultiIndex) else levels
     arrays, sql_labels, specs = [], [], []
     for position, level in enumerate(levels):
         label = level.name if level.name is not None else f"index_{position}" if multi else "index"
         place = f"index level {label!r} of {where}"
-        array, spec = encode_array(raw_values(level), place)
+        codes = np.asarray(index.codes[position]) if isinstance(index, pd.MultiIndex) else None
+        dtype = distinct[position].dtype
+        gaps = codes is not None and isinstance(dtype, np.dtype) and dtype.kind in "biu" and bool((codes < 0).any())
+        if gaps and codes is not None:  # the level is of whole numbers, its values with the missing ones are not
+            array, spec = encode_array(distinct[position].to_numpy().take(codes), place)
+            array = pa.array(array.to_numpy(zero_copy_only=False), array.type, mask=codes < 0)
+        else:
+            array, spec = encode_array(raw_values(level), place)
         arrays.append(array)
         sql_labels.append(label)
         frequency = _frequency(distinct[position], place)
-        specs.append({"dtype": spec, **_name(level, where), **frequency})
+        specs.append({"dtype": spec, **_name(level, where), **frequency, **({"gaps": True} if gaps else {})})
     return arrays, sql_labels, {"columns": specs, "multi": multi}
+
+
+def _levels(index: pd.Index) -> list[pd.Index]:
+    """Return the levels by position: pandas takes a number for a level's name first, if one is so named."""
+    unnamed = index.set_names([None] * index.nlevels)
+    return [unnamed.get_level_values(level).rename(name) for level, name in enumerate(index.names)]
 
 
 def decode_rows(
@@ -148,16 +161,31 @@ def decode_rows(
         return index
     contiguous = rows is None or (isinstance(rows, range) and rows.step == 1)
     frequencies = [spec.get("freq") if contiguous else None for spec in value["columns"]]
-    arrays = [decode_array(column, spec["dtype"]) for column, spec in zip(columns, value["columns"], strict=True)]
+    gaps = [bool(spec.get("gaps")) for spec in value["columns"]]
+    arrays = [
+        np.zeros(len(column), np.int8) if gap else decode_array(column, spec["dtype"])
+        for column, spec, gap in zip(columns, value["columns"], gaps, strict=True)
+    ]
     names = [labels.label_from_json(spec.get("name")) for spec in value["columns"]]
     if not value["multi"]:
         return make_index(arrays[0], names[0], frequencies[0])
     index = pd.MultiIndex.from_arrays([make_index(array, None) for array in arrays], names=names)
-    if any(frequencies):
+    if any(frequencies) or any(gaps):
         levels: Any = [_with_frequency(level, freq) for level, freq in zip(index.levels, frequencies, strict=True)]
-        codes: Any = index.codes
+        codes: Any = list(index.codes)
+        for position in (position for position, gap in enumerate(gaps) if gap):
+            levels[position], codes[position] = _with_gaps(columns[position], value["columns"][position]["dtype"])
         index = pd.MultiIndex(levels=levels, codes=codes, names=names, verify_integrity=False)
     return index
+
+
+def _with_gaps(column: pa.ChunkedArray, spec: Any) -> tuple[pd.Index, Any]:
+    """Return (level, codes) of whole numbers or booleans of which some rows are missing."""
+    present = column.is_valid().to_numpy()
+    distinct, codes_present = np.unique(decode_array(column.drop_null(), spec), return_inverse=True)
+    codes = np.full(len(column), -1, dtype=np.int64)
+    codes[present] = codes_present
+    return pd.Index(distinct), codes
 
 
 def _range_rows(value: dict[str, Any], count: int | None, rows: Rows | None) -> Any:

@@ -13,6 +13,7 @@ import math
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -125,8 +126,9 @@ def _of_dictionary(column: pa.ChunkedArray) -> ColumnStatistics:
         return ColumnStatistics()
     null_count, parts = 0, []
     for chunk in column.chunks:
-        used = pc.unique(chunk.indices).drop_null()
-        parts.append(chunk.dictionary.take(used))
+        used = np.zeros(len(chunk.dictionary), dtype=bool)
+        used[chunk.indices.drop_null().to_numpy()] = True
+        parts.append(chunk.dictionary.filter(pa.array(used)))
         null_count += chunk.null_count if not chunk.dictionary.null_count else chunk.dictionary_decode().null_count
     bounds = pc.min_max(pa.chunked_array(parts, type=kind)).as_py()
     if bounds["min"] is None:

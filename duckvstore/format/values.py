@@ -28,7 +28,10 @@ OUTPUT_FORMATS = ("pandas", "polars", "pyarrow")
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A value as rows in the stored schema: ``table``, or ``reader`` for what is streamed (the other is None)."""
+    """A value as rows in the stored schema: ``table``, or ``reader`` for what is streamed (the other is None).
+
+    In a reader, columns of text may come as dictionaries, whose stored type is that of the text.
+    """
 
     kind: str
     schema: Schema

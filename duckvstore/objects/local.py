@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 TEMPORARY_FOLDER = ".partial+"  # '+' is in no key, so neither a key nor a listing can meet it
 _TEMPORARY_SECONDS_MAX = 24 * 3600
 _FOLDER_ATTEMPTS_MAX = 100
+_DURABLE_FOLDERS_MAX = 10_000
 _LEGAL_NAME = re.compile(r"[A-Za-z0-9._~-]+")
 _NOT_SCANNABLE = re.compile(r"[*?\[\]{}\\=]")  # DuckDB globs these, and reads a=b as a Hive partition column
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV, errno.EMLINK}
@@ -60,6 +61,7 @@ class LocalObjects(ObjectStore):
         self._root = os.path.realpath(os.fspath(root))
         self._fsync = fsync
         self._has_cleaned = False
+        self._durable_folders: set[str] = set()
         self.url = f"file://{self._root}"
         if os.path.lexists(self._root) and not os.path.isdir(self._root):
             raise InvalidInput(f"{self._root} is not a folder: name a folder to keep the store in")
@@ -115,14 +117,22 @@ class LocalObjects(ObjectStore):
     # -- writing --------------------------------------------------------------------------------------------------
 
     def _make_folder(self, folder: str) -> None:
-        """Make a folder and those above it, and make their names durable."""
-        if os.path.isdir(folder):
+        """Make a folder and those above it, and make their names durable.
+
+        Also those of folders that are there: another process may have made one and not have come further.
+        """
+        is_there = os.path.isdir(folder)
+        if is_there and (folder in self._durable_folders or len(folder) <= len(self._root)):
             return
         parent = os.path.dirname(folder)
         self._make_folder(parent)
-        with suppress(FileExistsError):
-            os.mkdir(folder)
+        if not is_there:
+            with suppress(FileExistsError):
+                os.mkdir(folder)
         self._sync_folder(parent)
+        if len(self._durable_folders) >= _DURABLE_FOLDERS_MAX:
+            self._durable_folders.clear()
+        self._durable_folders.add(folder)
 
     def _sync_folder(self, folder: str) -> None:
         if not self._fsync:
@@ -166,6 +176,7 @@ class LocalObjects(ObjectStore):
                 else:
                     os.replace(temporary, path)
             except FileNotFoundError:
+                self._durable_folders.discard(folder)
                 if attempt == _FOLDER_ATTEMPTS_MAX - 1:
                     raise
             else:
@@ -186,6 +197,7 @@ class LocalObjects(ObjectStore):
         path = self._path(key)
         with self._mapping("create", key):
             if os.path.lexists(path):
+                self._sync_folder(os.path.dirname(path))
                 raise self._taken(key)
             temporary = self._write_temporary(data)
             try:
@@ -204,6 +216,7 @@ class LocalObjects(ObjectStore):
         try:
             self._place(temporary, path, must_be_new=True)
         except FileExistsError as error:
+            self._sync_folder(os.path.dirname(path))  # the caller builds on what is there: it must not be lost
             raise self._taken(key) from error
         except OSError as error:
             if error.errno in _NO_LINKS:
@@ -219,6 +232,7 @@ class LocalObjects(ObjectStore):
     def delete(self, keys: Iterable[str]) -> DeleteFailures:  # noqa: D102
         failures: DeleteFailures = []
         paths = {key: self._path(key) for key in keys}
+        folders: set[str] = set()
         for key, path in paths.items():
             try:
                 os.unlink(path)
@@ -230,16 +244,23 @@ class LocalObjects(ObjectStore):
                 if not os.path.isdir(path):  # some systems answer EPERM for a folder, which is no object
                     failures.append(DeleteFailure(key, error.strerror or str(error)))
                 continue
-            self._remove_empty_folders(os.path.dirname(path))
+            else:
+                folders.add(self._remove_empty_folders(os.path.dirname(path)))
+        for folder in folders:
+            with self._mapping("delete", next(iter(paths))):
+                self._sync_folder(folder)
         return failures
 
-    def _remove_empty_folders(self, folder: str) -> None:
+    def _remove_empty_folders(self, folder: str) -> str:
+        """Remove a folder and those above it as far as they are empty; return the first that stays."""
         while len(folder) > len(self._root):
             try:
                 os.rmdir(folder)
             except OSError:
-                return  # in use, gone already, or not ours to remove: an empty folder does no harm
+                return folder  # in use, gone already, or not ours to remove: an empty folder does no harm
+            self._durable_folders.discard(folder)
             folder = os.path.dirname(folder)
+        return folder
 
     # -- reading --------------------------------------------------------------------------------------------------
 

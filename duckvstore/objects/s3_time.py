@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from threading import Lock
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,7 +26,8 @@ class ServerTime:
 
     def __init__(self) -> None:
         """Know nothing yet."""
-        self._lock = Lock()
+        # Replaced as a whole, without a lock that a forked process could inherit held: at worst one of two answers
+        # that come at the same moment narrows nothing.
         self._bounds: tuple[timedelta, timedelta] | None = None
 
     @property
@@ -47,17 +47,16 @@ class ServerTime:
         if date.tzinfo is None:
             date = date.replace(tzinfo=UTC)
         low, high = date - received_at, date + _DATE_RESOLUTION - sent_at
-        with self._lock:
-            if self._bounds is not None:
-                known_low, known_high = self._bounds
-                if max(low, known_low) < min(high, known_high):
-                    low, high = max(low, known_low), min(high, known_high)
-            self._bounds = (low, high)
+        known = self._bounds
+        if known is not None and max(low, known[0]) < min(high, known[1]):
+            low, high = max(low, known[0]), min(high, known[1])
+        self._bounds = (low, high)
 
     def now(self, local_now: datetime) -> datetime:
         """Return the server's time when this machine's clock shows ``local_now`` (UTC)."""
-        if self._bounds is None:
+        known = self._bounds
+        if known is None:
             return local_now
-        low, high = self._bounds
+        low, high = known
         offset = _ZERO if low <= _ZERO < high else (low + high) / 2
         return local_now + offset

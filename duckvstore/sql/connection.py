@@ -62,7 +62,12 @@ class Seat:
         """
         if on != self._validates:
             mode = "VALIDATE_ALL" if on else "NO_VALIDATION"
-            self.cursor.execute(f"SET SESSION validate_external_file_cache = '{mode}'")
+            try:
+                self.cursor.execute(f"SET SESSION validate_external_file_cache = '{mode}'")
+            except Exception:
+                if on:
+                    raise
+                return  # the user has locked the configuration; asking anew is only slower
             self._validates = on
 
     def lend(self, result: Result) -> None:
@@ -209,14 +214,15 @@ def _create_secret(
     import duckdb
 
     settings = []
-    for parameter, value in parameters.items():
+    for parameter in parameters:
         if not _SECRET_PARAMETER.fullmatch(parameter):
             raise Unsupported(f"{parameter!r} is no name of a parameter of a DuckDB secret")
-        settings.append(f"{parameter} {literal(value)}")
+        settings.append(f"{parameter} ${parameter.lower()}")
+    # Values are bound, since DuckDB's log (if its user turned it on) has the text of every statement.
     text = f"CREATE OR REPLACE TEMPORARY SECRET {quote(name)} (TYPE s3, {', '.join(settings)}, SCOPE {literal(scope)})"
     cursor = instance.cursor()
     try:
-        cursor.execute(text)
+        cursor.execute(text, {parameter.lower(): value for parameter, value in parameters.items()})
     except duckdb.Error as error:
         message = failures.take_apart(error).message
         for value in parameters.values():

@@ -414,6 +414,8 @@ def _problem(error: Exception, text: str) -> tuple[str, int | None]:
         return str(error).splitlines()[0][:200] if str(error) else type(error).__name__, None
     first = details[0]
     message = _FOUND_TOKEN.sub("", str(first.get("description") or "syntax error"))
+    if message.startswith("Required keyword"):  # it goes on with names of sqlglot's own
+        message = "something is missing"
     line, column = first.get("line"), first.get("col")
     if not line or not column:
         return message, None

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 MESSAGE_CHARACTERS_MAX = 1500
 
 _PREFIX = re.compile(r"^(?P<kind>[A-Z][A-Za-z -]*?) Error: ", re.DOTALL)
+# DuckDB proposes its own system tables for any name that is not like a table of the user's.
+_SYSTEM_TABLE = re.compile(r'\s*Did you mean "(?:sqlite_|pg_|duckdb_|information_schema|__vstore)[^"]*"\?')
+_NO_COLUMN = re.compile(r'Referenced column "(?P<name>[^"]+)" not found')
 _QUOTED_LINE = re.compile(r"\n+LINE \d+:.*\Z", re.DOTALL)
 _DENIED = re.compile(r"\b403\b|Forbidden|AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|\b401\b", re.IGNORECASE)
 _ABOUT_BYTES = re.compile(
@@ -105,7 +108,10 @@ def to_error(failure: Failure, sql: str, offset: int | None, note: Callable[[Fai
     ``note`` may add a sentence (the nearest names, say). Failures of storage that concern segments are looked
     into before this is asked: what remains concerns files that the user's SQL names.
     """
-    message = failure.message + note(failure)
+    message = _SYSTEM_TABLE.sub("", failure.message) + note(failure)
+    unknown = _NO_COLUMN.match(message)
+    if unknown and offset is not None and sql.startswith(f'"{unknown["name"]}"', offset):
+        message += "\nDouble quotes are for names: write text in single quotes"
     if failure.kind == "Out of Memory":
         return DuckVStoreError(
             f"DuckDB ran out of memory: {message}\nSelect fewer columns or rows, or raise SET memory_limit"

@@ -121,7 +121,7 @@ class Names:
                 reference,
             )
         if len(parts) == 3:
-            library = self._library(parts[0])
+            library = self._library(parts[0], reference)
             if library is None:
                 raise self._no_library(parts[0], reference)
             table = catalogue_tables.table(library, name)
@@ -146,13 +146,16 @@ class Names:
             return empty.add_column(0, pa.field("library", pa.string()), pa.array([], pa.string()))
         return pa.concat_tables(tables)
 
-    def _library(self, name: str) -> OpenLibrary | None:
+    def _library(self, name: str, reference: Reference) -> OpenLibrary | None:
         if self.default is not None:
             return self.default if name.casefold() == self.default.name.casefold() else None
         try:
             return self.libraries[name]
         except NoSuchLibrary:
-            return None
+            matches = matching(name, self.libraries)
+        if len(matches) > 1:
+            raise self._ambiguous("libraries", name, matches, reference)
+        return self.libraries[matches[0]] if matches else None
 
     def _as_symbol(self, reference: Reference) -> _Wanted | None:
         """Return what to look for, or None when the reference cannot be a symbol."""
@@ -164,14 +167,14 @@ class Names:
                 raise self._error(f"which library is {parts[0]} of? Write library.{parts[0]}", reference)
             if len(parts) == 1 or parts[0].casefold() in _DUCKDB_SCHEMAS or len(parts) > 3:
                 return None
-            library = self._library(parts[0])
+            library = self._library(parts[0], reference)
             if library is None and at is not None:
                 raise self._no_library(parts[0], reference)
             snapshot = parts[1] if len(parts) == 3 else None
         else:
             library = self.default
             if len(parts) == 3:
-                library, snapshot = self._library(parts[0]), parts[1]
+                library, snapshot = self._library(parts[0], reference), parts[1]
             elif len(parts) == 2:
                 snapshot = parts[0]
         if library is None or len(parts) > 3 or (snapshot or "").casefold() in _DUCKDB_SCHEMAS:

@@ -170,7 +170,8 @@ class Planner:
         table = ScannedTable(symbol.library.name, version.symbol, version.number, version.created_at)
         if table not in figures.tables:
             figures.tables.append(table)
-        return rewrite.scan(version, self._uris(plan, symbol.library, segments))
+        seals = rewrite.names_file_columns(plan.statement)
+        return rewrite.scan(version, self._uris(plan, symbol.library, segments), seals=seals)
 
     def _uris(self, plan: Plan, library: OpenLibrary, segments: tuple[Segment, ...]) -> list[str]:
         """Return what DuckDB scans: the segments where they are, or else verified local copies of them."""
@@ -199,8 +200,6 @@ def kept_segments(
     condition = prune.condition(statement, position, version, values.given) if everything else None
     if condition is None:
         return everything
-    import duckdb
-
     try:
         cursor.register(_STATISTICS, statistics.typed_table(version, list(condition.column_ids)))
         try:
@@ -208,7 +207,7 @@ def kept_segments(
             return [int(row[0]) for row in cursor.execute(question, condition.parameters or None).fetchall()]
         finally:
             cursor.unregister(_STATISTICS)
-    except duckdb.Error:
+    except Exception:  # noqa: BLE001 - whatever it is, the statement itself will meet it
         return everything
 
 

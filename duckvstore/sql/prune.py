@@ -319,6 +319,9 @@ class _Finder:
             found.append(f"({above} OR nan_{column.id})" if column.kind == "float" and is_nan_possible else above)
         if operator in ("=", "<", "<="):
             found.append(f"{least} {'<=' if operator == '=' else operator} {high}")
+        if column.kind == "timestamptz" and low != high:
+            # In another calendar the same text or date is another day.
+            found = [f"({sql} OR current_setting('Calendar') <> 'gregorian')" for sql in found]
         if column.kind == "text":
             # Bounds are in the order of bytes, which a collation would change.
             found = [f"({sql} OR current_setting('default_collation') <> '')" for sql in found]

@@ -6,6 +6,7 @@ no name or value becomes SQL except through ``quote`` and ``literal``.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
@@ -23,23 +24,30 @@ if TYPE_CHECKING:
 
 __all__ = [
     "literal",
+    "names_file_columns",
     "names_left",
     "original_position",
     "parameters_left",
     "quote",
     "rewrite",
     "scan",
+    "spelled",
     "splices",
+    "stand_ins",
 ]
 
 Splice = tuple[int, int, str]
 
+_FILE_COLUMNS = ("filename", "file_row_number", "file_index")
+_STAND_IN = re.compile(r'__vstore_name_(?P<at>[0-9]+)(?P<alias> AS (?:"(?:[^"]|"")*+"|\w++))?')
 
-def scan(version: Version, uris: Sequence[str]) -> str:
+
+def scan(version: Version, uris: Sequence[str], *, seals: bool = False) -> str:
     """Return the relation that holds the rows of ``uris``, segments of ``version``, in that order.
 
     Column types are those that DuckDB gives to the same rows as an Arrow table; without any URI the relation has
-    no rows and the same types. Raises SqlError for a version without columns, which SQL cannot show.
+    no rows and the same types. ``seals``: hide what DuckDB adds to every file, see ``names_file_columns``. Raises
+    SqlError for a version without columns, which SQL cannot show.
     """
     fields = arrow_schema.to_arrow(version.schema)
     if not len(fields):
@@ -53,11 +61,20 @@ def scan(version: Version, uris: Sequence[str]) -> str:
     relation = f"read_parquet([{', '.join(literal(uri) for uri in uris)}], hive_partitioning = false)"
     converted = [(f.name, types.from_parquet(quote(f.name), f.type)) for f in fields]
     if all(expression is None for _, expression in converted):
-        return relation
+        return f"(FROM {relation})" if seals else relation
     columns = ", ".join(
         quote(name) if expression is None else f"{expression} AS {quote(name)}" for name, expression in converted
     )
     return f"(SELECT {columns} FROM {relation})"
+
+
+def names_file_columns(statement: Statement) -> bool:
+    """Whether ``statement`` may name a column that DuckDB adds to the rows of every file, unseen by ``*``.
+
+    Such a name must find a column of the symbol, or of another table of the query, or nothing.
+    """
+    text = statement.text.lower()
+    return any(name in text for name in _FILE_COLUMNS)
 
 
 def rewrite(statement: Statement, replacements: Mapping[int, str | None]) -> str:
@@ -98,6 +115,23 @@ def original_position(statement: Statement, replacements: Mapping[int, str | Non
             return statement.offset + start
         shift += len(text) - (end - start)
     return statement.offset + max(0, min(position - shift, len(statement.text)))
+
+
+def stand_ins(replacements: Mapping[int, str | None]) -> dict[int, str | None]:
+    """Return a name of ours for each relation in ``replacements``, which ``spelled`` finds again."""
+    return {at: quote(f"__vstore_name_{at}") for at, relation in replacements.items() if relation is not None}
+
+
+def spelled(statement: Statement, text: str) -> str:
+    """Return ``text``, an expression as DuckDB writes it, with the user's spelling in place of each stand-in."""
+
+    def user_text(match: re.Match[str]) -> str:
+        reference = statement.references[int(match["at"])]
+        parts = [(reference.start, reference.end), *reference.cuts]
+        name = " ".join(statement.text[start:end] for start, end in parts)
+        return name + (match["alias"] or "" if reference.alias else "")
+
+    return _STAND_IN.sub(user_text, text)
 
 
 def parameters_left(statement: Statement, replaced: Collection[int]) -> list[int]:
@@ -151,7 +185,7 @@ def _folded(reference: Reference) -> tuple[str, ...]:
 def _splice(statement: Statement, reference: Reference, relation: str, name: str) -> Splice:
     if reference.role == "target":
         raise statement.error(
-            f"{'.'.join(reference.parts)} is a symbol, and SQL cannot change it yet: use write() or append()",
+            f"{'.'.join(reference.parts)} is a symbol, and SQL cannot change it yet: use write()",
             reference.start,
         )
     if reference.form == "columns":

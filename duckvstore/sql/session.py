@@ -1,13 +1,14 @@
 """Session: runs DuckDB SQL with time travel for one handle of a library or a store.
 
 Invariant: a statement that names no symbol, catalogue table or dataframe reaches DuckDB as the user wrote it, and
-every error that leaves here is one of ``duckvstore.errors`` (or KeyboardInterrupt).
+every error that leaves here is one of ``duckvstore.errors`` (or KeyboardInterrupt). SHOW TABLES names them all.
 """
 
 from __future__ import annotations
 
 import re
 import weakref
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from duckvstore.sql.files import SegmentFiles
 from duckvstore.sql.names import Names, Symbol, matching
 from duckvstore.sql.plan import Plan, Planner
 from duckvstore.sql.result import Result, Rows
-from duckvstore.sql.values import Values, as_of
+from duckvstore.sql.values import Values, as_of, check_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,6 +57,16 @@ _SESSION_TABLES = """
         SELECT database_name, schema_name, view_name FROM duckdb_views() WHERE NOT internal
     )"""
 
+_SHOW_TABLES = re.compile(r"\s*SHOW\s+TABLES\s*", re.IGNORECASE)
+_OWN_TABLES = """
+    SELECT name FROM (
+        SELECT table_name AS name, database_name, schema_name, temporary FROM duckdb_tables()
+        UNION ALL
+        SELECT view_name, database_name, schema_name, temporary FROM duckdb_views() WHERE NOT internal
+    )
+    WHERE (temporary OR (database_name = current_database() AND schema_name = current_schema()))
+    AND NOT starts_with(name, '__vstore')"""
+
 
 class Session:
     """SQL over libraries. Safe to use from many threads; temporary tables belong to the thread that made them."""
@@ -83,7 +94,8 @@ class Session:
         the caller's variables, among which dataframes are found. Raises SqlError, NotFound, Integrity,
         StorageUnavailable and InvalidInput; rows are pulled on demand, so errors in them may come later.
         """
-        statements = dialect.parse(text)
+        check_text(text)
+        statements = [self._listing(statement) for statement in dialect.parse(text)]
         values = Values(parameters, statements)
         result = Result(None)
         for statement in statements:
@@ -93,6 +105,18 @@ class Session:
             if statement is not statements[-1]:
                 result.settle()
         return result
+
+    def _listing(self, statement: Statement) -> Statement:
+        """Return ``statement``, and for SHOW TABLES, which DuckDB would answer without symbols, one that lists them."""
+        if _SHOW_TABLES.fullmatch(statement.text) is None:
+            return statement
+        symbols = ["SELECT symbol AS name FROM vstore.symbols"]
+        if self._default is None:
+            symbols = [
+                f"SELECT {rewrite.literal(f'{name}.')} || symbol AS name FROM {rewrite.quote(name)}.vstore.symbols"
+                for name in self._libraries
+            ]
+        return dialect.parse(f"SELECT name FROM ({' UNION '.join([*symbols, _OWN_TABLES])}) ORDER BY name")[0]
 
     def close(self) -> None:
         """Close DuckDB and remove cached files; results that were not pulled to their end are lost."""
@@ -203,8 +227,12 @@ class Session:
         symbols, snapshots = self._known_names()
         for name in statement.maybe_names:
             if matching(name, symbols):
-                return f"\n{name} is a symbol, but this kind of statement cannot use one: {statement.problem}"
+                reason = statement.problem or "write a query of its own"
+                return f"\n{name} is a symbol, but this kind of statement cannot use one: {reason}"
         schema, _, _ = missing.rpartition(".")
+        namesakes = [name for name in symbols if name.rpartition(".")[2].casefold() == missing.casefold()]
+        if self._default is None and namesakes:
+            return f" Names in the store: {' or '.join(map(repr, namesakes[:3]))}."
         found = nearest(schema, snapshots) if schema and self._default is not None else nearest(missing, symbols)
         threads = self._connection.thread_count
         hint = " Temporary tables belong to the thread that made them." if threads > 1 and self._has_objects else ""
@@ -223,6 +251,13 @@ class Session:
             return [], []  # this only words a better error
 
 
+def _renamed(schema: pa.Schema, names: list[str]) -> pa.Schema:
+    import pyarrow as pa
+
+    fields = [field.with_name(name) for field, name in zip(schema, names, strict=True)]
+    return pa.schema(fields, metadata=schema.metadata)
+
+
 def refuse_writes(statement: Statement, meanings: Mapping[int, Meaning]) -> None:
     """Raise SqlError for what would change symbols, or would outlive the names that it was resolved with."""
     outlives = statement.kind in ("create_view", "create_macro")
@@ -237,8 +272,8 @@ def refuse_writes(statement: Statement, meanings: Mapping[int, Meaning]) -> None
                 )
         elif isinstance(meaning, Symbol) and not (statement.kind.startswith("create") and is_temporary):
             raise statement.error(
-                f"{'.'.join(reference.parts)} is a symbol, and SQL cannot change symbols yet: use write() or append() "
-                "of the library",
+                f"{'.'.join(reference.parts)} is a symbol, and SQL cannot change symbols yet: use write() of the "
+                "library",
                 reference.start,
             )
         elif statement.kind == "create_table" and len(reference.parts) == 1 and not is_temporary:
@@ -265,6 +300,7 @@ class _Running:
         self._registered: list[str] = []
         self._relation: Any = None
         self._reader: Any = None
+        self._names: list[str] | None = None
         self.result: weakref.ref[Result] | None = None
 
     def start(self) -> Rows | None:
@@ -280,13 +316,39 @@ class _Running:
             if self._relation is None:
                 self.release()
                 return None
-            columns, types = list(self._relation.columns), [str(kind) for kind in self._relation.types]
+            columns, types = self._column_names(), [str(kind) for kind in self._relation.types]
         except BaseException as error:
             self.release()
             if isinstance(error, Exception):
                 raise self._translated(error, binding=True) from error
             raise
         return Rows(columns, types, self._schema, self._pull, self.release)
+
+    def _column_names(self) -> list[str]:
+        """Return the names of the columns, as DuckDB would give them if symbols were tables.
+
+        A column without an alias is named by its expression, and in a subquery that is what we put for a symbol.
+        Then the names are asked for once more, over views.
+        """
+        columns = list(self._relation.columns)
+        statement, stand_ins = self._plan.statement, rewrite.stand_ins(self._plan.replacements)
+        if statement.kind != "query" or not stand_ins or not any("FROM " in column for column in columns):
+            return columns
+        cursor = self._cursor
+        try:
+            for at, name in stand_ins.items():
+                cursor.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS FROM {self._plan.replacements[at]}")
+            asked = cursor.sql(rewrite.rewrite(statement, stand_ins), params=self._parameters)
+            names = [rewrite.spelled(statement, name) for name in asked.columns]
+        except Exception:  # noqa: BLE001 - an aborted transaction, say: this only words a name
+            return columns
+        finally:
+            for name in stand_ins.values():
+                with suppress(Exception):
+                    cursor.execute(f"DROP VIEW IF EXISTS {name}")
+        if len(names) == len(columns) and names != columns:
+            self._names = columns = names
+        return columns
 
     def _schema(self) -> pa.Schema:
         result = self.result() if self.result is not None else None
@@ -301,12 +363,13 @@ class _Running:
                 self._reader = run_interruptibly(self._cursor, lambda: relation.fetch_record_batch(ROWS_PER_BATCH))
         except Exception as error:
             raise self._translated(error) from error
-        return self._reader.schema
+        return self._reader.schema if self._names is None else _renamed(self._reader.schema, self._names)
 
     def _pull(self) -> pa.RecordBatch | None:
         def read() -> pa.RecordBatch | None:
             try:
-                return self._reader.read_next_batch()
+                batch: pa.RecordBatch = self._reader.read_next_batch()
+                return batch if self._names is None else batch.rename_columns(self._names)
             except StopIteration:
                 return None
 

@@ -28,6 +28,8 @@ _NO_NAME = re.compile(
     "SELECT|FROM|WHERE|JOIN|ON|USING|AND|OR|NOT|AS|BY|HAVING|QUALIFY|SET|COLUMN|ADD|DROP|ALTER|CASE|WHEN|THEN|ELSE|"
     "IN|IS|LIKE|ILIKE|BETWEEN|DISTINCT|ALL|VALUES|INTO|INTERVAL|CREATE"
 )
+# What makes 0x1F a number in DuckDB: read as a 0 and an alias it would be another version.
+_AFTER_ZERO = re.compile("[xX][0-9a-fA-F_]+|[bB][01_]+|[oO][0-7_]+")
 _CONSTANT_WORDS = frozenset(("CURRENT_TIMESTAMP", "CURRENT_DATE", "LOCALTIMESTAMP"))
 _TYPED_STRINGS = frozenset(("TIMESTAMP", "TIMESTAMPTZ", "DATE"))
 _UNIT = re.compile("(MICROSECOND|MILLISECOND|SECOND|MINUTE|HOUR|DAY|WEEK|MONTH|QUARTER|YEAR|DECADE|CENTUR(Y|IE))S?")
@@ -164,9 +166,11 @@ class _Reader:
     def _number(self) -> int:
         sign = -1 if self._peek().upper == "-" else 1
         self.index += sign < 0
-        token = self._peek()
-        if token.kind != "number" or not token.text.replace("_", "").isdigit():
-            self._refuse(f"expected a whole number, found {token.text or 'nothing'}")
+        token, following = self._peek(), self._peek(1)
+        is_hexadecimal = following.start == token.end and _AFTER_ZERO.fullmatch(following.text) is not None
+        text = token.text + (following.text if is_hexadecimal else "")
+        if token.kind != "number" or not text.replace("_", "").isdigit():
+            self._refuse(f"expected a whole number, found {text or 'nothing'}")
         self.index += 1
         return sign * int(token.text)
 

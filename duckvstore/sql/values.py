@@ -7,6 +7,7 @@ given is used somewhere.
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from duckvstore.engine.catalogue import AsOf
     from duckvstore.sql.dialect import At, Statement
 
+_UNREADABLE = re.compile("[\\0\\ud800-\\udfff]")  # DuckDB would stop reading at a NUL, and run what stands before it
+
 Given = Mapping[str, Any] | Sequence[Any] | None
 
 
@@ -29,10 +32,8 @@ class Values:
     def __init__(self, given: Given, statements: Sequence[Statement]) -> None:
         """Check ``given`` against what ``statements`` ask for; raises InvalidInput or SqlError."""
         if given is not None and (isinstance(given, (str, bytes)) or not isinstance(given, (Mapping, Sequence))):
-            raise InvalidInput(
-                f"parameters are a {type(given).__name__}: give a dict for $name, or a list for ? and $1"
-            )
-        self._given = given
+            raise InvalidInput(f"parameters are {_article(given)}: give a dict for $name, or a list for ? and $1")
+        self._given = _plain(given)
         wanted = [(statement, place, found) for statement in statements for place, found in statement.parameters]
         for statement, place, parameter in wanted:
             if not _is_prepare(statement):
@@ -108,6 +109,42 @@ class Values:
         return {name: self.of(Parameter(name=name)) for name in sorted(names)}
 
 
+def check_text(text: object) -> None:
+    """Raise InvalidInput or SqlError for what is no text that DuckDB could read to its end."""
+    if not isinstance(text, str):
+        raise InvalidInput(f"SQL is text, not {_article(text)}: give a str")
+    found = _UNREADABLE.search(text)
+    if found is not None:
+        noun = "the character NUL" if found[0] == "\0" else "half of a surrogate pair"
+        shown = _UNREADABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+        raise SqlError(f"SQL cannot hold {noun}: take it out", shown, found.start())
+
+
+def _article(value: object) -> str:
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
+def _plain(given: Given) -> Given:
+    """Return the values as DuckDB takes them: numbers of numpy as Python's. Raises InvalidInput for broken text."""
+    if isinstance(given, Mapping):
+        return {name: _plain_value(f"${name}", value) for name, value in given.items()}
+    if given is None:
+        return None
+    return [_plain_value(f"parameter {position}", value) for position, value in enumerate(given, start=1)]
+
+
+def _plain_value(name: str, value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidInput(f"the value of {name} holds half of a surrogate pair: give valid Unicode") from error
+    if type(value).__module__ == "numpy" and hasattr(value, "dtype") and value.ndim == 0 and value.dtype.kind in "biuf":
+        return value.item()
+    return value
+
+
 def _names(given: Given) -> str:
     return ", ".join(f"${name}" for name in given) if isinstance(given, Mapping) else "? only"
 
@@ -146,6 +183,8 @@ def _time(value: Any, evaluate: Callable[[str], datetime]) -> datetime:
         return evaluate(value.text)
     if isinstance(value, str):
         value = datetime.fromisoformat(value.strip())
+    if value != value:  # noqa: PLR0124 - pandas' NaT is a datetime that equals nothing
+        raise ValueError(value)
     if isinstance(value, datetime):
         plain = value.to_pydatetime(warn=False) if hasattr(value, "to_pydatetime") else value
         return plain.replace(tzinfo=UTC) if plain.tzinfo is None else plain.astimezone(UTC)

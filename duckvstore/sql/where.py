@@ -6,17 +6,21 @@ has the stored types exactly.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
 from duckvstore.engine import segments
 from duckvstore.engine.reads import Rows, positions
-from duckvstore.errors import InvalidInput, SqlError
+from duckvstore.errors import DuckVStoreError, InvalidInput, NoSuchColumn, SqlError, caret, nearest
 from duckvstore.format.arrow_values import plain_table
-from duckvstore.sql import dialect, failures, rewrite
+from duckvstore.sql import dialect, failures, tokens
+from duckvstore.sql.connection import run_interruptibly
 from duckvstore.sql.plan import kept_segments
-from duckvstore.sql.values import Values
+from duckvstore.sql.rewrite import quote
+from duckvstore.sql.types import DECIMAL_DIGITS_MAX
+from duckvstore.sql.values import Values, check_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,72 +30,156 @@ if TYPE_CHECKING:
     from duckvstore.engine.library import OpenLibrary
     from duckvstore.format.documents import Version
     from duckvstore.sql.dialect import Statement
+    from duckvstore.sql.failures import Failure
 
 _ROWS = "__vstore_rows"
 _NUMBER = "__vstore_row"
+# What DuckDB suggests are names of ours, and those columns only that the predicate uses already.
+_SUGGESTION = re.compile(r"\s*(Candidate (bindings|tables)|Did you mean|Possible candidates).*", re.DOTALL)
+_UNKNOWN_COLUMN = re.compile(r'Referenced column "(?P<name>.*)" (was )?not found', re.DOTALL)
+_SELECT_PARTS = frozenset(("expressions", "from_", "where", "kind"))
 
 
 def read_where(library: OpenLibrary, version: Version, columns: Sequence[str] | None, where: str) -> Rows:
     """Read the rows of ``columns`` (stored names; None: all) for which the predicate ``where`` is true.
 
-    Segments whose statistics prove that they have none are not read. Raises SqlError, whose caret points into
-    ``where``.
+    Segments whose statistics prove that they have none are not read. Raises NoSuchColumn and SqlError, whose
+    caret points into ``where``.
     """
     import duckdb
+    import numpy as np
     import pyarrow.compute as pc
 
-    if not isinstance(where, str):
-        raise InvalidInput(f"where={where!r} is no text: give a SQL predicate such as 'price > 10'")
-    opening = f"SELECT 1 FROM {rewrite.quote(version.symbol)} WHERE ("
-    statement = _parsed(f"{opening}{where}\n)", where)
-    used = _used_columns(statement, version)
+    predicate = _Predicate(version, where)
+    used = predicate.columns
     wanted = list(version.schema.names) if columns is None else list(columns)
     with duckdb.connect(":memory:") as connection:
-        kept = kept_segments(statement, 0, version, Values(None, [statement]), connection.cursor())
+        kept = predicate.kept_segments(connection)
         table = segments.read_table(library, version, columns=list(dict.fromkeys([*wanted, *used])), segments=kept)
-        chosen = _matching(connection, table, used, where)
-    row_numbers = positions(version, kept)[chosen.to_numpy()]
-    return Rows(pc.take(table.select(wanted), chosen), row_numbers)
+        # Rows without columns have no segments.
+        row_numbers = positions(version, kept) if version.segments else np.arange(version.row_count)
+        chosen = predicate.matching(connection, plain_table(table.select(used)), len(row_numbers))
+    return Rows(pc.take(table.select(wanted), chosen), row_numbers[chosen])
 
 
-def _parsed(text: str, where: str) -> Statement:
-    statements = dialect.parse(text)
-    tree: Any = statements[0].tree if len(statements) == 1 else None
-    if not isinstance(tree, exp.Select) or {key for key, value in tree.args.items() if value} - {
-        "expressions",
-        "from_",
-        "where",
-        "kind",
-    }:
-        raise SqlError(f"where={where!r} is no SQL predicate: give one such as 'price > 10 AND sym = ''a'''")
-    if len(statements[0].references) != 1:
-        raise SqlError("where can only use columns of its own symbol: use sql() for subqueries", where, 0)
-    return statements[0]
+class _Predicate:
+    """A predicate over the columns of ``version``, as the user wrote it."""
 
+    def __init__(self, version: Version, where: str) -> None:
+        """Check all that can be checked without any row; raises InvalidInput and SqlError."""
+        if not isinstance(where, str):
+            raise InvalidInput(f"where={where!r} is no text: give a SQL predicate such as 'price > 10'")
+        check_text(where)
+        self.version = version
+        self.where = where
+        self._tokens, _ = tokens.scan(where)
+        names = [name.casefold() for name in self._names()]
+        #: the stored columns that the predicate may use
+        self.columns = [name for name in version.schema.names if name.casefold() in names]
+        self._alias = quote(version.symbol if "\0" not in version.symbol else _ROWS)
+        self._number = _NUMBER
+        while self._number in names or any(self._number == name.casefold() for name in version.schema.names):
+            self._number += "_"
+        self._statement = self._parsed()
 
-def _used_columns(statement: Statement, version: Version) -> list[str]:
-    tree: Any = statement.tree
-    named = {identifier.name.casefold() for identifier in tree.args["where"].find_all(exp.Identifier)}
-    return [name for name in version.schema.names if name.casefold() in named]
+    def _names(self) -> list[str]:
+        """Return every word that could be the name of a column, whatever it is."""
+        words = [token.text for token in self._tokens if token.kind == "word"]
+        quoted = [token.text[1:-1].replace('""', '"') for token in self._tokens if token.kind == "quoted"]
+        return words + quoted
 
+    def _error(self, message: str, place: int = 0) -> SqlError:
+        return SqlError(f"where is no SQL predicate: {message}", self.where, place)
 
-def _matching(connection: Any, table: pa.Table, used: list[str], where: str) -> Any:
-    """Return the numbers, from 0, of the rows of ``table`` for which ``where`` is true, ascending."""
-    import duckdb
-    import pyarrow as pa
+    def _check_tokens(self) -> None:
+        """Raise SqlError for words that no predicate has."""
+        if not self._tokens:
+            raise self._error("it is empty: give one such as price > 10, or leave it out")
+        for token, following in zip(self._tokens, [*self._tokens[1:], None], strict=True):
+            if token.kind == "parameter":
+                raise self._error("read() has no parameters: write the value itself, or use sql()", token.start)
+            if token.upper == ";":
+                raise self._error("it ends at this ;: leave the rest out", token.start)
+            if token.upper == "#" and following is not None and following.kind == "number":
+                raise self._error("columns have names here, not numbers", token.start)
 
-    rows = pa.table({_NUMBER: pa.array(range(table.num_rows), pa.int64())})
-    for name, column in zip(used, plain_table(table.select(used)).columns, strict=True):
-        rows = rows.append_column(name, column)
-    opening = f"SELECT {_NUMBER} FROM {_ROWS} WHERE ("
-    try:
-        connection.execute("SET python_enable_replacements = false")
-        connection.execute("SET errors_as_json = true")
-        connection.register(_ROWS, rows)
-        found = connection.sql(f"{opening}{where}\n) ORDER BY {_NUMBER}").to_arrow_table()
-    except duckdb.Error as error:
-        failure = failures.take_apart(error)
-        inside = None if failure.position is None else failure.position - len(opening)
-        offset = None if inside is None or not 0 <= inside <= len(where) else len(where.encode()[:inside].decode())
-        raise failures.to_error(failure, where, offset, lambda _: "") from error
-    return found.column(0).combine_chunks()
+    def _parsed(self) -> Statement:
+        """Return the query that asks for the rows, as the parser reads it; its text never leaves this class."""
+        self._check_tokens()
+        opening = f"SELECT 1 FROM {self._alias} WHERE ("
+        try:
+            statements = dialect.parse(f"{opening}{self.where}\n)")
+        except SqlError as error:
+            place = (error.offset or 0) - len(opening)
+            raise self._error(error.args[0].partition("\n")[0], max(0, place)) from error
+        statement = statements[0]
+        tree: Any = statement.tree
+        if tree is None and statement.problem is not None:
+            raise self._error(f"it cannot be read ({statement.problem}): check it, or use sql()")
+        is_plain = isinstance(tree, exp.Select) and {key for key, value in tree.args.items() if value} <= _SELECT_PARTS
+        if len(statements) != 1 or not is_plain:
+            raise self._error("give only what stands behind WHERE, such as price > 10 AND sym = 'a'")
+        if len(list(tree.find_all(exp.Table))) != 1:
+            raise self._error("it can use columns of its own symbol only: use sql() for subqueries over tables")
+        if tree.args["where"].find(exp.Star, exp.Columns) is not None:
+            raise self._error("name each column: * and COLUMNS are not taken here")
+        return statement
+
+    def kept_segments(self, connection: Any) -> list[int]:
+        """Return the positions of the segments that may hold wanted rows."""
+        return kept_segments(self._statement, 0, self.version, Values(None, [self._statement]), connection)
+
+    def matching(self, connection: Any, used: pa.Table, row_count: int) -> Any:
+        """Return the numbers, from 0, of the rows for which the predicate is true, ascending.
+
+        ``used``: the rows of ``columns``.
+        """
+        import duckdb
+        import pyarrow as pa
+
+        rows = pa.table({self._number: pa.array(range(row_count), pa.int64())})
+        for name, column in zip(used.column_names, used.columns, strict=True):
+            rows = rows.append_column(name, self._readable(name, column))
+        opening = f"SELECT {self._number} FROM {_ROWS} AS {self._alias} WHERE ("
+        text = f"{opening}{self.where}\n) ORDER BY {self._number}"
+        try:
+            connection.execute("SET python_enable_replacements = false")
+            connection.execute("SET errors_as_json = true")
+            # Filters that DuckDB hands to Arrow see NaN as no number above all, and fail for some types.
+            connection.execute("SET disabled_optimizers = 'filter_pushdown'")
+            connection.register(_ROWS, rows)
+            found = run_interruptibly(connection, lambda: connection.execute(text).fetchnumpy())
+        except duckdb.Error as error:
+            raise self._translated(failures.take_apart(error), len(opening.encode())) from error
+        return found[self._number]
+
+    def _readable(self, name: str, column: Any) -> Any:
+        """Return ``column`` in a type that DuckDB reads from Arrow, with the values that it would have in SQL."""
+        import pyarrow as pa
+
+        if pa.types.is_float16(column.type):
+            return column.cast(pa.float32())
+        if not pa.types.is_decimal256(column.type):
+            return column
+        if column.type.precision > DECIMAL_DIGITS_MAX:
+            raise SqlError(
+                f"column {name!r} is a decimal of {column.type.precision} digits, wider than the {DECIMAL_DIGITS_MAX} "
+                "of SQL: read it without where"
+            )
+        return column.cast(pa.decimal128(column.type.precision, column.type.scale))
+
+    def _translated(self, failure: Failure, opening_bytes: int) -> DuckVStoreError:
+        place = None if failure.position is None else failure.position - opening_bytes
+        data = self.where.encode()
+        offset = None if place is None or not 0 <= place <= len(data) else len(data[:place].decode(errors="ignore"))
+        message = _SUGGESTION.sub("", failure.message)
+        unknown = _UNKNOWN_COLUMN.match(message)
+        if unknown is not None:
+            name, names = unknown["name"], self.version.schema.names
+            return NoSuchColumn(
+                f"version {self.version.number} of {self.version.symbol!r} has no column {name!r}."
+                f"{nearest(name, names)} It has {', '.join(names[:10])}{' …' if len(names) > 10 else ''}"
+                f"{'' if offset is None else caret(self.where, offset)}"
+            )
+        cut = failures.Failure(failure.kind, message, failure.position, failure.missing)
+        return failures.to_error(cut, self.where, offset, lambda _: "")

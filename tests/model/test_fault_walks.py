@@ -14,7 +14,23 @@ from duckvstore.format import chunking
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.testing.faulty import Fault, FaultyObjects, SimulatedCrash
 
-KINDS = ("crash_before", "crash_after", "drop_response", "error_500")
+# Kind of fault, and how many requests in a row it hits: 3 are outlasted by a create, 12 are not.
+FAULTS = (
+    ("crash_before", 1),
+    ("crash_after", 1),
+    ("drop_response", 1),
+    ("error_500", 1),
+    ("drop_response", 3),
+    ("slow_down", 3),
+    ("drop_response", 12),
+    ("truncate", 1),
+)
+METHODS_HIT = {
+    ("truncate", 1): ("read",),
+    ("drop_response", 3): ("create",),
+    ("slow_down", 3): ("create", "delete"),
+    ("drop_response", 12): ("create",),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -33,12 +49,18 @@ def frame(seed: int) -> pd.DataFrame:
 def prepared() -> MemoryObjects:
     """A library with two versions of one symbol, another symbol and a snapshot."""
     objects = MemoryObjects("walk")
-    lib = vs.Store(objects).create_library("eod")
-    lib.write("trades", frame(0))
-    lib.write("trades", frame(1), metadata={"n": 1})
-    lib.write("quotes", frame(2))
-    lib.snapshot("first", versions={"trades": 0})
+    if not _prepared:
+        lib = vs.Store(objects).create_library("eod")
+        lib.write("trades", frame(0))
+        lib.write("trades", frame(1), metadata={"n": 1})
+        lib.write("quotes", frame(2))
+        lib.snapshot("first", versions={"trades": 0})
+        _prepared.update(objects._objects)
+    objects._objects.update(_prepared)
     return objects
+
+
+_prepared: dict[str, bytes] = {}
 
 
 OPERATIONS = {
@@ -50,28 +72,52 @@ OPERATIONS = {
     "delete": lambda lib: lib.delete("trades"),
     "snapshot": lambda lib: lib.snapshot("second"),
     "delete_snapshot": lambda lib: lib.delete_snapshot("first"),
+    "read": lambda lib: assert_frame_equal(lib.read("trades", as_of=1).data, frame(1)),
+    "list": lambda lib: check_equal(len(lib.list_versions()), 3),
+}
+STORE_OPERATIONS = {
+    "create_library": lambda store: store.create_library("new"),
+    "get_library": lambda store: store.get_library("new", create_if_missing=True),
+    "get_library there": lambda store: store.get_library("eod", create_if_missing=True),
+    "delete_library": lambda store: store.delete_library("eod"),
+    "list_libraries": lambda store: check_equal(store.list_libraries(), ["eod"]),
+    "has_library": lambda store: check_equal(store.has_library("eod"), True),
 }
 
 
-def requests_of(operation) -> dict[str, int]:
-    """How many requests of each method the operation makes without faults, from a fresh handle."""
-    objects = FaultyObjects(prepared())
-    lib = vs.Store(objects).get_library("eod")
+def check_equal(found, expected) -> None:
+    assert found == expected
+
+
+def requests_of(operation, handle) -> dict[str, int]:
+    """How many requests of each method the operation makes without faults, on what ``handle(store)`` gives."""
+    opened = handle(vs.Store(objects := FaultyObjects(prepared())))
     objects.requests.clear()
     objects._numbers.clear()
-    operation(lib)
+    operation(opened)
     counts: dict[str, int] = {}
     for request in objects.requests:
         counts[request.method] = counts.get(request.method, 0) + 1
     return counts
 
 
-def walk():
-    for name, operation in OPERATIONS.items():
-        for method, count in requests_of(operation).items():
+def walk(operations, handle):
+    """Yield each operation, where it is, and what happened to it under each fault: None for no error."""
+    for name, operation in operations.items():
+        for method, count in requests_of(operation, handle).items():
             for number in range(1, count + 1):
-                for kind in KINDS:
-                    yield name, operation, method, number, kind
+                for kind, repeat in FAULTS:
+                    if method not in METHODS_HIT.get((kind, repeat), (method,)):
+                        continue
+                    opened = handle(vs.Store(faulty := FaultyObjects(prepared())))
+                    faulty._numbers.clear()
+                    faulty.faults = (Fault(kind, number, method, repeat),)
+                    failure = None
+                    try:
+                        operation(opened)
+                    except (SimulatedCrash, DuckVStoreError) as error:
+                        failure = error
+                    yield name, f"{name}: {kind} at {method} {number}, {repeat} times", faulty.inner, failure
 
 
 def check_whole(objects: MemoryObjects) -> dict[tuple[str, int], str]:
@@ -94,39 +140,59 @@ def acknowledged_is_there(lib) -> None:
     assert_frame_equal(lib.read("quotes").data, frame(2))
 
 
-def test_a_fault_at_any_request_loses_nothing_and_shows_nothing_half(monkeypatch):
+def eod(store: vs.Store):
+    return store.get_library("eod")
+
+
+def test_a_fault_at_any_request_loses_nothing_and_shows_nothing_half():
     """For each operation, request and kind of fault: the three promises hold, and the next write works."""
     walked = 0
-    for name, operation, method, number, kind in walk():
-        inner = prepared()
-        before = check_whole(inner)
-        lib = vs.Store(faulty := FaultyObjects(inner)).get_library("eod")
-        faulty._numbers.clear()
-        faulty.faults = (Fault(kind, number, method),)
-        acknowledged = True
-        try:
-            operation(lib)
-        except (SimulatedCrash, DuckVStoreError):
-            acknowledged = False
+    before = check_whole(prepared())
+    for name, where, inner, failure in walk(OPERATIONS, eod):
         after = check_whole(inner)
-        where = f"{name}: {kind} at {method} {number}"
-        acknowledged_is_there(vs.Store(inner).get_library("eod"))
+        lib = eod(vs.Store(inner))
+        acknowledged_is_there(lib)
         made = {pair: after[pair] for pair in after.keys() - before.keys()}
         assert before.keys() <= after.keys(), where
         assert len(made) <= 1, where
-        if acknowledged and "snapshot" not in name:
-            assert len(made) == 1, where
-        if acknowledged and name == "snapshot":
-            assert "second" in vs.Store(inner).get_library("eod").list_snapshots(), where
+        writes = name.startswith(("write", "restore")) or name == "delete"
+        if failure is None:
+            assert len(made) == writes, where
+            assert ("second" in lib.list_snapshots()) == (name == "snapshot"), where
+            assert ("first" in lib.list_snapshots()) == (name != "delete_snapshot"), where
+        elif not isinstance(failure, (SimulatedCrash, vs.OutcomeUnknown)):
+            assert not made, f"{where}: {failure!r} says that nothing happened"
         # The next operation works, and its number follows the highest without a gap.
-        lib = vs.Store(inner).get_library("eod")
         versions = sorted(version for symbol, version in lib.list_versions("trades"))
         assert versions == list(range(len(versions))), where
-        item = lib.write("trades", frame(4))
-        assert item.version == len(versions), where
+        assert lib.write("trades", frame(4)).version == len(versions), where
         assert_frame_equal(lib.read("trades").data, frame(4))
         walked += 1
-    assert walked > 150
+    assert walked > 300
+
+
+def test_a_fault_at_any_request_leaves_libraries_whole_or_absent():
+    """Making, finding and removing libraries: afterwards each is whole or gone, and its name can be used."""
+    walked = 0
+    for name, where, inner, failure in walk(STORE_OPERATIONS, lambda store: store):
+        store = vs.Store(inner)
+        present = store.list_libraries()
+        if name != "delete_library":
+            assert {key: inner._objects[key] for key in _prepared} == _prepared, where
+        if failure is None:
+            expected = {"create_library": ["eod", "new"], "get_library": ["eod", "new"], "delete_library": []}
+            assert present == expected.get(name, ["eod"]), where
+        if name == "delete_library":
+            if "eod" in present:
+                check_whole(inner)
+            if any(key.startswith("eod/") for key in inner._objects):
+                store.delete_library("eod")
+        for library in ("eod",) if name == "delete_library" else ("new",):
+            lib = store.get_library(library, create_if_missing=True)
+            assert_frame_equal(lib.read("trades", as_of=lib.write("trades", frame(4)).version).data, frame(4))
+            assert library in store.list_libraries(), where
+        walked += 1
+    assert walked > 100
 
 
 def test_a_lost_answer_to_the_commit_is_still_one_version():

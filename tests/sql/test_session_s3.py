@@ -97,6 +97,28 @@ def test_secrets_do_not_show(lib):
         lib.sql("SET allow_unredacted_secrets = true")
 
 
+def test_secrets_do_not_get_into_the_log_of_duckdb(lib, capfd):
+    """Its user may log every statement, before the first one that needs the credentials."""
+    secret = lib.open_library.objects.scan_secret()["SECRET"]
+    lib.sql("CALL enable_logging(level = 'trace')")
+    lib.sql('SELECT count(*) FROM "sym bol"').fetchall()
+    logged = repr(lib.sql("SELECT message FROM duckdb_logs").fetchall())
+    assert "vstore_0" in logged
+    assert secret not in logged
+    lib.session._connection._secrets.clear()
+    lib.sql("CALL enable_logging('QueryLog', storage = 'stdout')")
+    lib.sql('SELECT count(*) FROM "sym bol"').fetchall()
+    lib.sql("CALL disable_logging()")
+    printed = capfd.readouterr().out
+    assert "vstore_0" in printed
+    assert secret not in printed
+
+
+def test_a_locked_configuration_is_no_obstacle(lib):
+    lib.sql("SET lock_configuration = true")
+    assert lib.sql('SELECT count(*) FROM "sym bol" AT VERSION 0 WHERE n < 5').fetchall() == [(5,)]
+
+
 @pytest.mark.parametrize(
     ("changed", "kind", "message"),
     [

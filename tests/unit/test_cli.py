@@ -192,10 +192,10 @@ def test_wrong_usage_is_exit_code_2(arguments, capsys):
 
 
 def test_help_has_examples(capsys):
-    """Help of the command and of ``sql`` shows how to call it."""
-    for arguments in (["--help"], ["sql", "--help"]):
+    """Help of the command and of each of its commands shows how to call it."""
+    for arguments in ([], ["demo"], ["sql"], ["publish"], ["symbols"], ["versions"]):
         with pytest.raises(SystemExit, match="0"):
-            main(arguments)
+            main([*arguments, "--help"])
         assert "examples:" in capsys.readouterr().out
 
 

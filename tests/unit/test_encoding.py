@@ -130,6 +130,20 @@ def test_chunks_with_different_dictionaries_are_one_column():
     assert encoding.decode(encoding.encode(table, schema), schema).column("x").to_pylist() == ["a", None, "a"] * 2
 
 
+@pytest.mark.parametrize("length", [5, 3000], ids=["short", "beyond a dictionary page"])
+def test_text_that_comes_as_dictionaries_is_plain_text_for_every_reader(length, tmp_path):
+    """The stored type, not the one in memory, is what the file says; field ids are kept."""
+    texts = pa.array([f"{n % 800:03d}".ljust(length, "x") for n in range(8000)], pa.large_string())
+    table, schema = stored(n=np.arange(8000), x=texts)
+    coded = pa.chunked_array([texts.slice(start, 1000).dictionary_encode() for start in range(0, 8000, 1000)])
+    path = tmp_path / "x.parquet"
+    path.write_bytes(encoding.encode(table.set_column(1, table.schema.field(1).with_type(coded.type), coded), schema))
+    assert pq.read_table(path).equals(table)
+    assert pq.read_schema(path).equals(schemas.to_arrow(schema), check_metadata=True)
+    assert encoding.decode(path.read_bytes(), schema).equals(table)
+    assert duckdb.sql(f"SELECT * FROM '{path}'").fetchall() == list(zip(*table.to_pydict().values(), strict=True))
+
+
 def test_large_segments_have_row_groups_that_suit_duckdb():
     """At least 122,880 rows each, and equal ones."""
     table, schema = stored(x=np.zeros(1_200_000, "i1"))

@@ -186,7 +186,7 @@ def test_where_filters_rows_by_a_sql_predicate(lib, small_segments):
     plain = data.reset_index(drop=True)
     lib.write("plain", plain)
     assert_frame_equal(lib.read("plain", where="qty = 3").data, plain[plain.qty == 3])
-    with pytest.raises(vs.SqlError, match="prise"):
+    with pytest.raises(vs.NoSuchColumn, match=r"'trades' has no column 'prise'\. Did you mean 'price'"):
         lib.read("trades", where="prise > 1")
     with pytest.raises(vs.SqlError):
         lib.read("trades", where="price >")

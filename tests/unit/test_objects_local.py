@@ -85,6 +85,37 @@ def test_what_is_written_is_on_the_disk_before_it_has_its_name(objects, monkeypa
     assert steps == ["fsync", "mkdir", "fsync", "link", "unlink", "fsync"]
 
 
+def test_what_others_left_unconfirmed_is_made_durable_before_it_is_built_upon(folder, objects, monkeypatch):
+    """A folder or an object that another process made, perhaps without its last fsync, is on the disk after ours."""
+    objects.put("a/b", b"x")
+    (folder / "new" / "deep").mkdir(parents=True)
+    synced = []
+    real = os.open
+    monkeypatch.setattr(
+        os, "open", lambda path, *rest: (synced.append(os.path.relpath(path, folder)), real(path, *rest))[1]
+    )
+    objects.create("new/deep/c", b"x")
+    assert synced == [".", "new", "new/deep"]
+    synced.clear()
+    objects.create("new/deep/d", b"x")
+    assert synced == ["new/deep"]
+    synced.clear()
+    with pytest.raises(AlreadyExists):
+        objects.create("new/deep/c", b"y")
+    assert synced == ["new/deep"]
+
+
+def test_a_deletion_is_durable(folder, objects, monkeypatch):
+    """What was deleted does not come back with a power cut: the folder that lost a name is synced, once."""
+    for key in ("a/b/1", "a/b/2", "a/c"):
+        objects.put(key, b"x")
+    synced = []
+    monkeypatch.setattr(objects, "_sync_folder", lambda path: synced.append(os.path.relpath(path, folder)))
+    assert objects.delete(["a/b/1", "a/b/2"]) == []
+    assert sorted(synced) == ["a", "a/b"]
+    assert objects.delete(["a/c"]) == []
+
+
 def test_fsync_can_be_turned_off(folder, monkeypatch):
     """storage_options={'fsync': False} waits for no disk."""
     monkeypatch.setattr(os, "fsync", failing(errno.EIO))

@@ -9,7 +9,7 @@ import pytest
 from pandas.testing import assert_frame_equal, assert_index_equal
 
 from duckvstore.errors import InvalidInput, NoSuchColumn, Unsupported
-from duckvstore.format import values
+from duckvstore.format import chunking, values
 from tests.unit.values_cases import (
     COLUMNS,
     INDEXES,
@@ -251,6 +251,9 @@ def test_indexes_and_labels_that_cannot_come_back_are_refused():
     with pytest.raises(InvalidInput, match="a label in the columns of 'eod/trades'"):
         round_trip(pd.DataFrame([[1]], columns=pd.Index([frozenset()], dtype=object)))
 
+    with pytest.raises(InvalidInput, match="allows_duplicate_labels=False, which would be lost"):
+        round_trip(pd.DataFrame({"x": [1]}).set_flags(allows_duplicate_labels=False))
+
     class Special(pd.DataFrame):
         pass
 
@@ -296,12 +299,41 @@ def test_a_large_frame_with_text_objects_is_read_in_batches(monkeypatch):
 
     monkeypatch.setattr(pandas_frames, "TEXT_BATCHES_ROWS_MIN", 10)
     monkeypatch.setattr(pandas_frames, "TEXT_BATCH_ROWS", 3)
-    frame = pd.DataFrame(
-        {"n": range(20), "text": objects(*"abcdefghijklmnopqrst"), "gap": objects(*[None, "x"] * 10)},
-        index=pd.date_range("2026", periods=20, freq="h"),
-    )
-    assert values.encode(frame, where="x").table is None
+    columns = {"n": range(20), "text": list("abcdefghijklmnopqrst"), "few": ["a", "ü"] * 10, "gap": [None, "x"] * 10}
+    frame = pd.DataFrame(columns, index=pd.date_range("2026", periods=20, freq="h"), dtype=object)
+    encoded = values.encode(frame, where="x")
+    assert encoded.table is None
+    kinds = {field.name: str(field.type) for field in encoded.reader.schema}
+    assert (kinds["text"], kinds["gap"]) == ("large_string", "large_string")
+    assert kinds["few"] == "dictionary<values=large_string, indices=int32, ordered=0>"
+    assert [str(column.type) for column in encoded.schema.columns][2:] == ["large_string"] * 3
     assert_round_trip(frame, segments=4)
-    frame.loc[frame.index[7], "text"] = "\ud800"
-    with pytest.raises(InvalidInput, match="column 'text' of x"):
-        list(values.encode(frame, where="x").reader)
+    for label in ("text", "few"):
+        broken = frame.copy()
+        broken.loc[frame.index[7], label] = "\ud800"
+        with pytest.raises(InvalidInput, match=f"column '{label}' of x"):
+            list(values.encode(broken, where="x").reader)
+
+
+def test_segments_of_coded_text_count_their_bytes_as_text(monkeypatch):
+    """Cut and counted as the same rows would be in one table of plain text."""
+    from duckvstore.format import pandas_frames
+
+    frame = pd.DataFrame({"n": np.arange(100_000), "text": objects(*["a", "lönger", "", "b"] * 25_000)})
+    monkeypatch.setattr(chunking, "SEGMENT_ROWS_MIN", 10)
+    monkeypatch.setattr(chunking, "SEGMENT_LOGICAL_BYTES", 300_000)
+    plain = values.encode(frame, where="x")
+    monkeypatch.setattr(pandas_frames, "TEXT_BATCHES_ROWS_MIN", 10)
+    monkeypatch.setattr(pandas_frames, "TEXT_BATCH_ROWS", 3000)
+    coded = values.encode(frame, where="x")
+    assert pa.types.is_dictionary(coded.reader.schema.field("text").type)
+    assert coded.schema == plain.schema
+    pieces = list(chunking.pieces(coded))
+    assert len(pieces) > 5
+    position = 0
+    for piece in pieces:
+        same = plain.table.slice(position, piece.num_rows)
+        assert chunking.logical_bytes(piece, coded.schema) == same.nbytes
+        assert 150_000 <= same.nbytes <= 300_000 or piece is pieces[-1]
+        position += piece.num_rows
+    assert position == len(frame)

@@ -1,0 +1,221 @@
+"""Statements, names, settings and values that are made to go wrong give DuckDB's own answer or one clear error."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+import duckvstore as vs
+from duckvstore.errors import InvalidInput, SqlError
+from duckvstore.format import chunking
+
+COUNT = 24
+NAMES = [
+    *("information_schema", "pg_catalog", "vstore", "main", "memory", "temp", "system", "lib", "day", "sqlite_master"),
+    *("select", "from", "table", "values", "at", "version", "snapshot", "timestamp", "null", "true", "current_date"),
+    *("range", "unnest", "duckdb_tables", "pivot", "T able", "a.b", "x'y", 'q"r', "$p", "?", "--", "/*x*/", ";", "1a"),
+    *(
+        "AT VERSION 0",
+        "file.csv",
+        "s3://b/x.parquet",
+        "tbl\nnl",
+        " ",
+        "ü",
+        "ß",
+        "İ",
+        "\N{LATIN SMALL LETTER LONG S}",
+        "\U0001d518",
+        "123",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    opened = vs.open(tmp_path_factory.mktemp("hostile"))
+    yield opened
+    opened.session.close()
+
+
+@pytest.fixture(scope="module")
+def lib(store):
+    """A library whose symbols have several segments; trades has versions 0 and 1; snapshot day holds both newest."""
+    library = store.create_library("lib")
+    moments = [datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=day) for day in range(COUNT)]
+    table = pa.table(
+        {
+            "id": pa.array(range(COUNT), pa.int64()),
+            "seen": pa.array(moments, pa.timestamp("us", tz="UTC")),
+            "local": pa.array([moment.replace(tzinfo=None) for moment in moments], pa.timestamp("us")),
+            "day": pa.array([moment.date() for moment in moments], pa.date32()),
+            "word": [f"w{number:02d}" for number in range(COUNT)],
+            "held": pa.array([timedelta(hours=hour) for hour in range(COUNT)], pa.duration("us")),
+        }
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chunking, "rows_per_segment", lambda *_: 4)
+        library.write("trades", table)
+        library.write("trades", table.slice(5, 3))
+        for name in NAMES:
+            library.write(name, pd.DataFrame({"who": [name] * 2}))
+            library.write(name, pd.DataFrame({"who": [name]}))
+    library.snapshot("day")
+    yield library
+    library.session.close()
+
+
+@pytest.fixture(scope="module")
+def plain(lib):
+    connection = duckdb.connect()
+    for number in range(2):
+        connection.register("rows", lib.read("trades", as_of=number).data)
+        connection.execute(f"CREATE TABLE trades_v{number} AS FROM rows")
+    yield connection
+    connection.close()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_symbol_of_any_name_is_found_in_every_form(store, lib, name):
+    quoted = '"' + name.replace('"', '""') + '"'
+    newest, first = [(name, 1)], [(name, 2)]
+    forms = {
+        f"{quoted}": newest,
+        f"{quoted} AT VERSION 0": first,
+        f"{quoted} AT (VERSION => 0) AS {quoted}": first,
+        f"{quoted} FOR VERSION AS OF 0": first,
+        f"{quoted} AT SNAPSHOT 'day'": newest,
+        f"day.{quoted}": newest,
+        f"lib.day.{quoted}": newest,
+        f"{quoted} AT VERSION 0 x SEMI JOIN {quoted} y USING (who)": first,
+    }
+    for form, expected in forms.items():
+        assert lib.sql(f"SELECT any_value(who), count(*) FROM {form}").fetchall() == expected, form
+    for form in (f"lib.{quoted}", f"lib.day.{quoted}", f"LIB.{quoted} AT VERSION -1"):
+        assert store.sql(f"SELECT any_value(who), count(*) FROM {form}").fetchall() == newest, form
+    assert lib.sql(f"SELECT {quoted}.who FROM {quoted}").columns == ["who"]
+    assert lib.sql(f"DESCRIBE {quoted} AT VERSION 0").fetchall()[0][:2] == ("who", "VARCHAR")
+
+
+@pytest.mark.parametrize("column", ["filename", "file_row_number", "FILE_INDEX"])
+def test_columns_that_duckdb_adds_to_files_are_no_columns_of_a_symbol(lib, column):
+    """Such a name is the other table's column, without any ambiguity, also from within a subquery."""
+    mine = pd.DataFrame({column: ["w03", "nobody"], "n": [1, 2]})  # noqa: F841
+    sql = f"SELECT n FROM mine WHERE EXISTS (SELECT 1 FROM trades AT VERSION 0 WHERE word = {column})"
+    assert lib.sql(sql).fetchall() == [(1,)]
+    assert lib.sql(f"SELECT max({column}) FROM trades, mine").fetchall() == [("w03",)]
+    with pytest.raises(SqlError, match="not found"):
+        lib.sql(f"SELECT {column} FROM trades")
+
+
+SETTINGS = {
+    "Calendar = 'buddhist'": ["seen > '2026-01-09'", "seen > TIMESTAMP '2026-01-09'", "seen > DATE '2026-01-09'"],
+    "Calendar = 'japanese'": ["seen > '2026-01-09'", "seen <= '2026-01-09 00:00:00+00'", "day > '2026-01-09'"],
+    "TimeZone = 'Pacific/Kiritimati'": [
+        "seen >= '2026-01-09'",
+        "seen = TIMESTAMP '2026-01-09'",
+        "local > '2026-01-09'",
+    ],
+    "TimeZone = 'Etc/GMT+12'": ["seen < '2026-01-09'", "seen BETWEEN DATE '2026-01-05' AND DATE '2026-01-09'"],
+    "default_collation = 'NOCASE'": ["word = 'W05'", "word IN ('W05', 'W20')", "word < 'W05'"],
+    "old_implicit_casting = true": ["id > '5'", "id = '05'", "id > $text", "id BETWEEN '3' AND '11'", "day > $day"],
+    "ieee_floating_point_ops = false": ["id > 'nan'::DOUBLE", "id < 1e308 * 10"],
+}
+
+
+@pytest.mark.parametrize(("setting", "where"), [(s, where) for s, wheres in SETTINGS.items() for where in wheres])
+def test_settings_that_change_what_a_comparison_means_change_what_is_pruned(lib, plain, setting, where):
+    parameters = {
+        name: value for name, value in {"text": "5", "day": "2026-1-9"}.items() if f"${name}" in where
+    } or None
+    name = setting.partition(" ")[0]
+    answers = []
+    for run in (
+        lambda sql, given=None: lib.sql(sql.replace("trades_v0", "trades AT VERSION 0"), given).fetchall(),
+        lambda sql, given=None: plain.execute(sql, given).fetchall(),
+    ):
+        run(f"SET {setting}")
+        try:
+            answers.append(run(f"SELECT id FROM trades_v0 WHERE {where} ORDER BY id", parameters))
+        except (vs.SqlError, duckdb.Error) as error:
+            answers.append(type(error.__cause__ or error).__name__)
+        finally:
+            run(f"RESET {name}")
+    assert answers[0] == answers[1]
+
+
+COLUMN_NAMES = {
+    "SELECT (SELECT max(id) FROM trades AT VERSION 0)": ["(SELECT max(id) FROM trades AT VERSION 0)"],
+    "SELECT (SELECT max(id) FROM trades), (SELECT min(x.id) FROM day.trades x)": [
+        "(SELECT max(id) FROM trades)",
+        "(SELECT min(x.id) FROM day.trades AS x)",
+    ],
+    "SELECT EXISTS (FROM trades WHERE id > $v AND held IS NULL)": [
+        "EXISTS(SELECT * FROM trades WHERE ((id > $v) AND (held IS NULL)))"
+    ],
+    "SELECT 6 IN (SELECT id FROM trades AT VERSION $v)": ["(6 = ANY(SELECT id FROM trades AT VERSION $v))"],
+    "SELECT (SELECT max(n) FROM mine), (SELECT count(*) FROM vstore.snapshots)": [
+        "(SELECT max(n) FROM mine)",
+        "(SELECT count_star() FROM vstore.snapshots)",
+    ],
+    'SELECT (SELECT id FROM trades WHERE id > 1000) FROM "T able"': ["(SELECT id FROM trades WHERE (id > 1000))"],
+}
+
+
+@pytest.mark.parametrize("sql", COLUMN_NAMES)
+def test_a_column_that_is_named_by_its_subquery_shows_the_users_names(lib, sql):
+    """In every form of the result; and nothing stays behind."""
+    mine = pd.DataFrame({"n": [1]})  # noqa: F841
+    result = lib.sql(sql, {"v": 0} if "$v" in sql else None)
+    expected = COLUMN_NAMES[sql]
+    assert result.columns == expected
+    assert result.arrow().column_names == expected
+    assert list(result.df().columns) == expected
+    assert pa.RecordBatchReader.from_stream(result).schema.names == expected
+    assert len(result.fetchall()) == 1
+    assert lib.sql("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall() == []
+
+
+@pytest.mark.parametrize("value", [np.int64(5), np.uint8(5), np.float32(5), np.bool_(True), 5])
+def test_numbers_of_numpy_are_values(lib, value):
+    result = lib.sql("SELECT count(*) FROM trades AT VERSION 0 WHERE id = ? AND ? = 'w05'", [value, "w05"])
+    assert result.fetchall() == [(1,)] if value == 5 else [(0,)]
+
+
+def test_a_number_in_another_notation_is_no_other_version(lib):
+    for form in ("0x1", "0b1", "0o1", "1e0", "1.0"):
+        with pytest.raises(SqlError, match=f"expected a whole number, found {form}"):
+            lib.sql(f"FROM trades AT VERSION {form}")
+    assert lib.sql("SELECT count(*) FROM trades AT VERSION 0WHERE id > 3").fetchall() == [(COUNT - 4,)]
+
+
+@pytest.mark.parametrize("text", [None, 5, b"SELECT 1", ["SELECT 1"]])
+def test_what_is_no_text_is_no_sql(lib, text):
+    with pytest.raises(InvalidInput, match="SQL is text, not"):
+        lib.sql(text)
+
+
+def test_nothing_behind_a_nul_is_left_out_in_silence(lib):
+    with pytest.raises(SqlError, match="NUL") as caught:
+        lib.sql("SELECT id FROM trades\0 WHERE id > 6")
+    assert caught.value.offset == len("SELECT id FROM trades")
+
+
+def test_an_unknown_bare_name_in_a_store_is_told_its_library(store, lib):
+    with pytest.raises(SqlError, match=r"Names in the store: 'lib\.trades'"):
+        store.sql("FROM trades")
+
+
+def test_libraries_match_without_regard_to_case_when_only_one_does(tmp_path):
+    store = vs.open(tmp_path)
+    store.create_library("Eod").write("t", pd.DataFrame({"n": [1]}))
+    assert store.sql("SELECT eod.t.n FROM eod.t").fetchall() == [(1,)]
+    store.create_library("eod").write("t", pd.DataFrame({"n": [2]}))
+    assert store.sql("FROM eod.t").fetchall() == [(2,)]
+    with pytest.raises(SqlError, match="'EOD' matches the libraries 'Eod', 'eod'"):
+        store.sql("FROM EOD.t")
+    store.session.close()
