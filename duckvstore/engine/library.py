@@ -16,6 +16,7 @@ from weakref import WeakSet
 
 from duckvstore import clock
 from duckvstore.errors import (
+    AccessDenied,
     AlreadyExists,
     Conflict,
     DuckVStoreError,
@@ -309,11 +310,12 @@ def open_library(objects: ObjectStore, name: str) -> OpenLibrary:
     except NoSuchKey as error:
         try:
             names = list_libraries(objects)
-        except StorageUnavailable:
+        except AccessDenied:  # who may read a library need not be allowed to list them; any other error says more
             names = []
+        there_are = f"It has {', '.join(map(repr, names[:10]))}" if names else "It has no libraries"
         raise NoSuchLibrary(
-            f"{objects.url} has no library {name!r}.{nearest(name, names)} It has {len(names)}"
-            f"{': ' + ', '.join(map(repr, names[:10])) if names else ''}. "
+            f"{objects.url} has no library {name!r}.{nearest(name, names)} {there_are}"
+            f"{f' and {len(names) - 10} more' if len(names) > 10 else ''}. "
             f"Make it with create_library({name!r}) or get_library({name!r}, create_if_missing=True)"
         ) from error
     if document.name != name:

@@ -48,7 +48,7 @@ def decode(table: pa.Table, schema: Schema) -> np.ndarray:
     whole = np.concatenate(parts) if parts else np.empty((0, *tail), dtype=dtype)
     if len(parts) == 1 or whole.dtype != dtype or whole.dtype.byteorder != dtype.byteorder:
         whole = np.array(whole, dtype=dtype)  # one chunk is still Arrow's memory, which is read-only
-    return whole.reshape(()) if not value["shape"] else whole
+    return whole.reshape(()) if not value["shape"] and len(whole) else whole  # no rows of a scalar: an empty array
 
 
 def _dtype_to_json(dtype: np.dtype[Any]) -> Any:

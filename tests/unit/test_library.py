@@ -352,6 +352,9 @@ def test_other_kinds_of_values(lib):
     back = lib.read("array").data
     assert back.dtype == array.dtype
     assert (back == array).all()
+    lib.write("scalar", np.array(5))
+    assert lib.read("scalar").data == np.array(5)
+    assert lib.read("scalar", row_range=(0, 0)).data.shape == (0,)
     table = pa.table({"x": [1, None], "y": [["a"], []]})
     lib.write("arrow", table)
     assert lib.read("arrow").data.equals(table)
