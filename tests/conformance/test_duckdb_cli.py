@@ -4,6 +4,8 @@ import csv
 import os
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -15,8 +17,8 @@ import pytest
 import duckvstore as vs
 from duckvstore.sql.connection import httpfs_of_wheel
 
-SHELL = shutil.which("duckdb")
-pytestmark = pytest.mark.skipif(SHELL is None, reason="no duckdb shell on the PATH: pip install duckdb-cli")
+SHELL = shutil.which("duckdb", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+assert SHELL, "no duckdb shell beside Python or on the PATH: pip install duckdb-cli"
 
 
 class Shell:
