@@ -115,6 +115,8 @@ def to_tuples(table: pa.Table, types: list[str]) -> list[tuple[Any, ...]]:
     """Return the rows as DuckDB's ``.fetchall()`` does; times with a zone are in UTC."""
     if not table.num_columns:
         return []
+    if all(kind in _SIMPLE for kind in types):
+        return _simple_tuples(table, types)
     # A zoned time is given to DuckDB as a naive one in UTC: for the zone itself it would need pytz.
     import pyarrow as pa
 
@@ -129,6 +131,20 @@ def to_tuples(table: pa.Table, types: list[str]) -> list[tuple[Any, ...]]:
         names = [f"c{position}" for position in range(table.num_columns)]
         rows: list[tuple[Any, ...]] = _select(cursor, table, naive_types, names).fetchall()
     return [_in_utc(row, zoned) for row in rows] if zoned else rows
+
+
+# Types whose values pyarrow gives as the same Python objects as DuckDB: asking DuckDB costs 3 ms.
+_SIMPLE = frozenset(
+    f"{sign}{name}" for sign in ("", "U") for name in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
+) - {"UHUGEINT"} | {"FLOAT", "DOUBLE", "VARCHAR", "BOOLEAN"}
+
+
+def _simple_tuples(table: pa.Table, types: list[str]) -> list[tuple[Any, ...]]:
+    columns = [column.to_pylist() for column in table.columns]
+    for position, kind in enumerate(types):
+        if kind == "HUGEINT":  # a decimal in Arrow
+            columns[position] = [None if value is None else int(value) for value in columns[position]]
+    return list(zip(*columns, strict=True))
 
 
 def _in_utc(row: tuple[Any, ...], zoned: list[int]) -> tuple[Any, ...]:
