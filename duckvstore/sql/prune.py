@@ -195,9 +195,21 @@ def _conjuncts(place: _Place) -> Iterator[tuple[Any, bool]]:
             is_droppable = position < right
         else:
             is_droppable = side == "" and position <= right
-        if is_droppable:
+        if is_droppable and position >= _first_joined(joins, right):
             for conjunct in _flat(on):
                 yield conjunct, True
+
+
+def _first_joined(joins: tuple[Any, ...], right: int) -> int:
+    """Return the position of the first table that the join at ``right`` joins: a comma binds less than JOIN.
+
+    Tables before the comma may be named in its ON (DuckDB 2 takes that as lateral), but it drops no row of theirs.
+    """
+    return max((at for at, join in enumerate(joins[:right], start=1) if _is_comma(join)), default=0)
+
+
+def _is_comma(join: Any) -> bool:
+    return not any(join.args.get(part) for part in ("kind", "side", "method", "on", "using"))
 
 
 def _kind(join: Any) -> str:

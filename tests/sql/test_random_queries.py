@@ -392,6 +392,19 @@ class Database:
         except duckdb.Error as error:
             return type(error).__name__
 
+    def is_error_as_written(self, found, statement, plain, parameters) -> bool:
+        """Whether ``found`` is the error that the plain query is as well, before DuckDB's optimizer hides it.
+
+        ``bid > 5 AND qty <= '-2'`` on an unsigned column is one or not, by which side the optimizer asks first.
+        """
+        if not isinstance(found, str):
+            return False
+        self.connection.execute("PRAGMA disable_optimizer")
+        try:
+            return self.rows(statement, plain, parameters) == found
+        finally:
+            self.connection.execute("PRAGMA enable_optimizer")
+
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("part", range(PARTS))
@@ -413,10 +426,13 @@ def test_pruning_never_changes_a_result_and_does_drop_segments(tmp_path, part):
         whole, pruned = (database.relations(statement, parameters, pruned=flag) for flag in (False, True))
         if number % 5 == 0 or pruned == whole:
             found = database.rows(statement, whole, parameters)
-            assert same(found, expected), f"query {number}, unpruned: {sql} {parameters}"
+            fine = same(found, expected) or database.is_error_as_written(found, statement, plain, parameters)
+            assert fine, f"query {number}, unpruned: {sql} {parameters}"
         if pruned != whole:
             found = database.rows(statement, pruned, parameters)
-            assert same(found, expected) or isinstance(expected, str), f"query {number}, pruned: {sql} {parameters}"
+            fine = same(found, expected) or isinstance(expected, str)
+            fine = fine or database.is_error_as_written(found, statement, plain, parameters)
+            assert fine, f"query {number}, pruned: {sql} {parameters}"
         failed[expected if isinstance(expected, str) else "none"] += 1
     share = database.dropped / max(1, database.seen)
     print(f"{database.dropped} of {database.seen} segment reads dropped ({share:.1%}); errors: {dict(failed)}")

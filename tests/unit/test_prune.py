@@ -205,6 +205,8 @@ def test_predicates_that_prove_nothing(predicate):
         "SELECT * FROM t LEFT JOIN u ON t.x > 100",
         "SELECT * FROM t FULL JOIN u ON t.x > 100",
         "SELECT * FROM u RIGHT JOIN t ON t.x > 100",
+        "SELECT * FROM t, u AS v RIGHT JOIN u ON u.s = v.s AND t.x > 100",
+        "SELECT * FROM t, u AS v JOIN u ON u.s = v.s AND t.x > 100 RIGHT JOIN u AS w ON w.s = v.s",
         "SELECT * FROM t ANTI JOIN u ON t.x > 100",
         "SELECT * FROM u SEMI JOIN v ON true, t WHERE v.x > 100",
         "UPDATE u SET a = 1 FROM t WHERE t.x > 100",
