@@ -14,9 +14,9 @@ demo: .venv/demo-ready
 test: .venv/ready .venv-duckdb2/ready lint
 	@sh tests/ensure_chromium.sh
 	@echo "== local stores on duckdb 2.0 =="
-	@$(BIN_DUCKDB2)/python -m pytest -q -n $(JOBS) tests/sql tests/unit -m "not s3 and not browser and not full and not duckdb1"
+	@$(BIN_DUCKDB2)/python -m pytest -q -n $(JOBS) tests/sql tests/unit -m "not s3 and not browser and not duckdb1"
 	@echo "== everything on duckdb 1.5 =="
-	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m "not full"
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
 
 test-full: .venv/ready .venv-duckdb2/ready lint
 	@sh tests/ensure_chromium.sh

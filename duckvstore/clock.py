@@ -19,11 +19,6 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def monotonic_seconds() -> float:
-    """Return seconds from an arbitrary start, never going backwards."""
-    return time.monotonic()
-
-
 def sleep(seconds: float) -> None:
     """Block this thread for ``seconds``."""
     time.sleep(seconds)

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from duckvstore.sql.result import Result
     from duckvstore.sql.session import Session
 
-OUTPUT_FORMATS = ("pandas", "polars", "pyarrow")
-
 
 class Library:
     """Versioned symbols under one name of a store. Safe to use from many threads."""
@@ -188,8 +186,8 @@ class Library:
         "pyarrow"; None gives back the type that was written. Raises NoSuchSymbol, NoSuchVersion, NoSuchColumn,
         InvalidInput, Integrity.
         """
-        if output_format is not None and output_format not in OUTPUT_FORMATS:
-            raise InvalidInput(f"output_format={output_format!r} is none of {', '.join(OUTPUT_FORMATS)}")
+        if output_format is not None and output_format not in values.OUTPUT_FORMATS:
+            raise InvalidInput(f"output_format={output_format!r} is none of {', '.join(values.OUTPUT_FORMATS)}")
         if isinstance(columns, str):
             raise InvalidInput(f"columns is text: give a list of labels, columns=[{columns!r}]")
         if sum(option is not None for option in (date_range, row_range, where)) > 1:

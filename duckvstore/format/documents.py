@@ -7,7 +7,7 @@ language can read a document. Readers refuse documents that ask for a feature th
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -335,15 +335,6 @@ def dump_intent(intent: Intent) -> bytes:
     )
 
 
-def load_intent(data: bytes, *, where: str) -> Intent:
-    """Return the journal entry in ``data``; raises Integrity or Unsupported as ``load_version`` does."""
-    body = _load("intent", data, where)
-    try:
-        return Intent(body["write_id"], body["symbol"], time_from_json(body["announced_at"]))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _damaged("intent", where, error) from error
-
-
 def dump_decision(decision: Decision) -> bytes:
     """Return the JSON of a transaction's decision."""
     return _dump(
@@ -366,11 +357,6 @@ def load_decision(data: bytes, *, where: str) -> Decision:
         return Decision(body["transaction"], outcome, decided_at, dict(body["versions"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _damaged("decision", where, error) from error
-
-
-def restamped(version: Version, *, number: int, parent: Version | None, created_at: datetime) -> Version:
-    """Return ``version`` as the document ``number`` above ``parent``."""
-    return replace(version, number=number, parent=parent.number if parent else None, created_at=created_at)
 
 
 def _dump(document: str, body: dict[str, Any]) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -137,12 +137,3 @@ def test_fields_of_the_wrong_type_are_damage(field):
         data = json.dumps({**json.loads(DUMPED[documents.load_version]), field: wrong}).encode()
         with pytest.raises(Integrity):
             documents.load_version(data, where="the/key")
-
-
-def test_a_restamped_version_is_the_same_value_elsewhere():
-    """Number, parent and time change; nothing else does."""
-    later = TIME + timedelta(seconds=1)
-    found = documents.restamped(VERSION, number=9, parent=VERSION, created_at=later)
-    assert (found.number, found.parent, found.created_at) == (9, 3, later)
-    assert (found.segments, found.write_id) == (VERSION.segments, VERSION.write_id)
-    assert documents.restamped(VERSION, number=0, parent=None, created_at=later).parent is None
