@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from duckvstore.engine import catalogue, segments, tables
 from duckvstore.errors import DuckVStoreError, NotFound, SqlError, Unsupported
-from duckvstore.format.documents import time_to_json
+from duckvstore.format.envelope import time_to_json
 from duckvstore.sql import failures
 from duckvstore.sql.connection import Connection
 from duckvstore.sql.rewrite import literal, quote, scan

@@ -22,7 +22,7 @@ from duckvstore.errors import (
     NoSuchVersion,
     nearest,
 )
-from duckvstore.format import documents
+from duckvstore.format import documents, envelope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -216,8 +216,8 @@ def _at_time(library: OpenLibrary, symbol: str, wanted: datetime) -> Version:
         raise _no_symbol(library, symbol)
     first = library.version(symbol, present[-1])
     raise NoSuchVersion(
-        f"{_name(library, symbol)} had no version at {documents.time_to_json(wanted)}; its oldest, version "
-        f"{first.number}, was created at {documents.time_to_json(first.created_at)}"
+        f"{_name(library, symbol)} had no version at {envelope.time_to_json(wanted)}; its oldest, version "
+        f"{first.number}, was created at {envelope.time_to_json(first.created_at)}"
     )
 
 
@@ -468,7 +468,7 @@ def _no_symbol(library: OpenLibrary, symbol: str) -> NoSuchSymbol:
 
 
 def _deleted(library: OpenLibrary, version: Version, as_of: AsOf) -> NoSuchSymbol | NoSuchVersion:
-    name, when = _name(library, version.symbol), documents.time_to_json(version.created_at)
+    name, when = _name(library, version.symbol), envelope.time_to_json(version.created_at)
     last = f"as_of={version.parent} reads what was there before" if version.parent is not None else ""
     if as_of is None:
         return NoSuchSymbol(f"{name} was deleted at {when} (version {version.number}): {last}")

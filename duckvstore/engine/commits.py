@@ -14,7 +14,7 @@ from duckvstore import clock
 from duckvstore.engine import catalogue
 from duckvstore.engine.library import Head, create_definitely
 from duckvstore.errors import Conflict, DuckVStoreError, OutcomeUnknown, StorageUnavailable
-from duckvstore.format import documents
+from duckvstore.format import documents, records
 from duckvstore.format.documents import Decision, Schema, Segment, Version
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 COMMIT_ATTEMPTS_MAX = 1000
 COMMIT_SECONDS_MAX = 300.0
 UNDECIDED_SECONDS_MAX = 10.0
-GRACE_SECONDS = 7 * 24 * 3600.0
 MICROSECOND = timedelta(microseconds=1)
 
 
@@ -68,8 +67,8 @@ def announce(library: OpenLibrary, call: Call) -> None:
     folded catalogue. Raises NoSuchLibrary or Conflict when the library is not there any more.
     """
     library.check_present()
-    intent = documents.Intent(call.write_id, call.symbol, library.objects.now())
-    library.objects.put(library.layout.intent(call.write_id), documents.dump_intent(intent))
+    intent = records.Intent(call.write_id, call.symbol, library.objects.now())
+    library.objects.put(library.layout.intent(call.write_id), records.dump_intent(intent))
 
 
 def current_head(library: OpenLibrary, call: Call) -> Head:
@@ -149,7 +148,7 @@ def commit(library: OpenLibrary, call: Call, plan: Callable[[Version | None], Dr
         draft, found = _draft(library, call, plan, found)
         if draft is None:
             return found.newest
-        if max(call.age.elapsed_seconds(), found.age.elapsed_seconds()) > GRACE_SECONDS / 2:
+        if max(call.age.elapsed_seconds(), found.age.elapsed_seconds()) > library.grace_seconds / 2:
             raise Conflict(
                 f"{draft.operation} of {library.name}/{call.symbol} took longer than half the grace period, so what "
                 "it refers to may be removed: repeat the call"

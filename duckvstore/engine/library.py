@@ -49,6 +49,7 @@ HEAD_USABLE_SECONDS = 3600.0
 PRESENT_SECONDS = 10.0
 CREATE_ATTEMPTS = 8
 DELETE_SWEEPS = 5
+GRACE_SECONDS = 7 * 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ class OpenLibrary:
     def __init__(self, objects: ObjectStore, document: documents.Library) -> None:
         """Open the library that ``document`` describes; makes no request."""
         self.objects = objects
+        self.segment_objects = objects
         self.name = document.name
         self.library_id = document.library_id
         self.created_at = document.created_at
@@ -90,6 +92,11 @@ class OpenLibrary:
         """Take a fresh lock and no threads: what a new process needs, and what a forked one must not inherit."""
         self._lock = Lock()
         self._pool: ThreadPoolExecutor | None = None
+
+    @property
+    def grace_seconds(self) -> float:
+        """How long what was condemned is kept; a call that adds references must commit within half of it."""
+        return GRACE_SECONDS
 
     def submit(self, action: Callable[..., Outcome], *arguments: object) -> Future[Outcome]:
         """Start ``action`` on one of this library's threads; no action waits for another one's.

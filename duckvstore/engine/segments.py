@@ -70,7 +70,7 @@ def _upload_one(library: OpenLibrary, symbol: str, stored: Schema, rows: pa.Tabl
     digest = hashlib.sha256(data).hexdigest()
     key = library.layout.segment(symbol, digest[:DIGEST_DIGITS], clock.short_id())
     found = statistics.compute(rows, stored)
-    library.objects.put(library.layout.segment_key(key), data)
+    library.segment_objects.put(library.layout.segment_key(key), data)
     return Segment(key, rows.num_rows, len(data), digest, chunking.logical_bytes(rows, stored), found)
 
 
@@ -78,16 +78,16 @@ def fetch(library: OpenLibrary, segment: Segment) -> bytes:
     """Return a segment's whole object, verified. Raises Integrity when it is missing or not what was written."""
     key = library.layout.segment_key(segment.key)
     try:
-        data = library.objects.read(key)
+        data = library.segment_objects.read(key)
     except NoSuchKey as error:
         raise Integrity(
-            f"segment {key} of {library.objects.url} is missing, although a version of library {library.name!r} "
-            "refers to it: restore it from a backup, or read another version"
+            f"segment {key} of {library.segment_objects.url} is missing, although a version of library "
+            f"{library.name!r} refers to it: restore it from a backup, or read another version"
         ) from error
     if len(data) != segment.size_bytes or hashlib.sha256(data).hexdigest() != segment.sha256:
         raise Integrity(
-            f"segment {key} of {library.objects.url} is damaged: expected {segment.size_bytes} bytes with sha256 "
-            f"{segment.sha256[:16]}…, found {len(data)} bytes with {hashlib.sha256(data).hexdigest()[:16]}…: restore "
+            f"segment {key} of {library.segment_objects.url} is damaged: expected {segment.size_bytes} bytes with "
+            f"sha256 {segment.sha256[:16]}…, found {len(data)} bytes with {hashlib.sha256(data).hexdigest()[:16]}…: restore "
             "it from a backup, or read another version"
         )
     return data

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from duckvstore import clock
 from duckvstore.engine import catalogue
-from duckvstore.engine.commits import GRACE_SECONDS
 from duckvstore.engine.library import create_definitely
 from duckvstore.errors import (
     AlreadyExists,
@@ -50,7 +49,7 @@ def create(
         raise _taken(library, name)
     library.check_present()
     chosen = _named(library, versions) if versions is not None else _newest(library, skip_symbols)
-    if age.elapsed_seconds() > GRACE_SECONDS / 2:
+    if age.elapsed_seconds() > library.grace_seconds / 2:
         raise Conflict(f"snapshot {name!r} took longer than half the grace period to collect: repeat the call")
     snapshot = Snapshot(
         library_id=library.library_id,

@@ -6,15 +6,14 @@ language can read a document. Readers refuse documents that ask for a feature th
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime  # noqa: TC003 - fields of dataclasses
 from typing import Any
 
-from duckvstore.errors import Integrity, Unsupported
+from duckvstore.errors import Unsupported
+from duckvstore.format import envelope
 from duckvstore.format import metadata as user_metadata
 
-FORMAT_NUMBER = 1
 KINDS = ("dataframe", "series", "ndarray", "arrow", "polars", "deleted")
 
 
@@ -137,36 +136,17 @@ class Decision:
     versions: dict[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Intent:
-    """The journal's announcement of a write, made before its commit is tried."""
-
-    write_id: str
-    symbol: str
-    announced_at: datetime
-
-
-def time_to_json(time: datetime) -> str:
-    """Return ``2026-11-20T09:30:00.000000Z``."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def time_from_json(text: str) -> datetime:
-    """Return the time that ``time_to_json`` wrote."""
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
-
-
 def dump_version(version: Version) -> bytes:
     """Return the JSON of a version document."""
     schema = version.schema
-    return _dump(
+    return envelope.dump(
         "version",
         {
             "library_id": version.library_id,
             "symbol": version.symbol,
             "version": version.number,
             "write_id": version.write_id,
-            "created_at": time_to_json(version.created_at),
+            "created_at": envelope.time_to_json(version.created_at),
             "operation": version.operation,
             "kind": version.kind,
             "parent": version.parent,
@@ -196,15 +176,15 @@ def load_version(data: bytes, *, where: str) -> Version:
 
     Raises Integrity when it is damaged and Unsupported when a newer release wrote it.
     """
-    body = _load("version", data, where)
+    body = envelope.load("version", data, where)
     try:
         schema = body["schema"]
         return Version(
             library_id=body["library_id"],
             symbol=body["symbol"],
-            number=_integer(body["version"]),
+            number=envelope.integer(body["version"]),
             write_id=body["write_id"],
-            created_at=time_from_json(body["created_at"]),
+            created_at=envelope.time_from_json(body["created_at"]),
             operation=body["operation"],
             kind=_kind(body["kind"], where),
             parent=body["parent"],
@@ -213,21 +193,21 @@ def load_version(data: bytes, *, where: str) -> Version:
             message=body["message"],
             metadata=user_metadata.from_json(body["metadata"]),
             schema=Schema(
-                tuple(Column(c["name"], c["type"], _integer(c["id"])) for c in schema["columns"]),
+                tuple(Column(c["name"], c["type"], envelope.integer(c["id"])) for c in schema["columns"]),
                 schema["arrow"],
                 tuple(schema["index"]),
                 schema["value"],
             ),
-            row_count=_integer(body["row_count"]),
-            logical_bytes=_integer(body["logical_bytes"]),
-            stored_bytes=_integer(body["stored_bytes"]),
-            new_bytes=_integer(body["new_bytes"]),
-            new_rows=_integer(body["new_rows"]),
+            row_count=envelope.integer(body["row_count"]),
+            logical_bytes=envelope.integer(body["logical_bytes"]),
+            stored_bytes=envelope.integer(body["stored_bytes"]),
+            new_bytes=envelope.integer(body["new_bytes"]),
+            new_rows=envelope.integer(body["new_rows"]),
             is_sorted=body["is_sorted"],
             segments=_segments_from_json(body["segments"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _damaged("version", where, error) from error
+        raise envelope.damaged("version", where, error) from error
 
 
 def _segments_to_json(segments: tuple[Segment, ...]) -> dict[str, Any]:
@@ -267,13 +247,13 @@ def _segments_from_json(body: dict[str, Any]) -> tuple[Segment, ...]:
 
 def dump_snapshot(snapshot: Snapshot) -> bytes:
     """Return the JSON of a snapshot document."""
-    return _dump(
+    return envelope.dump(
         "snapshot",
         {
             "library_id": snapshot.library_id,
             "name": snapshot.name,
             "write_id": snapshot.write_id,
-            "created_at": time_to_json(snapshot.created_at),
+            "created_at": envelope.time_to_json(snapshot.created_at),
             "versions": snapshot.versions,
             "metadata": user_metadata.to_json(snapshot.metadata),
             "author": snapshot.author,
@@ -284,65 +264,53 @@ def dump_snapshot(snapshot: Snapshot) -> bytes:
 
 def load_snapshot(data: bytes, *, where: str) -> Snapshot:
     """Return the snapshot document in ``data``; raises Integrity or Unsupported as ``load_version`` does."""
-    body = _load("snapshot", data, where)
+    body = envelope.load("snapshot", data, where)
     try:
         return Snapshot(
             library_id=body["library_id"],
             name=body["name"],
             write_id=body["write_id"],
-            created_at=time_from_json(body["created_at"]),
-            versions={str(symbol): _integer(number) for symbol, number in body["versions"].items()},
+            created_at=envelope.time_from_json(body["created_at"]),
+            versions={str(symbol): envelope.integer(number) for symbol, number in body["versions"].items()},
             metadata=user_metadata.from_json(body["metadata"]),
             author=body["author"],
             message=body["message"],
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _damaged("snapshot", where, error) from error
+        raise envelope.damaged("snapshot", where, error) from error
 
 
 def dump_library(library: Library) -> bytes:
     """Return the JSON of a library document."""
-    return _dump(
+    return envelope.dump(
         "library",
         {
             "library_id": library.library_id,
             "name": library.name,
             "write_id": library.write_id,
-            "created_at": time_to_json(library.created_at),
+            "created_at": envelope.time_to_json(library.created_at),
         },
     )
 
 
 def load_library(data: bytes, *, where: str) -> Library:
     """Return the library document in ``data``; raises Integrity or Unsupported as ``load_version`` does."""
-    body = _load("library", data, where)
+    body = envelope.load("library", data, where)
     try:
-        created_at = time_from_json(body["created_at"])
+        created_at = envelope.time_from_json(body["created_at"])
         return Library(body["library_id"], body["name"], body["write_id"], created_at)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _damaged("library", where, error) from error
-
-
-def dump_intent(intent: Intent) -> bytes:
-    """Return the JSON of a journal entry."""
-    return _dump(
-        "intent",
-        {
-            "write_id": intent.write_id,
-            "symbol": intent.symbol,
-            "announced_at": time_to_json(intent.announced_at),
-        },
-    )
+        raise envelope.damaged("library", where, error) from error
 
 
 def dump_decision(decision: Decision) -> bytes:
     """Return the JSON of a transaction's decision."""
-    return _dump(
+    return envelope.dump(
         "decision",
         {
             "transaction": decision.transaction,
             "outcome": decision.outcome,
-            "decided_at": time_to_json(decision.decided_at),
+            "decided_at": envelope.time_to_json(decision.decided_at),
             "versions": decision.versions,
         },
     )
@@ -350,50 +318,16 @@ def dump_decision(decision: Decision) -> bytes:
 
 def load_decision(data: bytes, *, where: str) -> Decision:
     """Return the decision in ``data``; raises Integrity or Unsupported as ``load_version`` does."""
-    body = _load("decision", data, where)
+    body = envelope.load("decision", data, where)
     try:
         outcome = {"committed": "committed", "aborted": "aborted"}[body["outcome"]]
-        decided_at = time_from_json(body["decided_at"])
+        decided_at = envelope.time_from_json(body["decided_at"])
         return Decision(body["transaction"], outcome, decided_at, dict(body["versions"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _damaged("decision", where, error) from error
-
-
-def _dump(document: str, body: dict[str, Any]) -> bytes:
-    whole = {"duckvstore": document, "format": FORMAT_NUMBER, "requires": [], **body}
-    return json.dumps(whole, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8")
-
-
-def _load(document: str, data: bytes, where: str) -> dict[str, Any]:
-    try:
-        body = json.loads(data)
-        found, number, requires = body["duckvstore"], _integer(body["format"]), list(body["requires"])
-    except (KeyError, TypeError, ValueError, UnicodeError, RecursionError) as error:
-        raise _damaged(document, where, error) from error
-    if found != document:
-        raise _damaged(document, where, ValueError(f"it is a {found!r} document"))
-    if number > FORMAT_NUMBER or requires:
-        raise Unsupported(
-            f"{where} was written in format {number} with features {requires}; this release reads format "
-            f"{FORMAT_NUMBER}: upgrade duckvstore"
-        )
-    return dict(body)
+        raise envelope.damaged("decision", where, error) from error
 
 
 def _kind(kind: str, where: str) -> str:
     if kind not in KINDS:
         raise Unsupported(f"{where} holds a value of kind {kind!r}; this release knows {KINDS}: upgrade duckvstore")
     return kind
-
-
-def _integer(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"expected a whole number, found {value!r}")
-    return value
-
-
-def _damaged(document: str, where: str, error: Exception) -> Integrity:
-    return Integrity(
-        f"the {document} document {where} is damaged ({type(error).__name__}: {error}): restore it from a backup, "
-        "or read another version"
-    )

@@ -17,7 +17,11 @@ VERSION_NUMBER_MAX = 10**10 - 1
 _SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 _ESCAPE = re.compile(r"~([0-9A-F]{2})")
 _VERSION_FILE = re.compile(r"([0-9]{10})\.v(0|[1-9][0-9]{0,9})\.json")
-_SEGMENT_FILE = re.compile(r"[0-9a-f]{16,64}-[0-9a-f]{16}\.parquet")
+_NAMED_FILES = {
+    "segment": re.compile(r"[0-9a-f]{16,64}-[0-9a-f]{16}\.parquet"),
+    "manifest": re.compile(r"[0-9a-f]{16}\.parquet"),
+}
+_IDENTITY = re.compile(r"[0-9a-f]{32}")
 
 
 def escape(name: str, *, noun: str = "symbol") -> str:
@@ -106,9 +110,23 @@ class Layout:
             return unescape(folder), int(match[2])
         raise Integrity(f"{key!r} is no key of a version document: another program wrote under this prefix")
 
+    @property
+    def segments(self) -> str:
+        """Prefix of all segments."""
+        return f"{self.root}segments/"
+
+    @property
+    def manifests(self) -> str:
+        """Prefix of all manifests."""
+        return f"{self.root}manifests/"
+
     def segment(self, symbol: str, digest: str, unique: str) -> str:
         """Key of a segment, relative to the library's root, as documents name it."""
         return f"segments/{escape(symbol)}/{digest}-{unique}.parquet"
+
+    def manifest(self, symbol: str, unique: str) -> str:
+        """Key of a manifest, relative to the library's root, as documents name it."""
+        return f"manifests/{escape(symbol)}/{unique}.parquet"
 
     def segment_key(self, relative: str) -> str:
         """Return the full key of a segment that a document names.
@@ -116,11 +134,27 @@ class Layout:
         Raises Integrity when ``relative`` does not parse under this layout, so that a hostile document
         cannot point a reader anywhere else.
         """
+        self._check_named(relative, "segment")
+        return self.root + relative
+
+    def manifest_key(self, relative: str) -> str:
+        """Return the full key of a manifest that a document names; raises Integrity as ``segment_key`` does."""
+        self._check_named(relative, "manifest")
+        return self.root + relative
+
+    def parse_named(self, key: str) -> tuple[str, str]:
+        """Return (symbol, relative key) of the full key of a segment or manifest; raises Integrity for any other."""
+        relative = key.removeprefix(self.root)
+        noun = relative.partition("/")[0].removesuffix("s")
+        if key.startswith(self.root) and noun in _NAMED_FILES:
+            return self._check_named(relative, noun), relative
+        raise Integrity(f"{key!r} is no key of a segment or manifest: another program wrote under this prefix")
+
+    def _check_named(self, relative: str, noun: str) -> str:
         parts = relative.split("/")
-        if len(parts) == 3 and parts[0] == "segments" and _SEGMENT_FILE.fullmatch(parts[2]):
-            unescape(parts[1])
-            return self.root + relative
-        raise Integrity(f"a document names {relative!r}, which is no key of a segment: do not trust this library")
+        if len(parts) == 3 and parts[0] == f"{noun}s" and _NAMED_FILES[noun].fullmatch(parts[2]):
+            return unescape(parts[1])
+        raise Integrity(f"a document names {relative!r}, which is no key of a {noun}: do not trust this library")
 
     @property
     def snapshots(self) -> str:
@@ -140,14 +174,59 @@ class Layout:
 
     def transaction(self, identity: str) -> str:
         """Key of a transaction's decision."""
-        if not re.fullmatch(r"[0-9a-f]{32}", identity):
-            raise Integrity(f"{identity!r} is no transaction id: do not trust this library")
-        return f"{self.root}transactions/{identity}.json"
+        return f"{self.transactions}{_checked_identity(identity, 'transaction')}.json"
+
+    @property
+    def transactions(self) -> str:
+        """Prefix of the decisions."""
+        return f"{self.root}transactions/"
+
+    @property
+    def journal(self) -> str:
+        """Prefix of the journal."""
+        return f"{self.root}journal/"
 
     def intent(self, write_id: str) -> str:
         """Key of the journal entry that announces a write."""
-        return f"{self.root}journal/{write_id}"
+        return f"{self.journal}{write_id}"
+
+    @property
+    def all_garbage(self) -> str:
+        """Prefix of what has been condemned, for all symbols."""
+        return f"{self.root}garbage/"
+
+    def symbol_garbage(self, symbol: str) -> str:
+        """Prefix of what has been condemned of one symbol."""
+        return f"{self.all_garbage}{escape(symbol)}/"
+
+    def garbage(self, symbol: str, identity: str) -> str:
+        """Key of a document that condemns versions, segments or manifests of a symbol."""
+        return f"{self.symbol_garbage(symbol)}{_checked_identity(identity, 'garbage')}.json"
+
+    @property
+    def all_staging(self) -> str:
+        """Prefix of all staged parts."""
+        return f"{self.root}staging/"
+
+    def symbol_staging(self, symbol: str) -> str:
+        """Prefix of the parts that writers have staged for a symbol."""
+        return f"{self.all_staging}{escape(symbol)}/"
+
+    def staged(self, symbol: str, identity: str) -> str:
+        """Key of a staged part."""
+        return f"{self.symbol_staging(symbol)}{_checked_identity(identity, 'staged part')}.json"
+
+    @property
+    def owner(self) -> str:
+        """Key, in a store of segments alone, of the document that says whose they are."""
+        return f"{self.root}owner.json"
 
     def attach_file(self, name: str = "catalog.duckdb") -> str:
         """Key of a derived file for DuckDB's command line."""
         return f"{self.root}attach/{name}"
+
+
+def _checked_identity(identity: str, noun: str) -> str:
+    if not _IDENTITY.fullmatch(identity):
+        raise Integrity(f"{identity!r} is no {noun} id: do not trust this library")
+    return identity

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from duckvstore.engine import catalogue
 from duckvstore.errors import DuckVStoreError, InvalidInput, NoSuchKey, Unsupported
-from duckvstore.format.documents import time_to_json
+from duckvstore.format.envelope import time_to_json
 from duckvstore.jupyter.names import sql_name
 from duckvstore.jupyter.preview import Preview
 from duckvstore.sql.rewrite import literal

@@ -115,7 +115,7 @@ def test_damage_is_an_integrity_error_that_names_the_key(load):
 
 
 @pytest.mark.parametrize("load", DUMPED, ids=lambda load: load.__name__)
-@pytest.mark.parametrize("change", [{"format": 2}, {"requires": ["manifests"]}])
+@pytest.mark.parametrize("change", [{"format": 2}, {"requires": ["a_feature_of_tomorrow"]}])
 def test_a_newer_format_says_to_upgrade(load, change):
     """A number above ours, or a feature that we do not know."""
     data = json.dumps({**json.loads(DUMPED[load]), **change}).encode()
