@@ -13,6 +13,7 @@ demo: .venv/demo-ready
 
 test: .venv/ready .venv-duckdb2/ready lint
 	@sh tests/ensure_chromium.sh
+	@sh tests/ensure_postgres.sh
 	@echo "== local stores on duckdb 2.0 =="
 	@$(BIN_DUCKDB2)/python -m pytest -q -n $(JOBS) tests/sql tests/unit -m "not s3 and not browser and not duckdb1"
 	@echo "== everything on duckdb 1.5 =="
@@ -20,6 +21,7 @@ test: .venv/ready .venv-duckdb2/ready lint
 
 test-full: .venv/ready .venv-duckdb2/ready lint
 	@sh tests/ensure_chromium.sh
+	@sh tests/ensure_postgres.sh
 	@DUCKVSTORE_FULL=1 $(BIN_DUCKDB2)/python -m pytest -q -n $(JOBS) tests/sql tests/unit -m "not s3 and not browser and not duckdb1"
 	@DUCKVSTORE_FULL=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
 

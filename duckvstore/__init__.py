@@ -33,9 +33,11 @@ from duckvstore.errors import (
     StorageUnavailable,
     Unsupported,
 )
+from duckvstore.handles.transactions import Transaction
 from duckvstore.items import ColumnInfo, SnapshotInfo, SymbolDescription, SymbolVersion, VersionedItem, VersionInfo
 from duckvstore.library import Library
-from duckvstore.store import Store, open  # noqa: A004
+from duckvstore.payloads import DataError, ReadInfoRequest, ReadRequest, UpdatePayload, WritePayload
+from duckvstore.store import Combined, Store, combine, open  # noqa: A004
 
 if TYPE_CHECKING:
     from typing import Any
@@ -46,7 +48,9 @@ __all__ = [
     "AccessDenied",
     "AlreadyExists",
     "ColumnInfo",
+    "Combined",
     "Conflict",
+    "DataError",
     "DuckVStoreError",
     "Integrity",
     "InvalidInput",
@@ -58,15 +62,21 @@ __all__ = [
     "NoSuchVersion",
     "NotFound",
     "OutcomeUnknown",
+    "ReadInfoRequest",
+    "ReadRequest",
     "SnapshotInfo",
     "SqlError",
     "StorageUnavailable",
     "Store",
     "SymbolDescription",
     "SymbolVersion",
+    "Transaction",
     "Unsupported",
+    "UpdatePayload",
     "VersionInfo",
     "VersionedItem",
+    "WritePayload",
+    "combine",
     "load_ipython_extension",
     "open",
     "unload_ipython_extension",

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from duckvstore.engine import catalogue, segments, tables
+from duckvstore.engine import catalogue, cuts, segments, tables
 from duckvstore.errors import DuckVStoreError, NotFound, SqlError, Unsupported
 from duckvstore.format.envelope import time_to_json
 from duckvstore.sql import failures
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from duckvstore.engine.library import OpenLibrary
     from duckvstore.format.documents import Version
+    from duckvstore.objects.base import ObjectStore
 
 CATALOGUE_SCHEMA = "vstore"
 
@@ -84,13 +85,18 @@ def publish(library: OpenLibrary) -> str:
 
 def publish_report(library: OpenLibrary) -> Published:
     """Do what ``publish`` does, and return what happened instead of warning."""
-    uri = _uri(library, library.layout.attach_file())
+    uri = _uri(library.objects, library.layout.attach_file())
     contents = _collect(library)
     with tempfile.TemporaryDirectory(prefix="duckvstore-") as folder:
         path = Path(folder) / "catalog.duckdb"
         connection = Connection()
         try:
             connection.admit(library.objects, uri.removesuffix("catalog.duckdb").removesuffix("attach/"))
+            if library.is_hybrid:
+                any_uri = _uri(library.segment_objects, library.layout.owner)
+                connection.admit(
+                    library.segment_objects, any_uri.removesuffix(library.layout.owner) + library.layout.root
+                )
             _build(connection.side_cursor(), path, contents)
         finally:
             connection.close()
@@ -140,7 +146,7 @@ def _collect(library: OpenLibrary) -> _Contents:
     # Snapshots first: every version that one holds is then at or below the cut.
     snapshots = tables.table(library, "snapshots")
     published_at = library.objects.now()
-    cut = catalogue.collect_cut(library, None)
+    cut = cuts.collect_cut(library, None)
     histories = {}
     for symbol, newest in cut.items():
         if newest is not None:
@@ -149,11 +155,11 @@ def _collect(library: OpenLibrary) -> _Contents:
     return _Contents(library, published_at, snapshots, histories)
 
 
-def _uri(library: OpenLibrary, key: str) -> str:
-    uri = library.objects.uri(key)
+def _uri(objects: ObjectStore, key: str) -> str:
+    uri = objects.uri(key)
     if uri is None:
         raise Unsupported(
-            f"{library.objects.url} cannot be scanned by DuckDB's command line (it is in memory, or its path has one "
+            f"{objects.url} cannot be scanned by DuckDB's command line (it is in memory, or its path has one "
             "of * ? [ ] { } \\ =): publish a library that lives on S3 or in a folder with a plain path"
         )
     return uri
@@ -204,7 +210,7 @@ def _ambiguous(group: Sequence[str]) -> str:
 def _relation(contents: _Contents, version: Version) -> str:
     """Return the SQL of a version's rows, with absolute addresses; it names no table or macro of the file."""
     library = contents.library
-    uris = [_uri(library, library.layout.segment_key(segment.key)) for segment in version.segments]
+    uris = [_uri(library.segment_objects, library.layout.segment_key(segment.key)) for segment in version.segments]
     try:
         return scan(version, uris)
     except SqlError as error:
@@ -325,7 +331,7 @@ def _create_snapshots(cursor: duckdb.DuckDBPyConnection, contents: _Contents) ->
         versions = []
         for symbol, number in held[name]:
             try:
-                versions.append(catalogue.resolve(contents.library, symbol, number))
+                versions.append(catalogue.resolve(contents.library, symbol, catalogue.Held(number)))
             except NotFound as error:
                 _create_view(cursor, name, symbol, _error_relation(str(error)))
         _create_views(cursor, name, contents, versions)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckvstore as vs
+from duckvstore import cli_upkeep
 from duckvstore.engine import catalogue
 from duckvstore.errors import DuckVStoreError, InvalidInput, NoSuchLibrary, Unsupported
 from duckvstore.store import URL_DEFAULT, URL_VARIABLE
@@ -89,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.exit(EXIT_USAGE)
     options = parser.parse_args(arguments)
     try:
-        options.run(options)
+        code = options.run(options)
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read the output has seen enough; what is left in the buffer goes nowhere.
@@ -100,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (DuckVStoreError, OSError) as error:
         sys.stderr.write(f"duckvstore: {error}\n")
         return EXIT_ERROR
-    return 0
+    return int(code or 0)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -158,6 +159,12 @@ def build_parser() -> argparse.ArgumentParser:
     versions.add_argument("symbol", metavar="SYMBOL")
     _add_store(versions)
     _add_library(versions, "the symbol's library (needed where there are several)")
+
+    def add_place(parser: argparse.ArgumentParser, text: str) -> None:
+        _add_store(parser)
+        _add_library(parser, text)
+
+    cli_upkeep.add_commands(command, add_place, _library)
     return parser
 
 

@@ -23,7 +23,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class VersionedItem:
     """A version and, after a read, its value.
 
-    ``new_bytes`` of ``stored_bytes`` were uploaded by the write that made the version; the rest is shared.
+    ``new_rows`` of ``row_count`` and ``new_bytes`` of ``stored_bytes`` were uploaded by the write that made the
+    version; the rest is shared with versions before it.
     """
 
     library: str
@@ -34,6 +35,7 @@ class VersionedItem:
     created_at: datetime
     row_count: int
     stored_bytes: int
+    new_rows: int
     new_bytes: int
 
     @classmethod
@@ -48,6 +50,7 @@ class VersionedItem:
             version.created_at,
             version.row_count,
             version.stored_bytes,
+            version.new_rows,
             version.new_bytes,
         )
 
@@ -79,6 +82,7 @@ class VersionInfo:
     message: str | None
     row_count: int
     stored_bytes: int
+    new_rows: int
     new_bytes: int
 
     @classmethod
@@ -93,6 +97,7 @@ class VersionInfo:
             message=version.message,
             row_count=version.row_count,
             stored_bytes=version.stored_bytes,
+            new_rows=version.new_rows,
             new_bytes=version.new_bytes,
         )
 
@@ -156,6 +161,7 @@ class SymbolDescription:
     segment_count: int
     logical_bytes: int
     stored_bytes: int
+    new_rows: int
     new_bytes: int
     operation: str
     author: str | None
@@ -178,6 +184,7 @@ class SymbolDescription:
             segment_count=len(version.segments),
             logical_bytes=version.logical_bytes,
             stored_bytes=version.stored_bytes,
+            new_rows=version.new_rows,
             new_bytes=version.new_bytes,
             operation=version.operation,
             author=version.author,

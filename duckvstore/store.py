@@ -9,10 +9,12 @@ import os
 from collections.abc import Mapping
 from threading import Lock
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from duckvstore.engine import library as engine_library
+from duckvstore.engine import libraries as engine_libraries
+from duckvstore.engine import options as engine_options
 from duckvstore.engine.library import OpenLibrary
-from duckvstore.errors import AlreadyExists, NoSuchLibrary
+from duckvstore.errors import AlreadyExists, InvalidInput, NoSuchLibrary
 from duckvstore.library import Library, caller_scope
 from duckvstore.objects import open_objects
 
@@ -30,9 +32,18 @@ URL_DEFAULT = "./vstore"
 class Store:
     """Libraries under one URL. Safe to use from many threads."""
 
-    def __init__(self, objects: ObjectStore) -> None:
+    def __init__(
+        self,
+        objects: ObjectStore,
+        *,
+        segments_url: str | None = None,
+        segments_options: Mapping[str, Any] | None = None,
+    ) -> None:
         """Wrap an object store; use ``open``."""
         self.objects = objects
+        self.segments_url = segments_url
+        self._segments_options = segments_options
+        self._segment_objects: dict[str, ObjectStore] = {}
         self._session: Session | None = None
         self._lock = Lock()
 
@@ -56,38 +67,64 @@ class Store:
     def get_library(self, name: str, *, create_if_missing: bool = False) -> Library:
         """Return a library, made first when it is missing and ``create_if_missing``. Raises NoSuchLibrary."""
         try:
-            return Library(engine_library.open_library(self.objects, name))
+            return Library(engine_libraries.open_library(self.objects, name, self._open_segments))
         except NoSuchLibrary:
             if not create_if_missing:
                 raise
         try:
             return self.create_library(name)
         except AlreadyExists:  # another process made it meanwhile
-            return Library(engine_library.open_library(self.objects, name))
+            return Library(engine_libraries.open_library(self.objects, name, self._open_segments))
 
-    def create_library(self, name: str) -> Library:
+    def create_library(self, name: str, **options: Any) -> Library:
         """Make a library, after a real test that the object store creates objects conditionally.
+
+        ``options``: those of ``Library.set_options``, in force from the start.
 
         Raises AlreadyExists, Unsupported when the object store fails the test, and Conflict while there are remains of
         a deleted library of that name (``delete_library`` removes them).
         """
-        return Library(engine_library.create_library(self.objects, name))
+        made = engine_libraries.create_library(
+            self.objects, name, segments_url=self.segments_url, open_segments=self._open_segments
+        )
+        if options:
+            engine_options.change(made, options)
+        return Library(made)
+
+    def _open_segments(self, url: str) -> ObjectStore:
+        """Return the object store at the URL of a library's segments, which the reader must have agreed to."""
+        with self._lock:
+            if url not in self._segment_objects:
+                self._check_consent(url)
+                self._segment_objects[url] = open_objects(url, self._segments_options)
+            return self._segment_objects[url]
+
+    def _check_consent(self, url: str) -> None:
+        """Refuse to follow a document to another scheme or host: whoever wrote it may want this reader's files."""
+        if self._segments_options is not None or url == self.segments_url:
+            return
+        here, there = urlsplit(self.objects.url), urlsplit(url)
+        if (here.scheme, here.netloc) != (there.scheme, there.netloc):
+            raise InvalidInput(
+                f"a library of {self.objects.url} keeps its segments at {url}, which is another place: if you trust "
+                "it, open the store with segments_options={…} (the storage options of that place, {} for none)"
+            )
 
     def delete_library(self, name: str) -> None:
         """Remove a library with all its symbols, versions and snapshots, for good. Raises NoSuchLibrary."""
-        engine_library.delete_library(self.objects, name)
+        engine_libraries.delete_library(self.objects, name, self._open_segments)
 
     def has_library(self, name: str) -> bool:
         """Return whether there is a library of this name."""
         try:
-            engine_library.open_library(self.objects, name)
+            engine_libraries.open_library(self.objects, name, self._open_segments)
         except NoSuchLibrary:
             return False
         return True
 
     def list_libraries(self) -> list[str]:
         """Return the names of the libraries, sorted."""
-        return engine_library.list_libraries(self.objects)
+        return engine_libraries.list_libraries(self.objects)
 
     @property
     def session(self) -> Session:
@@ -96,7 +133,7 @@ class Store:
 
         with self._lock:
             if self._session is None:
-                self._session = Session(StoreLibraries(self.objects), default=None)
+                self._session = Session(StoreLibraries(self.objects, self._open_segments), default=None)
             return self._session
 
     def sql(self, query: str, parameters: Mapping[str, Any] | Sequence[Any] | None = None) -> Result:
@@ -104,35 +141,85 @@ class Store:
         return self.session.sql(query, parameters, scope=caller_scope())
 
 
+class Combined:
+    """Libraries of any stores under names of the caller's choice, for SQL over all of them; see ``combine``."""
+
+    def __init__(self, libraries: Mapping[str, Library]) -> None:
+        """Combine ``libraries``; makes no request."""
+        self._libraries = {name: library.open_library for name, library in libraries.items()}
+        self._session: Session | None = None
+        self._lock = Lock()
+
+    def __repr__(self) -> str:
+        return f"Combined({', '.join(self._libraries)})"
+
+    @property
+    def session(self) -> Session:
+        """The SQL session of this handle, in which every library is a schema."""
+        from duckvstore.sql.session import Session
+
+        with self._lock:
+            if self._session is None:
+                self._session = Session(self._libraries, default=None)
+            return self._session
+
+    def sql(self, query: str, parameters: Mapping[str, Any] | Sequence[Any] | None = None) -> Result:
+        """Run DuckDB SQL over the libraries: ``FROM live.trades t JOIN lab.names n USING (id)``."""
+        return self.session.sql(query, parameters, scope=caller_scope())
+
+
+def combine(libraries: Mapping[str, Library]) -> Combined:
+    """Return a handle for SQL over libraries of several stores: other buckets, endpoints, profiles or kinds.
+
+    ``libraries``: the name of each in SQL. ``combine({"live": a["eod"], "lab": b["eod"]}).sql("FROM live.trades")``.
+    """
+    for name, library in libraries.items():
+        if not isinstance(name, str) or not isinstance(library, Library):
+            raise InvalidInput(f"combine() takes a name and a library each, not {name!r}: {type(library).__name__}")
+    return Combined(libraries)
+
+
 class StoreLibraries(Mapping[str, OpenLibrary]):
     """The libraries of a store by name, each opened when it is first asked for and kept open until it is deleted."""
 
-    def __init__(self, objects: ObjectStore) -> None:
+    def __init__(self, objects: ObjectStore, open_segments: engine_libraries.OpenSegments | None = None) -> None:
         """Look up in ``objects``; makes no request."""
         self._objects = objects
+        self._open_segments = open_segments
         self._opened: dict[str, OpenLibrary] = {}
 
     def __getitem__(self, name: str) -> OpenLibrary:
         opened = self._opened.get(name)
         if opened is None or opened.is_gone:
-            opened = self._opened[name] = engine_library.open_library(self._objects, name)
+            opened = self._opened[name] = engine_libraries.open_library(self._objects, name, self._open_segments)
         return opened
 
     def __iter__(self) -> Iterator[str]:
-        return iter(engine_library.list_libraries(self._objects))
+        return iter(engine_libraries.list_libraries(self._objects))
 
     def __len__(self) -> int:
-        return len(engine_library.list_libraries(self._objects))
+        return len(engine_libraries.list_libraries(self._objects))
 
 
 def open(  # noqa: A001
-    url: str | os.PathLike[str] | None = None, storage_options: Mapping[str, Any] | None = None
+    url: str | os.PathLike[str] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    *,
+    segments_url: str | os.PathLike[str] | None = None,
+    segments_options: Mapping[str, Any] | None = None,
 ) -> Store:
     """Return the store at ``url``; makes no request.
 
     ``url``: ``s3://bucket/prefix``, ``file:///folder``, a plain path or ``memory://``; None means
     ``$DUCKVSTORE_URL``, else ``./vstore``. ``storage_options`` of S3: ``endpoint_url``, ``profile``, ``region``,
     ``access_key_id``, ``secret_access_key``, ``session_token`` and more, as ``duckvstore.objects`` lists them.
+    ``segments_url``: libraries made through this store keep their segments there (a URL of any kind) and only their
+    documents at ``url``; each library remembers it. ``segments_options``: storage options of that place, which also
+    say that the reader trusts a library to send it there.
     Raises InvalidInput for a URL or an option that is not known.
     """
-    return Store(open_objects(url or os.environ.get(URL_VARIABLE) or URL_DEFAULT, storage_options))
+    objects = open_objects(url or os.environ.get(URL_VARIABLE) or URL_DEFAULT, storage_options)
+    if segments_url is None:
+        return Store(objects, segments_options=segments_options)
+    there = open_objects(segments_url, segments_options)
+    return Store(objects, segments_url=there.url, segments_options=segments_options)

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from duckvstore import clock
+from duckvstore.engine import condemned, missing
 from duckvstore.engine.library import Head
 from duckvstore.errors import (
-    DuckVStoreError,
     Integrity,
     InvalidInput,
     NoSuchKey,
@@ -28,13 +28,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
     from duckvstore.engine.library import OpenLibrary
-    from duckvstore.format.documents import Snapshot, Version
+    from duckvstore.format.documents import Decision, Snapshot, Version
 
 AsOf: TypeAlias = int | str | datetime | None
 Wanted = TypeVar("Wanted")
 
 SEARCHES_MAX = 5
-CUT_COLLECTIONS_MAX = 3
 SYMBOLS_PAGE = 1000
 
 
@@ -45,7 +44,7 @@ def head(library: OpenLibrary, symbol: str) -> Head:
         if found is not None:
             library.remember_head(symbol, found)
             return found
-    raise _vanishing(library, symbol)
+    raise missing.vanishing(library, symbol)
 
 
 def _search_head(library: OpenLibrary, symbol: str, age: clock.Stopwatch) -> Head | None:
@@ -53,13 +52,16 @@ def _search_head(library: OpenLibrary, symbol: str, age: clock.Stopwatch) -> Hea
     for number in numbers(library, symbol, first_page=1):
         try:
             version = library.version(symbol, number)
-            visible = visible_version(library, version)
+            # Asked for once: were it asked for again, it could be committed between the two, and then a document
+            # that is visible would be taken for an aborted one, and written above as if it were not there.
+            decision = _decision(library, version)
         except NoSuchKey:
             return None
-        if highest < 0:
-            highest = number
-            if is_undecided(library, version):
-                undecided = version.transaction
+        visible = _as_decided(library, version, decision)
+        highest = max(highest, number)
+        # Looked for below the highest too: a deleted library's late writer may have left its document above one.
+        if undecided is None and version.library_id == library.library_id and decision is None:
+            undecided = version.transaction
         created_at = (visible or version).created_at
         latest = created_at if latest is None else max(latest, created_at)
         if visible is not None:
@@ -91,62 +93,97 @@ def visible_version(library: OpenLibrary, version: Version) -> Version | None:
     All versions of a transaction have the time of its commit. A document of another library, deleted since, to
     which a late writer added it, is as absent as an aborted one.
     """
+    return _as_decided(library, version, _decision(library, version))
+
+
+def _decision(library: OpenLibrary, version: Version) -> Decision | None:
+    """Return what became of a version's transaction; None without one, or while it is undecided."""
+    if version.transaction is None or version.library_id != library.library_id:
+        return None
+    return library.decision(version.transaction)
+
+
+def _as_decided(library: OpenLibrary, version: Version, decision: Decision | None) -> Version | None:
     if version.library_id != library.library_id:
         return None
     if version.transaction is None:
         return version
-    decision = library.decision(version.transaction)
     if decision is None or decision.outcome != "committed":
         return None
     return replace(version, created_at=decision.decided_at)
 
 
+class Held(int):
+    """The number of a version that a snapshot holds: as an ``as_of`` it is found even when it was pruned."""
+
+
 def resolve(library: OpenLibrary, symbol: str, as_of: AsOf = None) -> Version:
     """Return the version that ``as_of`` names: a number, a negative number, a snapshot, a time, or the newest.
 
-    Raises NoSuchSymbol, NoSuchVersion (also for a version that is a deletion), InvalidInput.
+    Raises NoSuchSymbol, NoSuchVersion (also for a version that is a deletion or was pruned), InvalidInput.
     """
+    return _resolve(library, symbol, as_of, fresh=False)
+
+
+def resolve_to_refer(library: OpenLibrary, symbol: str, as_of: AsOf = None) -> Version:
+    """Return what ``resolve`` does, for a caller that is about to make something that refers to it.
+
+    The version was not condemned, and was there, at some time after the call began. A pruned one is refused (with
+    InvalidInput) even where ``as_of`` is a snapshot that holds it. The caller must make the reference within half the
+    grace period of this call's beginning.
+    """
+    return _resolve(library, symbol, as_of, fresh=True)
+
+
+def _resolve(library: OpenLibrary, symbol: str, as_of: AsOf, *, fresh: bool) -> Version:
     if as_of is None:
-        version = head(library, symbol).newest
+        version = head(library, symbol).newest  # the newest is never condemned
         if version is None:
-            raise _no_symbol(library, symbol)
+            raise no_symbol(library, symbol)
     elif isinstance(as_of, bool):
         raise InvalidInput(f"as_of={as_of!r} is no version: give a number, a snapshot's name or a datetime")
+    elif isinstance(as_of, Held):
+        version = _held(library, symbol, int(as_of), "", fresh=fresh)
+    elif isinstance(as_of, int) and as_of >= 0:
+        version = _by_number(library, symbol, as_of, fresh=fresh)
     elif isinstance(as_of, int):
-        version = _by_number(library, symbol, as_of) if as_of >= 0 else _search(_from_newest, library, symbol, as_of)
+        version = _search(_from_newest, library, symbol, as_of, fresh=fresh)
     elif isinstance(as_of, str):
-        version = _in_snapshot(library, symbol, as_of)
+        version = _in_snapshot(library, symbol, as_of, fresh=fresh)
     elif isinstance(as_of, datetime):
-        version = _search(_at_time, library, symbol, _utc(as_of))
+        version = _search(_at_time, library, symbol, utc(as_of), fresh=fresh)
     else:
         raise InvalidInput(f"as_of is a {type(as_of).__name__}: give a version number, a snapshot's name or a datetime")
     if version.deleted:
-        raise _deleted(library, version, as_of)
+        raise missing.deleted(library, version, as_of)
     return version
 
 
-def is_undecided(library: OpenLibrary, version: Version) -> bool:
-    """Return whether a document belongs to a transaction of this library that has no decision."""
-    return (
-        version.library_id == library.library_id
-        and version.transaction is not None
-        and library.decision(version.transaction) is None
-    )
-
-
 def _search(
-    search: Callable[[OpenLibrary, str, Wanted], Version], library: OpenLibrary, symbol: str, wanted: Wanted
+    search: Callable[[OpenLibrary, str, Wanted, frozenset[int]], Version],
+    library: OpenLibrary,
+    symbol: str,
+    wanted: Wanted,
+    *,
+    fresh: bool,
 ) -> Version:
-    """Return ``search(library, symbol, wanted)``, begun again when a document that it listed has vanished."""
+    """Return what ``search`` finds, begun again when a document that it listed has vanished."""
     for _ in range(SEARCHES_MAX):
+        unwanted = condemned.numbers(library, symbol, fresh=fresh)
         try:
-            return search(library, symbol, wanted)
+            return search(library, symbol, wanted, unwanted)
         except NoSuchKey:
             continue
-    raise _vanishing(library, symbol)
+    raise missing.vanishing(library, symbol)
 
 
-def _utc(time: datetime) -> datetime:
+def no_symbol(library: OpenLibrary, symbol: str) -> NoSuchSymbol:
+    """Return the error for a symbol that has no version, naming the nearest ones."""
+    return missing.no_symbol(library, symbol, symbol_names(library))
+
+
+def utc(time: datetime) -> datetime:
+    """Return a time in UTC, which a naive one is in; raises InvalidInput for NaT and for what UTC cannot say."""
     try:
         if time != time:  # noqa: PLR0124 - pandas' NaT is a datetime that equals nothing
             raise InvalidInput("as_of=NaT is no time: give a datetime")
@@ -155,35 +192,66 @@ def _utc(time: datetime) -> datetime:
         raise InvalidInput(f"as_of={time!r} is outside of the times that UTC can say: give another") from error
 
 
-def _by_number(library: OpenLibrary, symbol: str, number: int) -> Version:
-    try:
-        version = visible_version(library, library.version(symbol, number))
-    except NoSuchKey:
-        version = None
+def _by_number(library: OpenLibrary, symbol: str, number: int, *, fresh: bool) -> Version:
+    version, unwanted = _look(library, symbol, number, fresh=fresh)
+    if number in unwanted:
+        raise missing.pruned(library, symbol, number)
     if version is None:
         newest = head(library, symbol).newest
         if newest is None:
-            raise _no_symbol(library, symbol)
+            raise no_symbol(library, symbol)
         raise NoSuchVersion(
-            f"{_name(library, symbol)} has no version {number}; its newest is {newest.number}: "
+            f"{missing.name(library, symbol)} has no version {number}; its newest is {newest.number}: "
             f"list_versions({symbol!r}) shows all"
         )
     return version
 
 
-def _from_newest(library: OpenLibrary, symbol: str, as_of: int) -> Version:
+def _look(library: OpenLibrary, symbol: str, number: int, *, fresh: bool) -> tuple[Version | None, frozenset[int]]:
+    """Return a visible version and what is condemned of its symbol; neither is older than a few seconds."""
+    if fresh:  # in this order: what is there after nothing condemned it stays for the grace period
+        unwanted = condemned.numbers(library, symbol, fresh=True)
+        return _present(library, symbol, number, fresh=True), unwanted
+    if library.has_cached(symbol, number) and (
+        condemned.is_recent(library, symbol) or _was_newest(library, symbol, number)
+    ):
+        return _present(library, symbol, number), condemned.known(library, symbol)
+    looking = condemned.look_beside(library, symbol)
+    version = _present(library, symbol, number, fresh=True)
+    return version, looking.result()
+
+
+def _was_newest(library: OpenLibrary, symbol: str, number: int) -> bool:
+    """Return whether this was the newest version a moment ago, and so not condemned."""
+    found = library.cached_head(symbol)
+    return (
+        found is not None
+        and found.newest is not None
+        and found.newest.number == number
+        and found.age.elapsed_seconds() < condemned.RECENT_SECONDS
+    )
+
+
+def _present(library: OpenLibrary, symbol: str, number: int, *, fresh: bool = False) -> Version | None:
+    try:
+        return visible_version(library, library.version(symbol, number, fresh=fresh))
+    except NoSuchKey:
+        return None
+
+
+def _from_newest(library: OpenLibrary, symbol: str, as_of: int, unwanted: frozenset[int]) -> Version:
     found = 0
     for number in numbers(library, symbol, first_page=min(-as_of, 1000)):
-        version = visible_version(library, library.version(symbol, number))
+        version = None if number in unwanted else visible_version(library, library.version(symbol, number))
         found += version is not None
         if version is not None and found == -as_of:
             return version
     if not found:
-        raise _no_symbol(library, symbol)
-    raise NoSuchVersion(f"{_name(library, symbol)} has {found} versions, so there is no as_of={as_of}")
+        raise no_symbol(library, symbol)
+    raise NoSuchVersion(f"{missing.name(library, symbol)} has {found} versions, so there is no as_of={as_of}")
 
 
-def _in_snapshot(library: OpenLibrary, symbol: str, name: str) -> Version:
+def _in_snapshot(library: OpenLibrary, symbol: str, name: str, *, fresh: bool) -> Version:
     try:
         snapshot = read_snapshot(library, name)
     except NoSuchSnapshot as error:
@@ -193,45 +261,86 @@ def _in_snapshot(library: OpenLibrary, symbol: str, name: str) -> Version:
             f"snapshot {name!r} of library {library.name!r} does not hold {symbol!r}."
             f"{nearest(symbol, snapshot.versions)} It holds {len(snapshot.versions)} symbols"
         )
-    return _by_number(library, symbol, snapshot.versions[symbol])
+    return _held(library, symbol, snapshot.versions[symbol], name, fresh=fresh)
 
 
-def _at_time(library: OpenLibrary, symbol: str, wanted: datetime) -> Version:
-    present = list(numbers(library, symbol))
+def _held(library: OpenLibrary, symbol: str, number: int, snapshot: str, *, fresh: bool) -> Version:
+    """Return a version that a snapshot holds: it is there, pruned or not."""
+    if fresh and number in condemned.numbers(library, symbol, fresh=True):
+        raise missing.only_held(library, symbol, number, snapshot)
+    version = _present(library, symbol, number, fresh=fresh)
+    if version is None:
+        raise NoSuchVersion(
+            f"version {number} of {missing.name(library, symbol)} is not there, although a snapshot holds it: "
+            "verify() shows what else is missing, recover() brings back what it can"
+        )
+    return version
+
+
+def _first_not_later(library: OpenLibrary, symbol: str, present: Sequence[int], wanted: datetime) -> int:
+    """Return the first position in ``present``, newest first, whose document is not later than ``wanted``.
+
+    It is 0 where documents of another library are met, whose times are in no order with ours.
+    """
     low, high = 0, len(present)
-    while low < high:  # the first position, newest first, whose document is not later than the wanted time
+    while low < high:
         middle = (low + high) // 2
         version = library.version(symbol, present[middle])
-        if version.library_id != library.library_id:  # its time is in no order with ours
-            low, high = 0, 0
-        elif (visible_version(library, version) or version).created_at <= wanted:
+        if version.library_id != library.library_id:
+            return 0
+        if (visible_version(library, version) or version).created_at <= wanted:
             high = middle
         else:
             low = middle + 1
+    return low
+
+
+def _at_time(library: OpenLibrary, symbol: str, wanted: datetime, unwanted: frozenset[int]) -> Version:
+    present = list(numbers(library, symbol))
+    low = _first_not_later(library, symbol, present, wanted)
+    found = successor = None
+    for number in reversed(present[:low]):
+        successor = visible_version(library, library.version(symbol, number))
+        if successor is not None:
+            break
     for number in present[low:]:
-        visible = visible_version(library, library.version(symbol, number))
-        if visible is not None and visible.created_at <= wanted:
-            return visible
+        found = visible_version(library, library.version(symbol, number))
+        if found is not None and found.created_at <= wanted:
+            break
+        successor, found = found or successor, None
+    at = envelope.time_to_json(wanted)
+    before = successor.parent if successor is not None else None
+    if before is not None and (found is None or (found.number != before and found.created_at < wanted)):
+        raise missing.pruned(library, symbol, before, at=at)  # what the next version was made from is gone
+    if found is not None and found.number in unwanted:
+        raise missing.pruned(library, symbol, found.number, at=at)
+    if found is not None:
+        return found
     if not present:
-        raise _no_symbol(library, symbol)
+        raise no_symbol(library, symbol)
     first = library.version(symbol, present[-1])
     raise NoSuchVersion(
-        f"{_name(library, symbol)} had no version at {envelope.time_to_json(wanted)}; its oldest, version "
+        f"{missing.name(library, symbol)} had no version at {at}; its oldest, version "
         f"{first.number}, was created at {envelope.time_to_json(first.created_at)}"
     )
 
 
-def history(library: OpenLibrary, symbol: str) -> list[Version]:
-    """Return all visible versions of a symbol, deletions included, newest first (empty: no such symbol)."""
+def history(library: OpenLibrary, symbol: str, *, held: Collection[int] = ()) -> list[Version]:
+    """Return all visible versions of a symbol, deletions included, newest first (empty: no such symbol).
+
+    Pruned ones are left out, except those in ``held``.
+    """
+    looking = condemned.look_beside(library, symbol)
+    found = visible_documents(library, symbol)
+    unwanted = looking.result().difference(held)
+    return [version for version in found if version.number not in unwanted]
+
+
+def visible_documents(library: OpenLibrary, symbol: str) -> list[Version]:
+    """Return the versions of a symbol whose documents are there, pruned ones included, newest first."""
     present = list(numbers(library, symbol))
-
-    def load(number: int) -> Version | None:
-        try:
-            return visible_version(library, library.version(symbol, number))
-        except NoSuchKey:
-            return None  # pruned while we listed
-
-    return [version for version in library.in_parallel(load, present) if version is not None]
+    loaded = library.in_parallel(lambda number: _present(library, symbol, number), present)
+    return [version for version in loaded if version is not None]
 
 
 def symbol_names(library: OpenLibrary) -> list[str]:
@@ -278,134 +387,6 @@ def newest_versions(library: OpenLibrary) -> list[Version]:
     return sorted(live, key=lambda version: version.symbol)
 
 
-def resolve_cut(library: OpenLibrary, wanted: Sequence[tuple[str, AsOf]]) -> list[Version | DuckVStoreError]:
-    """Resolve several (symbol, as_of) pairs as one consistent cut; a NotFound is returned in its place."""
-    newest = list(dict.fromkeys(symbol for symbol, as_of in wanted if as_of is None))
-    heads = collect_cut(library, newest)
-
-    def one(pair: tuple[str, AsOf]) -> Version | DuckVStoreError:
-        symbol, as_of = pair
-        try:
-            if as_of is not None:
-                return resolve(library, symbol, as_of)
-            version = heads[symbol]
-            if version is None:
-                raise _no_symbol(library, symbol)
-            if version.deleted:
-                raise _deleted(library, version, None)
-        except (NoSuchSymbol, NoSuchVersion) as error:
-            return error
-        return version
-
-    return library.in_parallel(one, wanted)
-
-
-def collect_cut(
-    library: OpenLibrary, names: Sequence[str] | None, *, skipped: Collection[str] = ()
-) -> dict[str, Version | None]:
-    """Return the newest versions of ``names`` as they stood at one moment (None: the symbol has none).
-
-    ``names`` None means every symbol except those in ``skipped``; which these are is collected anew each time,
-    since a symbol may be made meanwhile. Two successive equal collections of symbols, highest numbers and
-    decisions prove the cut. After three that disagree, the last one is raised (``_raised``).
-    """
-    collections: list[dict[str, Head]] = []
-    for _ in range(CUT_COLLECTIONS_MAX):
-        collections.append(_collection(library, names, skipped))
-        if names is not None and len(names) < 2:
-            break
-        if len(collections) > 1 and _same(collections[-2], collections[-1]):
-            break
-    else:
-        cut = _raised(library, collections[0], collections[-1], _collection(library, names, skipped))
-        wanted = cut.keys() if names is not None else None
-        return _whole_transactions(library, collections[0], cut, wanted, skipped)
-    return {name: found.newest for name, found in collections[-1].items()}
-
-
-def _collection(library: OpenLibrary, names: Sequence[str] | None, skipped: Collection[str]) -> dict[str, Head]:
-    if names is None:
-        names = [name for name in symbol_names(library) if name not in skipped]
-    heads = library.in_parallel(lambda name: head(library, name), names)
-    return dict(zip(names, heads, strict=True))
-
-
-def _same(first: dict[str, Head], second: dict[str, Head]) -> bool:
-    def states(collection: dict[str, Head]) -> dict[str, tuple[int, int | None, str | None]]:
-        return {
-            name: (found.highest, found.newest.number if found.newest else None, found.undecided)
-            for name, found in collection.items()
-        }
-
-    return states(first) == states(second)
-
-
-def _raised(
-    library: OpenLibrary, first: dict[str, Head], last: dict[str, Head], later: dict[str, Head]
-) -> dict[str, Version | None]:
-    """Return ``last``, raised to hold every version that another one in it may follow from.
-
-    Its symbols were read one after the other, so it may hold a version without one that was acknowledged before
-    that was begun. Such a one is older than the newest time in ``last``, and there in ``later``, which was begun
-    after that time: so each symbol goes up to its newest version of ``later`` that is not younger. That also
-    holds transactions whole, whose versions have one time; where clocks differ, ``_whole_transactions`` does.
-    """
-    times = [found.newest.created_at for name, found in last.items() if found.newest and _has_moved(first, name, found)]
-    cut = {name: found.newest for name, found in last.items()}
-    for name, found in later.items() if times else ():
-        floor = cut.get(name)
-        version = found.newest
-        while version is not None and (floor is None or version.number > floor.number):
-            if version.created_at <= max(times):
-                cut[name] = version
-                break
-            version = visible_parent(library, version)
-    return cut
-
-
-def _has_moved(first: dict[str, Head], name: str, found: Head) -> bool:
-    before = first[name].newest if name in first else None
-    return before is None or found.newest is None or before.number != found.newest.number
-
-
-def _whole_transactions(
-    library: OpenLibrary,
-    first: dict[str, Head],
-    cut: dict[str, Version | None],
-    wanted: Collection[str] | None,
-    skipped: Collection[str],
-) -> dict[str, Version | None]:
-    """Raise ``cut``: for each committed transaction with a version above ``first``, to at least its other versions.
-
-    ``wanted``: the only symbols that may be added or raised (None: all but ``skipped``).
-    """
-    pending = list(cut)
-    while pending:
-        name = pending.pop()
-        version = cut[name]
-        floor = first[name].newest if name in first else None
-        while version is not None and (floor is None or version.number > floor.number):
-            decision = library.decision(version.transaction) if version.transaction else None
-            for other, number in (decision.versions if decision else {}).items():
-                current = cut.get(other)
-                may_be_raised = other not in skipped if wanted is None else other in wanted
-                if may_be_raised and (current is None or current.number < number):
-                    cut[other] = visible_version(library, library.version(other, number))
-                    pending.append(other)
-            version = visible_parent(library, version)
-    return cut
-
-
-def visible_parent(library: OpenLibrary, version: Version) -> Version | None:
-    """Return the version that ``version`` was made from, or None when it was the first or is gone."""
-    if version.parent is None:
-        return None
-    try:
-        return visible_version(library, library.version(version.symbol, version.parent))
-    except NoSuchKey:
-        return None
-
-
 def snapshot_names(library: OpenLibrary) -> list[str]:
     """Return the names of all snapshots, sorted."""
     keys = [entry.key for entry in library.objects.list(library.layout.snapshots)]
@@ -445,31 +426,3 @@ def snapshots(library: OpenLibrary) -> list[Snapshot]:
             return None  # deleted while we listed
 
     return [found for found in library.in_parallel(load, snapshot_names(library)) if found is not None]
-
-
-def _vanishing(library: OpenLibrary, symbol: str) -> Integrity:
-    library.check_present(at_once=True)
-    return Integrity(
-        f"documents of {_name(library, symbol)} vanish while they are read: something deletes under "
-        f"{library.objects.url} {library.layout.symbol_versions(symbol)}"
-    )
-
-
-def _name(library: OpenLibrary, symbol: str) -> str:
-    return repr(f"{library.name}/{symbol}")
-
-
-def _no_symbol(library: OpenLibrary, symbol: str) -> NoSuchSymbol:
-    names = symbol_names(library)
-    return NoSuchSymbol(
-        f"library {library.name!r} has no symbol {symbol!r}.{nearest(symbol, names)} It has {len(names)}: "
-        "list_symbols() shows them"
-    )
-
-
-def _deleted(library: OpenLibrary, version: Version, as_of: AsOf) -> NoSuchSymbol | NoSuchVersion:
-    name, when = _name(library, version.symbol), envelope.time_to_json(version.created_at)
-    last = f"as_of={version.parent} reads what was there before" if version.parent is not None else ""
-    if as_of is None:
-        return NoSuchSymbol(f"{name} was deleted at {when} (version {version.number}): {last}")
-    return NoSuchVersion(f"version {version.number} of {name} is its deletion, at {when}: {last}")

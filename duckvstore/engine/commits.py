@@ -16,9 +16,11 @@ from duckvstore.engine.library import Head, create_definitely
 from duckvstore.errors import Conflict, DuckVStoreError, OutcomeUnknown, StorageUnavailable
 from duckvstore.format import documents, records
 from duckvstore.format.documents import Decision, Schema, Segment, Version
+from duckvstore.format.manifests import FoldedSegments, totals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
     from datetime import datetime
 
     from duckvstore.engine.library import OpenLibrary
@@ -41,7 +43,9 @@ class Draft:
     new_rows: int = 0
     new_bytes: int = 0
     is_sorted: bool | None = None
-    segments: tuple[Segment, ...] = ()
+    window: int | None = None
+    parts: tuple[str, ...] = ()
+    segments: Sequence[Segment] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,8 @@ class Call:
     """One call of a writing operation: who, why, and what the caller expects the head to be.
 
     ``write_id`` is what tells this call's document from another writer's after a lost answer. ``age`` runs
-    from the call's first read: references it adds must be committed within half the grace period.
+    from the call's first read: references it adds must be committed within half the grace period. ``ahead``: the
+    head, if it is being read already.
     """
 
     symbol: str
@@ -58,6 +63,7 @@ class Call:
     expected_version: int | None = None
     write_id: str = field(default_factory=clock.new_id)
     age: clock.Stopwatch = field(default_factory=clock.Stopwatch)
+    ahead: Future[Head] | None = None
 
 
 def announce(library: OpenLibrary, call: Call) -> None:
@@ -73,25 +79,29 @@ def announce(library: OpenLibrary, call: Call) -> None:
 
 def current_head(library: OpenLibrary, call: Call) -> Head:
     """Return the head to write above, from the cache or read, settled, checked against ``expected_version``."""
+    if call.ahead is not None:
+        return call.ahead.result()
     found = library.cached_head(call.symbol)  # never an undecided one
     if found is not None:
         try:
-            _check_expected(library, call, found)
+            check_expected(library, call, found.newest)
         except Conflict:
             pass  # the cached head may be stale
         else:
             return found
-    return _read_head(library, call)
+    return read_head(library, call)
 
 
-def _read_head(library: OpenLibrary, call: Call) -> Head:
+def read_head(library: OpenLibrary, call: Call) -> Head:
+    """Return the head to write above as read now, settled, checked against ``expected_version``."""
     found = settle(library, call.symbol, catalogue.head(library, call.symbol))
-    _check_expected(library, call, found)
+    check_expected(library, call, found.newest)
     return found
 
 
-def _check_expected(library: OpenLibrary, call: Call, found: Head) -> None:
-    number = found.newest.number if found.newest else None
+def check_expected(library: OpenLibrary, call: Call, newest: Version | None) -> None:
+    """Raise Conflict when ``newest`` (None: there is no version) is not the one that the caller expects."""
+    number = newest.number if newest else None
     if call.expected_version is not None and call.expected_version != number:
         raise Conflict(
             f"expected version {call.expected_version} at the head of {library.name}/{call.symbol}, found "
@@ -144,17 +154,20 @@ def commit(library: OpenLibrary, call: Call, plan: Callable[[Version | None], Dr
     """
     found = current_head(library, call)
     started = clock.Stopwatch()
+    ages = [call.age]  # of all that the draft may refer to: a plan that is made again may keep what an older head had
     for attempt in range(COMMIT_ATTEMPTS_MAX):
+        ages.append(found.age)
         draft, found = _draft(library, call, plan, found)
         if draft is None:
             return found.newest
-        if max(call.age.elapsed_seconds(), found.age.elapsed_seconds()) > library.grace_seconds / 2:
+        ages.append(found.age)
+        if max(age.elapsed_seconds() for age in ages) > library.grace_seconds / 2:
             raise Conflict(
                 f"{draft.operation} of {library.name}/{call.symbol} took longer than half the grace period, so what "
                 "it refers to may be removed: repeat the call"
             )
-        version = _stamp(library, call, draft, found)
-        if _create(library, version):
+        version = stamp(library, call, draft, found)
+        if create_document(library, version):
             library.remember(version)
             library.remember_head(
                 call.symbol, Head(version.number, version, version.created_at, None, clock.Stopwatch())
@@ -181,14 +194,16 @@ def _draft(
             draft = None
         if draft is not None:
             return draft, found
-        found = _read_head(library, call)
+        found = read_head(library, call)
     return plan(found.newest), found
 
 
-def _stamp(library: OpenLibrary, call: Call, draft: Draft, found: Head) -> Version:
+def stamp(library: OpenLibrary, call: Call, draft: Draft, found: Head, transaction: str | None = None) -> Version:
+    """Return the document of ``draft`` as the next version above ``found``, with the time of now."""
     created_at: datetime = library.objects.now()
     if found.latest is not None:
         created_at = max(created_at, found.latest + MICROSECOND)
+    _, stored_bytes, logical_bytes = totals(draft.segments)
     return Version(
         library_id=library.library_id,
         symbol=call.symbol,
@@ -198,26 +213,32 @@ def _stamp(library: OpenLibrary, call: Call, draft: Draft, found: Head) -> Versi
         operation=draft.operation,
         kind=draft.kind,
         parent=found.newest.number if found.newest else None,
+        transaction=transaction,
         author=call.author,
         message=call.message,
         metadata=draft.metadata,
         schema=draft.schema,
         row_count=draft.row_count,
-        logical_bytes=sum(segment.logical_bytes for segment in draft.segments),
-        stored_bytes=sum(segment.size_bytes for segment in draft.segments),
+        logical_bytes=logical_bytes,
+        stored_bytes=stored_bytes,
         new_bytes=draft.new_bytes,
         new_rows=draft.new_rows,
         is_sorted=draft.is_sorted,
+        window=draft.window,
+        parts=draft.parts,
         segments=draft.segments,
     )
 
 
-def _create(library: OpenLibrary, version: Version) -> bool:
+def create_document(library: OpenLibrary, version: Version) -> bool:
+    """Create a version document; return False when another writer's has the number. Raises OutcomeUnknown."""
     key = library.layout.version(version.symbol, version.number)
 
     def is_own(data: bytes) -> bool:
         found = documents.load_version(data, where=key)
         if found.library_id == library.library_id:
+            if isinstance(found.segments, FoldedSegments):
+                found.segments.load = library.manifest  # whoever reads it from the cache reads its segments
             library.remember(found)
         return found.write_id == version.write_id
 
@@ -233,7 +254,7 @@ def _after_conflict(library: OpenLibrary, call: Call, lost: Version) -> Head:
     """Return the head after another writer took ``lost.number``, checked against ``expected_version``."""
     found = settle(library, call.symbol, catalogue.head(library, call.symbol))
     try:
-        _check_expected(library, call, found)
+        check_expected(library, call, found.newest)
     except Conflict as error:
         raise Conflict(
             f"version {lost.number} of {library.name}/{call.symbol} was taken by another writer (expected head "

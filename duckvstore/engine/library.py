@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakSet
 
 from duckvstore import clock
+from duckvstore.engine.looks import Looks
+from duckvstore.engine.manifests import load as load_manifest
 from duckvstore.errors import (
-    AccessDenied,
     AlreadyExists,
     Conflict,
     DuckVStoreError,
@@ -25,17 +26,21 @@ from duckvstore.errors import (
     NoSuchLibrary,
     OutcomeUnknown,
     StorageUnavailable,
-    nearest,
+    Unsupported,
 )
 from duckvstore.format import documents
-from duckvstore.format.layout import Layout, library_root, unescape
-from duckvstore.objects import self_test
+from duckvstore.format.layout import Layout, library_root
+from duckvstore.format.manifests import FoldedSegments
+from duckvstore.format.options import Options, parameters_of
+from duckvstore.format.options import load as load_options
+from duckvstore.progress import progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
-    from duckvstore.format.documents import Decision, Version
+    from duckvstore.format.documents import Decision, Segment, Version
+    from duckvstore.format.manifests import Manifest
     from duckvstore.objects.base import ObjectStore
 
 Item = TypeVar("Item")
@@ -44,12 +49,12 @@ Outcome = TypeVar("Outcome")
 PARALLEL_REQUESTS = 16
 CACHED_SEGMENTS_MAX = 500_000
 CACHED_HEADS_MAX = 10_000
+CACHED_MANIFESTS_MAX = 1_000
 CACHED_DECISIONS_MAX = 10_000
 HEAD_USABLE_SECONDS = 3600.0
 PRESENT_SECONDS = 10.0
 CREATE_ATTEMPTS = 8
-DELETE_SWEEPS = 5
-GRACE_SECONDS = 7 * 24 * 3600.0
+OPTIONS_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +76,16 @@ class Head:
 class OpenLibrary:
     """A library with its caches and its threads. Safe to use from many threads."""
 
-    def __init__(self, objects: ObjectStore, document: documents.Library) -> None:
-        """Open the library that ``document`` describes; makes no request."""
+    def __init__(
+        self, objects: ObjectStore, document: documents.Library, segment_objects: ObjectStore | None = None
+    ) -> None:
+        """Open the library that ``document`` describes; makes no request.
+
+        ``segment_objects``: where its segments and manifests are, if not in ``objects`` with the documents.
+        """
         self.objects = objects
-        self.segment_objects = objects
+        self.segment_objects = segment_objects or objects
+        self._objects = (self.objects, self.segment_objects)
         self.name = document.name
         self.library_id = document.library_id
         self.created_at = document.created_at
@@ -83,20 +94,57 @@ class OpenLibrary:
         self._cached_segments = 0
         self._decisions: OrderedDict[str, Decision] = OrderedDict()
         self._heads: OrderedDict[str, Head] = OrderedDict()
+        self._manifests: OrderedDict[str, tuple[Segment, ...]] = OrderedDict()
         self._seen_present = clock.Stopwatch()
+        self._options: tuple[Options, clock.Stopwatch] | None = None
         self.is_gone = False
         self._start_over()
         _opened.add(self)
 
     def _start_over(self) -> None:
-        """Take a fresh lock and no threads: what a new process needs, and what a forked one must not inherit."""
+        """Take fresh locks and no threads: what a new process needs, and what a forked one must not inherit."""
         self._lock = Lock()
+        self._options_lock = Lock()
+        self.looks = Looks()
         self._pool: ThreadPoolExecutor | None = None
+
+    @property
+    def is_hybrid(self) -> bool:
+        """Whether segments are in another object store than documents."""
+        return self._objects[0] is not self._objects[1]
+
+    @property
+    def options(self) -> Options:
+        """The options in force; asks the object store once a minute at most: one listing, and a document if any."""
+        with self._options_lock:  # whoever comes while they are read waits for the answer instead of asking too
+            found = self._options
+            if found is None or found[1].elapsed_seconds() >= OPTIONS_SECONDS:
+                found = self._read_options()
+            return found[0]
+
+    def _read_options(self) -> tuple[Options, clock.Stopwatch]:
+        watch = clock.Stopwatch()
+        entry = next(iter(self.objects.list(self.layout.options, limit=1)), None)
+        options = Options()
+        if entry is not None:
+            document = load_options(self.objects.read(entry.key), where=f"{self.objects.url} {entry.key}")
+            if document.library_id == self.library_id:
+                options = document.options
+        self.use_options(options)
+        self._options = (options, watch)
+        return self._options
+
+    def use_options(self, options: Options) -> None:
+        """Take ``options`` as those in force."""
+        documents_as, segments_as = parameters_of(options)
+        self.objects = _stored_as(self._objects[0], documents_as)
+        self.segment_objects = _stored_as(self._objects[1], segments_as)
+        self._options = (options, clock.Stopwatch())
 
     @property
     def grace_seconds(self) -> float:
         """How long what was condemned is kept; a call that adds references must commit within half of it."""
-        return GRACE_SECONDS
+        return self.options.grace_seconds
 
     def submit(self, action: Callable[..., Outcome], *arguments: object) -> Future[Outcome]:
         """Start ``action`` on one of this library's threads; no action waits for another one's.
@@ -117,33 +165,44 @@ class OpenLibrary:
                 future.set_exception(error)
             return future
 
-    def in_parallel(self, action: Callable[[Item], Outcome], items: Iterable[Item]) -> list[Outcome]:
-        """Return ``action(item)`` for every item, in order; the first error is raised, the rest not started."""
+    def in_parallel(
+        self, action: Callable[[Item], Outcome], items: Iterable[Item], doing: str | None = None
+    ) -> list[Outcome]:
+        """Return ``action(item)`` for every item, in order; the first error is raised, the rest not started.
+
+        ``doing``: what a progress bar calls it, where segments are counted (None: no bar).
+        """
         listed = list(items)
         if len(listed) < 2:
             return [action(item) for item in listed]
         futures: list[Future[Outcome]] = []
         try:
             futures.extend(self.submit(action, item) for item in listed)
-            return [future.result() for future in futures]
+            watched = futures if doing is None else progress(futures, doing, "segment", len(futures))
+            return [future.result() for future in watched]
         finally:
             for future in futures:
                 future.cancel()
 
-    def version(self, symbol: str, number: int) -> Version:
-        """Return the document of a version in any state, from the cache when it is there.
+    def version(self, symbol: str, number: int, *, fresh: bool = False) -> Version:
+        """Return the document of a version in any state, from the cache when it is there and not ``fresh``.
 
         What a deleted library of the same name left behind is returned too: ``catalogue.visible_version`` hides
         it. Raises NoSuchKey, and NoSuchLibrary or Conflict when it is this library that was deleted.
         """
         with self._lock:
-            cached = self._versions.get((symbol, number))
+            cached = None if fresh else self._versions.get((symbol, number))
             if cached is not None:
                 self._versions.move_to_end((symbol, number))
                 return cached
         key = self.layout.version(symbol, number)
         where = f"{self.objects.url} {key}"
-        version = documents.load_version(self.objects.read(key), where=where)
+        try:
+            data = self.objects.read(key)
+        except NoSuchKey:
+            self.forget(symbol, number)
+            raise
+        version = documents.load_version(data, where=where)
         if version.library_id != self.library_id:
             self.check_present(at_once=True)
         if (version.symbol, version.number) != (symbol, number):
@@ -151,8 +210,23 @@ class OpenLibrary:
                 f"the document {where} says that it is version {version.number} of {version.symbol!r}: "
                 "it was copied or moved; restore the original"
             )
+        if isinstance(version.segments, FoldedSegments):
+            version.segments.load = self.manifest
         self.remember(version)
         return version
+
+    def manifest(self, manifest: Manifest) -> tuple[Segment, ...]:
+        """Return the segments of a manifest, from the cache when they are there. Raises Integrity."""
+        with self._lock:
+            cached = self._manifests.get(manifest.key)
+        if cached is not None:
+            return cached
+        found = load_manifest(self, manifest)
+        with self._lock:
+            self._manifests[manifest.key] = found
+            while len(self._manifests) > CACHED_MANIFESTS_MAX:
+                self._manifests.popitem(last=False)
+        return found
 
     def check_present(self, *, at_once: bool = False) -> None:
         """Raise NoSuchLibrary when the library was deleted, Conflict when another has its name now.
@@ -188,6 +262,17 @@ class OpenLibrary:
                 _, evicted = self._versions.popitem(last=False)
                 self._cached_segments -= len(evicted.segments) + 1
 
+    def forget(self, symbol: str, number: int) -> None:
+        """Drop a version document that is not there any more from the cache."""
+        with self._lock:
+            gone = self._versions.pop((symbol, number), None)
+            self._cached_segments -= len(gone.segments) + 1 if gone is not None else 0
+
+    def has_cached(self, symbol: str, number: int) -> bool:
+        """Return whether ``version`` would answer from the cache."""
+        with self._lock:
+            return (symbol, number) in self._versions
+
     def decision(self, transaction: str) -> Decision | None:
         """Return what became of a transaction, or None while it is undecided. A decision is final: cached."""
         with self._lock:
@@ -198,11 +283,15 @@ class OpenLibrary:
             decision = documents.load_decision(self.objects.read(key), where=f"{self.objects.url} {key}")
         except NoSuchKey:
             return None
+        self.remember_decision(decision)
+        return decision
+
+    def remember_decision(self, decision: Decision) -> None:
+        """Keep a decision, which is final, in the cache."""
         with self._lock:
-            self._decisions[transaction] = decision
+            self._decisions[decision.transaction] = decision
             while len(self._decisions) > CACHED_DECISIONS_MAX:
                 self._decisions.popitem(last=False)
-        return decision
 
     def cached_head(self, symbol: str) -> Head | None:
         """Return the head of a symbol as last read or written here, if recent enough to write above it.
@@ -251,6 +340,13 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_start_over_in_child)
 
 
+def _stored_as(objects: ObjectStore, parameters: Mapping[str, str]) -> ObjectStore:
+    try:
+        return objects.stored_as(parameters)
+    except Unsupported:  # of hybrid placement, the part that is not on S3
+        return objects
+
+
 def _create_or_compare(objects: ObjectStore, key: str, data: bytes, is_own: Callable[[bytes], bool]) -> bool:
     try:
         objects.create(key, data)
@@ -288,102 +384,3 @@ def create_definitely(objects: ObjectStore, key: str, data: bytes, is_own: Calla
         f"{objects.url} gave no definite answer in {CREATE_ATTEMPTS} attempts to create {what}: it may or may not "
         "be there; look before repeating the call"
     ) from failure
-
-
-def list_libraries(objects: ObjectStore) -> list[str]:
-    """Return the names of the libraries of a store, sorted."""
-    folders = [entry.key for entry in objects.list("", folders=True) if entry.size_bytes is None]
-
-    def has_document(folder: str) -> bool:
-        return any(entry.key == f"{folder}library.json" for entry in objects.list(f"{folder}library.json", limit=1))
-
-    if len(folders) > 1:
-        with ThreadPoolExecutor(min(len(folders), PARALLEL_REQUESTS)) as pool:
-            present = list(pool.map(has_document, folders))
-    else:
-        present = [has_document(folder) for folder in folders]
-    names = []
-    for folder, is_library in zip(folders, present, strict=True):
-        if is_library:
-            names.append(unescape(folder.removesuffix("/")))
-    return sorted(names)
-
-
-def open_library(objects: ObjectStore, name: str) -> OpenLibrary:
-    """Return a library that exists. Raises NoSuchLibrary naming the nearest ones."""
-    key = Layout(library_root(name)).library
-    try:
-        document = documents.load_library(objects.read(key), where=f"{objects.url} {key}")
-    except NoSuchKey as error:
-        try:
-            names = list_libraries(objects)
-        except AccessDenied:  # who may read a library need not be allowed to list them; any other error says more
-            names = []
-        there_are = f"It has {', '.join(map(repr, names[:10]))}" if names else "It has no libraries"
-        raise NoSuchLibrary(
-            f"{objects.url} has no library {name!r}.{nearest(name, names)} {there_are}"
-            f"{f' and {len(names) - 10} more' if len(names) > 10 else ''}. "
-            f"Make it with create_library({name!r}) or get_library({name!r}, create_if_missing=True)"
-        ) from error
-    if document.name != name:
-        raise Integrity(
-            f"the document {key} of {objects.url} says that it is library {document.name!r}: it was copied or moved; "
-            "give it back its name"
-        )
-    return OpenLibrary(objects, document)
-
-
-def create_library(objects: ObjectStore, name: str) -> OpenLibrary:
-    """Make a library, after a test that the object store creates conditionally.
-
-    Raises AlreadyExists, Unsupported when the object store fails the test, and Conflict while there are remains of
-    a deleted library of that name: they would be mixed with the new one.
-    """
-    key = Layout(library_root(name)).library
-    self_test(objects)
-    _refuse_remains(objects, name)
-    document = documents.Library(clock.new_id(), name, clock.new_id(), objects.now())
-    data = documents.dump_library(document)
-
-    def is_own(found: bytes) -> bool:
-        return documents.load_library(found, where=f"{objects.url} {key}").write_id == document.write_id
-
-    if not create_definitely(objects, key, data, is_own, f"library {name!r}"):
-        raise AlreadyExists(f"{objects.url} already has a library {name!r}: open it with get_library({name!r})")
-    return OpenLibrary(objects, document)
-
-
-def _refuse_remains(objects: ObjectStore, name: str) -> None:
-    root = library_root(name)
-    key = Layout(root).library
-    if next(objects.list(root, limit=1), None) is None or next(objects.list(key, limit=1), None) is not None:
-        return  # nothing is there, or a library is, which the create finds out
-    raise Conflict(
-        f"{objects.url} still has objects of a library {name!r} that is being deleted, or was in part: finish it with "
-        f"delete_library({name!r}), then make it again"
-    )
-
-
-def delete_library(objects: ObjectStore, name: str) -> None:
-    """Remove a library with everything in it: its own document first, so that no reader finds it half gone.
-
-    What writers that had begun before still add is swept up too.
-
-    Raises NoSuchLibrary, and StorageUnavailable naming what could not be deleted (repeat the call).
-    """
-    root = library_root(name)
-    key = Layout(root).library
-    found = any(True for _ in objects.list(root, limit=1))
-    if not found:
-        open_library(objects, name)
-    failures = objects.delete([key])
-    for _ in range(DELETE_SWEEPS):
-        remains = [] if failures else [entry.key for entry in objects.list(root)]
-        if not remains or key in remains:  # all gone, and perhaps made again: what is there now is not ours
-            break
-        failures = objects.delete(remains)
-    if failures:
-        raise StorageUnavailable(
-            f"{len(failures)} objects of library {name!r} could not be deleted, the first is {failures[0].key!r} "
-            f"({failures[0].reason}): repeat delete_library({name!r})"
-        )

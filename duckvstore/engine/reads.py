@@ -81,26 +81,41 @@ def read_dates(
 
     A bound without a zone means UTC where the index has a zone. Raises InvalidInput without a datetime index.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    column, index_type = _date_index(library, version)
-    low, high = _date_bounds(date_range, index_type, column)
+    column, index_type = date_index(library, version)
+    low, high = date_bounds_of(date_range, index_type, column)
     if high is not None and low is not None and low > high:
         raise InvalidInput(f"date_range={date_range!r} ends before it starts: swap the bounds")
     wanted = None if columns is None else list(dict.fromkeys([column, *columns]))
-    chosen = _segments_between(version, column, low, high)
+    chosen = segments_between(version, column, low, high)
     table = segments.read_table(library, version, columns=wanted, segments=chosen)
-    ticks = pc.cast(table.column(column), pa.int64())
+    mask = between(table.column(column), low, high)
+    row_numbers = positions(version, chosen)
+    table = table if columns is None else table.select(list(columns))
+    return Rows(table.filter(mask), row_numbers[mask.to_numpy(zero_copy_only=False)])
+
+
+def between(column: pa.ChunkedArray, low: int | None, high: int | None) -> pa.ChunkedArray:
+    """Return for each time whether it lies within [low, high], in its own unit (None: open); a missing one does not."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    ticks = pc.cast(column, pa.int64())
     mask = pc.is_valid(ticks)
     if low is not None:
         mask = pc.and_(mask, pc.greater_equal(ticks, low))
     if high is not None:
         mask = pc.and_(mask, pc.less_equal(ticks, high))
-    mask = pc.fill_null(mask, False)
-    row_numbers = positions(version, chosen)
-    table = table if columns is None else table.select(list(columns))
-    return Rows(table.filter(mask), row_numbers[mask.to_numpy(zero_copy_only=False)])
+    return pc.fill_null(mask, False)
+
+
+def last_label(version: Version, column: str) -> int | None:
+    """Return the greatest value of a temporal column in its own unit, from its statistics (None: not known)."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    identity = next(found.id for found in version.schema.columns if found.name == column)
+    greatest = pc.max(statistics.typed_table(version, [identity]).column(f"max_{identity}"))
+    return None if not greatest.is_valid else int(greatest.cast(pa.int64()).as_py())
 
 
 def date_bounds(version: Version) -> tuple[datetime, datetime] | None:
@@ -120,7 +135,8 @@ def date_bounds(version: Version) -> tuple[datetime, datetime] | None:
     return first, last
 
 
-def _date_index(library: OpenLibrary, version: Version) -> tuple[str, pa.DataType]:
+def date_index(library: OpenLibrary, version: Version) -> tuple[str, pa.DataType]:
+    """Return (name, type) of the first index level. Raises InvalidInput unless it is of times."""
     import pyarrow as pa
 
     if version.schema.index:
@@ -134,7 +150,8 @@ def _date_index(library: OpenLibrary, version: Version) -> tuple[str, pa.DataTyp
     )
 
 
-def _date_bounds(date_range: tuple[Any, Any], index_type: pa.DataType, column: str) -> tuple[int | None, int | None]:
+def date_bounds_of(date_range: tuple[Any, Any], index_type: pa.DataType, column: str) -> tuple[int | None, int | None]:
+    """Return a date_range in the unit of the index; None is open. Raises InvalidInput for what is no date range."""
     try:
         first, last = date_range
     except (TypeError, ValueError) as error:
@@ -165,7 +182,8 @@ def _nanoseconds(bound: object, index_type: pa.DataType, column: str) -> int:
     return int(time.asm8.astype("int64")) * _NANOSECONDS[time.unit]
 
 
-def _segments_between(version: Version, column: str, low: int | None, high: int | None) -> list[int]:
+def segments_between(version: Version, column: str, low: int | None, high: int | None) -> list[int]:
+    """Return the positions of the segments that may have times within [low, high], by their statistics."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

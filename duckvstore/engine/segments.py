@@ -10,68 +10,124 @@ import hashlib
 import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from itertools import chain
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from duckvstore import clock
 from duckvstore.errors import Integrity, NoSuchKey
 from duckvstore.format import chunking, encoding, schema, statistics
+from duckvstore.format.digest import logical_digest
 from duckvstore.format.documents import Segment
+from duckvstore.format.manifests import totals
+from duckvstore.progress import progress
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
     import pyarrow as pa
 
     from duckvstore.engine.library import OpenLibrary
     from duckvstore.format.documents import Schema, Version
-    from duckvstore.format.values import Encoded
 
-DIGEST_DIGITS = 32
+Outcome = TypeVar("Outcome")
 
 
-def upload(library: OpenLibrary, symbol: str, encoded: Encoded) -> list[Segment]:
-    """Cut the rows into segments, encode and upload them on several threads; return them in row order.
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Rows that are stored: their segments in row order, of which some were written now and the rest are shared."""
 
-    Encoding one segment overlaps the upload of others; at most two segments per thread are in memory beside
-    the value, so a stream may be larger than memory.
+    segments: Sequence[Segment]
+    new_rows: int
+    new_bytes: int
+
+    @property
+    def row_count(self) -> int:
+        """Rows in all segments together."""
+        return totals(self.segments)[0]
+
+
+class Shareable:
+    """Segments that a version may share with the one before, each at most once. Safe to use from many threads."""
+
+    def __init__(self, found: Iterable[Segment] = ()) -> None:
+        """Offer the segments ``found``."""
+        self._by_digest: dict[str, list[Segment]] = {}
+        self._lock = Lock()
+        for segment in found:
+            self._by_digest.setdefault(segment.digest, []).append(segment)
+
+    def take(self, digest: str) -> Segment | None:
+        """Return a segment whose rows have this logical digest, and offer it no more; None when there is none."""
+        with self._lock:
+            same = self._by_digest.get(digest)
+            return same.pop() if same else None
+
+
+def place(
+    library: OpenLibrary,
+    symbol: str,
+    schema: Schema,
+    pieces: Iterator[pa.Table],
+    shareable: Shareable | None = None,
+) -> Placed:
+    """Store rows that are cut into ``pieces``, except those that ``shareable`` segments hold already.
+
+    A piece whose logical digest is that of a shareable segment is neither encoded nor uploaded; the others are, on
+    several threads. At most two segments per thread are in memory beside the value, so a stream may be larger than
+    memory.
     """
-    pieces = chunking.pieces(encoded)
+    offered = shareable or Shareable()
+
+    def one(rows: pa.Table) -> tuple[Segment, bool]:
+        digest = logical_digest(rows, schema)
+        shared = offered.take(digest)
+        if shared is not None and shared.row_count == rows.num_rows:
+            return shared, False
+        return _upload_one(library, symbol, schema, rows, digest), True
+
+    placed = list(progress(_in_order(one, pieces), f"storing {symbol}", "segment"))
+    written = [segment for segment, is_new in placed if is_new]
+    return Placed(
+        tuple(segment for segment, _ in placed),
+        sum(segment.row_count for segment in written),
+        sum(segment.size_bytes for segment in written),
+    )
+
+
+def _in_order(action: Callable[[pa.Table], Outcome], pieces: Iterator[pa.Table]) -> Iterator[Outcome]:
+    """Yield ``action(piece)`` of all pieces, in their order, carried out on several threads if there are several."""
     first = next(pieces, None)
-    if first is None:
-        return []
     second = next(pieces, None)
+    if first is None:
+        return
     if second is None:
-        return [_upload_one(library, symbol, encoded.schema, first)]
-    done: list[Segment] = []
-    waiting: deque[Future[Segment]] = deque()
+        yield action(first)
+        return
+    waiting: deque[Future[Outcome]] = deque()
     threads = max(4, (os.cpu_count() or 1) + 2)
     with ThreadPoolExecutor(threads, thread_name_prefix="duckvstore-write") as pool:
         try:
-            for piece in _chain(first, second, pieces):
-                waiting.append(pool.submit(_upload_one, library, symbol, encoded.schema, piece))
+            for piece in chain((first, second), pieces):
+                waiting.append(pool.submit(action, piece))
                 if len(waiting) >= 2 * threads:
-                    done.append(waiting.popleft().result())
-            done.extend(future.result() for future in waiting)
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-    return done
 
 
-def _chain(first: pa.Table, second: pa.Table, rest: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    yield first
-    yield second
-    yield from rest
-
-
-def _upload_one(library: OpenLibrary, symbol: str, stored: Schema, rows: pa.Table) -> Segment:
-    data = encoding.encode(rows, stored)
-    digest = hashlib.sha256(data).hexdigest()
-    key = library.layout.segment(symbol, digest[:DIGEST_DIGITS], clock.short_id())
-    found = statistics.compute(rows, stored)
+def _upload_one(library: OpenLibrary, symbol: str, stored: Schema, rows: pa.Table, digest: str) -> Segment:
+    data = encoding.encode(rows, stored, compression=library.options.compression)
+    key = library.layout.segment(symbol, digest, clock.short_id())
+    found = statistics.compute(rows, stored, library.options.statistics_columns)
     library.segment_objects.put(library.layout.segment_key(key), data)
-    return Segment(key, rows.num_rows, len(data), digest, chunking.logical_bytes(rows, stored), found)
+    sha256 = hashlib.sha256(data).hexdigest()
+    return Segment(key, rows.num_rows, len(data), sha256, chunking.logical_bytes(rows, stored), found)
 
 
 def fetch(library: OpenLibrary, segment: Segment) -> bytes:
@@ -87,8 +143,8 @@ def fetch(library: OpenLibrary, segment: Segment) -> bytes:
     if len(data) != segment.size_bytes or hashlib.sha256(data).hexdigest() != segment.sha256:
         raise Integrity(
             f"segment {key} of {library.segment_objects.url} is damaged: expected {segment.size_bytes} bytes with "
-            f"sha256 {segment.sha256[:16]}…, found {len(data)} bytes with {hashlib.sha256(data).hexdigest()[:16]}…: restore "
-            "it from a backup, or read another version"
+            f"sha256 {segment.sha256[:16]}…, found {len(data)} bytes with {hashlib.sha256(data).hexdigest()[:16]}…: "
+            "restore it from a backup, or read another version"
         )
     return data
 
@@ -116,7 +172,7 @@ def read_table(
     def load(segment: Segment) -> Any:
         return encoding.decode(fetch(library, segment), version.schema, columns, dictionaries)
 
-    tables = library.in_parallel(load, chosen)
+    tables = library.in_parallel(load, chosen, f"reading {version.symbol}")
     if not tables:
         return stored.empty_table()
     if any(table.schema != tables[0].schema for table in tables):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duckvstore import clock
-from duckvstore.engine import catalogue
+from duckvstore.engine import catalogue, cuts
 from duckvstore.engine.library import create_definitely
 from duckvstore.errors import (
     AlreadyExists,
@@ -79,14 +79,14 @@ def _newest(library: OpenLibrary, skip_symbols: Collection[str]) -> dict[str, in
                 f"skip_symbols names {skipped!r}, which library {library.name!r} does not have."
                 f"{nearest(skipped, names)} list_symbols() shows what there is"
             )
-    cut = catalogue.collect_cut(library, None, skipped=skip_symbols)
+    cut = cuts.collect_cut(library, None, skipped=skip_symbols)
     return {name: version.number for name, version in cut.items() if version is not None and not version.deleted}
 
 
 def _named(library: OpenLibrary, versions: Mapping[str, int]) -> dict[str, int]:
     def check(item: tuple[str, int]) -> tuple[str, int]:
         symbol, as_of = item
-        return symbol, catalogue.resolve(library, symbol, as_of).number
+        return symbol, catalogue.resolve_to_refer(library, symbol, as_of).number
 
     try:
         return dict(library.in_parallel(check, versions.items()))

@@ -6,6 +6,7 @@ language can read a document. Readers refuse documents that ask for a feature th
 
 from __future__ import annotations
 
+from collections.abc import Sequence  # noqa: TC003 - fields of dataclasses
 from dataclasses import dataclass, field
 from datetime import datetime  # noqa: TC003 - fields of dataclasses
 from typing import Any
@@ -13,8 +14,9 @@ from typing import Any
 from duckvstore.errors import Unsupported
 from duckvstore.format import envelope
 from duckvstore.format import metadata as user_metadata
+from duckvstore.format.manifests import FoldedSegments, Manifest
 
-KINDS = ("dataframe", "series", "ndarray", "arrow", "polars", "deleted")
+KINDS = ("dataframe", "series", "ndarray", "arrow", "polars", "json", "nested", "pickle", "deleted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +34,15 @@ class Schema:
 
     ``columns``: stored order, index levels first. ``arrow``: base64 of the Arrow IPC schema message.
     ``index``: names of the columns that are index levels. ``value``: what is needed beside the rows to
-    give back the value that was written (JSON; ``format.values`` owns its content).
+    give back the value that was written (JSON; ``format.values`` owns its content). ``mixed``: segments may have
+    been written with fewer columns or narrower types; they are read through this schema by field id.
     """
 
     columns: tuple[Column, ...] = ()
     arrow: str = ""
     index: tuple[str, ...] = ()
     value: dict[str, Any] = field(default_factory=dict)
+    mixed: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -70,10 +74,19 @@ class Segment:
     logical_bytes: int
     statistics: dict[int, ColumnStatistics] = field(default_factory=dict)
 
+    @property
+    def digest(self) -> str:
+        """The logical digest of its rows, which the key begins with: equal rows have equal ones."""
+        return self.key.rpartition("/")[2].partition("-")[0]
+
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A version document. ``new_bytes`` of its segments' ``stored_bytes`` were uploaded by this write."""
+    """A version document. ``new_bytes`` of its segments' ``stored_bytes`` were uploaded by this write.
+
+    ``window``: the distance, in rows, that ``format.chunking`` cut them by. ``parts``: ids of the staged parts that
+    it was finalised from.
+    """
 
     library_id: str
     symbol: str
@@ -94,7 +107,9 @@ class Version:
     new_bytes: int = 0
     new_rows: int = 0
     is_sorted: bool | None = None
-    segments: tuple[Segment, ...] = ()
+    window: int | None = None
+    parts: tuple[str, ...] = ()
+    segments: Sequence[Segment] = ()
 
     @property
     def deleted(self) -> bool:
@@ -118,12 +133,13 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """A library's own document."""
+    """A library's own document. ``segments_url``: where segments are, if not with the documents."""
 
     library_id: str
     name: str
     write_id: str
     created_at: datetime
+    segments_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +175,7 @@ def dump_version(version: Version) -> bytes:
                 "arrow": schema.arrow,
                 "index": list(schema.index),
                 "value": schema.value,
+                **({"mixed": True} if schema.mixed else {}),
             },
             "row_count": version.row_count,
             "logical_bytes": version.logical_bytes,
@@ -166,8 +183,11 @@ def dump_version(version: Version) -> bytes:
             "new_bytes": version.new_bytes,
             "new_rows": version.new_rows,
             "is_sorted": version.is_sorted,
-            "segments": _segments_to_json(version.segments),
+            **({"window": version.window} if version.window is not None else {}),
+            **({"parts": list(version.parts)} if version.parts else {}),
+            **_segments_to_json(version.segments),
         },
+        requires=_features(version),
     )
 
 
@@ -197,6 +217,7 @@ def load_version(data: bytes, *, where: str) -> Version:
                 schema["arrow"],
                 tuple(schema["index"]),
                 schema["value"],
+                schema.get("mixed", False),
             ),
             row_count=envelope.integer(body["row_count"]),
             logical_bytes=envelope.integer(body["logical_bytes"]),
@@ -204,13 +225,38 @@ def load_version(data: bytes, *, where: str) -> Version:
             new_bytes=envelope.integer(body["new_bytes"]),
             new_rows=envelope.integer(body["new_rows"]),
             is_sorted=body["is_sorted"],
-            segments=_segments_from_json(body["segments"]),
+            window=body.get("window"),
+            parts=tuple(body.get("parts", ())),
+            segments=_segments_from_json(body),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise envelope.damaged("version", where, error) from error
 
 
-def _segments_to_json(segments: tuple[Segment, ...]) -> dict[str, Any]:
+def _features(version: Version) -> list[str]:
+    """Return what a reader of this version must know."""
+    mixed = ["mixed_schema"] if version.schema.mixed else []
+    return [*mixed, *(["manifests"] if isinstance(version.segments, FoldedSegments) else [])]
+
+
+def _segments_to_json(segments: Sequence[Segment]) -> dict[str, Any]:
+    if not isinstance(segments, FoldedSegments):
+        return {"segments": _inline_to_json(segments)}
+    names = ("key", "position", "segment_count", "row_count", "size_bytes", "logical_bytes", "sha256")
+    manifests = {name: [getattr(manifest, name) for manifest in segments.manifests] for name in names}
+    return {"manifests": manifests, "segments": _inline_to_json(segments.inline)}
+
+
+def _segments_from_json(body: dict[str, Any]) -> Sequence[Segment]:
+    inline = _inline_from_json(body["segments"])
+    found = body.get("manifests")
+    if found is None:
+        return inline
+    columns = (found[name] for name in ("key", "position", "segment_count", "row_count", "size_bytes", "logical_bytes"))
+    return FoldedSegments([Manifest(*values) for values in zip(*columns, found["sha256"], strict=True)], inline)
+
+
+def _inline_to_json(segments: Sequence[Segment]) -> dict[str, Any]:
     """Return segments as columns: a list per property, and per statistic of a column."""
     statistics: dict[str, dict[str, list[Any]]] = {}
     ids = sorted({column_id for segment in segments for column_id in segment.statistics})
@@ -232,7 +278,7 @@ def _segments_to_json(segments: tuple[Segment, ...]) -> dict[str, Any]:
     }
 
 
-def _segments_from_json(body: dict[str, Any]) -> tuple[Segment, ...]:
+def _inline_from_json(body: dict[str, Any]) -> tuple[Segment, ...]:
     count = len(body["key"])
     per_segment: list[dict[int, ColumnStatistics]] = [{} for _ in range(count)]
     for column_id, lists in body["statistics"].items():
@@ -289,7 +335,9 @@ def dump_library(library: Library) -> bytes:
             "name": library.name,
             "write_id": library.write_id,
             "created_at": envelope.time_to_json(library.created_at),
+            **({"segments_url": library.segments_url} if library.segments_url is not None else {}),
         },
+        requires=["segments_url"] if library.segments_url is not None else [],
     )
 
 
@@ -298,7 +346,7 @@ def load_library(data: bytes, *, where: str) -> Library:
     body = envelope.load("library", data, where)
     try:
         created_at = envelope.time_from_json(body["created_at"])
-        return Library(body["library_id"], body["name"], body["write_id"], created_at)
+        return Library(body["library_id"], body["name"], body["write_id"], created_at, body.get("segments_url"))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise envelope.damaged("library", where, error) from error
 

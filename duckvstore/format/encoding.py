@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from duckvstore.errors import Integrity, InvalidInput
 from duckvstore.format import schema as schemas
+from duckvstore.format.schema import FIELD_ID
 from duckvstore.format.statistics import has_nan
 
 if TYPE_CHECKING:
@@ -33,9 +34,10 @@ DICTIONARY_BYTES_MAX = 900_000  # Parquet's writer gives a dictionary up at 1 Mi
 MUCH_SMALLER = 0.75
 ENCODED_NUMBERS_LEVEL = -1  # of zstd: as small as at its default of 1, and sooner; plain numbers and text are not
 SMALL_ROWS = 1024
+SAMPLED_ROWS_MIN = 16_384  # below, looking costs more than a better encoding gives; appends merge such segments later
 
 
-def parquet_options(table: pa.Table, schema: Schema) -> dict[str, Any]:
+def parquet_options(table: pa.Table, schema: Schema, compression: str = "zstd") -> dict[str, Any]:
     """Return the keyword arguments of ``pyarrow.parquet.ParquetWriter`` that suit these rows."""
     dictionary, encodings, levels = [], {}, {}
     for column in schema.columns:
@@ -48,8 +50,8 @@ def parquet_options(table: pa.Table, schema: Schema) -> dict[str, Any]:
         elif choice is not None:
             encodings[column.name] = choice
     return {
-        "compression": "zstd",
-        "compression_level": levels,
+        "compression": compression,
+        "compression_level": levels if compression == "zstd" else None,
         "use_dictionary": dictionary,
         "column_encoding": encodings or None,
         "write_page_checksum": True,
@@ -61,8 +63,7 @@ def parquet_options(table: pa.Table, schema: Schema) -> dict[str, Any]:
 def _has_bounds(data: pa.ChunkedArray) -> bool:
     """Whether Parquet's own bounds are written: not for text (a sixth of the time; documents have them anyway)."""
     kind = data.type.value_type if pa.types.is_dictionary(data.type) else data.type
-    is_text = pa.types.is_large_string(kind) or pa.types.is_string(kind) or pa.types.is_string_view(kind)
-    return not is_text and not _may_hold_nan(data)
+    return not is_text(kind) and not _may_hold_nan(data)
 
 
 def _may_hold_nan(data: pa.ChunkedArray) -> bool:
@@ -77,14 +78,16 @@ def _may_hold_nan(data: pa.ChunkedArray) -> bool:
     return pa.types.is_floating(kind) and has_nan(data)
 
 
-def encode(table: pa.Table, schema: Schema, options: dict[str, Any] | None = None) -> bytes:
+def encode(
+    table: pa.Table, schema: Schema, options: dict[str, Any] | None = None, *, compression: str = "zstd"
+) -> bytes:
     """Return ``table`` (in the stored ``schema``) as one Parquet file; ``options`` default to ``parquet_options``.
 
     A column of text may come as dictionaries; the file says the stored type of every column all the same.
     Raises InvalidInput when Parquet cannot hold the values.
     """
     table = _compact(table)
-    chosen = parquet_options(table, schema) if options is None else options
+    chosen = parquet_options(table, schema, compression) if options is None else options
     groups = max(1, round(table.num_rows / ROW_GROUP_ROWS))
     sink = pa.BufferOutputStream()
     try:
@@ -101,7 +104,8 @@ def decode(
 ) -> pa.Table:
     """Return the rows of a segment in the stored schema: all columns, or ``columns`` (stored names) in that order.
 
-    Text columns named in ``dictionaries`` stay dictionaries where the file holds them so.
+    Text columns named in ``dictionaries`` stay dictionaries where the file holds them so. Under a ``mixed`` schema
+    columns are found by their field id: those that the file lacks are null, narrower ones are cast.
     Raises Integrity when the bytes are no such Parquet file or a page's checksum is wrong.
     """
     target = schemas.to_arrow(schema)
@@ -113,13 +117,13 @@ def decode(
         file = pq.ParquetFile(source, page_checksum_verification=True, pre_buffer=False, read_dictionary=kept)
         if not columns and columns is not None:
             return _without_columns(file.metadata.num_rows)
-        found = file.read(columns=None if columns is None else list(columns))
-        arrays = [
-            found.column(field.name) if field.name in kept else _exact(found.column(field.name), field.type)
-            for field in target
-        ]
+        if schema.mixed:
+            found = _read_mixed(file, target)
+        else:
+            found = file.read(columns=None if columns is None else list(columns))
+        arrays = [_stored(found.column(field.name), field, kept) for field in target]
         fields = [
-            field.with_type(array.type) if field.name in kept else field
+            field if array.type == field.type else field.with_type(array.type)
             for field, array in zip(target, arrays, strict=True)
         ]
         return pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=target.metadata))
@@ -128,6 +132,40 @@ def decode(
             f"a segment cannot be decoded ({type(error).__name__}: {error}): restore it from a backup, or read "
             "another version"
         ) from error
+
+
+def _stored(column: pa.ChunkedArray, field: pa.Field, kept: Collection[str]) -> pa.ChunkedArray:
+    """Return ``column``, as Parquet gave it, in the stored type, or as the dictionary that may be ``kept``."""
+    kind = column.type
+    is_kept = field.name in kept and pa.types.is_dictionary(kind) and not pa.types.is_dictionary(field.type)
+    return column if is_kept and is_text(kind) else exact(column, field.type)
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Return whether values of ``kind`` are text, in a dictionary or not."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_large_string(kind) or pa.types.is_string(kind) or pa.types.is_string_view(kind))
+
+
+def _read_mixed(file: pq.ParquetFile, target: pa.Schema) -> pa.Table:
+    """Return the columns of ``target``, by field id (by name where the file has none), in the file's types.
+
+    Columns that the file lacks are null, in the type of ``target``.
+    """
+    fields = list(file.schema_arrow)
+    names = {field.metadata[FIELD_ID]: field.name for field in fields if FIELD_ID in (field.metadata or {})}
+    if not names:
+        by_name = {field.name for field in fields}
+        names = {field.metadata[FIELD_ID]: field.name for field in target if field.name in by_name}
+    wanted = [names.get(field.metadata[FIELD_ID]) for field in target]
+    found = file.read(columns=[name for name in wanted if name is not None])
+    row_count = file.metadata.num_rows
+    arrays = [
+        pa.chunked_array([pa.nulls(row_count, field.type)]) if name is None else found.column(name)
+        for field, name in zip(target, wanted, strict=True)
+    ]
+    return pa.Table.from_arrays(arrays, names=target.names)
 
 
 def _dictionary_columns(data: bytes, wanted: Collection[str]) -> list[str]:
@@ -156,6 +194,8 @@ def _choose(data: pa.ChunkedArray) -> str | None:
         return None
     if len(data) < SMALL_ROWS:
         return None  # nothing to gain that is worth the look
+    if len(data) < SAMPLED_ROWS_MIN:
+        return _usual_choice(kind)
     sample = _sample(data)
     present = len(sample) - sample.null_count
     if not present:
@@ -166,6 +206,15 @@ def _choose(data: pa.ChunkedArray) -> str | None:
     if types.is_integer(kind) or types.is_temporal(kind):
         return _choose_integer(sample, share)
     return "DICTIONARY" if share <= DISTINCT_SHARE_TEXT else None
+
+
+def _usual_choice(kind: pa.DataType) -> str | None:
+    """Return what suits most columns of this type."""
+    if pa.types.is_temporal(kind) and kind.bit_width in (32, 64):
+        return "DELTA_BINARY_PACKED"
+    if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind):
+        return None
+    return "DICTIONARY"
 
 
 def _choose_float(sample: pa.Array, share: float, row_count: int) -> str | None:
@@ -254,10 +303,12 @@ def _compact_dictionary(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pa.chunked_array([pa.DictionaryArray.from_arrays(packed, dictionary, ordered=kind.ordered)], type=kind)
 
 
-def _exact(column: pa.ChunkedArray, target: pa.DataType) -> pa.ChunkedArray:
-    """Return ``column``, as Parquet gave it, in the stored type."""
+def exact(column: pa.ChunkedArray, target: pa.DataType) -> pa.ChunkedArray:
+    """Return ``column`` in the type ``target``. Raises ArrowInvalid for a value that it cannot hold."""
     if column.type == target:
         return column
+    if column.null_count == len(column):
+        return pa.chunked_array([pa.nulls(len(column), target)])
     if not pa.types.is_dictionary(target):
         return column.cast(target)
     if not pa.types.is_dictionary(column.type):

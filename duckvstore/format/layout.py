@@ -81,6 +81,11 @@ class Layout:
         return f"{self.root}library.json"
 
     @property
+    def deleting(self) -> str:
+        """Key of the copy of the library's document that a deletion in progress keeps."""
+        return f"{self.root}deleting.json"
+
+    @property
     def options(self) -> str:
         """Prefix of the option documents."""
         return f"{self.root}options/"
@@ -211,6 +216,12 @@ class Layout:
     def symbol_staging(self, symbol: str) -> str:
         """Prefix of the parts that writers have staged for a symbol."""
         return f"{self.all_staging}{escape(symbol)}/"
+
+    def parse_staging_folder(self, key: str) -> str:
+        """Return the symbol of a folder of staged parts; raises Integrity for any other key."""
+        if key.startswith(self.all_staging) and key.endswith("/"):
+            return unescape(key.removeprefix(self.all_staging).removesuffix("/"))
+        raise Integrity(f"{key!r} is no folder of staged parts: another program wrote under this prefix")
 
     def staged(self, symbol: str, identity: str) -> str:
         """Key of a staged part."""

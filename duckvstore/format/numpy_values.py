@@ -51,6 +51,29 @@ def decode(table: pa.Table, schema: Schema) -> np.ndarray:
     return whole.reshape(()) if not value["shape"] and len(whole) else whole  # no rows of a scalar: an empty array
 
 
+def joined(stored: dict[str, Any], new: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the JSON of an array with the rows of another behind its own; None where they do not fit.
+
+    They need the same dtype, but for the width of text, and the same dimensions behind the first.
+    """
+    dtypes = [_dtype_from_json(value["dtype"]) for value in (stored, new)]
+    shapes = [value["shape"] for value in (stored, new)]
+    if not shapes[0] or not shapes[1] or shapes[0][1:] != shapes[1][1:] or stored["form"] != new["form"]:
+        return None
+    dtype = dtypes[0]
+    if dtypes[0] != dtypes[1]:
+        if stored["form"] != "plain" or dtype.kind != dtypes[1].kind or dtype.kind not in "US":
+            return None
+        dtype = max(dtypes, key=lambda kind: kind.itemsize)
+    shape = [shapes[0][0] + shapes[1][0], *shapes[0][1:]]
+    return {**stored, "dtype": _dtype_to_json(dtype), "shape": shape}
+
+
+def shown(value: dict[str, Any]) -> str:
+    """Return an array's dtype and shape as a message has them."""
+    return f"an array of {_dtype_from_json(value['dtype'])} with shape {tuple(value['shape'])}"
+
+
 def _dtype_to_json(dtype: np.dtype[Any]) -> Any:
     """Return numpy's text for a plain dtype, or an object of the arguments that build a structured one."""
     if dtype.subdtype is not None:

@@ -107,6 +107,13 @@ def from_arrow(table: pa.Table) -> Any:
     return pl.DataFrame(pa.Table.from_arrays(arrays, names=table.schema.names))
 
 
+def dtype_of(kind: pa.DataType, where: str) -> Any:
+    """Return the JSON of the dtype that polars gives to an Arrow type. Raises Unsupported for one that has none."""
+    import polars as pl
+
+    return _dtype_to_json(pl.DataFrame(pa.table([pa.nulls(0, kind)], names=["column"])).dtypes[0], where)
+
+
 def _dtype_to_json(dtype: Any, where: str) -> Any:
     import polars as pl
 

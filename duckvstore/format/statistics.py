@@ -30,10 +30,10 @@ TEXT_BYTES_MAX = 64
 DECIMAL_DIGITS_MAX = 38  # DuckDB reads wider decimals as floating point
 
 
-def compute(table: pa.Table, schema: Schema) -> dict[int, ColumnStatistics]:
+def compute(table: pa.Table, schema: Schema, columns_max: int = COLUMNS_MAX) -> dict[int, ColumnStatistics]:
     """Return the statistics, by field id, of the index levels and of the first columns of ``table``."""
     found = {}
-    for column in schema.columns[: len(schema.index) + COLUMNS_MAX]:
+    for column in schema.columns[: len(schema.index) + columns_max]:
         found[column.id] = _of_column(table.column(column.name))
     return found
 

@@ -2,7 +2,7 @@
 
 Invariant: ``decode(encode(x))`` equals ``x``, type included; what could not come back equal is refused by
 ``encode``. Each kind has a module of its own, loaded on use: pandas_frames, arrow_values, polars_values,
-numpy_values.
+numpy_values, composite.
 """
 
 from __future__ import annotations
@@ -39,18 +39,64 @@ class Encoded:
     reader: pa.RecordBatchReader | None
 
 
-def encode(value: object, *, where: str) -> Encoded:
+@dataclass(frozen=True, slots=True)
+class Nested:
+    """A dict, list or tuple taken apart: ``tree`` as JSON, and its tables with their places in it.
+
+    The tree of one that is large is None, and the last leaf, of kind "tree", is its text.
+    """
+
+    tree: Any
+    leaves: list[tuple[str, Encoded]]
+
+
+def encode(value: object, *, where: str, allow_pickle: bool = False) -> Encoded:
     """Return ``value`` as Arrow rows and the schema that brings it back.
 
     Args:
         value: a pandas DataFrame or Series, an Arrow Table, RecordBatch or RecordBatchReader, a polars DataFrame,
-            LazyFrame or Series, a numpy array, or anything with ``__arrow_c_stream__`` (streamed).
+            LazyFrame or Series, a numpy array, anything with ``__arrow_c_stream__`` (streamed), or a JSON-able value.
         where: names the value in errors, such as ``'eod/trades'`` with its quotes.
+        allow_pickle: pickle what cannot be stored otherwise. Reading a pickle runs code, and has to be allowed too.
 
     Raises:
         InvalidInput: the value or one of its columns cannot be stored; the message names column and type.
         Unsupported: a column's type could not come back equal.
     """
+    encoded = encode_any(value, where=where, allow_pickle=allow_pickle)
+    if isinstance(encoded, Nested):
+        raise InvalidInput(
+            f"{where} is a {type(value).__name__} that holds a table at {encoded.leaves[0][0]}: give one table"
+        )
+    return encoded
+
+
+def encode_any(value: object, *, where: str, allow_pickle: bool = False) -> Encoded | Nested:
+    """Return what ``encode`` does, or a dict, list or tuple that has tables in it taken apart; raises as it does."""
+    from duckvstore.format import composite
+
+    try:
+        return encode_table(value, where) if is_table(value) else composite.encode(value, where)
+    except (InvalidInput, Unsupported):
+        if not allow_pickle:
+            raise
+        return composite.encode_pickle(value, where)
+
+
+def is_table(value: object) -> bool:
+    """Return whether ``value`` is of a kind that is stored as a table, as far as its type says."""
+    if isinstance(value, (pa.Table, pa.RecordBatch)) or hasattr(value, "__arrow_c_stream__"):
+        return True
+    if type(value).__module__.partition(".")[0] == "polars":
+        return True
+    pandas, numpy = sys.modules.get("pandas"), sys.modules.get("numpy")
+    if pandas is not None and isinstance(value, (pandas.DataFrame, pandas.Series)):
+        return True
+    return numpy is not None and isinstance(value, numpy.ndarray)
+
+
+def encode_table(value: Any, where: str) -> Encoded:
+    """Return a value that ``is_table`` as Arrow rows; raises as ``encode`` does."""
     pandas = sys.modules.get("pandas")
     if pandas is not None and isinstance(value, pandas.DataFrame):
         from duckvstore.format import pandas_frames
@@ -77,12 +123,6 @@ def _encode_arrow(value: Any, where: str) -> Encoded:
         value = pa.Table.from_batches([value])
     if isinstance(value, pa.Table):
         return Encoded("arrow", *arrow_values.encode_table(value, where), None)
-    if not hasattr(value, "__arrow_c_stream__"):
-        kind = type(value)
-        raise InvalidInput(
-            f"{where} cannot be stored: it is a {kind.__module__}.{kind.__name__}; give a pandas, polars or Arrow "
-            "table, a pandas Series or a numpy array"
-        )
     try:
         reader = value if isinstance(value, pa.RecordBatchReader) else pa.RecordBatchReader.from_stream(value)
     except (pa.ArrowException, TypeError, ValueError) as error:
@@ -101,6 +141,7 @@ def decode(
     *,
     columns: Sequence[object] | None = None,
     rows: Rows | None = None,
+    allow_pickle: bool = False,
 ) -> Any:
     """Return the value as it was written, or the part of it that ``table`` holds.
 
@@ -111,8 +152,10 @@ def decode(
         columns: labels of the columns to return, in this order; None means all that ``table`` has.
         rows: which rows of the version ``table`` holds, as a ``range`` or an array of positions; None means
             the first ``table.num_rows``. Only the labels of a RangeIndex and an index's frequency depend on it.
+        allow_pickle: load a pickle, which RUNS CODE that its writer chose.
 
     Raises:
+        InvalidInput: the value is a pickle and ``allow_pickle`` is not set, or it has no parts and one is asked for.
         NoSuchColumn: a label is not there; the message has the nearest names.
         Unsupported: a newer release wrote the value.
     """
@@ -124,6 +167,13 @@ def decode(
         if columns is not None:
             stored_columns(schema, columns)
         return pandas_frames.decode_series(table, schema, rows)
+    if kind in ("json", "pickle"):
+        from duckvstore.format import composite
+
+        composite.refuse_parts(kind, schema.value, "the value", columns=columns)
+        if kind == "json":
+            return composite.decode_json(table)
+        return composite.decode_pickle(table, allow_pickle=allow_pickle)
     names = None if columns is None else stored_columns(schema, columns)
     if kind == "arrow":
         return arrow_values.decode_table(table, schema, names)
@@ -154,6 +204,8 @@ def to_format(
     """
     if output_format not in OUTPUT_FORMATS:
         raise InvalidInput(f"there is no output format {output_format!r}: use one of {', '.join(OUTPUT_FORMATS)}")
+    if kind == "nested":
+        raise InvalidInput(f"a nested value has no {output_format} form: read it without output_format")
     if kind in ("dataframe", "series") and output_format == "pandas":
         return decode(table, kind, schema, columns=columns, rows=rows)
     if (kind, output_format) in (("arrow", "pyarrow"), ("polars", "polars")):
@@ -175,7 +227,9 @@ def to_format(
 
 
 def row_count_without_columns(schema: Schema) -> int:
-    """Return the number of rows of a value that has no stored columns: those of its RangeIndex, if it has one."""
+    """Return the number of rows of a value without columns of its own: of its RangeIndex, or of its leaves."""
+    if "leaves" in schema.value:
+        return sum(leaf["row_count"] for leaf in schema.value["leaves"])
     if "range" not in schema.value.get("index", ()):
         return 0
     from duckvstore.format import pandas_indexes

@@ -10,7 +10,7 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from duckvstore.engine import catalogue
+from duckvstore.engine import catalogue, condemned
 from duckvstore.errors import DuckVStoreError, InvalidInput, NoSuchKey, Unsupported
 from duckvstore.format.envelope import time_to_json
 from duckvstore.jupyter.names import sql_name
@@ -124,7 +124,8 @@ class Browser(anywidget.AnyWidget):
         """
         if self.symbol is None or self.version is None:
             raise InvalidInput("no version is chosen: click one, or set widget.symbol and widget.version")
-        return self._library.read(self.symbol, as_of=self.version, **options).data
+        as_of = self.scope if isinstance(self._as_of(self.symbol, self.version), catalogue.Held) else self.version
+        return self._library.read(self.symbol, as_of=as_of, **options).data
 
     # -- what follows from a choice --------------------------------------------------------------------------
 
@@ -167,6 +168,11 @@ class Browser(anywidget.AnyWidget):
         """Return the versions that the chosen snapshot holds, or None when there is no such snapshot."""
         return next((found.versions for found in self._snapshots if found.name == self.scope), None)
 
+    def _as_of(self, symbol: str, version: Any) -> Any:
+        """Return a version as what the chosen snapshot holds, if it does: it is found even when it was pruned."""
+        held = (self._held() or {}).get(symbol)
+        return catalogue.Held(held) if held is not None and held == version else version
+
     def _show_symbols(self) -> None:
         held = self._held() if self.scope else None
         names = self._names if held is None else sorted(held, key=lambda name: (name.casefold(), name))
@@ -191,7 +197,10 @@ class Browser(anywidget.AnyWidget):
             return None
 
     def _show_versions(self, symbol: str) -> None:
-        numbers = list(catalogue.numbers(self._opened, symbol))
+        held = self._held() or {}
+        unwanted = condemned.numbers(self._opened, symbol)
+        present = catalogue.numbers(self._opened, symbol)
+        numbers = [number for number in present if number not in unwanted or held.get(symbol) == number]
         loaded = self._opened.in_parallel(lambda number: self._found(symbol, number), numbers[: self.versions_wanted])
         rows = [
             {**_version_row(version), "snapshots": self._holders(version)} for version in loaded if version is not None
@@ -213,7 +222,7 @@ class Browser(anywidget.AnyWidget):
         self.shown = {}
         if self.symbol is None or self.version is None:
             return
-        version = catalogue.resolve(self._opened, self.symbol, self.version)
+        version = catalogue.resolve(self._opened, self.symbol, self._as_of(self.symbol, self.version))
         self.shown = {
             "symbol": version.symbol,
             "version": version.number,
@@ -251,7 +260,8 @@ class Browser(anywidget.AnyWidget):
         """Answer ``{kind: "rows", symbol, version, first_row}`` with the page of rows that starts there."""
         answer = {name: content.get(name) for name in ("kind", "symbol", "version", "first_row")}
         try:
-            version = catalogue.resolve(self._opened, str(answer["symbol"]), answer["version"])
+            symbol = str(answer["symbol"])
+            version = catalogue.resolve(self._opened, symbol, self._as_of(symbol, answer["version"]))
             first_row = max(0, int(answer["first_row"] or 0))
             answer["rows"] = self._preview.rows(version, first_row, PAGE_ROWS)
         except Exception as error:  # noqa: BLE001 - it is shown where the rows would be

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 
 from duckvstore import clock
-from duckvstore.engine import catalogue
+from duckvstore.engine import catalogue, condemned
 from duckvstore.engine.tables import COLUMNS as CATALOGUE_TABLES
 from duckvstore.jupyter import request
 from duckvstore.jupyter.names import sql_name
@@ -167,8 +167,11 @@ class Offers:
         for library in self._connection.opened()[:1]:
             known = set(self._listed(library))
             for token in reversed(before[:-2]):
-                if _unquoted(token) in known:
-                    return [str(number) for number in list(catalogue.numbers(library, _unquoted(token)))[:VERSIONS_MAX]]
+                symbol = _unquoted(token)
+                if symbol in known:
+                    unwanted = condemned.numbers(library, symbol)
+                    found = [number for number in catalogue.numbers(library, symbol) if number not in unwanted]
+                    return [str(number) for number in found[:VERSIONS_MAX]]
         return []
 
     def _columns(self, tokens: list[Token], qualifier: str | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""Bytes under keys: the only code that knows boto3 or the disk.
+"""Bytes under keys: the only code that knows boto3, SQLAlchemy, pymongo, obstore or the disk.
 
 Invariant: a URL names one object store, the same in every process; what a URL or an option could mean twice is
 refused.
@@ -10,6 +10,7 @@ import dataclasses
 import os
 import re
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -21,11 +22,12 @@ from duckvstore.objects.local import LocalObjects
 from duckvstore.objects.memory import MemoryObjects
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 __all__ = ["DeleteFailure", "Listed", "ObjectStore", "open_objects", "self_test"]
 
 ENTRY_POINT_GROUP = "duckvstore.objects"
+SCHEMES = ("file", "memory", "s3", "az", "gs", "mongodb", "mongodb+srv", "sql+<SQLAlchemy's scheme>")
 PROBE_FOLDER = ".duckvstore-probe"
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -39,11 +41,15 @@ def open_objects(url: str | os.PathLike[str], storage_options: Mapping[str, Any]
 
     Args:
         url: ``s3://bucket/prefix``, ``file:///folder``, a plain path, ``memory://name`` (the same objects for the
-            same name within this process; without a name fresh ones), or the scheme of an installed entry point
-            of group ``duckvstore.objects``.
-        storage_options: for S3 the attributes of ``objects.s3_options.S3Options``; for a folder ``fsync``.
+            same name within this process; without a name fresh ones), ``sql+<SQLAlchemy's URL>``,
+            ``mongodb://host/database``, ``gs://bucket/prefix``, ``az://container/prefix``, or the scheme of an
+            installed entry point of group ``duckvstore.objects``.
+        storage_options: for S3 the attributes of ``objects.s3_options.S3Options``; for a folder ``fsync``; for SQL
+            ``password`` and ``table``; for MongoDB ``password`` and ``collection``; see ``objects.cloud`` for the
+            others.
 
-    Nothing is asked of a server here. Raises InvalidInput for an unknown scheme or option, naming the valid ones.
+    Nothing is asked of a server here. Raises InvalidInput for an unknown scheme or option, naming the valid ones, and
+    Unsupported where a library is not installed, naming the extra.
     """
     text = os.fspath(url) if isinstance(url, (str, os.PathLike)) else None
     options = dict(storage_options or {})
@@ -53,24 +59,38 @@ def open_objects(url: str | os.PathLike[str], storage_options: Mapping[str, Any]
     if match is None:
         return _open_path(text, options)
     scheme = match[1].lower()
-    if scheme == "s3":
-        return _open_s3(text, options)
-    if scheme == "file":
-        return _open_path(_path_of_file_url(text), options, is_literal=True)
-    if scheme == "memory":
-        return _open_memory(text, options)
+    opener = _openers().get("sql" if scheme.startswith("sql+") else scheme)
+    if opener is not None:
+        return opener(text, options)
     installed = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
     if scheme in installed:
         opened = installed[scheme].load()(text, options)
         if not isinstance(opened, ObjectStore):
             raise InvalidInput(f"the package for {scheme}:// gave a {type(opened).__name__}, which is no ObjectStore")
         return opened
-    schemes = ", ".join(f"{name}://" for name in ["file", "memory", "s3", *sorted(installed)])
+    schemes = ", ".join(f"{name}://" for name in [*SCHEMES, *sorted(installed)])
     raise InvalidInput(f"no object store is known for {scheme}://: use {schemes} or a path{_hint(scheme)}")
 
 
+def _openers() -> dict[str, Callable[[str, dict[str, Any]], ObjectStore]]:
+    return {
+        "az": _open_cloud,
+        "file": _open_file_url,
+        "gs": _open_cloud,
+        "memory": _open_memory,
+        "mongodb": _open_mongo,
+        "mongodb+srv": _open_mongo,
+        "s3": _open_s3,
+        "sql": _open_sql,
+    }
+
+
 def _hint(scheme: str) -> str:
-    return " (s3:// is meant by s3a:// and s3n://)" if scheme in {"s3a", "s3n"} else ""
+    if scheme in {"s3a", "s3n"}:
+        return " (s3:// is meant by s3a:// and s3n://)"
+    if scheme.partition("+")[0] in {"sqlite", "postgresql", "postgres", "mysql", "mariadb", "oracle", "mssql"}:
+        return f" (a database is sql+{scheme}://…)"
+    return ""
 
 
 def _check_options(options: Mapping[str, Any], valid: list[str], url: str) -> None:
@@ -97,6 +117,48 @@ def _open_s3(url: str, options: dict[str, Any]) -> ObjectStore:
     return S3Objects(parts.netloc, prefix, S3Options(**options))
 
 
+def _open_sql(url: str, options: dict[str, Any]) -> ObjectStore:
+    _need("sqlalchemy", "sql", "sql+…:// URLs")
+    from duckvstore.objects import sql
+
+    url = sql.URL_PREFIX + url[len(sql.URL_PREFIX) :]
+    _check_options(options, [*sql.OPTIONS], "a sql+…:// URL")
+    _check_password(options)
+    return sql.SqlObjects(url, **options)
+
+
+def _open_mongo(url: str, options: dict[str, Any]) -> ObjectStore:
+    _need("pymongo", "mongo", "mongodb:// URLs")
+    from duckvstore.objects import mongo
+
+    _check_options(options, [*mongo.OPTIONS], "a mongodb:// URL")
+    _check_password(options)
+    return mongo.MongoObjects(url, **options)
+
+
+def _open_cloud(url: str, options: dict[str, Any]) -> ObjectStore:
+    _need("obstore", "cloud", "gs:// and az:// URLs")
+    from duckvstore.objects.cloud import open_cloud
+
+    return open_cloud(url, options)
+
+
+def _need(module: str, extra: str, what: str) -> None:
+    """Raise Unsupported unless the library of an extra is installed; only what is missing itself is reported so."""
+    if find_spec(module) is None:
+        raise Unsupported(f"{what} need the package {module}: pip install 'duckvstore[{extra}]'")
+
+
+def _check_password(options: Mapping[str, Any]) -> None:
+    password = options.get("password")
+    if password is not None and not isinstance(password, str):
+        raise InvalidInput(f"storage option 'password' must be text, not {type(password).__name__}")
+
+
+def _open_file_url(url: str, options: dict[str, Any]) -> ObjectStore:
+    return _open_path(_path_of_file_url(url), options, is_literal=True)
+
+
 def _path_of_file_url(url: str) -> str:
     parts = urlsplit(url)
     path = unquote(parts.path)
@@ -108,7 +170,7 @@ def _path_of_file_url(url: str) -> str:
 def _open_path(path: str, options: dict[str, Any], *, is_literal: bool = False) -> ObjectStore:
     if "\0" in path:
         raise InvalidInput(f"{path!r} is no path: it contains a NUL character")
-    if not is_literal and re.match(r"(?:s3[an]?|file|memory|https?|gs|az):", path):
+    if not is_literal and re.match(r"(?:s3[an]?|file|memory|https?|gs|az|mongodb|sql\+[a-z0-9+]+):", path):
         raise InvalidInput(f"{path!r} looks like a URL with slashes missing: write scheme://… or ./{path}")
     if not is_literal and _UNEXPANDED.search(path):
         raise InvalidInput(

@@ -12,6 +12,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from duckvstore.errors import Unsupported
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
@@ -91,6 +93,36 @@ class ObjectStore(ABC):
     def uri(self, key: str) -> str | None:
         """Return the address under which DuckDB can scan the object exactly, or None when it cannot."""
 
+    def stored_as(self, parameters: Mapping[str, str]) -> ObjectStore:
+        """Return this store, but one that stores objects with S3's ``parameters`` (encryption, storage class).
+
+        Raises Unsupported where there is no such thing; without parameters it is the store itself.
+        """
+        if parameters:
+            raise Unsupported(f"{self.url} is not on S3, so {', '.join(parameters)} cannot be asked for there")
+        return self
+
     def scan_secret(self) -> Mapping[str, str | bool] | None:
         """Return the parameters of the DuckDB secret that ``uri`` needs (fresh at each call), or None."""
         return None
+
+    # -- optional: stores that keep what was deleted -----------------------------------------------------------
+
+    def versioning_enabled(self) -> bool:
+        """Return whether deleted objects can be brought back; raises Unsupported where there is no such thing."""
+        raise self._keeps_nothing()
+
+    def deleted_keys(self, prefix: str) -> Iterator[str]:  # noqa: ARG002
+        """Yield the keys with this prefix that were deleted and can be brought back. Raises Unsupported."""
+        raise self._keeps_nothing()
+
+    def read_deleted(self, key: str) -> bytes:  # noqa: ARG002
+        """Return what a deleted object held last. Raises NoSuchKey, Unsupported."""
+        raise self._keeps_nothing()
+
+    def undelete(self, key: str) -> None:  # noqa: ARG002
+        """Bring back a deleted object as it was last; does nothing where there is one. Raises Unsupported."""
+        raise self._keeps_nothing()
+
+    def _keeps_nothing(self) -> Unsupported:
+        return Unsupported(f"{self.url} keeps nothing that was deleted: only S3 buckets with versioning do")

@@ -6,6 +6,7 @@ in here repeats a request whose first copy may still take effect.
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from duckvstore.errors import (
 )
 from duckvstore.objects.base import DeleteFailure, Listed, ObjectStore
 from duckvstore.objects.keys import check_key, check_prefix, in_byte_order, start_below
+from duckvstore.objects.s3_deleted import DeletedObjects
 from duckvstore.objects.s3_errors import error_code, error_status, mapped, was_never_sent
 from duckvstore.objects.s3_options import S3Options
 from duckvstore.objects.s3_time import ServerTime
@@ -75,6 +77,7 @@ class S3Objects(ObjectStore):
         self.options = options or S3Options()
         self.url = f"s3://{bucket}/{prefix}".rstrip("/")
         self._root = f"{prefix}/" if prefix else ""
+        self._parameters: Mapping[str, str] = {}
         self._clients_by_pid: dict[int, _Clients] = {}
         self._locks_by_pid: dict[int, Lock] = {}
         self._time = ServerTime()
@@ -229,9 +232,14 @@ class S3Objects(ObjectStore):
             broken.body_broke_off = True  # type: ignore[attr-defined]
             raise broken from error
 
+    def stored_as(self, parameters: Mapping[str, str]) -> ObjectStore:  # noqa: D102
+        made = copy.copy(self)
+        made._parameters = dict(parameters)  # noqa: SLF001 - of the copy that this method makes
+        return made
+
     def put(self, key: str, data: bytes) -> None:  # noqa: D102
         self._check_size(key, data)
-        self._call("put_object", f"write {key!r}", Key=self._full_key(key), Body=data)
+        self._call("put_object", f"write {key!r}", Key=self._full_key(key), Body=data, **self._parameters)
 
     def _check_size(self, key: str, data: bytes) -> None:
         if len(data) > _PUT_BYTES_MAX:
@@ -245,9 +253,10 @@ class S3Objects(ObjectStore):
         self._check_size(key, data)
         full_key = self._full_key(key)
         client = self._clients().once
+        parameters: Any = self._parameters
         for attempt in range(_CREATE_ATTEMPTS_MAX):
             try:
-                client.put_object(Bucket=self.bucket, Key=full_key, Body=data, IfNoneMatch="*")
+                client.put_object(Bucket=self.bucket, Key=full_key, Body=data, IfNoneMatch="*", **parameters)
             except (BotoCoreError, ClientError) as error:
                 # Repeated are only requests of which it is certain that they had no effect.
                 is_repeatable = self._time.is_known and (error_code(error) in _CODES_NOT_DONE or was_never_sent(error))
@@ -372,6 +381,19 @@ class S3Objects(ObjectStore):
     def uri(self, key: str) -> str | None:  # noqa: D102
         # DuckDB globs, decodes or reads Hive columns from other characters; keys themselves have none of them.
         return f"s3://{self.bucket}/{self._full_key(key)}" if _SCANNABLE_PREFIX.fullmatch(self._root) else None
+
+    def versioning_enabled(self) -> bool:  # noqa: D102
+        return DeletedObjects(self._call).is_versioned()
+
+    def deleted_keys(self, prefix: str) -> Iterator[str]:  # noqa: D102
+        check_prefix(prefix)
+        return (self._relative(full_key) for full_key in DeletedObjects(self._call).keys(self._root + prefix))
+
+    def read_deleted(self, key: str) -> bytes:  # noqa: D102
+        return DeletedObjects(self._call).read(self._full_key(key))
+
+    def undelete(self, key: str) -> None:  # noqa: D102
+        DeletedObjects(self._call).bring_back(self._full_key(key))
 
     def scan_secret(self) -> Mapping[str, str | bool] | None:
         """Return what DuckDB's ``CREATE SECRET (TYPE s3, …)`` needs, with the credentials of this moment."""

@@ -5,6 +5,7 @@ Invariant: a wrapper adds what its name says and passes everything else on uncha
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -51,8 +52,27 @@ class WrappedObjects(ObjectStore):
     def uri(self, key: str) -> str | None:  # noqa: D102
         return self.inner.uri(key)
 
+    def stored_as(self, parameters: Mapping[str, str]) -> ObjectStore:  # noqa: D102
+        if not parameters:
+            return self
+        made = copy.copy(self)
+        made.inner = self.inner.stored_as(parameters)
+        return made
+
     def scan_secret(self) -> Mapping[str, str | bool] | None:  # noqa: D102
         return self.inner.scan_secret()
+
+    def versioning_enabled(self) -> bool:  # noqa: D102
+        return self.inner.versioning_enabled()
+
+    def deleted_keys(self, prefix: str) -> Iterator[str]:  # noqa: D102
+        return self.inner.deleted_keys(prefix)
+
+    def read_deleted(self, key: str) -> bytes:  # noqa: D102
+        return self.inner.read_deleted(key)
+
+    def undelete(self, key: str) -> None:  # noqa: D102
+        self.inner.undelete(key)
 
 
 class CountingObjects(WrappedObjects):

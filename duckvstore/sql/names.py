@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from duckvstore.engine import catalogue
+from duckvstore.engine import catalogue, cuts
 from duckvstore.engine import tables as catalogue_tables
 from duckvstore.errors import (
     DuckVStoreError,
@@ -215,7 +215,7 @@ class Names:
         if not matches:
             # The engine words this error, as it does for read(as_of=…).
             return _Wanted(reference, library, name, snapshot, certain=True)
-        return _Wanted(reference, library, matches[0], held[matches[0]], certain=True)
+        return _Wanted(reference, library, matches[0], catalogue.Held(held[matches[0]]), certain=True)
 
     def _resolve_symbols(self, wanted: list[_Wanted]) -> None:
         """Resolve all symbols at once; again as a whole when a name matches only without regard to case."""
@@ -237,7 +237,7 @@ class Names:
         libraries = {item.library.library_id: item.library for item in wanted}
         for identity, library in libraries.items():
             own = [item for item in wanted if item.library.library_id == identity]
-            outcomes = catalogue.resolve_cut(library, [(item.name, item.as_of) for item in own])
+            outcomes = cuts.resolve_cut(library, [(item.name, item.as_of) for item in own])
             for item, outcome in zip(own, outcomes, strict=True):
                 item.outcome = outcome
                 if isinstance(outcome, BaseException):

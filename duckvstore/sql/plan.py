@@ -178,9 +178,9 @@ class Planner:
         if not segments:
             return []
         keys = [library.layout.segment_key(segment.key) for segment in segments]
-        uris = [uri for uri in map(library.objects.uri, keys) if uri is not None]
+        uris = [uri for uri in map(library.segment_objects.uri, keys) if uri is not None]
         if len(uris) == len(keys) and self._connection.admit(
-            library.objects, uris[0].removesuffix(keys[0]) + library.layout.root
+            library.segment_objects, uris[0].removesuffix(keys[0]) + library.layout.root
         ):
             return uris
         lease = self._files.lease(library, segments)

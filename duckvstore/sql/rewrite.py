@@ -58,7 +58,8 @@ def scan(version: Version, uris: Sequence[str], *, seals: bool = False) -> str:
         nulls = ", ".join(f"CAST(NULL AS {types.duckdb_type(f.type)}) AS {quote(f.name)}" for f in fields)
         return f"(SELECT {nulls} WHERE false)"
     # Of a path such as `s3://bucket/a=b/…` DuckDB would make a column `a`.
-    relation = f"read_parquet([{', '.join(literal(uri) for uri in uris)}], hive_partitioning = false)"
+    options = "hive_partitioning = false" + (f", schema = {_file_schema(version)}" if version.schema.mixed else "")
+    relation = f"read_parquet([{', '.join(literal(uri) for uri in uris)}], {options})"
     converted = [(f.name, types.from_parquet(quote(f.name), f.type)) for f in fields]
     if all(expression is None for _, expression in converted):
         return f"(FROM {relation})" if seals else relation
@@ -66,6 +67,17 @@ def scan(version: Version, uris: Sequence[str], *, seals: bool = False) -> str:
         quote(name) if expression is None else f"{expression} AS {quote(name)}" for name, expression in converted
     )
     return f"(SELECT {columns} FROM {relation})"
+
+
+def _file_schema(version: Version) -> str:
+    """Return the columns of a mixed version by field id: those that a file lacks are null, narrower ones are cast."""
+    fields = arrow_schema.to_arrow(version.schema)
+    columns = (
+        f"{column.id}: {{'name': {literal(column.name)}, 'type': {literal(types.parquet_type(field.type))}, "
+        "'default_value': NULL}"
+        for column, field in zip(version.schema.columns, fields, strict=True)
+    )
+    return f"MAP {{{', '.join(columns)}}}"
 
 
 def names_file_columns(statement: Statement) -> bool:

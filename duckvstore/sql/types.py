@@ -79,6 +79,29 @@ def _nested_type(kind: pa.DataType) -> str:
     return "BLOB"
 
 
+def parquet_type(kind: pa.DataType) -> str:
+    """Return the SQL name of the type in which ``from_parquet`` takes a column of ``kind``."""
+    if kind in _CAST:
+        return "TIMESTAMP"
+    if kind == pa.time64("ns"):
+        return "VARCHAR"  # DuckDB 1.5 reads TIME, which it cannot cast to TIME_NS
+    if kinds.is_duration(kind):
+        return "BIGINT"
+    if kinds.is_decimal(kind) and kind.precision > DECIMAL_DIGITS_MAX:
+        return "DOUBLE"
+    if kinds.is_dictionary(kind):
+        return parquet_type(kind.value_type)
+    if isinstance(kind, pa.BaseExtensionType):
+        return _EXTENSIONS.get(kind.extension_name) or parquet_type(kind.storage_type)
+    if kinds.is_fixed_size_list(kind) or _is_list(kind):
+        return f"{parquet_type(kind.value_type)}[]"
+    if kinds.is_struct(kind):
+        return f"STRUCT({', '.join(f'{quote(field.name)} {parquet_type(field.type)}' for field in kind)})"
+    if kinds.is_map(kind):
+        return f"MAP({parquet_type(kind.key_type)}, {parquet_type(kind.item_type)})"
+    return duckdb_type(kind)
+
+
 def from_parquet(column: str, kind: pa.DataType) -> str | None:
     """Return the expression that gives ``column``, as DuckDB reads it from Parquet, its type by ``kind``.
 

@@ -138,7 +138,15 @@ def run(sides: Sides) -> None:
     numbers: Iterator[int] = iter(range(10**6))
     price = float(data["price"].quantile(0.99))
     cut = data.index[int(len(data) * 0.99)]
-    sides.task("write", lambda: lib.write("big", data), lambda: arctic.write("big", data))
+    # A symbol of its own each round: what is there already would be shared.
+    sides.task(
+        "write",
+        lambda: lib.write(f"big{next(numbers)}", data),
+        lambda: arctic.write(f"big{next(numbers)}", data),
+    )
+    lib.write("big", data)
+    if arctic is not None:
+        arctic.write("big", data)
     sides.task("read whole", lambda: lib.read("big").data, lambda: arctic.read("big").data)
     columns = ["price", "qty", "sym"]
     sides.task(
@@ -162,11 +170,7 @@ def run(sides: Sides) -> None:
         lambda: lib.sql("SELECT sym, sum(price) AS price FROM big GROUP BY sym").df(),
         lambda: arctic.read("big", query_builder=_query().groupby("sym").agg({"price": "sum"})).data,
     )
-    changed = data.copy()
-    changed.iloc[len(changed) // 2, 3] += 1
-    sides.task(
-        "rewrite after one changed cell", lambda: lib.write("big", changed), lambda: arctic.write("big", changed)
-    )
+    appends(sides)
     sides.task(
         f"{SMALL} small writes, new symbols",
         lambda: [lib.write(f"small{next(numbers)}", small) for _ in range(SMALL)],
@@ -188,6 +192,71 @@ def run(sides: Sides) -> None:
         lambda: [arctic.read(name).data for name in names],
     )
     sides.task("list_symbols", lambda: lib.list_symbols(), lambda: arctic.list_symbols())
+
+
+def appends(sides: Sides) -> None:
+    """Time appends to the large symbol."""
+    lib, arctic, data = sides.lib, sides.arctic, sides.data
+    lib.write("grows", data)
+    if arctic is not None:
+        arctic.write("grows", data)
+    step = data.index[-1] - data.index[0] + pd.Timedelta(seconds=1)
+    chunks = [data.head(10_000).set_axis(data.index[:10_000] + step * (number + 1)) for number in range(40)]
+    ours, theirs = iter(chunks), iter(chunks)
+    sides.task(
+        "append of 10,000 rows",
+        lambda: lib.append("grows", next(ours)),
+        (lambda: arctic.append("grows", next(theirs))) if arctic is not None else None,
+    )
+
+
+def sharing(sides: Sides) -> None:
+    """Time writes of almost the same frame, and print what share of its bytes was new."""
+    lib, arctic, data = sides.lib, sides.arctic, sides.data
+    middle = len(data) // 2
+    changed = data.copy()
+    changed.iloc[middle, 3] += 1
+    first = data.head(1).set_axis(data.index[:1] - pd.Timedelta(seconds=1))
+    edits = {
+        "identical": data,
+        "one changed cell": changed,
+        "one row inserted at the front": pd.concat([first, data]),
+        "1 % deleted in the middle": pd.concat([data.iloc[:middle], data.iloc[middle + len(data) // 100 :]]),
+    }
+    for name, edited in edits.items():
+        figure = Figure(f"rewrite: {name}")
+        for number in range(sides.rounds):
+            symbol = f"shared {name} {number}"
+            lib.write(symbol, data)
+            sides.counting.reset()
+            found: list[Any] = []
+            figure.ours.append(timed(lambda: found.append(lib.write(symbol, edited))))
+            figure.requests = sides.counting.request_count
+            figure.note = f"{found[0].new_bytes / found[0].stored_bytes:.1%} new bytes"
+            if arctic is not None:
+                arctic.write(symbol, data)
+                figure.theirs.append(timed(lambda: arctic.write(symbol, edited)))
+        sides.report(figure)
+
+
+def small_appends(sides: Sides) -> None:
+    """Append 10 rows 10,000 times; print rows written per row, the slowest append and the cost of a full read."""
+    count = 10_000
+    data = sides.data.head(count * 10)
+    counting = sides.counting
+    written, seconds = 0, []
+    for start in range(0, count * 10, 10):
+        rows = data.iloc[start : start + 10]
+        found: list[Any] = []
+        seconds.append(timed(lambda: found.append(sides.lib.append("tiny", rows))))
+        written += found[0].new_rows
+    counting.reset()
+    read = timed(lambda: vs.Store(counting).get_library("bench").read("tiny").data)
+    print(
+        f"{count:,} appends of 10 rows: {sum(seconds):.1f} s, median {statistics.median(seconds) * 1e3:.1f} ms, "
+        f"slowest {max(seconds) * 1e3:.0f} ms; {written / (count * 10):.2f} rows written per row; a full read then "
+        f"takes {counting.request_count} requests and {read:.2f} s"
+    )
 
 
 def _query() -> Any:
@@ -273,6 +342,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=5_000_000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="leave out the 10,000 small appends")
     parser.add_argument("--json", help="write the figures to this file as well")
     arguments = parser.parse_args()
     data = frame(arguments.rows)
@@ -286,8 +356,11 @@ def main() -> None:
             )
         )
         run(sides)
+        sharing(sides)
         by_hand(sides)
         stored(sides, server)
+        if not arguments.quick:
+            small_appends(sides)
     info = sides.figures
     if arguments.json:
         with open(arguments.json, "w") as file:

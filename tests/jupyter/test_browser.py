@@ -13,6 +13,7 @@ from pandas.testing import assert_frame_equal
 import duckvstore as vs
 from duckvstore.jupyter import browser as browser_module
 from duckvstore.jupyter.browser import PAGE_ROWS, Browser
+from tests.cuts import cut_every
 from tests.jupyter.conftest import HOSTILE
 
 
@@ -221,17 +222,10 @@ def test_long_histories_come_in_steps(widget, library, monkeypatch):
 
 def test_pages_cross_segments_and_read_each_once(library, monkeypatch):
     """Paging through several segments gives the frame's rows in order, and a page reads only its segments."""
-    from duckvstore.format import chunking
     from duckvstore.jupyter import preview
 
     frame = pd.DataFrame({"n": np.arange(PAGE_ROWS * 3 + 7), "even": np.arange(PAGE_ROWS * 3 + 7) % 2 == 0})
-    whole = chunking.pieces
-
-    def cut(encoded):
-        for piece in whole(encoded):
-            yield from (piece.slice(start, 60) for start in range(0, piece.num_rows, 60))
-
-    monkeypatch.setattr(chunking, "pieces", cut)
+    cut_every(monkeypatch, 60)
     library.write("long", frame)
     reads = []
     read_table = preview.segments.read_table

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import duckvstore as vs
-from duckvstore.engine import catalogue
+from duckvstore.engine import cuts
 from duckvstore.engine.library import OpenLibrary
 from duckvstore.format import documents
 from duckvstore.format.documents import Decision, Version
@@ -93,7 +93,7 @@ def read_cut(world: World, names, intensity: float) -> tuple[dict[str, int], lis
     library = vs.Store(objects := FaultyObjects(world.objects)).get_library("sim").open_library
     objects.before = others
     begun = len(world.states) - 1
-    cut = catalogue.collect_cut(library, names)
+    cut = cuts.collect_cut(library, names)
     return {name: version.number for name, version in cut.items() if version is not None}, world.states[begun:]
 
 
@@ -131,7 +131,7 @@ def test_a_collection_that_never_settles_holds_what_its_versions_follow_from(mon
 
     library = vs.Store(objects := FaultyObjects(world.objects)).get_library("sim").open_library
     objects.before = others
-    cut = catalogue.collect_cut(library, ["a", "b"])
+    cut = cuts.collect_cut(library, ["a", "b"])
     assert cut["a"].number >= cut["b"].number
 
 

@@ -10,9 +10,9 @@ from pandas.testing import assert_frame_equal
 import duckvstore as vs
 from duckvstore import clock
 from duckvstore.errors import DuckVStoreError
-from duckvstore.format import chunking
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.testing.faulty import Fault, FaultyObjects, SimulatedCrash
+from tests.cuts import cut_every
 
 # Kind of fault, and how many requests in a row it hits: 3 are outlasted by a create, 12 are not.
 FAULTS = (
@@ -37,8 +37,7 @@ METHODS_HIT = {
 def _no_waiting(monkeypatch):
     """Retries need not wait, and segments are small so that a value has several."""
     monkeypatch.setattr(clock, "sleep", lambda seconds: None)
-    monkeypatch.setattr(chunking, "SEGMENT_ROWS_MIN", 40)
-    monkeypatch.setattr(chunking, "SEGMENT_LOGICAL_BYTES", 400)
+    cut_every(monkeypatch, 40)
 
 
 def frame(seed: int) -> pd.DataFrame:

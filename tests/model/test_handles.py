@@ -145,7 +145,7 @@ def test_restore_counts_its_age_from_its_first_read(two, monkeypatch):
     monkeypatch.setattr(
         clock.Stopwatch, "elapsed_seconds", lambda self: elapsed(self) + sum(late[getattr(self, "skipped", 0) :])
     )
-    monkeypatch.setattr(catalogue, "resolve", slow)
+    monkeypatch.setattr(catalogue, "resolve_to_refer", slow)
     with pytest.raises(vs.Conflict, match="longer than half the grace period"):
         vs.Store(two[0].open_library.objects).get_library("eod").restore_version("x", 0)
 

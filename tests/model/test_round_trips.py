@@ -13,8 +13,8 @@ from hypothesis.extra import numpy as hnp
 from pandas.testing import assert_frame_equal
 
 import duckvstore as vs
-from duckvstore.format import chunking
 from tests.conftest import fresh_bucket
+from tests.cuts import cut_every
 from tests.unit.test_values_properties import columns, frames, rows_of
 from tests.unit.values_cases import COLUMNS, INDEXES, assert_same, sampled
 
@@ -28,8 +28,7 @@ def lib(request, tmp_path_factory):
     else:
         store = vs.open("memory://" if request.param == "memory" else tmp_path_factory.mktemp("round-trips"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chunking, "SEGMENT_ROWS_MIN", 3)
-        patch.setattr(chunking, "SEGMENT_LOGICAL_BYTES", 60)
+        cut_every(patch, 2)
         yield store.create_library("values")
 
 

@@ -20,8 +20,8 @@ import pyarrow as pa
 import pytest
 
 import duckvstore as vs
-from duckvstore.format import chunking
 from tests.conftest import fresh_bucket
+from tests.cuts import cut_every
 
 FOLDER = Path(__file__).parent / "fixtures"
 REGIONS = pd.DataFrame({"dest": ["LAX", "SFO", "BOS", "MIA"], "region": ["west", "west", "east", "east"]})
@@ -127,8 +127,7 @@ def versions():
 
 def write_all(library: vs.Library, versions: dict[str, list[object]]) -> None:
     with pytest.MonkeyPatch.context() as patch:  # several segments, so that there is something to prune
-        patch.setattr(chunking, "SEGMENT_ROWS_MIN", 30_000)
-        patch.setattr(chunking, "SEGMENT_LOGICAL_BYTES", 4 * 2**20)
+        cut_every(patch, 30000)
         for symbol, values in versions.items():
             for value in values:
                 library.write(symbol, value)

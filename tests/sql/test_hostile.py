@@ -12,7 +12,7 @@ import pytest
 
 import duckvstore as vs
 from duckvstore.errors import InvalidInput, SqlError
-from duckvstore.format import chunking
+from tests.cuts import cut_every
 
 COUNT = 24
 NAMES = [
@@ -58,7 +58,7 @@ def lib(store):
         }
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chunking, "rows_per_segment", lambda *_: 4)
+        cut_every(patch, 4)
         library.write("trades", table)
         library.write("trades", table.slice(5, 3))
         for name in NAMES:

@@ -18,9 +18,9 @@ import pytest
 
 import duckvstore as vs
 from duckvstore.errors import InvalidInput, NoSuchLibrary, NoSuchSnapshot, NoSuchSymbol, NoSuchVersion, SqlError
-from duckvstore.format import chunking
 from duckvstore.sql import dialect
 from duckvstore.sql.files import SegmentFiles
+from tests.cuts import cut_every
 
 TRADES = pd.DataFrame({"n": [1, 2, 3], "price": [10.0, 20.0, 30.0], "sym": ["a", "b", "c"]})
 
@@ -355,7 +355,7 @@ def test_copies_are_removed_oldest_first_but_never_while_leased():
 
 
 def test_pruning_shows_in_the_figures_and_keeps_the_answer(lib, monkeypatch):
-    monkeypatch.setattr(chunking, "rows_per_segment", lambda *_: 100)
+    cut_every(monkeypatch, 100)
     lib.write("long", pd.DataFrame({"n": range(1000), "s": [f"{n:04}" for n in range(1000)]}))
     cases = {"n BETWEEN 150 AND 250": (101, 2), "s = '0999'": (1, 1), "n < 0": (0, 0), "n % 2 = 0": (500, 10)}
     for where, (row_count, kept) in cases.items():

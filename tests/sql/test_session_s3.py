@@ -12,6 +12,7 @@ import duckvstore as vs
 from duckvstore.errors import AccessDenied, Integrity, StorageUnavailable, Unsupported
 from duckvstore.sql import connection
 from duckvstore.sql.session import Session
+from tests.cuts import cut_every
 
 pytestmark = pytest.mark.duckdb1  # the httpfs wheel ends at 1.5.5
 FRAME = pd.DataFrame({"n": range(1000), "price": [float(n) for n in range(1000)]})
@@ -60,9 +61,7 @@ def test_a_warm_query_makes_no_request_and_an_overwritten_file_is_seen(lib, s3_b
 
 
 def test_pruned_segments_are_not_asked_for(lib, monkeypatch):
-    from duckvstore.format import chunking
-
-    monkeypatch.setattr(chunking, "rows_per_segment", lambda *_: 100)
+    cut_every(monkeypatch, 100)
     lib.write("long", FRAME)
     lib.sql("CALL enable_logging('HTTP')")
     assert lib.sql("SELECT count(*) FROM long WHERE n > 1000").fetchall() == [(0,)]

@@ -12,7 +12,7 @@ import pytest
 
 import duckvstore as vs
 from duckvstore.errors import InvalidInput, NoSuchColumn, SqlError
-from duckvstore.format import chunking
+from tests.cuts import cut_every
 
 COUNT = 12
 FLOATS = [1.0, float("nan"), -0.0, 0.0, float("inf"), float("-inf"), None, 7.0, 2.5, -3.0, float("nan"), 0.5]
@@ -48,7 +48,7 @@ def lib():
     """A library in memory whose symbols have several segments each."""
     library = vs.open("memory://").create_library("lib")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chunking, "rows_per_segment", lambda *_: 4)
+        cut_every(patch, 4)
         library.write("kinds", kinds())
         library.write("odd", pd.DataFrame({name: range(COUNT) for name in ["id", *ODD]}))
         library.write('odd " name', pd.DataFrame({"n": range(COUNT)}))

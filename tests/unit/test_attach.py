@@ -11,6 +11,7 @@ import pytest
 
 import duckvstore as vs
 from duckvstore.attach import publish_report
+from tests.cuts import cut_every
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_every_version_is_there_with_its_own_columns_and_types(lib, attach):
 def test_rows_of_many_segments_come_in_order_and_complete(lib, attach, monkeypatch):
     """A version of several segments is scanned whole, in the order of its document."""
     frame = pd.DataFrame({"n": np.arange(300_000), "x": np.random.default_rng(3).normal(size=300_000)})
-    monkeypatch.setattr("duckvstore.format.chunking.rows_per_segment", lambda *_: 20_000)
+    cut_every(monkeypatch, 20000)
     lib.write("many", frame)
     connection = attach(lib.publish())
     pd.testing.assert_frame_equal(connection.execute("FROM eod.many(0)").df(), frame)

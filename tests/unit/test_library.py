@@ -10,9 +10,9 @@ import pytest
 from pandas.testing import assert_frame_equal, assert_series_equal
 
 import duckvstore as vs
-from duckvstore.format import chunking
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.objects.wrappers import CountingObjects
+from tests.cuts import cut_every
 
 
 @pytest.fixture
@@ -28,8 +28,7 @@ def lib(counting):
 @pytest.fixture
 def small_segments(monkeypatch):
     """Ten rows to a segment."""
-    monkeypatch.setattr(chunking, "SEGMENT_ROWS_MIN", 10)
-    monkeypatch.setattr(chunking, "SEGMENT_LOGICAL_BYTES", 100)
+    cut_every(monkeypatch, 10)
 
 
 def frame(rows=100, seed=0):
@@ -491,7 +490,7 @@ def test_a_newer_format_is_refused(lib, counting):
     lib.write("trades", frame())
     objects = counting.inner._objects
     document = next(key for key in objects if "/versions/" in key)
-    objects[document] = objects[document].replace(b'"requires":[]', b'"requires":["manifests"]')
+    objects[document] = objects[document].replace(b'"requires":[]', b'"requires":["a_feature_of_tomorrow"]')
     with pytest.raises(vs.Unsupported, match="upgrade duckvstore"):
         vs.Store(counting).get_library("eod").read("trades")
 
@@ -540,27 +539,3 @@ def test_a_writer_waits_for_an_undecided_transaction_then_aborts_it(lib, countin
     decision = objects[lib.open_library.layout.transaction("cd" * 16)]
     assert documents.load_decision(decision, where="").outcome == "aborted"
     assert [pair.version for pair in vs.Store(counting).get_library("eod").list_versions("trades")] == [2, 0]
-
-
-def test_requests_of_each_operation(counting):
-    """The cost of each call in requests, so that a regression is seen."""
-    lib = vs.Store(counting).create_library("eod")
-
-    def cost(action):
-        counting.reset()
-        action()
-        return {method: count for method, count in counting.counts.items() if not method.startswith("bytes_")}
-
-    data = frame(10)
-    assert cost(lambda: lib.write("a", data)) == {"list": 1, "put": 2, "create": 1}
-    assert cost(lambda: lib.write("a", data)) == {"put": 2, "create": 1}
-    fresh = vs.Store(counting).get_library("eod")
-    assert cost(lambda: fresh.write("a", data)) == {"list": 1, "read": 1, "put": 2, "create": 1}
-    fresh = vs.Store(counting).get_library("eod")
-    assert cost(lambda: fresh.read("a")) == {"list": 1, "read": 2}
-    assert cost(lambda: fresh.read("a", as_of=2)) == {"read": 1}
-    fresh = vs.Store(counting).get_library("eod")
-    assert cost(lambda: fresh.read("a", as_of=1)) == {"read": 2}
-    assert cost(lambda: fresh.has_symbol("a")) == {"list": 1, "read": 1}
-    assert cost(lambda: fresh.write_metadata("a", 1)) == {"put": 1, "create": 1}
-    assert cost(lambda: fresh.list_symbols()) == {"list": 1}

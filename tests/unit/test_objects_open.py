@@ -60,7 +60,7 @@ def test_s3_urls():
         ("", "text such as"),
         (7, "text such as"),
         (b"/data", "text such as"),
-        ("gs://bucket/x", "file://, memory://, s3://"),
+        ("ftp://bucket/x", "file://, memory://, s3://"),
         ("s3a://bucket", "s3:// is meant"),
         ("s3:/bucket", "slashes missing"),
         ("file:/data", "slashes missing"),

@@ -1,0 +1,137 @@
+"""The commands of upkeep: gc, prune, verify, recover, sizes, options.
+
+Invariant: what removes or brings back shows what it would do, and does it only with ``--yes``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from dataclasses import asdict
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from duckvstore.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from duckvstore.library import Library
+
+    Open = Callable[[argparse.Namespace], Library]
+    Command = Callable[[str, Any, str, str], argparse.ArgumentParser]
+    AddPlace = Callable[[argparse.ArgumentParser, str], None]
+
+EXIT_PROBLEMS = 3
+
+_GC_EPILOG = """\
+What nothing refers to any more is condemned, and removed by a run after the library's grace period (7 days unless it
+was set), because somebody may be reading it. --grace 0s removes it at once: for when nobody else uses the library.
+
+examples:
+  duckvstore gc --library eod                     what would be removed
+  duckvstore gc --library eod --yes               remove it
+"""
+_PRUNE_EPILOG = """\
+The newest version, and what a snapshot holds, is never removed. 'duckvstore gc' frees the space later.
+
+examples:
+  duckvstore prune trades --keep-last 10
+  duckvstore prune --all-symbols --keep-for 90d --library eod
+"""
+_OPTIONS_EPILOG = """\
+examples:
+  duckvstore options --library eod
+  duckvstore options keep_last=10 keep_for=90d compression=zstd --library eod
+"""
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+def add_commands(command: Command, add_place: AddPlace, open_library: Open) -> None:
+    """Add the commands; ``add_place`` adds ``--store`` and ``--library``, by which ``open_library`` opens one."""
+
+    def add(name: str, run: Any, text: str, epilog: str = "") -> argparse.ArgumentParser:
+        added = command(name, lambda options: run(open_library(options), options), text, epilog)
+        add_place(added, "the library (needed where there are several)")
+        return added
+
+    gc = add("gc", _gc, "show what nothing refers to any more, or remove it", _GC_EPILOG)
+    gc.add_argument("--yes", action="store_true", help="remove it, instead of showing what would be removed")
+    gc.add_argument("--grace", metavar="TIME", type=_duration, help="instead of the library's own: 12h, 7d, 0s")
+
+    prune = add("prune", _prune, "remove old versions of a symbol", _PRUNE_EPILOG)
+    prune.add_argument("symbol", metavar="SYMBOL", nargs="?")
+    prune.add_argument("--all-symbols", action="store_true", help="of every symbol")
+    prune.add_argument("--keep-last", metavar="N", type=int, help="keep so many of the newest versions")
+    prune.add_argument("--keep-for", metavar="TIME", type=_duration, help="keep a version for so long after it: 90d")
+
+    verify = add("verify", _verify, "check that everything that versions refer to is there and undamaged")
+    verify.add_argument("--shallow", action="store_true", help="look at names and sizes only, and read no contents")
+
+    recover = add("recover", _recover, "bring back what was deleted behind the library's back (S3 with versioning)")
+    recover.add_argument("--yes", action="store_true", help="bring it back, instead of showing what could be")
+
+    add("sizes", _sizes, "show what the library, its symbols and versions take")
+
+    options = add("options", _options, "show the options of a library, or change them", _OPTIONS_EPILOG)
+    options.add_argument("changes", metavar="NAME=VALUE", nargs="*", help="options to change")
+
+
+def _duration(text: str) -> timedelta:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no length of time: write 30s, 15m, 12h, 7d or 4w")
+    return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+
+
+def _show(report: object) -> None:
+    sys.stdout.write(f"{report!r}\n")
+
+
+def _gc(library: Library, options: argparse.Namespace) -> None:
+    _show(library.gc(options.grace, dry_run=not options.yes))
+
+
+def _prune(library: Library, options: argparse.Namespace) -> None:
+    if (options.symbol is None) != options.all_symbols:
+        raise InvalidInput("name one symbol to prune, or all of them by --all-symbols")
+    for symbol in library.list_symbols() if options.all_symbols else [options.symbol]:
+        removed = library.prune(symbol, keep_last=options.keep_last, keep_for=options.keep_for)
+        sys.stdout.write(f"{symbol}: {len(removed):,} version{'' if len(removed) == 1 else 's'} removed\n")
+
+
+def _verify(library: Library, options: argparse.Namespace) -> int:
+    report = library.verify(deep=not options.shallow)
+    _show(report)
+    return 0 if report.ok else EXIT_PROBLEMS
+
+
+def _recover(library: Library, options: argparse.Namespace) -> None:
+    _show(library.recover(dry_run=not options.yes))
+
+
+def _sizes(library: Library, _: argparse.Namespace) -> None:
+    _show(library.sizes())
+
+
+def _options(library: Library, options: argparse.Namespace) -> None:
+    changes = dict(_change(text) for text in options.changes)
+    found = library.set_options(**changes) if changes else library.options
+    for name, value in asdict(found).items():
+        sys.stdout.write(f"{name}={'' if value is None else value}\n")
+
+
+def _change(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise InvalidInput(f"{text!r} changes nothing: write NAME=VALUE, such as keep_last=10")
+    if name in ("grace", "keep_for") and value:
+        try:
+            return name, _duration(value)
+        except argparse.ArgumentTypeError as error:
+            raise InvalidInput(str(error)) from error
+    plain: dict[str, Any] = {"": None, "true": True, "false": False}
+    if value.lower() in plain:
+        return name, plain[value.lower()]
+    return name, int(value) if re.fullmatch(r"\d+", value) else value

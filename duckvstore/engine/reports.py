@@ -1,0 +1,255 @@
+"""What the calls of upkeep report: pruning, collection, verification, recovery, sizes.
+
+Invariant: plain data that prints as a few lines, whatever its length; nothing here makes a request.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from datetime import timedelta  # noqa: TC003 - fields of dataclasses
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from duckvstore.objects.base import DeleteFailure
+
+_SHOWN_MAX = 10
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+
+
+def bytes_text(count: int) -> str:
+    """Return ``1.2 MB`` for a number of bytes."""
+    size = float(count)
+    for unit in _UNITS[:-1]:
+        if size < 999.5:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} {_UNITS[-1]}"
+
+
+def _time_text(time: timedelta) -> str:
+    """Return ``7 days`` or ``1 day, 12:00:00``."""
+    return str(time).removesuffix(", 0:00:00")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _amount(versions: Sequence[object], objects: Sequence[object], size_bytes: int) -> str:
+    return f"{_counted(len(versions), 'version')}, {_counted(len(objects), 'segment')} ({bytes_text(size_bytes)})"
+
+
+def _some(items: Sequence[object]) -> list[str]:
+    more = [f"  … and {len(items) - _SHOWN_MAX:,} more"] if len(items) > _SHOWN_MAX else []
+    return [*(f"  {item}" for item in items[:_SHOWN_MAX]), *more]
+
+
+@dataclass(slots=True, repr=False)
+class Report:
+    """What is common to all reports: they print as text, and ``to_dict`` gives their fields."""
+
+    library: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields by name."""
+        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
+
+    def lines(self) -> list[str]:
+        """Return the text, line by line."""
+        return [f"library {self.library!r}"]
+
+    def __repr__(self) -> str:
+        return "\n".join(self.lines())
+
+
+@dataclass(slots=True, repr=False)
+class CollectionReport(Report):
+    """What a collection condemned and removed, or (``dry_run``) what a real one would.
+
+    Versions are (symbol, number), objects are segments and manifests by key. ``waiting``: condemned, and kept because
+    the grace period runs or a snapshot holds them. ``left``: objects that are none of ours, and are left alone.
+    ``failures``: what could not be deleted, and why; the next run tries again.
+    """
+
+    dry_run: bool
+    grace: timedelta
+    condemned_versions: list[tuple[str, int]] = field(default_factory=list)
+    removed_versions: list[tuple[str, int]] = field(default_factory=list)
+    waiting_versions: list[tuple[str, int]] = field(default_factory=list)
+    condemned_objects: list[str] = field(default_factory=list)
+    condemned_bytes: int = 0
+    deleted_objects: list[str] = field(default_factory=list)
+    deleted_bytes: int = 0
+    waiting_objects: list[str] = field(default_factory=list)
+    waiting_bytes: int = 0
+    aborted_transactions: list[str] = field(default_factory=list)
+    removed_decisions: int = 0
+    removed_intents: int = 0
+    removed_parts: int = 0
+    removed_garbage: int = 0
+    left: list[str] = field(default_factory=list)
+    failures: list[DeleteFailure] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """Return the text, line by line."""
+        title = "dry run, nothing was changed; a real run" if self.dry_run else "this run"
+        did = "would have" if self.dry_run else "has"
+        small = {
+            "transaction that nobody decided": len(self.aborted_transactions),
+            "decision": self.removed_decisions,
+            "intent": self.removed_intents,
+            "staged part": self.removed_parts,
+            "garbage document": self.removed_garbage,
+        }
+        swept = ", ".join(_counted(count, noun) for noun, count in small.items() if count)
+        text = [
+            f"gc of library {self.library!r}, grace {_time_text(self.grace)}: {title} {did}",
+            f"  removed    {_amount(self.removed_versions, self.deleted_objects, self.deleted_bytes)}"
+            + (f"; {swept}" if swept else ""),
+            f"  condemned  {_amount(self.condemned_versions, self.condemned_objects, self.condemned_bytes)}, new",
+            f"  waiting    {_amount(self.waiting_versions, self.waiting_objects, self.waiting_bytes)}, before",
+        ]
+        if self.left:
+            text += [f"left alone, since they are none of this library's: {len(self.left):,}", *_some(self.left)]
+        if self.failures:
+            failed = [f"{failure.key}: {failure.reason}" for failure in self.failures]
+            text += [f"NOT deleted, run gc again: {len(failed):,}", *_some(failed)]
+        return text
+
+
+@dataclass(slots=True, repr=False)
+class VerificationReport(Report):
+    """What a verification found. ``problems`` is empty when nothing is missing or damaged.
+
+    ``orphans``: segments and manifests that no document refers to, by key: gc's business, or a running writer's.
+    ``deep``: whether every byte was read. ``native_versioning``: whether the bucket keeps old versions of objects
+    (None: the store has no such thing).
+    """
+
+    deep: bool
+    version_count: int = 0
+    snapshot_count: int = 0
+    object_count: int = 0
+    object_bytes: int = 0
+    orphans: list[str] = field(default_factory=list)
+    orphan_bytes: int = 0
+    native_versioning: bool | None = None
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is missing or damaged."""
+        return not self.problems
+
+    def lines(self) -> list[str]:
+        """Return the text, line by line."""
+        found = "all is well" if self.ok else f"{_counted(len(self.problems), 'problem')}:"
+        how = "every byte was read" if self.deep else "contents were not read"
+        counts = (
+            f"{_counted(self.version_count, 'version')}, {_counted(self.snapshot_count, 'snapshot')}, "
+            f"{_counted(self.object_count, 'segment')} ({bytes_text(self.object_bytes)})"
+        )
+        text = [f"library {self.library!r}: {counts}, {how}: {found}", *_some(self.problems)]
+        if self.orphans:
+            text.append(
+                f"{_counted(len(self.orphans), 'segment')} ({bytes_text(self.orphan_bytes)}) that no version refers "
+                "to: gc() removes them in time"
+            )
+        if self.native_versioning is False:
+            text.append(
+                "the bucket does not keep old versions of objects, so recover() could bring nothing back: switch "
+                "its versioning on"
+            )
+        return text
+
+
+@dataclass(slots=True, repr=False)
+class RecoveryReport(Report):
+    """What was brought back, or (``dry_run``) what could be. ``lost``: what is missing and cannot be brought back."""
+
+    dry_run: bool
+    recovered_versions: list[tuple[str, int]] = field(default_factory=list)
+    recovered_objects: list[str] = field(default_factory=list)
+    recovered_others: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """Return the text, line by line."""
+        what = "dry run: these could be brought back" if self.dry_run else "brought back"
+        keys = [*self.recovered_objects, *self.recovered_others]
+        counts = (
+            f"{_counted(len(self.recovered_versions), 'version')}, {_counted(len(self.recovered_objects), 'segment')}, "
+            f"{_counted(len(self.recovered_others), 'other object')}"
+        )
+        text = [
+            f"recovery of library {self.library!r}, {what}: {counts}",
+            *_some([*(f"version {number} of {symbol!r}" for symbol, number in self.recovered_versions), *keys]),
+        ]
+        if self.lost:
+            text += [f"lost: {len(self.lost):,}", *_some(self.lost)]
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Bytes of a library, symbol or version.
+
+    ``logical_bytes``: its rows in Arrow, versions added up; ``stored_bytes``: the distinct objects it refers to;
+    ``shared_bytes``: how many of these another version refers to as well.
+    """
+
+    symbol: str | None
+    version: int | None
+    logical_bytes: int
+    stored_bytes: int
+    shared_bytes: int
+
+
+@dataclass(slots=True, repr=False)
+class SizesReport(Report):
+    """Sizes of the library, of each symbol and of each version. ``unreferenced_bytes`` wait for gc."""
+
+    total: Size
+    symbols: list[Size] = field(default_factory=list)
+    versions: list[Size] = field(default_factory=list)
+    unreferenced_bytes: int = 0
+
+    def rows(self) -> list[Size]:
+        """Return the library's row, then each symbol's, followed by its versions' (newest first)."""
+        of: dict[str | None, list[Size]] = {}
+        for size in self.versions:
+            of.setdefault(size.symbol, []).append(size)
+        return [self.total, *(row for symbol in self.symbols for row in (symbol, *of.get(symbol.symbol, ())))]
+
+    def lines(self) -> list[str]:
+        """Return a table: one row per symbol, the largest first."""
+        header = ("symbol", "versions", "logical", "stored", "shared")
+        counts: dict[str | None, int] = {}
+        for size in self.versions:
+            counts[size.symbol] = counts.get(size.symbol, 0) + 1
+        largest = sorted(self.symbols, key=lambda size: -size.stored_bytes)
+        table = [
+            header,
+            *(_size_row(size.symbol or "", counts.get(size.symbol, 0), size) for size in largest[:_SHOWN_MAX]),
+            _size_row("all", len(self.versions), self.total),
+        ]
+        widths = [max(len(row[column]) for row in table) for column in range(len(header))]
+        text = [
+            "  ".join(
+                cell.ljust(width) if not column else cell.rjust(width)
+                for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in table
+        ]
+        if len(largest) > _SHOWN_MAX:
+            text.insert(-1, f"… and {_counted(len(largest) - _SHOWN_MAX, 'more symbol')}")
+        if self.unreferenced_bytes:
+            text.append(f"{bytes_text(self.unreferenced_bytes)} more, which no version refers to: gc() removes them")
+        return [f"sizes of library {self.library!r}", *text]
+
+
+def _size_row(name: str, count: int, size: Size) -> tuple[str, ...]:
+    sizes = (size.logical_bytes, size.stored_bytes, size.shared_bytes)
+    return name, f"{count:,}", *(bytes_text(each) for each in sizes)

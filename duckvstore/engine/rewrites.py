@@ -1,0 +1,416 @@
+"""Edits of rows, carried out: which segments stay, and which rows are cut and stored anew.
+
+Invariant: copy on write by segment. A segment that no changed row lies in is in the new version as it was, and what
+is stored is named by no document until the commit; so a plan may be made again on a new newest version.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from duckvstore.engine import composite, edits, manifests, reads, segments
+from duckvstore.engine.commits import Draft
+from duckvstore.engine.segments import Placed
+from duckvstore.errors import InvalidInput
+from duckvstore.format import chunking, evolution, values
+from duckvstore.format.editing import check_tabular, resized
+from duckvstore.format.manifests import tail as tail_of
+from duckvstore.format.schema import to_arrow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import pyarrow as pa
+
+    from duckvstore.engine.edits import Plan
+    from duckvstore.engine.library import OpenLibrary
+    from duckvstore.engine.segments import Shareable
+    from duckvstore.format.documents import Schema, Segment, Version
+    from duckvstore.format.evolution import Merged
+    from duckvstore.format.values import Encoded, Nested
+
+
+Outcome = TypeVar("Outcome")
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Rows that a caller gives to an edit of ``symbol``.
+
+    ``bounds``: the first and last label of a datetime index (None: it has none, or no rows). ``is_sorted``: whether
+    that index ascends.
+    """
+
+    symbol: str
+    encoded: Encoded | Nested
+    where: str
+    bounds: tuple[Any, Any] | None = None
+    is_sorted: bool | None = None
+
+    @property
+    def rows(self) -> Encoded:
+        """The value as rows. Raises InvalidInput for one that is nested."""
+        if isinstance(self.encoded, values.Nested):
+            raise InvalidInput(f"a nested value for {self.where} cannot be added to rows: write() it as a whole")
+        return self.encoded
+
+
+def write(library: OpenLibrary, given: Given, metadata: Any, operation: str = "write") -> Plan:
+    """Plan a version that holds a new value, whatever was there before.
+
+    What the newest version has of it already is shared. Rows are stored once, however often the plan is made.
+    """
+
+    def draft(newest: Version | None) -> Draft:
+        shareable = segments.Shareable(newest.segments if newest is not None else ())
+        if isinstance(given.encoded, values.Nested):
+            return _nested(library, given, given.encoded, metadata, operation, shareable)
+        return _value(library, given, metadata, operation, newest, shareable)
+
+    return _once(draft)
+
+
+def _once(action: Callable[[Version | None], Outcome]) -> Callable[[Version | None], Outcome]:
+    """Return ``action``, but carried out once: later calls have the same result, or raise the same error.
+
+    A plan may be made several times, and a stream can be read only once: what is left of it must never be taken for
+    all of it.
+    """
+    outcome: list[Outcome] = []
+    failure: list[BaseException] = []
+
+    def only(newest: Version | None) -> Outcome:
+        if failure:
+            raise failure[0]
+        if not outcome:
+            try:
+                outcome.append(action(newest))
+            except BaseException as error:
+                failure.append(error)
+                raise
+        return outcome[0]
+
+    return only
+
+
+def _value(
+    library: OpenLibrary, given: Given, metadata: Any, operation: str, newest: Version | None, shareable: Shareable
+) -> Draft:
+    encoded = given.rows
+    window = _window(library, encoded, newest)
+    pieces = chunking.pieces(encoded, segment_bytes=library.options.segment_bytes, window=window)
+    placed = segments.place(library, given.symbol, encoded.schema, pieces, shareable)
+    base = newest.segments if newest is not None else ()
+    folded = replace(placed, segments=manifests.fold(library, given.symbol, placed.segments, base))
+    return _draft(operation, encoded.kind, encoded.schema, metadata, folded, given.is_sorted, window)
+
+
+def _nested(
+    library: OpenLibrary, given: Given, nested: Nested, metadata: Any, operation: str, shareable: Shareable
+) -> Draft:
+    written: list[Placed] = []
+
+    def upload(leaf: Encoded) -> Sequence[Segment]:
+        pieces = chunking.pieces(leaf, segment_bytes=library.options.segment_bytes)
+        placed = segments.place(library, given.symbol, leaf.schema, pieces, shareable)
+        written.append(placed)
+        return placed.segments
+
+    schema, found, _ = composite.upload_nested(nested, upload)
+    new_rows, new_bytes = sum(one.new_rows for one in written), sum(one.new_bytes for one in written)
+    folded = manifests.fold(library, given.symbol, found)
+    return _draft(operation, "nested", schema, metadata, Placed(folded, new_rows, new_bytes), None, None)
+
+
+def append(library: OpenLibrary, given: Given, metadata: Any, *, validate_index: bool) -> Plan:
+    """Plan a version with rows added at the end; a missing symbol is made. Small segments there are merged.
+
+    Metadata None keeps the previous. No rows and no metadata: no new version. Raises InvalidInput for a schema that
+    does not fit, and (``validate_index``) for an index that would no longer ascend.
+    """
+    streamed = _once(lambda newest: _stored(library, given, newest))
+
+    def plan(newest: Version | None) -> Draft | None:
+        if newest is None or newest.deleted:
+            if given.rows.table is not None:
+                return write(library, given, metadata, "append")(newest)
+            return _alone(given, streamed(newest), metadata)
+        if newest.kind != "ndarray":
+            check_tabular(newest.kind, "append", given.where)
+        base, merged = _evolved(newest, given)
+        kept_metadata = newest.metadata if metadata is None else metadata
+        table = given.rows.table
+        if table is not None and table.num_rows == 0:
+            return None if metadata is None else edits.same_segments("append", newest, metadata)
+        is_sorted = _still_sorted(library, base, given, validate_index=validate_index)
+        window = _window(library, given.rows, newest)
+        if table is None and not streamed(newest).row_count and metadata is None:
+            return None
+        if table is None:
+            placed, tail = _joining(library, given, base, merged, streamed(newest)), 0
+        else:
+            last = tail_of(base.segments)
+            counts = [segment.row_count for segment in last]
+            tail = edits.merged_tail(counts, table.num_rows, 2 * window if window else table.num_rows)
+            whole = _joined(library, base, last[len(last) - tail :], [merged.rows(table)])
+            placed = segments.place(library, given.symbol, base.schema, cut(whole, base.schema, window))
+        found = manifests.extended(library, given.symbol, base.segments, tail, placed.segments)
+        joined = Placed(found, placed.new_rows, placed.new_bytes)
+        is_mixed = base.schema.mixed and len(found) > len(placed.segments)
+        schema = edited_schema(base.schema, joined.row_count, is_mixed=is_mixed)
+        return _draft("append", newest.kind, schema, kept_metadata, joined, is_sorted, window)
+
+    return plan
+
+
+def _stored(library: OpenLibrary, given: Given, newest: Version | None) -> Placed:
+    """Store the rows of a stream, in its own schema."""
+    window = _window(library, given.rows, newest)
+    pieces = chunking.pieces(given.rows, segment_bytes=library.options.segment_bytes, window=window)
+    return segments.place(library, given.symbol, given.rows.schema, pieces)
+
+
+def _alone(given: Given, stored: Placed, metadata: Any) -> Draft:
+    return _draft("append", given.rows.kind, given.rows.schema, metadata, stored, given.is_sorted, None)
+
+
+def _joining(library: OpenLibrary, given: Given, base: Version, merged: Merged, stored: Placed) -> Placed:
+    """Return the rows of a stream, stored in its own schema, in that of ``base``: as they are where it is equal."""
+    own = given.rows.schema
+    if own.columns == base.schema.columns:
+        return stored
+    part = replace(base, schema=own, row_count=stored.row_count)
+
+    def pieces() -> Iterator[pa.Table]:
+        for segment in stored.segments:  # one at a time: a stream may be larger than memory
+            yield merged.rows(segments.read_table(library, replace(part, segments=(segment,))))
+
+    return segments.place(library, given.symbol, base.schema, pieces())
+
+
+def update(
+    library: OpenLibrary,
+    given: Given,
+    metadata: Any,
+    date_range: tuple[Any, Any] | None,
+    missing: Callable[[], Exception] | None,
+) -> Plan:
+    """Plan a version in which the rows of a closed range of the datetime index are replaced by the given ones.
+
+    ``date_range`` None means the range that the data spans; data outside of a given range is left out. Where there
+    is no such symbol, ``missing()`` is raised, or (None) the data is written. Metadata None keeps the previous.
+    """
+    whole = _once(lambda _: replace(given, encoded=_whole(given.rows)))
+
+    def plan(newest: Version | None) -> Draft | None:
+        if newest is None or newest.deleted:
+            if missing is not None:
+                raise missing()
+            return write(library, whole(newest), metadata, "update")(newest)
+        check_tabular(newest.kind, "update", given.where)
+        if given.bounds is None and date_range is None:
+            return None if metadata is None else edits.same_segments("update", newest, metadata)
+        base, merged = _evolved(newest, given)
+        column, index_type = reads.date_index(library, base)
+        _check_updatable(base, given)
+        low, high = reads.date_bounds_of(date_range or given.bounds or (None, None), index_type, column)
+        new = merged.rows(whole(newest).rows.table)
+        new = new.filter(reads.between(new.column(column), low, high))
+        touched = reads.segments_between(base, column, low, high)
+        if new.num_rows == 0 and not touched:
+            return None if metadata is None else edits.same_segments("update", newest, metadata)
+        placed, window = _replaced(library, base, touched, column, (low, high), new)
+        schema = edited_schema(base.schema, placed.row_count, is_mixed=_is_mixed(base, placed))
+        kept_metadata = newest.metadata if metadata is None else metadata
+        return _draft("update", newest.kind, schema, kept_metadata, placed, True, window)
+
+    return plan
+
+
+def delete_rows(
+    library: OpenLibrary,
+    symbol: str,
+    operation: str,
+    matching: Callable[[Version], Any],
+    missing: Callable[[], Exception],
+) -> Plan:
+    """Plan a version without the rows whose numbers ``matching(newest)`` returns, ascending; none: no new version."""
+
+    def plan(newest: Version | None) -> Draft | None:
+        import numpy as np
+
+        if newest is None or newest.deleted:
+            raise missing()
+        check_tabular(newest.kind, operation, repr(f"{library.name}/{symbol}"))
+        numbers = np.asarray(matching(newest))
+        if not len(numbers):
+            return None
+        starts = np.cumsum([0, *(segment.row_count for segment in newest.segments)])
+        touched = np.unique(np.searchsorted(starts, numbers, side="right") - 1).tolist()
+        window = _window(library, None, newest)
+        found: list[Segment] = []
+        written = Placed((), 0, 0)
+        done = 0
+        for run in edits.runs(touched):
+            keep = np.ones(int(starts[run[-1] + 1] - starts[run[0]]), dtype=bool)
+            inside = numbers[(numbers >= starts[run[0]]) & (numbers < starts[run[-1] + 1])]
+            keep[inside - starts[run[0]]] = False
+            rows = segments.read_table(library, newest, segments=run).filter(keep)
+            placed = segments.place(library, symbol, newest.schema, cut(rows, newest.schema, window))
+            found += [*newest.segments[done : run[0]], *placed.segments]
+            written = Placed((), written.new_rows + placed.new_rows, written.new_bytes + placed.new_bytes)
+            done = run[-1] + 1
+        found += newest.segments[done:]
+        whole = replace(written, segments=manifests.fold(library, symbol, found, newest.segments))
+        schema = edited_schema(newest.schema, whole.row_count, is_mixed=_is_mixed(newest, whole))
+        return _draft(operation, newest.kind, schema, newest.metadata, whole, newest.is_sorted, window)
+
+    return plan
+
+
+def _replaced(
+    library: OpenLibrary,
+    base: Version,
+    touched: Sequence[int],
+    column: str,
+    bounds: tuple[int | None, int | None],
+    new: pa.Table,
+) -> tuple[Placed, int | None]:
+    """Store ``base`` with ``new`` in place of what lies within ``bounds``, which only ``touched`` segments do."""
+    low, high = bounds
+    window = _window(library, None, base)
+    if touched:
+        start, stop = touched[0], touched[-1] + 1
+        # The index ascends: only the first and the last of them may have rows on either side.
+        edges = segments.read_table(library, base, segments=sorted({start, stop - 1}))
+        ticks = edges.column(column)
+        before = [edges.filter(reads.between(ticks, None, low - 1))] if low is not None else []
+        after = [edges.filter(reads.between(ticks, high + 1, None))] if high is not None else []
+        rows = _concat([*before, new, *after], base.schema)
+    else:
+        start = stop = len(reads.segments_between(base, column, None, low))
+        rows = new
+        if start == len(base.segments):
+            counts = [segment.row_count for segment in base.segments]
+            start -= edits.merged_tail(counts, new.num_rows, 2 * window if window else new.num_rows)
+            rows = _joined(library, base, base.segments[start:stop], [new])
+    shareable = segments.Shareable(base.segments[start:stop])
+    placed = segments.place(library, base.symbol, base.schema, cut(rows, base.schema, window), shareable)
+    whole = (*base.segments[:start], *placed.segments, *base.segments[stop:])
+    return replace(placed, segments=manifests.fold(library, base.symbol, whole, base.segments)), window
+
+
+def _evolved(newest: Version, given: Given) -> tuple[Version, Merged]:
+    """Return the newest version as seen through the schema that it has together with the given rows."""
+    merged = evolution.merge(newest.kind, newest.schema, given.rows, where=given.where)
+    if not merged.changed:
+        return replace(newest, schema=merged.schema), merged
+    schema = replace(merged.schema, mixed=True)
+    return replace(newest, schema=schema, segments=tuple(map(merged.statistics, newest.segments))), merged
+
+
+def _check_updatable(base: Version, given: Given) -> None:
+    for what, is_sorted in ((f"the index of the data for {given.where}", given.is_sorted), ("it", base.is_sorted)):
+        if is_sorted is False:
+            raise InvalidInput(
+                f"{given.where} cannot be updated by index range: the index of {'the data' if what != 'it' else 'it'} "
+                "is not sorted: sort_index() first, and write() the whole value where that is the one"
+            )
+
+
+def _still_sorted(library: OpenLibrary, base: Version, given: Given, *, validate_index: bool) -> bool | None:
+    """Return whether the index ascends after the append; raises InvalidInput where it must and does not."""
+    if given.bounds is None or base.is_sorted is None or not base.schema.index:
+        return base.is_sorted
+    column, index_type = reads.date_index(library, base)
+    last = reads.last_label(base, column)
+    first, _ = reads.date_bounds_of((given.bounds[0], None), index_type, column)
+    is_sorted = bool(base.is_sorted and given.is_sorted and (last is None or first is None or first >= last))
+    if is_sorted or not validate_index:
+        return is_sorted
+    if base.is_sorted and given.is_sorted:
+        end = reads.date_bounds(base)
+        raise InvalidInput(
+            f"the data for {given.where} begins at {given.bounds[0]}, before the end of version {base.number} at "
+            f"{end[1] if end else '?'}: update() replaces rows inside, validate_index=False appends out of order"
+        )
+    return is_sorted
+
+
+def _window(library: OpenLibrary, encoded: Encoded | None, newest: Version | None) -> int | None:
+    """Return the distance in rows to cut by: the newest version's while it fits (None: not known for a stream)."""
+    row_count, size = 0, 0
+    if encoded is not None and encoded.table is not None:
+        row_count, size = encoded.table.num_rows, chunking.logical_bytes(encoded.table, encoded.schema)
+    elif encoded is not None and (newest is None or not newest.row_count):
+        return None
+    if newest is not None and (encoded is None or newest.row_count > row_count):
+        row_count, size = newest.row_count, newest.logical_bytes
+    previous = newest.window if newest is not None else None
+    return chunking.window_rows(row_count, size, library.options.segment_bytes, previous)
+
+
+def _whole(encoded: Encoded) -> Encoded:
+    """Return a value with all its rows in a table; text that came as dictionaries is dense."""
+    if encoded.reader is None:
+        return encoded
+    table = encoded.reader.read_all().cast(to_arrow(encoded.schema))
+    return replace(encoded, table=table, reader=None)
+
+
+def _joined(library: OpenLibrary, base: Version, old: Sequence[Segment], new: list[pa.Table]) -> pa.Table:
+    """Return the rows of ``old`` segments of ``base``, and ``new`` ones behind them."""
+    if not old:
+        return _concat(new, base.schema)
+    return _concat([segments.read_table(library, replace(base, segments=tuple(old))), *new], base.schema)
+
+
+def _concat(tables: Sequence[pa.Table], schema: Schema) -> pa.Table:
+    import pyarrow as pa
+
+    stored = to_arrow(schema)
+    return pa.concat_tables([table.cast(stored) if table.schema != stored else table for table in tables])
+
+
+def cut(rows: pa.Table, schema: Schema, window: int | None) -> Iterator[pa.Table]:
+    """Yield rows cut into segments; without a ``window``, as one."""
+    if not rows.num_rows:
+        return iter(())
+    return iter(chunking.cut(rows, schema, window) if window else [rows])
+
+
+def _is_mixed(base: Version, placed: Placed) -> bool:
+    """Whether a segment that may have another schema is still there."""
+    old = {segment.key for segment in base.segments}
+    return base.schema.mixed and any(segment.key in old for segment in placed.segments)
+
+
+def edited_schema(schema: Schema, row_count: int, *, is_mixed: bool) -> Schema:
+    """Return ``schema`` for edited rows, of which some segments may have another one (``is_mixed``)."""
+    edited = resized(schema, row_count)
+    return edited if edited.mixed == is_mixed else replace(edited, mixed=is_mixed)
+
+
+def _draft(
+    operation: str,
+    kind: str,
+    schema: Schema,
+    metadata: Any,
+    placed: Placed,
+    is_sorted: bool | None,  # noqa: FBT001
+    window: int | None,
+) -> Draft:
+    row_count = placed.row_count if schema.columns else values.row_count_without_columns(schema)
+    return Draft(
+        operation=operation,
+        kind=kind,
+        schema=schema,
+        metadata=metadata,
+        row_count=row_count,
+        new_rows=placed.new_rows,
+        new_bytes=placed.new_bytes,
+        is_sorted=is_sorted,
+        window=window,
+        segments=placed.segments,
+    )

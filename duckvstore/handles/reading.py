@@ -1,0 +1,220 @@
+"""Reading: values, rows of them, and what there is.
+
+Invariant: nothing here writes.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from duckvstore.engine import catalogue, composite, reads
+from duckvstore.errors import InvalidInput, NotFound, Unsupported
+from duckvstore.format import composite as format_composite
+from duckvstore.format import values
+from duckvstore.handles.base import Handle
+from duckvstore.items import SymbolDescription, SymbolVersion, VersionedItem, VersionInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+
+    from duckvstore.engine.catalogue import AsOf
+    from duckvstore.format.documents import Version
+
+
+class Reading(Handle):
+    """The methods of a library that read."""
+
+    def __contains__(self, symbol: str) -> bool:
+        return self.has_symbol(symbol)
+
+    def read(
+        self,
+        symbol: str,
+        as_of: AsOf = None,
+        *,
+        columns: Sequence[Any] | None = None,
+        date_range: tuple[Any, Any] | None = None,
+        row_range: tuple[int | None, int | None] | None = None,
+        where: str | None = None,
+        output_format: str | None = None,
+        allow_pickle: bool = False,
+    ) -> VersionedItem:
+        """Read a version: the newest, or as of a number, negative number, snapshot name or datetime (naive: UTC).
+
+        ``columns``: labels, in the order wanted (index levels always come along). ``date_range``: (start, end),
+        both included, over a datetime index; a date means its midnight. ``row_range``: (start, stop), stop
+        excluded. ``where``: a SQL predicate over the stored columns. ``output_format``: "pandas", "polars" or
+        "pyarrow"; None gives back the type that was written. ``allow_pickle``: load a pickled value, which runs code
+        that its writer chose. Raises NoSuchSymbol, NoSuchVersion, NoSuchColumn,
+        InvalidInput, Integrity.
+        """
+        return self._read_version(
+            lambda: self._resolve(symbol, as_of),
+            columns=columns,
+            date_range=date_range,
+            row_range=row_range,
+            where=where,
+            output_format=output_format,
+            allow_pickle=allow_pickle,
+        )
+
+    def _read_version(
+        self,
+        resolve: Callable[[], Version],
+        *,
+        columns: Sequence[Any] | None,
+        date_range: tuple[Any, Any] | None,
+        row_range: tuple[int | None, int | None] | None,
+        where: str | None,
+        output_format: str | None,
+        allow_pickle: bool = False,
+    ) -> VersionedItem:
+        if output_format is not None and output_format not in values.OUTPUT_FORMATS:
+            raise InvalidInput(f"output_format={output_format!r} is none of {', '.join(values.OUTPUT_FORMATS)}")
+        if isinstance(columns, str):
+            raise InvalidInput(f"columns is text: give a list of labels, columns=[{columns!r}]")
+        if sum(option is not None for option in (date_range, row_range, where)) > 1:
+            raise InvalidInput("give one of date_range, row_range and where: put the others into where")
+        version = resolve()
+        parts = {
+            "columns": columns,
+            "date_range": date_range,
+            "row_range": row_range,
+            "where": where,
+            "output_format": output_format,
+        }
+        format_composite.refuse_parts(
+            version.kind, version.schema.value, repr(f"{self.name}/{version.symbol}"), **parts
+        )
+        if version.kind == "nested":
+            return self._item(version, composite.read_nested(self.open_library, version))
+        stored = None if columns is None else values.stored_columns(version.schema, columns)
+        needed = None if stored is None else list(dict.fromkeys([*version.schema.index, *stored]))
+        is_pandas = version.kind in ("dataframe", "series") and output_format in (None, "pandas")
+        dictionaries = values.text_objects(version.schema) if is_pandas else ()
+        rows = self._rows(version, needed, date_range, row_range, where, dictionaries)
+        chosen: dict[str, Any] = {"columns": columns, "rows": rows.positions}
+        try:
+            if output_format is None:
+                data = values.decode(rows.table, version.kind, version.schema, allow_pickle=allow_pickle, **chosen)
+            else:
+                data = values.to_format(rows.table, version.kind, version.schema, output_format, **chosen)
+        except ModuleNotFoundError as error:
+            raise Unsupported(
+                f"{error.name} is not installed: pip install {error.name}, or ask for another output_format"
+            ) from error
+        return self._item(version, data)
+
+    def _rows(
+        self,
+        version: Version,
+        columns: Sequence[str] | None,
+        date_range: tuple[Any, Any] | None,
+        row_range: tuple[int | None, int | None] | None,
+        where: str | None,
+        dictionaries: Collection[str],
+    ) -> reads.Rows:
+        opened = self.open_library
+        if date_range is not None:
+            return reads.read_dates(opened, version, columns, date_range)
+        if row_range is not None:
+            return reads.read_rows(opened, version, columns, row_range)
+        if where is not None:
+            from duckvstore.sql.where import read_where
+
+            return read_where(opened, version, columns, where)
+        return reads.read_all(opened, version, columns, dictionaries)
+
+    def head(self, symbol: str, n: int = 5, as_of: AsOf = None, columns: Sequence[Any] | None = None) -> VersionedItem:
+        """Read the first ``n`` rows; a negative ``n`` leaves out that many at the end."""
+        return self.read(symbol, as_of, columns=columns, row_range=(0, n))
+
+    def tail(self, symbol: str, n: int = 5, as_of: AsOf = None, columns: Sequence[Any] | None = None) -> VersionedItem:
+        """Read the last ``n`` rows; a negative ``n`` leaves out that many at the start."""
+        return self.read(symbol, as_of, columns=columns, row_range=(-n, None) if n else (0, 0))
+
+    def read_metadata(self, symbol: str, as_of: AsOf = None) -> VersionedItem:
+        """Read a version's metadata only; ``data`` is None."""
+        return self._item(self._resolve(symbol, as_of))
+
+    def get_description(self, symbol: str, as_of: AsOf = None) -> SymbolDescription:
+        """Describe a version without reading its rows."""
+        return self._described(self._resolve(symbol, as_of))
+
+    def _described(self, version: Version) -> SymbolDescription:
+        return SymbolDescription.of(version, reads.date_bounds(version))
+
+    def list_symbols(
+        self, snapshot_name: str | None = None, regex: str | None = None, metadata: Mapping[str, Any] | None = None
+    ) -> list[str]:
+        """Return the live symbols, sorted: of a snapshot, matching ``regex``, whose metadata has these items."""
+        if snapshot_name is not None:
+            held = catalogue.read_snapshot(self.open_library, snapshot_name).versions
+            found = [
+                catalogue.resolve(self.open_library, symbol, catalogue.Held(number)) for symbol, number in held.items()
+            ]
+        else:
+            found = catalogue.newest_versions(self.open_library)
+        if metadata is not None:
+            wanted = dict(metadata).items()
+            found = [v for v in found if isinstance(v.metadata, dict) and _has_items(v.metadata, wanted)]
+        names = sorted(version.symbol for version in found)
+        if regex is None:
+            return names
+        try:
+            pattern = re.compile(regex)
+        except re.error as error:
+            raise InvalidInput(f"regex {regex!r} cannot be compiled: {error}") from error
+        return [name for name in names if pattern.search(name)]
+
+    def has_symbol(self, symbol: str, as_of: AsOf = None) -> bool:
+        """Return whether ``read`` would find this version."""
+        try:
+            self._resolve(symbol, as_of)
+        except NotFound:
+            return False
+        return True
+
+    def list_versions(
+        self,
+        symbol: str | None = None,
+        snapshot: str | None = None,
+        *,
+        latest_only: bool = False,
+        skip_snapshots: bool = False,
+    ) -> dict[SymbolVersion, VersionInfo]:
+        """Return versions, newest first within a symbol: of one symbol or all, held by ``snapshot`` if given.
+
+        ``sql("FROM vstore.versions")`` has the same as a table.
+        Raises NoSuchSymbol, NoSuchSnapshot.
+        """
+        opened = self.open_library
+        holders: dict[tuple[str, int], list[str]] = {}
+        if snapshot is not None:
+            only = catalogue.read_snapshot(opened, snapshot)
+            holders = {pair: [snapshot] for pair in only.versions.items()}
+        elif not skip_snapshots:
+            for found in catalogue.snapshots(opened):
+                for pair in found.versions.items():
+                    holders.setdefault(pair, []).append(found.name)
+        listed: dict[SymbolVersion, VersionInfo] = {}
+        for name in [symbol] if symbol is not None else sorted(catalogue.symbol_names(opened)):
+            held = [number for other, number in holders if other == name]
+            versions = catalogue.history(opened, name, held=held if snapshot is not None else ())
+            if symbol is not None and not versions:
+                catalogue.resolve(opened, symbol)  # raises with the nearest names
+            for version in versions[:1] if latest_only else versions:
+                pair = SymbolVersion(name, version.number)
+                if snapshot is None or pair in holders:
+                    listed[pair] = VersionInfo.of(version, holders.get(pair, []))
+        return listed
+
+
+def _held(versions: Mapping[str, int]) -> Iterator[tuple[str, catalogue.Held]]:
+    """Yield (symbol, number) as a snapshot names them, pruned or not."""
+    return ((symbol, catalogue.Held(number)) for symbol, number in versions.items())
+
+
+def _has_items(found: dict[str, Any], wanted: Collection[tuple[str, Any]]) -> bool:
+    return all(key in found and found[key] == value for key, value in wanted)

@@ -1,0 +1,251 @@
+"""Writing: values, edits of their rows, and what else makes a version.
+
+Names, parameters and return shapes follow ArcticDB's ``Library`` where the job is the same. Invariant: each call
+makes one version at most, which is there as a whole or not at all; what a call refuses it has not changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from duckvstore.engine import catalogue, commits, edits, reads, rewrites
+from duckvstore.engine.rewrites import Given
+from duckvstore.errors import InvalidInput
+from duckvstore.format import metadata as user_metadata
+from duckvstore.format import values
+from duckvstore.handles.base import Handle, plain
+
+if TYPE_CHECKING:
+    from duckvstore.engine.catalogue import AsOf
+    from duckvstore.engine.edits import Plan
+    from duckvstore.format.documents import Version
+    from duckvstore.items import VersionedItem
+
+
+class Writing(Handle):
+    """The methods of a library that make versions."""
+
+    def write(
+        self,
+        symbol: str,
+        data: Any,
+        metadata: Any = None,
+        prune_previous_versions: bool = False,
+        *,
+        validate_index: bool | None = None,
+        allow_pickle: bool = False,
+        author: str | None = None,
+        message: str | None = None,
+        expected_version: int | None = None,
+    ) -> VersionedItem:
+        """Write a value as the next version of ``symbol``, whatever was there before.
+
+        ``data``: a pandas DataFrame or Series, a polars frame, an Arrow table, anything with
+        ``__arrow_c_stream__`` (streamed), a numpy array, what JSON can hold, or dicts and lists of these.
+        ``allow_pickle``: take any other object too, pickled; reading it runs code and must be allowed again.
+        ``metadata``: any nesting of dicts, lists and scalars; it replaces the previous version's. Segments that the
+        newest version has already are shared: ``new_rows`` and ``new_bytes`` of the result say what was stored.
+        ``prune_previous_versions``: see there.
+        ``validate_index``: refuse an unsorted DatetimeIndex (None: as the library's options say, which is yes).
+        ``expected_version``: the number that must be at the head, or Conflict is raised.
+        Raises InvalidInput or Unsupported (naming column and type) for what could not come back equal.
+        """
+        call = self._call(symbol, author, message, expected_version)
+        user_metadata.to_json(metadata)
+        call = self._looking_ahead(call)
+        given = self._given(symbol, data, validate_index=validate_index, allow_pickle=allow_pickle)
+        return self._made(call, rewrites.write(self.open_library, given, metadata), prune=prune_previous_versions)
+
+    def append(
+        self,
+        symbol: str,
+        data: Any,
+        metadata: Any = None,
+        prune_previous_versions: bool = False,
+        *,
+        validate_index: bool | None = None,
+        author: str | None = None,
+        message: str | None = None,
+        expected_version: int | None = None,
+    ) -> VersionedItem:
+        """Add rows at the end; a missing symbol is made.
+
+        New columns, missing ones and safely wider types fit: rows without a value have null there. A datetime index
+        must not begin before the end of what is there, unless ``validate_index=False``. ``metadata`` None keeps the
+        previous version's. No rows and no metadata make no new version: the newest is returned.
+        Raises InvalidInput, with a line per column, for a schema that does not fit; Conflict under heavy contention.
+        """
+        call = self._call(symbol, author, message, expected_version)
+        user_metadata.to_json(metadata)
+        call = self._looking_ahead(call)
+        checks = self._validates(validate_index)
+        given = self._given(symbol, data, validate_index=checks)
+        plan = rewrites.append(self.open_library, given, metadata, validate_index=checks)
+        return self._made(call, plan, prune=prune_previous_versions)
+
+    def update(
+        self,
+        symbol: str,
+        data: Any,
+        metadata: Any = None,
+        upsert: bool = False,
+        date_range: tuple[Any, Any] | None = None,
+        prune_previous_versions: bool = False,
+        *,
+        author: str | None = None,
+        message: str | None = None,
+        expected_version: int | None = None,
+    ) -> VersionedItem:
+        """Replace the rows of a closed range of the datetime index: what ``data`` spans, or ``date_range``.
+
+        Rows of ``data`` outside of a given ``date_range`` are left out; None in it is open. Only segments with rows in
+        the range are written again. ``upsert``: write the data where there is no such symbol. Schemas may differ as
+        in ``append``; ``metadata`` None keeps the previous version's.
+        Raises NoSuchSymbol, and InvalidInput where an index is not sorted or holds no times.
+        """
+        call = self._call(symbol, author, message, expected_version)
+        user_metadata.to_json(metadata)
+        given = self._given(symbol, data, validate_index=True)
+        if given.is_sorted is None:
+            raise InvalidInput(
+                f"update() of {given.where} needs data with a DatetimeIndex: set_index() one, or write() it all"
+            )
+        missing = None if upsert else lambda: self._missing(symbol, "update (or pass upsert=True)")
+        plan = rewrites.update(self.open_library, given, metadata, date_range, missing)
+        return self._made(call, plan, prune=prune_previous_versions)
+
+    def delete_data_in_range(
+        self,
+        symbol: str,
+        date_range: tuple[Any, Any],
+        prune_previous_versions: bool = False,
+        *,
+        author: str | None = None,
+        message: str | None = None,
+        expected_version: int | None = None,
+    ) -> VersionedItem:
+        """Make a version without the rows of a closed range of the datetime index; None is open.
+
+        Where no row lies in it, the newest version is returned and none is made. Raises NoSuchSymbol, InvalidInput.
+        """
+        call = self._call(symbol, author, message, expected_version)
+
+        def matching(version: Version) -> Any:
+            column, _ = reads.date_index(self.open_library, version)
+            return reads.read_dates(self.open_library, version, [column], date_range).positions
+
+        return self._without(call, "delete_data_in_range", matching, prune=prune_previous_versions)
+
+    def delete_rows(
+        self,
+        symbol: str,
+        where: str,
+        prune_previous_versions: bool = False,
+        *,
+        author: str | None = None,
+        message: str | None = None,
+        expected_version: int | None = None,
+    ) -> VersionedItem:
+        """Make a version without the rows for which the SQL predicate ``where`` is true.
+
+        Only segments with such rows are written again; where there are none, the newest version is returned and none
+        is made. Raises NoSuchSymbol, NoSuchColumn, SqlError.
+        """
+        call = self._call(symbol, author, message, expected_version)
+
+        def matching(version: Version) -> Any:
+            from duckvstore.sql.where import read_where
+
+            return read_where(self.open_library, version, [], where).positions
+
+        return self._without(call, "delete_rows", matching, prune=prune_previous_versions)
+
+    def write_metadata(
+        self,
+        symbol: str,
+        metadata: Any,
+        prune_previous_versions: bool = False,
+        *,
+        author: str | None = None,
+        message: str | None = None,
+        expected_version: int | None = None,
+    ) -> VersionedItem:
+        """Make a version with the newest one's data and other metadata; no data is read or written.
+
+        Raises NoSuchSymbol when there is nothing to describe, and Conflict.
+        """
+        user_metadata.to_json(metadata)
+        call = self._call(symbol, author, message, expected_version)
+        plan = edits.write_metadata(metadata, lambda: self._missing(symbol, "describe"))
+        return self._made(call, plan, prune=prune_previous_versions)
+
+    def restore_version(
+        self, symbol: str, as_of: AsOf, *, author: str | None = None, message: str | None = None
+    ) -> VersionedItem:
+        """Make a version that equals an earlier one, with its metadata; no data is read or written.
+
+        Restoring the newest version changes nothing and returns it.
+        """
+        call = self._call(symbol, author, message)
+        source = catalogue.resolve_to_refer(self.open_library, symbol, plain(as_of))
+        if message is None:
+            call = replace(call, message=f"restored version {source.number}")  # its age began with the first read
+        return self._made(call, edits.restore(source))
+
+    def delete(self, symbol: str, *, author: str | None = None, message: str | None = None) -> None:
+        """Say that the symbol has no value from now on; its history and snapshots stay readable.
+
+        Does nothing when there is no such symbol.
+        """
+        call = self._call(symbol, author, message)
+        newest = self._newest(symbol)
+        if newest is not None and not newest.deleted:
+            self._commit(call, edits.delete())
+
+    def _without(self, call: commits.Call, operation: str, matching: Any, *, prune: bool) -> VersionedItem:
+        def missing() -> Exception:
+            return self._missing(call.symbol, "delete rows of")
+
+        plan = rewrites.delete_rows(self.open_library, call.symbol, operation, matching, missing)
+        return self._made(call, plan, prune=prune)
+
+    def _made(self, call: commits.Call, plan: Plan, *, prune: bool = False) -> VersionedItem:
+        made = self._commit(call, plan)
+        if prune:
+            self._prune_previous(call.symbol)
+        return self._item(made)
+
+    def _prune_previous(self, symbol: str) -> None:
+        raise NotImplementedError
+
+    def _validates(self, validate_index: bool | None) -> bool:
+        return self.open_library.options.validate_index if validate_index is None else validate_index
+
+    def _given(self, symbol: str, data: Any, *, validate_index: bool | None, allow_pickle: bool = False) -> Given:
+        where = repr(f"{self.name}/{symbol}")
+        encoded = values.encode_any(data, where=where, allow_pickle=allow_pickle)
+        is_sorted, bounds = _times_of_index(data)
+        if is_sorted is False and self._validates(validate_index):
+            raise _unsorted(f"{self.name}/{symbol}", data.index)
+        return Given(symbol, encoded, where, bounds, is_sorted)
+
+
+def _unsorted(where: str, index: Any) -> InvalidInput:
+    if index.hasnans:
+        return InvalidInput(
+            f"the index of the data for {where} has NaT, which is in no order: drop those rows, or pass "
+            "validate_index=False"
+        )
+    return InvalidInput(
+        f"the index of the data for {where} is not sorted: sort_index() it, or pass validate_index=False"
+    )
+
+
+def _times_of_index(data: Any) -> tuple[bool | None, tuple[Any, Any] | None]:
+    """Return whether a pandas value's DatetimeIndex ascends (None: it has none), and its first and last time."""
+    index: Any = getattr(data, "index", None)
+    if type(index).__name__ != "DatetimeIndex":
+        return None, None
+    present = index.dropna() if index.hasnans else index
+    return bool(index.is_monotonic_increasing), (present.min(), present.max()) if len(present) else None

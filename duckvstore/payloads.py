@@ -1,0 +1,70 @@
+"""What batches take and give back: one request per item, and one error where an item failed.
+
+The names are ArcticDB's where the job is the same. Invariant: plain, immutable data; nothing here makes a request.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from duckvstore.errors import DuckVStoreError
+
+
+@dataclass(frozen=True, slots=True)
+class WritePayload:
+    """One item of ``write_batch``, ``append_batch`` or (without data) ``write_metadata_batch``."""
+
+    symbol: str
+    data: Any = None
+    metadata: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class UpdatePayload:
+    """One item of ``update_batch``."""
+
+    symbol: str
+    data: Any
+    metadata: Any = None
+    date_range: tuple[Any, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRequest:
+    """One item of ``read_batch``: the parameters of ``read``."""
+
+    symbol: str
+    as_of: Any = None
+    columns: Sequence[Any] | None = None
+    date_range: tuple[Any, Any] | None = None
+    row_range: tuple[int | None, int | None] | None = None
+    where: str | None = None
+    output_format: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadInfoRequest:
+    """One item of ``read_metadata_batch`` or ``get_description_batch``."""
+
+    symbol: str
+    as_of: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class DataError:
+    """Stands in the place of an item that failed; ``error`` is what the call for this item alone would have raised."""
+
+    symbol: str
+    error: DuckVStoreError
+
+    @property
+    def exception_string(self) -> str:
+        """The error's message."""
+        return str(self.error)
+
+    def __repr__(self) -> str:
+        return f"DataError({self.symbol!r}: {type(self.error).__name__}: {self.error})"

@@ -1,0 +1,129 @@
+"""Logical digests: equal rows have equal ones, in whatever buffers they come; other rows have others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from duckvstore.format import schema as schemas
+from duckvstore.format.digest import logical_digest
+
+ARRAYS = {
+    "int64": pa.array([1, None, 3, 4]),
+    "float32": pa.array([1.5, None, float("nan"), -0.0], pa.float32()),
+    "bool": pa.array([True, None, False, True]),
+    "text": pa.array(["a", None, "", "länger"]),
+    "large text": pa.array(["a", None, "", "länger"], pa.large_string()),
+    "view": pa.array(["a", None, "", "länger"], pa.string_view()),
+    "binary": pa.array([b"\0", None, b"", b"abc"]),
+    "fixed binary": pa.array([b"ab", None, b"cd", b"ef"], pa.binary(2)),
+    "decimal": pa.array([Decimal("1.50"), None, Decimal("2.25"), Decimal("0.00")]),
+    "time": pa.array([1, None, 3, 4], pa.timestamp("ns", "Europe/Berlin")),
+    "list": pa.array([[1, 2], None, [], [3]]),
+    "fixed list": pa.array([[1, 2], None, [5, 6], [3, None]], pa.list_(pa.int32(), 2)),
+    "map": pa.array([[("a", 1)], None, [], [("b", None)]], pa.map_(pa.string(), pa.int64())),
+    "struct": pa.array([{"a": 1, "b": "x"}, None, {"a": None, "b": "y"}, {"a": 2, "b": None}]),
+    "dictionary": pa.array(["a", None, "b", "a"]).dictionary_encode(),
+    "null": pa.nulls(4),
+    "nested": pa.array([[{"a": [1]}], None, [{"a": None}], []]),
+}
+
+
+def digest(array, name="x"):
+    rows = pa.table({name: array})
+    return logical_digest(rows, schemas.from_arrow(rows.schema))
+
+
+def in_order(array, positions):
+    return pa.concat_arrays([array.slice(position, 1) for position in positions])
+
+
+def relaid(array):
+    """Return equal arrays in other buffers: a slice of a longer one, chunks, and garbage under the nulls."""
+    longer = pa.concat_arrays([array, array])
+    yield longer.slice(len(array))
+    yield pa.chunked_array([array.slice(0, 1), array.slice(1)])
+    yield in_order(array, range(len(array)))
+
+
+@pytest.mark.parametrize("array", ARRAYS.values(), ids=ARRAYS)
+def test_equal_values_have_equal_digests_in_any_buffers(array):
+    """Slices, chunks and copies."""
+    assert {digest(other) for other in relaid(array)} == {digest(array)}
+
+
+def test_what_lies_under_nulls_does_not_count():
+    """Values that a null hides are garbage."""
+    valid = pa.py_buffer(b"\x05")
+    for kind, first, second in (
+        (pa.int64(), [1, 2, 3], [1, 99, 3]),
+        (pa.float64(), [1.0, 2.0, 3.0], [1.0, float("nan"), 3.0]),
+    ):
+        made = [
+            pa.Array.from_buffers(kind, 3, [valid, pa.py_buffer(np.array(values).tobytes())])
+            for values in (first, second)
+        ]
+        assert digest(made[0]) == digest(made[1])
+    texts = [
+        pa.Array.from_buffers(
+            pa.string(), 3, [valid, pa.py_buffer(np.array(offsets, np.int32).tobytes()), pa.py_buffer(data)]
+        )
+        for offsets, data in (([0, 1, 1, 2], b"ac"), ([0, 1, 3, 4], b"axxc"))
+    ]
+    assert digest(texts[0]) == digest(texts[1])
+
+
+def test_text_as_dictionaries_has_the_digest_of_the_text():
+    """As it comes from large pandas frames."""
+    dense = pa.array(["a", "b", None, "a"], pa.large_string())
+    schema = schemas.from_arrow(pa.schema([("x", pa.large_string())]))
+    coded = pa.table({"x": dense.dictionary_encode()})
+    assert logical_digest(coded, schema) == logical_digest(pa.table({"x": dense}), schema)
+
+
+@pytest.mark.parametrize("array", ARRAYS.values(), ids=ARRAYS)
+def test_another_order_is_another_digest(array):
+    """Unless nothing tells the rows apart."""
+    turned = in_order(array, [2, 1, 0, 3])
+    assert (digest(turned) == digest(array)) == turned.equals(array)
+
+
+def test_name_type_id_and_place_count():
+    """So that a shared segment reads back as what was written."""
+    rows = pa.table({"x": pa.array([1, 2])})
+    schema = schemas.from_arrow(rows.schema)
+    seen = {digest(rows["x"]), digest(rows["x"], "y"), digest(rows["x"].cast(pa.int32()))}
+    other_id = replace(schema, columns=(replace(schema.columns[0], id=7),))
+    seen.add(logical_digest(rows, other_id))
+    seen.add(digest(pa.array([[1], [2]])))
+    seen.add(digest(pa.array([1, 2, 3]).slice(0, 2).dictionary_encode()))
+    assert len(seen) == 6
+    ordered = pa.DictionaryArray.from_arrays(pa.array([0, 1]), pa.array(["a", "b"]), ordered=True)
+    assert digest(ordered) != digest(pa.DictionaryArray.from_arrays(pa.array([0, 1]), pa.array(["a", "b"])))
+
+
+def test_lists_of_other_shapes_differ():
+    """The same leaves in other lists, and null against empty."""
+    shapes = [[[1], [2]], [[1, 2], []], [[], [1, 2]], [None, [1, 2]], [[1, 2], None]]
+    assert len({digest(pa.array(shape, pa.list_(pa.int64()))) for shape in shapes}) == len(shapes)
+
+
+@given(st.lists(st.one_of(st.none(), st.text(max_size=5)), min_size=1, max_size=20), st.data())
+def test_one_changed_text_changes_the_digest(texts, data):
+    """Whichever it is."""
+    place = data.draw(st.integers(0, len(texts) - 1))
+    other = data.draw(st.one_of(st.none(), st.text(max_size=5)).filter(lambda text: text != texts[place]))
+    changed = [*texts[:place], other, *texts[place + 1 :]]
+    assert digest(pa.array(texts, pa.string())) != digest(pa.array(changed, pa.string()))
+
+
+def test_the_digest_is_frozen():
+    """Stored segments carry it in their keys: what is shared today is shared by later releases."""
+    rows = pa.table({"x": pa.array([1, None, 3]), "y": pa.array(["a", "", None], pa.large_string())})
+    assert logical_digest(rows, schemas.from_arrow(rows.schema)) == "c9519150b95ea050c431a7dff2189c05"
