@@ -80,13 +80,17 @@ def place(
     memory.
     """
     offered = shareable or Shareable()
+    choices: list[encoding.Choices] = []  # of encodings, by a look at the first of the large pieces
 
     def one(rows: pa.Table) -> tuple[Segment, bool]:
         digest = logical_digest(rows, schema)
         shared = offered.take(digest)
         if shared is not None and shared.row_count == rows.num_rows:
             return shared, False
-        return _upload_one(library, symbol, schema, rows, digest), True
+        is_large = rows.num_rows >= encoding.SAMPLED_ROWS_MIN
+        if is_large and not choices:
+            choices.append(encoding.choose(rows, schema))
+        return _upload_one(library, symbol, schema, rows, digest, choices[0] if is_large else None), True
 
     placed = list(progress(_in_order(one, pieces), f"storing {symbol}", "segment"))
     written = [segment for segment, is_new in placed if is_new]
@@ -121,8 +125,15 @@ def _in_order(action: Callable[[pa.Table], Outcome], pieces: Iterator[pa.Table])
             raise
 
 
-def _upload_one(library: OpenLibrary, symbol: str, stored: Schema, rows: pa.Table, digest: str) -> Segment:
-    data = encoding.encode(rows, stored, compression=library.options.compression)
+def _upload_one(
+    library: OpenLibrary,
+    symbol: str,
+    stored: Schema,
+    rows: pa.Table,
+    digest: str,
+    choices: encoding.Choices | None,
+) -> Segment:
+    data = encoding.encode(rows, stored, compression=library.options.compression, choices=choices)
     key = library.layout.segment(symbol, digest, clock.short_id())
     found = statistics.compute(rows, stored, library.options.statistics_columns)
     library.segment_objects.put(library.layout.segment_key(key), data)

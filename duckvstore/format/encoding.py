@@ -7,7 +7,7 @@ give equal bytes with the same release of pyarrow. Every page carries a checksum
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from duckvstore.format.documents import Schema
 
+Choices: TypeAlias = dict[str, str | None]
+
 ROW_GROUP_ROWS = 524_288
 SAMPLE_BLOCKS = 8
 SAMPLE_BLOCK_ROWS = 1024
@@ -37,18 +39,27 @@ SMALL_ROWS = 1024
 SAMPLED_ROWS_MIN = 16_384  # below, looking costs more than a better encoding gives; appends merge such segments later
 
 
-def parquet_options(table: pa.Table, schema: Schema, compression: str = "zstd") -> dict[str, Any]:
-    """Return the keyword arguments of ``pyarrow.parquet.ParquetWriter`` that suit these rows."""
+def choose(table: pa.Table, schema: Schema) -> Choices:
+    """Return the encoding of each column that suits these rows: a Parquet encoding, "DICTIONARY", or None (plain)."""
+    return {column.name: _choose(table.column(column.name)) for column in schema.columns}
+
+
+def parquet_options(
+    table: pa.Table, schema: Schema, compression: str = "zstd", choices: Choices | None = None
+) -> dict[str, Any]:
+    """Return the keyword arguments of ``pyarrow.parquet.ParquetWriter`` that suit these rows.
+
+    ``choices``: what ``choose`` returned for rows like them; to look at rows costs a tenth of encoding them.
+    """
     dictionary, encodings, levels = [], {}, {}
-    for column in schema.columns:
-        data = table.column(column.name)
-        choice = _choose(data)
+    for name, choice in (choose(table, schema) if choices is None else choices).items():
+        data = table.column(name)
         if choice is not None and pa.types.is_primitive(data.type):
-            levels[column.name] = ENCODED_NUMBERS_LEVEL
+            levels[name] = ENCODED_NUMBERS_LEVEL
         if choice == "DICTIONARY":
-            dictionary.append(column.name)
+            dictionary.append(name)
         elif choice is not None:
-            encodings[column.name] = choice
+            encodings[name] = choice
     return {
         "compression": compression,
         "compression_level": levels if compression == "zstd" else None,
@@ -79,7 +90,12 @@ def _may_hold_nan(data: pa.ChunkedArray) -> bool:
 
 
 def encode(
-    table: pa.Table, schema: Schema, options: dict[str, Any] | None = None, *, compression: str = "zstd"
+    table: pa.Table,
+    schema: Schema,
+    options: dict[str, Any] | None = None,
+    *,
+    compression: str = "zstd",
+    choices: Choices | None = None,
 ) -> bytes:
     """Return ``table`` (in the stored ``schema``) as one Parquet file; ``options`` default to ``parquet_options``.
 
@@ -87,14 +103,14 @@ def encode(
     Raises InvalidInput when Parquet cannot hold the values.
     """
     table = _compact(table)
-    chosen = parquet_options(table, schema, compression) if options is None else options
+    chosen = parquet_options(table, schema, compression, choices) if options is None else options
     groups = max(1, round(table.num_rows / ROW_GROUP_ROWS))
     sink = pa.BufferOutputStream()
     try:
         with pq.ParquetWriter(sink, table.schema, store_schema=False, **chosen) as writer:
             writer.write_table(table, max(1, -(-table.num_rows // groups)))
             writer.add_key_value_metadata({"ARROW:schema": schema.arrow})  # the stored types, not those of this table
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError) as error:  # OSError: a page of over 2 GiB
         raise InvalidInput(f"rows cannot be written as Parquet: {error}") from error
     return bytes(sink.getvalue().to_pybytes())
 

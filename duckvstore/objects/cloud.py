@@ -1,7 +1,8 @@
 """Objects in Google Cloud Storage or Azure Blob Storage, through obstore.
 
 Tested with obstore's own memory, with its S3 client on a real server, and for Azure on the emulator Azurite where that
-is installed; against real Google Cloud Storage and Azure it is untested. The time is this machine's: obstore tells no server's. obstore does not outlive a fork.
+is installed; against real Google Cloud Storage and Azure it is untested. The time is this machine's: obstore tells no
+server's. obstore does not outlive a fork.
 Invariant: a create is the service's own conditional PUT, never a look followed by a write, and it is sent once: what
 was sent without an answer may still take effect.
 """

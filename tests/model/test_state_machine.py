@@ -5,6 +5,7 @@ After every step each version that the model has, and each snapshot, reads equal
 
 from __future__ import annotations
 
+import itertools
 import os
 from datetime import timedelta
 
@@ -389,14 +390,16 @@ def test_histories_in_memory():
     drive(LibraryMachine, 500, 12)
 
 
-@pytest.mark.s3
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("server", ["moto_bucket", "s3_bucket"])
 def test_histories_on_s3(server, request):
     """The same on servers: moto and SeaweedFS."""
-    made = request.getfixturevalue(server)
+    bucket = request.getfixturevalue(server)
+    numbers = itertools.count()
 
     class OnServer(LibraryMachine):
-        make_objects = staticmethod(lambda: made())
+        make_objects = staticmethod(
+            lambda: vs.open(f"{bucket.url}/history{next(numbers)}", bucket.storage_options).objects
+        )
 
     drive(OnServer, 8, 10)

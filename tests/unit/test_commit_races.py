@@ -182,6 +182,24 @@ def test_a_commit_below_a_deleted_librarys_document_is_kept(objects):
     assert_frame_equal(opened(objects).read("a").data, expected, check_freq=False)
 
 
+@pytest.mark.parametrize("is_in_transaction", [False, True])
+def test_a_remembered_head_does_not_lead_above_a_dead_transaction(objects, is_in_transaction):
+    """The number was taken by an undecided document since the head was read: it is settled before the next try."""
+    lib = opened(objects)
+    lib.read_metadata("a")
+    undecided = leave_undecided(objects)
+    if is_in_transaction:
+        with lib.transaction() as transaction:
+            transaction.append("a", frame(9))
+    else:
+        assert lib.append("a", frame(9)).version == 2
+    with pytest.raises(vs.AlreadyExists):
+        commit_late(objects, undecided)
+    fresh = opened(objects)
+    assert {symbol: fresh.read_metadata(symbol).version for symbol in SYMBOLS} == {"a": 2, "b": 0, "c": 0}
+    assert_frame_equal(fresh.read("a").data, pd.concat([frame(0), frame(9)]), check_freq=False)
+
+
 def read_then_append(lib) -> list[int]:
     """Append to symbol "a" in a transaction that reads it first; return what it read."""
     with lib.transaction() as transaction:
