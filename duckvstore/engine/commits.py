@@ -16,7 +16,7 @@ from duckvstore.engine.library import Head, create_definitely
 from duckvstore.errors import Conflict, DuckVStoreError, OutcomeUnknown, StorageUnavailable
 from duckvstore.format import documents, records
 from duckvstore.format.documents import Decision, Schema, Segment, Version
-from duckvstore.format.manifests import FoldedSegments, totals
+from duckvstore.format.manifests import totals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -235,10 +235,8 @@ def create_document(library: OpenLibrary, version: Version) -> bool:
     key = library.layout.version(version.symbol, version.number)
 
     def is_own(data: bytes) -> bool:
-        found = documents.load_version(data, where=key)
+        found = library.parse_version(data, where=key)
         if found.library_id == library.library_id:
-            if isinstance(found.segments, FoldedSegments):
-                found.segments.load = library.manifest  # whoever reads it from the cache reads its segments
             library.remember(found)
         return found.write_id == version.write_id
 

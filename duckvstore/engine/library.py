@@ -202,7 +202,7 @@ class OpenLibrary:
         except NoSuchKey:
             self.forget(symbol, number)
             raise
-        version = documents.load_version(data, where=where)
+        version = self.parse_version(data, where=where)
         if version.library_id != self.library_id:
             self.check_present(at_once=True)
         if (version.symbol, version.number) != (symbol, number):
@@ -210,9 +210,14 @@ class OpenLibrary:
                 f"the document {where} says that it is version {version.number} of {version.symbol!r}: "
                 "it was copied or moved; restore the original"
             )
+        self.remember(version)
+        return version
+
+    def parse_version(self, data: bytes, *, where: str) -> Version:
+        """Return the version document in ``data``; this library loads its manifests. Raises Integrity, Unsupported."""
+        version = documents.load_version(data, where=where)
         if isinstance(version.segments, FoldedSegments):
             version.segments.load = self.manifest
-        self.remember(version)
         return version
 
     def manifest(self, manifest: Manifest) -> tuple[Segment, ...]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from duckvstore.engine import cuts, reads, rewrites, segments
+from duckvstore.engine import cuts, manifests, reads, rewrites, segments
 from duckvstore.engine.commits import Draft
 from duckvstore.engine.library import create_definitely
 from duckvstore.errors import InvalidInput, NoSuchKey, StorageUnavailable
@@ -66,7 +66,7 @@ def parts(library: OpenLibrary, symbol: str) -> list[Version]:
 
     def load(key: str) -> Version | None:
         try:
-            found = documents.load_version(library.objects.read(key), where=f"{library.objects.url} {key}")
+            found = library.parse_version(library.objects.read(key), where=f"{library.objects.url} {key}")
         except NoSuchKey:
             return None  # finalised or deleted while we listed
         return found if found.library_id == library.library_id else None
@@ -137,7 +137,7 @@ def finalize(library: OpenLibrary, symbol: str, staged: Sequence[Version], mode:
             is_sorted=is_sorted,
             window=base.window,
             parts=identities,
-            segments=kept,
+            segments=manifests.fold(library, symbol, kept, newest.segments if newest is not None else ()),
         )
 
     return plan

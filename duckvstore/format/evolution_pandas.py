@@ -192,7 +192,14 @@ def _is_numpy_number(kind: pa.DataType) -> bool:
 
 def label_keys(value_labels: Sequence[Any]) -> list[Any]:
     """Return something hashable per label that is equal for equal ones: True is not 1 here, and NaN is NaN."""
-    return [(type(label) is bool, label) if _equals_itself(label) else repr(label) for label in value_labels]
+    return [(type(label) is bool, _comparable(label)) for label in value_labels]
+
+
+def _comparable(label: Any) -> Any:
+    """Return ``label`` with something equal for what does not equal itself, inside tuples too, which is no label."""
+    if isinstance(label, tuple):
+        return tuple(map(_comparable, label))
+    return label if _equals_itself(label) else (..., str(label))
 
 
 def _equals_itself(label: Any) -> bool:

@@ -273,6 +273,23 @@ def test_labels_of_columns_stay_labels():
     )
 
 
+def test_labels_with_missing_parts_are_matched():
+    """NaN inside the labels of several levels is the same on both sides, and not the text of it."""
+    first = pd.MultiIndex.from_tuples([("a", 1.0), ("b", np.nan)])
+    second = pd.MultiIndex.from_tuples([("b", np.nan), ("c", 2.0), ("a", 1.0)])
+    one, two = pd.DataFrame([[1.0, 2.0]], columns=first), pd.DataFrame([[3.0, 4.0, 5.0]], columns=second)
+    assert_frame_equal(appended(one, two), pd.concat([one, two], ignore_index=True))
+    made = appended(*(labelled([("a", part)]) for part in (np.nan, float("nan"), "nan")))
+    assert list(made.columns)[1] == ("a", "nan")
+    assert made.iloc[:, 0].tolist()[:2] == [1.0, 1.0]
+    assert made.isna().to_numpy().tolist() == [[False, True], [False, True], [True, False]]
+
+
+def labelled(columns):
+    """Return a frame of one row of ones whose labels are tuples in a plain index."""
+    return pd.DataFrame([[1.0] * len(columns)], columns=pd.Index(columns, dtype=object, tupleize_cols=False))
+
+
 def test_attributes_of_both_are_kept():
     """Those of the data count where both have one."""
     one, two = column([1]), column([2])
@@ -328,6 +345,14 @@ def test_times_that_a_finer_unit_cannot_hold_are_refused():
     one, two = ({**wide, "t": pd.Series(["2024-01-01"], dtype=dtype)} for dtype in ("M8[us]", "M8[ns]"))
     assert "are or may be beyond" in refusal(pd.DataFrame(one), pd.DataFrame(two))
     assert appended(column(["9999-01-01"], "M8[s]"), column(["2024-01-01"], "M8[us]"))["c"].dtype == "M8[us]"
+
+
+def test_times_of_day_fit_every_unit():
+    """Unlike points in time they have a largest value: no bounds are needed to know that a finer unit holds it."""
+    wide = {f"n{number}": [1] for number in range(32)}
+    one = pa.table({**wide, "t": pa.array([time(23, 59, 59)], pa.time32("s"))})
+    two = pa.table({**wide, "t": pa.array([time(0, 0, 0, 1)], pa.time64("ns"))})
+    assert appended(one, two)["t"].cast(pa.int64()).to_pylist() == [86_399_000_000_000, 1000]
 
 
 def test_series_and_empty_ones():

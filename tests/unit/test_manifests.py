@@ -124,3 +124,25 @@ def test_a_missing_manifest_is_named(library):
     library.objects.delete([library.layout.manifest_key(folded.manifests[0].key)])
     with pytest.raises(Integrity, match="is missing"):
         tuple(folded)
+
+
+def test_a_staged_part_of_many_segments_is_finalised(monkeypatch):
+    """Its manifests are loaded as those of a version are."""
+    import pandas as pd
+    from pandas.testing import assert_frame_equal
+
+    from tests.cuts import cut_every
+
+    cut_every(monkeypatch, 5)
+    monkeypatch.setattr(manifests, "RUN_SEGMENTS", 4)
+    monkeypatch.setattr(manifests, "INLINE_SEGMENTS_MAX", 8)
+    lib = vs.Store(MemoryObjects("staged")).create_library("eod")
+    index = pd.date_range("2026-01-01", periods=200, freq="h", name="time")
+    frame = pd.DataFrame({"x": range(200)}, index=index)
+    lib.stage("s", frame.iloc[100:])
+    lib.stage("s", frame.iloc[:100])
+    lib.finalize_staged_data("s")
+    fresh = vs.Store(lib.open_library.objects).get_library("eod")
+    assert_frame_equal(fresh.read("s").data, frame, check_freq=False)
+    assert isinstance(fresh.open_library.version("s", 0).segments, FoldedSegments)
+    assert fresh.verify().ok
