@@ -233,6 +233,8 @@ class S3Objects(ObjectStore):
             raise broken from error
 
     def stored_as(self, parameters: Mapping[str, str]) -> ObjectStore:  # noqa: D102
+        if not parameters:
+            return self
         made = copy.copy(self)
         made._parameters = dict(parameters)  # noqa: SLF001 - of the copy that this method makes
         return made
