@@ -163,6 +163,45 @@ def test_filters_and_aggregates_are_those_of_the_rows(library, conjuncts, versio
     assert [tuple(map(repr, row.values())) for row in kept.select(names).to_pylist()] == rows
 
 
+_BETWEEN = {  # narrow values, a wide one beside them, and constants that the narrow type rounds
+    "whole": ([10, 11, -7], pa.int32(), 0.5, pa.float64(), ["10.5::DOUBLE", "10.4999::DOUBLE", "-7.0001::DOUBLE"]),
+    "single": ([0.1, 1.5, -2.0], pa.float32(), 0.25, pa.float64(), ["0.1::DOUBLE", "1.5000000001::DOUBLE"]),
+    "decimal": (
+        [Decimal("1.25"), Decimal("1.26"), Decimal("-3.50")],
+        pa.decimal128(9, 2),
+        Decimal("0.0001"),
+        pa.decimal128(18, 4),
+        ["1.2501", "1.2499", "1.255", "-3.5001"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", sorted(_BETWEEN))
+def test_constants_are_not_rounded_to_the_types_of_old_files(tmp_path, name):
+    """Filters and joins see the values in the version's type, in sql() and in the attach file.
+
+    DuckDB 1.5 rounds a constant to the type of each file: `price < 10.5` would lose the 10 of a file of whole numbers.
+    """
+    narrow, kind, wide, wide_kind, constants = _BETWEEN[name]
+    made = vs.Store(LocalObjects(str(tmp_path))).create_library("l")
+    made.write("t", pa.table({"c": pa.array(narrow, kind)}))
+    made.append("t", pa.table({"c": pa.array([wide, None], wide_kind)}))
+    uri = made.publish()
+    operators = ("<", "<=", ">", ">=", "=", "<>")
+    queries = [f"SELECT count(*) FROM {{}} WHERE c {operator} {text}" for operator in operators for text in constants]
+    queries += [f"SELECT count(*) FROM {{}} WHERE c BETWEEN {text} AND 5" for text in constants]
+    queries += [f"SELECT count(*) FROM {{}} JOIN (SELECT {text} AS k) ON c = k" for text in constants]
+    with duckdb.connect() as connection:
+        connection.execute("SET disabled_optimizers = 'filter_pushdown'")
+        connection.register("expected", made.read("t").data)
+        wanted = [connection.sql(query.format("expected")).fetchall() for query in queries]
+    found = [made.sql(query.format("t")).fetchall() for query in queries]
+    assert dict(zip(queries, found, strict=True)) == dict(zip(queries, wanted, strict=True))
+    with duckdb.connect() as connection:
+        connection.execute(f"ATTACH '{uri}' AS l (READ_ONLY)")
+        assert [connection.sql(query.format("l.t")).fetchall() for query in queries] == wanted
+
+
 @pytest.mark.parametrize(
     ("where", "read"),
     [
