@@ -109,13 +109,16 @@ def between(column: pa.ChunkedArray, low: int | None, high: int | None) -> pa.Ch
 
 
 def last_label(version: Version, column: str) -> int | None:
-    """Return the greatest value of a temporal column in its own unit, from its statistics (None: not known)."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
+    """Return the greatest value of a temporal column that ascends, in its own unit, from its statistics.
 
+    None: there are no rows, or it is not known. Looks at the last segment only (``format.statistics`` keeps times as
+    whole numbers).
+    """
+    if not version.segments:
+        return None
     identity = next(found.id for found in version.schema.columns if found.name == column)
-    greatest = pc.max(statistics.typed_table(version, [identity]).column(f"max_{identity}"))
-    return None if not greatest.is_valid else int(greatest.cast(pa.int64()).as_py())
+    known = version.segments[-1].statistics.get(identity)
+    return None if known is None else known.maximum
 
 
 def date_bounds(version: Version) -> tuple[datetime, datetime] | None:
