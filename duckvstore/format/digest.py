@@ -33,7 +33,10 @@ def logical_digest(rows: pa.Table, schema: Schema) -> str:
     hasher = blake3(f"duckvstore rows 1;{rows.num_rows}".encode(), max_threads=_threads(rows))
     for column, known, field in zip(rows.columns, schema.columns, schemas.to_arrow(schema), strict=True):
         hasher.update(f"\0{known.id};{len(known.name.encode())};{known.name};{field.type};{field.nullable}\0".encode())
-        for part in _canonical(_whole(column, field.type)):
+        whole = _whole(column, field.type)
+        if whole.type != field.type:
+            hasher.update(b"plain\0")
+        for part in _canonical(whole):
             if len(part):
                 hasher.update(memoryview(part).cast("B"))
     return str(hasher.hexdigest()[:DIGEST_DIGITS])
@@ -44,18 +47,32 @@ def _threads(rows: pa.Table) -> int:
 
 
 def _whole(column: pa.ChunkedArray, stored: pa.DataType) -> pa.Array:
-    """Return a column as one array in its stored type."""
+    """Return a column as one array in its stored type (or in that of its values, see ``_one_dictionary``)."""
     if pa.types.is_dictionary(column.type) and not pa.types.is_dictionary(stored):
         column = column.cast(stored)
-    if pa.types.is_dictionary(stored):
-        column = column.unify_dictionaries()
     if column.type != stored:
         column = column.cast(stored)
+    if pa.types.is_dictionary(stored):
+        column = _one_dictionary(column)
     if column.num_chunks == 1:
         return column.chunk(0)
     if not column.num_chunks:
         return pa.nulls(0, stored) if not pa.types.is_dictionary(stored) else pa.array([], stored)
     return pa.concat_arrays(column.chunks)
+
+
+def _one_dictionary(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a dictionary column with one dictionary, or as plain values where there can be none.
+
+    There can be none of dictionaries that hold nulls, or more values together than the codes can count. Encoding makes
+    a new dictionary of the values then, so equal values read back equal.
+    """
+    if not any(chunk.dictionary.null_count for chunk in column.chunks):
+        try:
+            return column.unify_dictionaries()
+        except pa.ArrowException:
+            pass
+    return pa.chunked_array([chunk.dictionary_decode() for chunk in column.chunks], type=column.type.value_type)
 
 
 def _canonical(array: pa.Array) -> Iterator[Any]:
@@ -66,11 +83,13 @@ def _canonical(array: pa.Array) -> Iterator[Any]:
     if array.null_count:
         yield np.packbits(pc.is_valid(array).to_numpy(zero_copy_only=False))
     if isinstance(kind, pa.BaseExtensionType):
+        yield f"{kind.storage_type};".encode()  # which the name of the type may leave out
         yield from _canonical(array.storage)
     elif types.is_null(kind):
         return
     elif types.is_dictionary(kind):
-        yield str(kind.ordered).encode()
+        # The number of values says where they end; without it, values could pass for what follows them.
+        yield f"d{kind.ordered};{len(array.dictionary)};".encode()
         yield from _canonical(array.dictionary)
         yield from _canonical(array.indices)
     elif types.is_boolean(kind):
@@ -137,5 +156,8 @@ def _fixed_width(array: pa.Array) -> Any:
         return b""
     raw = np.frombuffer(data, np.uint8)[array.offset * width : (array.offset + len(array)) * width]
     if array.null_count:
-        raw = raw.reshape(len(array), width) * pc.is_valid(array).to_numpy(zero_copy_only=False)[:, None]
+        valid = pc.is_valid(array).to_numpy(zero_copy_only=False)
+        if width in (1, 2, 4, 8):
+            return raw.view(f"u{width}") * valid
+        raw = raw.reshape(len(array), width) * valid[:, None]
     return np.ascontiguousarray(raw)

@@ -8,7 +8,7 @@ from decimal import Decimal
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from duckvstore.format import schema as schemas
@@ -77,6 +77,94 @@ def test_what_lies_under_nulls_does_not_count():
         for offsets, data in (([0, 1, 1, 2], b"ac"), ([0, 1, 3, 4], b"axxc"))
     ]
     assert digest(texts[0]) == digest(texts[1])
+
+
+FLAT = {
+    "int": (pa.int64(), st.integers(-(2**63), 2**63 - 1)),
+    "small": (pa.int16(), st.integers(-(2**15), 2**15 - 1)),
+    "float": (pa.float64(), st.floats()),
+    "bool": (pa.bool_(), st.booleans()),
+    "time": (pa.timestamp("us", "UTC"), st.integers(0, 10**15)),
+    "decimal": (pa.decimal128(9, 2), st.decimals(-99999, 99999, places=2)),
+    "text": (pa.string(), st.text(max_size=5)),
+    "large text": (pa.large_string(), st.text(max_size=5)),
+    "bytes": (pa.binary(), st.binary(max_size=5)),
+    "fixed bytes": (pa.binary(3), st.binary(min_size=3, max_size=3)),
+}
+
+
+@pytest.mark.parametrize(("kind", "cells"), FLAT.values(), ids=FLAT)
+@settings(max_examples=30)
+@given(data=st.data())
+def test_cells_count_and_their_layout_does_not(kind, cells, data):
+    """Whatever lies before, behind and under the nulls, and however it is chunked; a change of one cell shows."""
+    drawn = data.draw(st.lists(st.tuples(st.booleans(), cells), min_size=1, max_size=20))
+    place, cut = (data.draw(st.integers(0, len(drawn) - 1)) for _ in range(2))
+    compact = pa.array([cell if is_valid else None for is_valid, cell in drawn], kind)
+    padded = pa.array([drawn[0][1], *(cell for _, cell in drawn), drawn[0][1]], kind)
+    bits = np.packbits([True, *(is_valid for is_valid, _ in drawn), True], bitorder="little")
+    garbage = pa.Array.from_buffers(kind, len(padded), [pa.py_buffer(bits), *padded.buffers()[1:]])
+    relaid = garbage.slice(1, len(drawn))
+    assert digest(relaid) == digest(compact)
+    assert digest(pa.chunked_array([relaid.slice(0, cut), compact.slice(cut)])) == digest(compact)
+    single = pa.array([data.draw(st.one_of(st.none(), cells))], kind)
+    other = pa.concat_arrays([compact.slice(0, place), single, compact.slice(place + 1)])
+    same = [repr(array.to_pylist()) for array in (compact, other)]
+    if same[0] != same[1]:
+        assert digest(other) != digest(compact)
+
+
+def test_zeros_and_nans_of_other_bits_are_others():
+    """They come back with their sign and their bits."""
+    bits = [0, 1 << 63, 0x7FF8000000000000, 0x7FF8000000000001, 0xFFF8000000000000]
+    assert len({digest(pa.array(np.array([one], np.uint64).view(np.float64))) for one in bits}) == len(bits)
+
+
+def test_fields_under_a_null_struct_do_not_count():
+    """Nor items under a null list."""
+    mask = pa.array([False, True])
+    structs = [pa.StructArray.from_arrays([pa.array([1, hidden])], ["a"], mask=mask) for hidden in (2, 3)]
+    assert digest(structs[0]) == digest(structs[1])
+    lists = [pa.ListArray.from_arrays([0, 1, 2], pa.array([1, hidden]), mask=mask) for hidden in (2, 3)]
+    assert digest(lists[0]) == digest(lists[1])
+    fixed = [pa.FixedSizeListArray.from_arrays(pa.array([1, hidden]), 1, mask=mask) for hidden in (2, 3)]
+    assert digest(fixed[0]) == digest(fixed[1])
+
+
+def test_values_of_a_dictionary_do_not_pass_for_the_columns_behind():
+    """The bytes between two dictionaries of small integers may stand in either of them."""
+    kind = pa.dictionary(pa.int8(), pa.int8())
+    schema = pa.schema([("a", kind), ("b", kind)])
+    between = b"v\0" + f"\0{2};1;b;{kind};True\0".encode() + b"vFalsev"
+
+    def of(*dictionaries):
+        arrays = [
+            pa.DictionaryArray.from_arrays(pa.array([0], pa.int8()), pa.array(np.frombuffer(values, np.int8)))
+            for values in dictionaries
+        ]
+        return logical_digest(pa.table(arrays, schema=schema), schemas.from_arrow(schema))
+
+    assert of(b"\1", b"\7" + between + b"\5") != of(b"\1" + between + b"\7", b"\5")
+
+
+def test_dictionaries_that_cannot_be_one_have_digests_too():
+    """Those that hold nulls, and those with more values together than the codes can count."""
+    codes = pa.array([0, 1], pa.int8())
+    nulls = [pa.DictionaryArray.from_arrays(codes, pa.array(values)) for values in (["a", None], [None, "b"])]
+    whole = pa.chunked_array(nulls)
+    assert digest(whole) == digest(pa.chunked_array([*whole.chunks, whole.chunk(0).slice(0, 0)]))
+    assert digest(whole) != digest(pa.chunked_array(nulls[::-1]))
+    many = [
+        pa.DictionaryArray.from_arrays(pa.array(np.arange(100, dtype=np.int8)), pa.array(np.arange(100) + start))
+        for start in (0, 100, 200)
+    ]
+    assert digest(pa.chunked_array(many)) != digest(pa.chunked_array(many[::-1]))
+
+
+def test_the_storage_of_an_extension_type_counts():
+    """Its name may leave it out."""
+    stored = [pa.array(["1", None], kind) for kind in (pa.string(), pa.large_string())]
+    assert len({digest(pa.ExtensionArray.from_storage(pa.json_(array.type), array)) for array in stored}) == 2
 
 
 def test_text_as_dictionaries_has_the_digest_of_the_text():
