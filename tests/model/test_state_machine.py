@@ -390,6 +390,7 @@ def test_histories_in_memory():
     drive(LibraryMachine, 500, 12)
 
 
+@pytest.mark.s3
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("server", ["moto_bucket", "s3_bucket"])
 def test_histories_on_s3(server, request):

@@ -326,7 +326,7 @@ def test_the_demo_on_real_data(tmp_path):
     lib = vs.open(folder)["demo"]
     assert lib.get_description("flights").row_count == 336_776
     assert lib.get_description("flights", 0).row_count == 166_158
-    assert re.search(r"1 of 4 segments", done.stdout)
+    assert re.search(r"\b1 of ([2-9]|\d\d+) segments", done.stdout)
     assert "AT VERSION 0" in done.stdout
 
 

@@ -202,7 +202,7 @@ def _empty(client, bucket) -> None:
     client.close()
 
 
-@pytest.fixture(params=["moto_bucket", "s3_bucket"])
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.s3) for name in ("moto_bucket", "s3_bucket")])
 def versioned(request):
     """A bucket with native versioning, on moto and on SeaweedFS."""
     bucket = request.getfixturevalue(request.param)
