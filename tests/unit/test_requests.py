@@ -64,7 +64,9 @@ def test_edits_read_only_what_they_touch(lib, cost):
     lib.write("a", frame())
     assert cost(lambda: lib.update("a", frame(1).iloc[2:4])) == {"read": 1, "put": 2, "create": 1}
     assert cost(lambda: lib.delete_data_in_range("a", (None, "2026-01-01"))) == {"read": 2, "put": 2, "create": 1}
-    assert cost(lambda: lib.append("a", frame().iloc[:0])) == {"put": 1, "list": 1}, "nothing to add: only a look"
+    nothing_to_add = cost(lambda: lib.append("a", frame().iloc[:0]))
+    # The journal's intent is on its way while the plan finds that there is nothing to do, which may call it back.
+    assert nothing_to_add in ({"list": 1}, {"list": 1, "put": 1}), "only a look"
 
 
 def test_reads(lib, cost, fresh):
