@@ -1,0 +1,197 @@
+"""One statement on its way through DuckDB: registered, bound, its rows pulled, everything given back.
+
+Invariant: whatever happens, what was registered for a statement is unregistered and its cached files are let go,
+and the error that leaves is one of ``duckvstore.errors`` with its place in the user's own text.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from duckvstore.errors import DuckVStoreError
+from duckvstore.sql import failures, rewrite
+from duckvstore.sql.connection import run_interruptibly
+from duckvstore.sql.result import Rows
+
+if TYPE_CHECKING:
+    import weakref
+    from collections.abc import Callable
+
+    import pyarrow as pa
+
+    from duckvstore.sql.connection import Seat
+    from duckvstore.sql.dialect import Statement
+    from duckvstore.sql.failures import Failure
+    from duckvstore.sql.plan import Plan
+    from duckvstore.sql.result import Result
+    from duckvstore.sql.values import Values
+
+ROWS_PER_BATCH = 122_880
+
+
+class Running:
+    """A planned statement that runs on the cursor of ``seat``."""
+
+    def __init__(
+        self, seat: Seat, plan: Plan, values: Values, note: Callable[[Statement, Failure], str] = lambda *_: ""
+    ) -> None:
+        """Run nothing yet. ``note``: what to add to an error of DuckDB."""
+        self._note = note
+        self._seat = seat
+        self._cursor = seat.cursor
+        self._plan = plan
+        statement = plan.statement
+        replaced = [position for position, relation in plan.replacements.items() if relation is not None]
+        self._parameters = values.for_duckdb(
+            rewrite.names_left(statement, replaced), rewrite.parameters_left(statement, replaced)
+        )
+        self._registered: list[str] = []
+        self._relation: Any = None
+        self._reader: Any = None
+        self._names: list[str] | None = None
+        self.result: weakref.ref[Result] | None = None
+
+    def start(self) -> Rows | None:
+        """Bind (or for anything but a query, run) the statement; return its rows if it gives any."""
+        try:
+            for name, value in self._plan.registered.items():
+                self._cursor.register(name, value)
+                self._registered.append(name)
+            self._seat.set_validation(on=not self._plan.only_segments)
+            self._relation = run_interruptibly(
+                self._cursor, lambda: self._cursor.sql(self._plan.text, params=self._parameters)
+            )
+            if self._relation is None:
+                self.release()
+                return None
+            columns, types = self._column_names(), [str(kind) for kind in self._relation.types]
+        except BaseException as error:
+            self.release()
+            if isinstance(error, Exception):
+                raise self._translated(error, binding=True) from error
+            raise
+        return Rows(columns, types, self._schema, self._pull, self.release)
+
+    def _column_names(self) -> list[str]:
+        """Return the names of the columns, as DuckDB would give them if symbols were tables.
+
+        A column without an alias is named by its expression, and in a subquery that is what we put for a symbol.
+        Then the names are asked for once more, over views.
+        """
+        columns = list(self._relation.columns)
+        statement, stand_ins = self._plan.statement, rewrite.stand_ins(self._plan.replacements)
+        if statement.kind != "query" or not stand_ins or not any("FROM " in column for column in columns):
+            return columns
+        cursor = self._cursor
+        try:
+            for at, name in stand_ins.items():
+                cursor.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS FROM {self._plan.replacements[at]}")
+            asked = cursor.sql(rewrite.rewrite(statement, stand_ins), params=self._parameters)
+            names = [rewrite.spelled(statement, name) for name in asked.columns]
+        except Exception:  # noqa: BLE001 - an aborted transaction, say: this only words a name
+            return columns
+        finally:
+            for name in stand_ins.values():
+                with suppress(Exception):
+                    cursor.execute(f"DROP VIEW IF EXISTS {name}")
+        if len(names) == len(columns) and names != columns:
+            self._names = columns = names
+        return columns
+
+    def _schema(self) -> pa.Schema:
+        result = self.result() if self.result is not None else None
+        try:
+            with self._seat.lock:
+                self._seat.open_for(result)
+                self._seat.set_validation(on=not self._plan.only_segments)
+            relation = self._relation
+            if hasattr(relation, "to_arrow_reader"):
+                self._reader = run_interruptibly(self._cursor, lambda: relation.to_arrow_reader(ROWS_PER_BATCH))
+            else:
+                self._reader = run_interruptibly(self._cursor, lambda: relation.fetch_record_batch(ROWS_PER_BATCH))
+        except Exception as error:
+            raise self._translated(error) from error
+        return self._reader.schema if self._names is None else _renamed(self._reader.schema, self._names)
+
+    def _pull(self) -> pa.RecordBatch | None:
+        def read() -> pa.RecordBatch | None:
+            try:
+                batch: pa.RecordBatch = self._reader.read_next_batch()
+                return batch if self._names is None else batch.rename_columns(self._names)
+            except StopIteration:
+                return None
+
+        try:
+            return run_interruptibly(self._cursor, read)
+        except Exception as error:
+            raise self._translated(self._real_error(error)) from error
+
+    def _real_error(self, error: Exception) -> Exception:
+        """Return the error that stopped a stream.
+
+        Where one of DuckDB's threads fails, a stream may only tell that the others were interrupted. Run without
+        streaming, the query tells what went wrong.
+        """
+        was_interrupted = failures.take_apart(error).kind.upper() == "INTERRUPT"
+        if not was_interrupted or self._plan.statement.kind != "query":
+            return error
+        self._reader, relation = None, self._relation
+        try:
+            run_interruptibly(self._cursor, relation.to_arrow_table)
+        except Exception as real:  # noqa: BLE001 - whatever it is, it is the answer
+            return real
+        return error
+
+    def release(self) -> None:
+        """Give back the cursor: close the reader, forget registered frames, let cached files go."""
+        self._reader = None
+        self._relation = None
+        names, self._registered = self._registered, []
+        for name in names:
+            try:
+                self._cursor.unregister(name)
+            except Exception:  # noqa: BLE001, S112 - the cursor is closed or its transaction aborted: gone anyway
+                continue
+        self._plan.release_files()
+
+    def _translated(self, error: Exception, *, binding: bool = False) -> BaseException:
+        """Return the error of this package for an exception of DuckDB or of the Arrow reader."""
+        if isinstance(error, DuckVStoreError):
+            return error
+        failure = failures.take_apart(error)
+        damage = self._plan.explain_damage(failure, str(error))
+        if damage is not None:
+            return damage
+        statement = self._plan.statement
+        if failure.position is None and binding:
+            failure = self._with_position(failure)
+        offset = None if failure.position is None else self._plan.user_offset(failure.position)
+        return failures.to_error(failure, statement.source, offset, lambda found: self._note(statement, found))
+
+    def _with_position(self, failure: Failure) -> Failure:
+        """Return the same failure with its place, which a relation does not tell: bind once more, running nothing."""
+        prefix = {"query": "EXPLAIN ", "explain": "", "describe": "", "summarize": ""}.get(self._plan.statement.kind)
+        if prefix is None or failure.kind not in ("Binder", "Catalog"):
+            return failure
+        import duckdb
+
+        try:
+            for name, value in self._plan.registered.items():
+                self._cursor.register(name, value)
+                self._registered.append(name)
+            self._cursor.execute(prefix + self._plan.text, self._parameters)
+        except duckdb.Error as error:
+            again = failures.take_apart(error)
+            if again.position is not None and again.message == failure.message:
+                return failures.moved(again, -len(prefix))
+        finally:
+            self.release()
+        return failure
+
+
+def _renamed(schema: pa.Schema, names: list[str]) -> pa.Schema:
+    import pyarrow as pa
+
+    fields = [field.with_name(name) for field, name in zip(schema, names, strict=True)]
+    return pa.schema(fields, metadata=schema.metadata)
