@@ -33,6 +33,7 @@ from duckvstore.errors import (
     StorageUnavailable,
     Unsupported,
 )
+from duckvstore.handles.differences import Diff
 from duckvstore.handles.transactions import Transaction
 from duckvstore.items import ColumnInfo, SnapshotInfo, SymbolDescription, SymbolVersion, VersionedItem, VersionInfo
 from duckvstore.library import Library
@@ -51,6 +52,7 @@ __all__ = [
     "Combined",
     "Conflict",
     "DataError",
+    "Diff",
     "DuckVStoreError",
     "Integrity",
     "InvalidInput",

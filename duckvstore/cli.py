@@ -74,6 +74,7 @@ examples:
   duckvstore sql "SELECT count(*) FROM eod.trades AT VERSION 3" --store s3://bucket/prefix
   duckvstore sql "FROM trades AT SNAPSHOT 'month-end' WHERE price > \\$low" -p low=10 --library eod
   duckvstore sql "FROM vstore.versions" --library eod --format csv > versions.csv
+  duckvstore sql "DELETE FROM trades WHERE price IS NULL" -m "drop empty prices" --library eod
   duckvstore sql - --library eod < query.sql
 """
 
@@ -140,6 +141,7 @@ def build_parser() -> argparse.ArgumentParser:
         default=[],
         help='value of $NAME: a JSON number, true, false, null or "text"; anything else is text (repeatable)',
     )
+    sql.add_argument("-m", "--message", metavar="TEXT", help="of the versions that are made (default: the SQL itself)")
     sql.add_argument(
         "--format",
         choices=("table", "csv", "json"),
@@ -258,7 +260,7 @@ def _sql(options: argparse.Namespace) -> None:
     store = _store(options)
     names = store.list_libraries() if options.library is None else [options.library]
     target = store.get_library(names[0]) if len(names) == 1 else store
-    result = target.session.sql(text, parameters or None)
+    result = target.session.sql(text, parameters or None, message=options.message)
     if options.format == "table":
         sys.stdout.write(f"{result!r}\n")
     else:

@@ -11,15 +11,20 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from duckvstore.handles.batches import Batches
+from duckvstore.handles.differences import difference
 from duckvstore.handles.snapshots import Snapshots
 from duckvstore.handles.staging import Staging
 from duckvstore.handles.transactions import Transactions
 from duckvstore.handles.upkeep import Upkeep
+from duckvstore.handles.versions import VersionHandle, asked_for
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from duckvstore.engine.catalogue import AsOf
     from duckvstore.engine.library import OpenLibrary
+    from duckvstore.handles.differences import Diff
+    from duckvstore.sql.dbapi import Connection
     from duckvstore.sql.result import Result
     from duckvstore.sql.session import Session
 
@@ -36,6 +41,16 @@ class Library(Upkeep, Batches, Staging, Snapshots, Transactions):
     def __repr__(self) -> str:
         return f"Library({self.name!r} at {self.url})"
 
+    def __getitem__(self, wanted: str | tuple[str, AsOf]) -> VersionHandle:
+        """Return a handle on a version that DuckDB, polars, pandas and pyarrow scan: ``lib["trades"]``.
+
+        ``lib["trades", as_of]`` takes what ``read`` takes. It is looked up when the handle is first used.
+        """
+        return VersionHandle(self, *asked_for(wanted))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.list_symbols())
+
     @property
     def session(self) -> Session:
         """The SQL session of this handle; temporary tables and views of its user live here."""
@@ -46,13 +61,44 @@ class Library(Upkeep, Batches, Staging, Snapshots, Transactions):
                 self._session = Session({self.name: self.open_library}, default=self.open_library)
             return self._session
 
-    def sql(self, query: str, parameters: Mapping[str, Any] | Sequence[Any] | None = None) -> Result:
+    def sql(
+        self,
+        query: str,
+        parameters: Mapping[str, Any] | Sequence[Any] | None = None,
+        *,
+        message: str | None = None,
+    ) -> Result:
         """Run DuckDB SQL in which symbols are tables, at any version: ``FROM trades AT VERSION 3``.
 
         ``parameters``: values for ``$name`` (mapping) or ``?`` (sequence). Dataframes in the caller's scope
-        can be named as tables. Raises SqlError with a caret, and the errors of ``read``.
+        can be named as tables. INSERT, UPDATE, DELETE, MERGE, CREATE TABLE … AS and the like make versions, with
+        ``message`` (None: their own text). Raises SqlError with a caret, and the errors of ``read`` and ``write``.
         """
-        return self.session.sql(query, parameters, scope=caller_scope())
+        return self.session.sql(query, parameters, scope=caller_scope(), message=message)
+
+    def connect(self, *, read_only: bool = False, sandbox: bool = False, author: str | None = None) -> Connection:
+        """Return a DB-API 2.0 connection with the SQL of ``sql``, in a session of its own; makes no request.
+
+        ``read_only``: refuse what would change symbols. ``sandbox``: allow nothing but reading the library's own
+        segments. ``author``: of the versions that statements make.
+        """
+        from duckvstore.sql.dbapi import Connection
+        from duckvstore.sql.session import Session
+
+        own = self.open_library
+        session = Session({self.name: own}, default=own, read_only=read_only, sandbox=sandbox, author=author)
+        return Connection(session, f"{self.name!r} at {self.url}")
+
+    def diff(
+        self, symbol: str, from_version: AsOf, to_version: AsOf = None, key: str | Sequence[str] | None = None
+    ) -> Diff:
+        """Return what changed between two versions, each named as in ``read`` (``to_version`` None: the newest).
+
+        Rows are matched by the columns ``key``; None: by the stored index, if both versions have it, and else (or for
+        an empty list) as whole rows. Only segments that the versions do not share are read. Raises NotFound,
+        NoSuchColumn, InvalidInput for a value without columns, and the errors of ``sql``.
+        """
+        return difference(self.open_library, self.session, symbol, from_version, to_version, key)
 
     def publish(self) -> str:
         """Write the catalogue file that an unmodified ``duckdb`` shell attaches; return its URL."""

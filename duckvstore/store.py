@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from duckvstore.objects.base import ObjectStore
+    from duckvstore.sql.dbapi import Connection
     from duckvstore.sql.result import Result
     from duckvstore.sql.session import Session
 
@@ -136,9 +137,20 @@ class Store:
                 self._session = Session(StoreLibraries(self.objects, self._open_segments), default=None)
             return self._session
 
-    def sql(self, query: str, parameters: Mapping[str, Any] | Sequence[Any] | None = None) -> Result:
+    def sql(
+        self,
+        query: str,
+        parameters: Mapping[str, Any] | Sequence[Any] | None = None,
+        *,
+        message: str | None = None,
+    ) -> Result:
         """Run DuckDB SQL over any libraries: ``FROM eod.trades AT VERSION 3``; see ``Library.sql``."""
-        return self.session.sql(query, parameters, scope=caller_scope())
+        return self.session.sql(query, parameters, scope=caller_scope(), message=message)
+
+    def connect(self, *, read_only: bool = False, sandbox: bool = False, author: str | None = None) -> Connection:
+        """Return a DB-API 2.0 connection over all libraries, in a session of its own; see ``Library.connect``."""
+        libraries = StoreLibraries(self.objects, self._open_segments)
+        return _connect(libraries, self.url, read_only=read_only, sandbox=sandbox, author=author)
 
 
 class Combined:
@@ -163,9 +175,29 @@ class Combined:
                 self._session = Session(self._libraries, default=None)
             return self._session
 
-    def sql(self, query: str, parameters: Mapping[str, Any] | Sequence[Any] | None = None) -> Result:
+    def sql(
+        self,
+        query: str,
+        parameters: Mapping[str, Any] | Sequence[Any] | None = None,
+        *,
+        message: str | None = None,
+    ) -> Result:
         """Run DuckDB SQL over the libraries: ``FROM live.trades t JOIN lab.names n USING (id)``."""
-        return self.session.sql(query, parameters, scope=caller_scope())
+        return self.session.sql(query, parameters, scope=caller_scope(), message=message)
+
+    def connect(self, *, read_only: bool = False, sandbox: bool = False, author: str | None = None) -> Connection:
+        """Return a DB-API 2.0 connection over the libraries, in a session of its own; see ``Library.connect``."""
+        name = ", ".join(self._libraries)
+        return _connect(self._libraries, name, read_only=read_only, sandbox=sandbox, author=author)
+
+
+def _connect(
+    libraries: Mapping[str, OpenLibrary], name: str, *, read_only: bool, sandbox: bool, author: str | None
+) -> Connection:
+    from duckvstore.sql.dbapi import Connection
+    from duckvstore.sql.session import Session
+
+    return Connection(Session(libraries, None, read_only=read_only, sandbox=sandbox, author=author), name)
 
 
 def combine(libraries: Mapping[str, Library]) -> Combined:

@@ -144,6 +144,25 @@ def abort(library: OpenLibrary, transaction: str) -> None:
         ) from error
 
 
+def carry_out(library: OpenLibrary, call: Call, plan: Callable[[Version | None], Draft | None]) -> Version | None:
+    """Announce and ``commit``; the journal intent is on its way while the plan stores rows.
+
+    It is acknowledged before the commit is tried.
+    """
+    announced = library.submit(announce, library, call)
+
+    def planned(newest: Version | None) -> Draft | None:
+        draft = plan(newest)
+        if draft is not None:
+            announced.result()
+        return draft
+
+    try:
+        return commit(library, call, planned)
+    finally:
+        announced.cancel()
+
+
 def commit(library: OpenLibrary, call: Call, plan: Callable[[Version | None], Draft | None]) -> Version | None:
     """Create the next version of ``call.symbol`` as ``plan`` drafts it above the newest; return it.
 

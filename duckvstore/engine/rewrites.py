@@ -62,13 +62,13 @@ def write(library: OpenLibrary, given: Given, metadata: Any, operation: str = "w
     What the newest version has of it already is shared. Rows are stored once, however often the plan is made.
     """
 
-    def draft(newest: Version | None) -> Draft:
+    def made(newest: Version | None) -> Draft:
         shareable = segments.Shareable(newest.segments if newest is not None else ())
         if isinstance(given.encoded, values.Nested):
             return _nested(library, given, given.encoded, metadata, operation, shareable)
         return _value(library, given, metadata, operation, newest, shareable)
 
-    return _once(draft)
+    return _once(made)
 
 
 def _once(action: Callable[[Version | None], Outcome]) -> Callable[[Version | None], Outcome]:
@@ -103,7 +103,7 @@ def _value(
     placed = segments.place(library, given.symbol, encoded.schema, pieces, shareable)
     base = newest.segments if newest is not None else ()
     folded = replace(placed, segments=manifests.fold(library, given.symbol, placed.segments, base))
-    return _draft(operation, encoded.kind, encoded.schema, metadata, folded, given.is_sorted, window)
+    return draft(operation, encoded.kind, encoded.schema, metadata, folded, given.is_sorted, window)
 
 
 def _nested(
@@ -120,7 +120,7 @@ def _nested(
     schema, found, _ = composite.upload_nested(nested, upload)
     new_rows, new_bytes = sum(one.new_rows for one in written), sum(one.new_bytes for one in written)
     folded = manifests.fold(library, given.symbol, found)
-    return _draft(operation, "nested", schema, metadata, Placed(folded, new_rows, new_bytes), None, None)
+    return draft(operation, "nested", schema, metadata, Placed(folded, new_rows, new_bytes), None, None)
 
 
 def append(library: OpenLibrary, given: Given, metadata: Any, *, validate_index: bool) -> Plan:
@@ -153,13 +153,13 @@ def append(library: OpenLibrary, given: Given, metadata: Any, *, validate_index:
             last = tail_of(base.segments)
             counts = [segment.row_count for segment in last]
             tail = edits.merged_tail(counts, table.num_rows, 2 * window if window else table.num_rows)
-            whole = _joined(library, base, last[len(last) - tail :], [merged.rows(table)])
+            whole = joined(library, base, last[len(last) - tail :], [merged.rows(table)])
             placed = segments.place(library, given.symbol, base.schema, cut(whole, base.schema, window))
         found = manifests.extended(library, given.symbol, base.segments, tail, placed.segments)
-        joined = Placed(found, placed.new_rows, placed.new_bytes)
-        is_mixed = base.schema.mixed and len(found) > len(placed.segments)
-        schema = edited_schema(base.schema, joined.row_count, is_mixed=is_mixed)
-        return _draft("append", newest.kind, schema, kept_metadata, joined, is_sorted, window)
+        every = Placed(found, placed.new_rows, placed.new_bytes)
+        keeps_old = base.schema.mixed and len(found) > len(placed.segments)
+        schema = edited_schema(base.schema, every.row_count, is_mixed=keeps_old)
+        return draft("append", newest.kind, schema, kept_metadata, every, is_sorted, window)
 
     return plan
 
@@ -172,7 +172,7 @@ def _stored(library: OpenLibrary, given: Given, newest: Version | None) -> Place
 
 
 def _alone(given: Given, stored: Placed, metadata: Any) -> Draft:
-    return _draft("append", given.rows.kind, given.rows.schema, metadata, stored, given.is_sorted, None)
+    return draft("append", given.rows.kind, given.rows.schema, metadata, stored, given.is_sorted, None)
 
 
 def _joining(library: OpenLibrary, given: Given, base: Version, merged: Merged, stored: Placed) -> Placed:
@@ -221,9 +221,9 @@ def update(
         if new.num_rows == 0 and not touched:
             return None if metadata is None else edits.same_segments("update", newest, metadata)
         placed, window = _replaced(library, base, touched, column, (low, high), new)
-        schema = edited_schema(base.schema, placed.row_count, is_mixed=_is_mixed(base, placed))
+        schema = edited_schema(base.schema, placed.row_count, is_mixed=is_mixed(base, placed))
         kept_metadata = newest.metadata if metadata is None else metadata
-        return _draft("update", newest.kind, schema, kept_metadata, placed, True, window)
+        return draft("update", newest.kind, schema, kept_metadata, placed, True, window)
 
     return plan
 
@@ -263,8 +263,8 @@ def delete_rows(
             done = run[-1] + 1
         found += newest.segments[done:]
         whole = replace(written, segments=manifests.fold(library, symbol, found, newest.segments))
-        schema = edited_schema(newest.schema, whole.row_count, is_mixed=_is_mixed(newest, whole))
-        return _draft(operation, newest.kind, schema, newest.metadata, whole, newest.is_sorted, window)
+        schema = edited_schema(newest.schema, whole.row_count, is_mixed=is_mixed(newest, whole))
+        return draft(operation, newest.kind, schema, newest.metadata, whole, newest.is_sorted, window)
 
     return plan
 
@@ -294,7 +294,7 @@ def _replaced(
         if start == len(base.segments):
             counts = [segment.row_count for segment in base.segments]
             start -= edits.merged_tail(counts, new.num_rows, 2 * window if window else new.num_rows)
-            rows = _joined(library, base, base.segments[start:stop], [new])
+            rows = joined(library, base, base.segments[start:stop], [new])
     shareable = segments.Shareable(base.segments[start:stop])
     placed = segments.place(library, base.symbol, base.schema, cut(rows, base.schema, window), shareable)
     whole = (*base.segments[:start], *placed.segments, *base.segments[stop:])
@@ -351,6 +351,11 @@ def _window(library: OpenLibrary, encoded: Encoded | None, newest: Version | Non
     return chunking.window_rows(row_count, size, library.options.segment_bytes, previous)
 
 
+def window_of(library: OpenLibrary, newest: Version) -> int | None:
+    """Return the distance in rows by which edited rows of ``newest`` are cut."""
+    return _window(library, None, newest)
+
+
 def _whole(encoded: Encoded) -> Encoded:
     """Return a value with all its rows in a table; text that came as dictionaries is dense."""
     if encoded.reader is None:
@@ -359,7 +364,7 @@ def _whole(encoded: Encoded) -> Encoded:
     return replace(encoded, table=table, reader=None)
 
 
-def _joined(library: OpenLibrary, base: Version, old: Sequence[Segment], new: list[pa.Table]) -> pa.Table:
+def joined(library: OpenLibrary, base: Version, old: Sequence[Segment], new: list[pa.Table]) -> pa.Table:
     """Return the rows of ``old`` segments of ``base``, and ``new`` ones behind them."""
     if not old:
         return _concat(new, base.schema)
@@ -380,7 +385,7 @@ def cut(rows: pa.Table, schema: Schema, window: int | None) -> Iterator[pa.Table
     return iter(chunking.cut(rows, schema, window) if window else [rows])
 
 
-def _is_mixed(base: Version, placed: Placed) -> bool:
+def is_mixed(base: Version, placed: Placed) -> bool:
     """Whether a segment that may have another schema is still there."""
     old = {segment.key for segment in base.segments}
     return base.schema.mixed and any(segment.key in old for segment in placed.segments)
@@ -392,7 +397,7 @@ def edited_schema(schema: Schema, row_count: int, *, is_mixed: bool) -> Schema:
     return edited if edited.mixed == is_mixed else replace(edited, mixed=is_mixed)
 
 
-def _draft(
+def draft(
     operation: str,
     kind: str,
     schema: Schema,
@@ -401,6 +406,7 @@ def _draft(
     is_sorted: bool | None,  # noqa: FBT001
     window: int | None,
 ) -> Draft:
+    """Return the draft of a version with the segments of ``placed``."""
     row_count = placed.row_count if schema.columns else values.row_count_without_columns(schema)
     return Draft(
         operation=operation,

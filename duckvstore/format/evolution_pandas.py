@@ -6,6 +6,7 @@ Invariant: a merged dtype holds every value of both sides: missing rows included
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from duckvstore.format.pandas_indexes import index_from_json, index_to_json
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from duckvstore.format.documents import Schema
     from duckvstore.format.pandas_objects import Spec
 
 _WHOLE = "biu"
@@ -52,6 +54,52 @@ def combined(
             return None
         kind, spec = stored, stored_spec
     return kind, nullable(spec) if new_has_nulls and may_have_nulls(new_spec) else spec
+
+
+def fitted(schema: Schema, rows: pa.Table, where: str) -> Schema:
+    """Return the schema of a pandas value that also holds ``rows``, which are in its stored types already.
+
+    As in an append: numpy's whole numbers become nullable where a row is missing, and values that are no category yet
+    become one. Raises InvalidInput for a new category of an ordered categorical.
+    """
+    specs = [level["dtype"] for level in _levels(schema)]
+    dtypes = list(schema.value["dtypes"])
+    found = [
+        _fitted(spec, rows.column(position), f"column {column.name!r} of {where}")
+        for position, (column, spec) in enumerate(zip(schema.columns, [*specs, *dtypes], strict=True))
+    ]
+    if found == [*specs, *dtypes]:
+        return schema
+    value = {**schema.value, "dtypes": found[len(specs) :]}
+    if specs:
+        levels = [{**level, "dtype": spec} for level, spec in zip(_levels(schema), found, strict=False)]
+        value["index"] = {**value["index"], "columns": levels}
+    return replace(schema, value=value)
+
+
+def _levels(schema: Schema) -> list[dict[str, Any]]:
+    index = schema.value.get("index")
+    return list(index.get("columns", ())) if isinstance(index, dict) else []
+
+
+def _fitted(spec: Spec, column: pa.ChunkedArray, where: str) -> Spec:
+    if column.null_count:
+        spec = nullable(spec)
+    if not _is_categorical(spec):
+        return spec
+    known = index_from_json(spec["categories"])
+    values = column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+    added = pd.Index(values.unique().drop_null().to_pandas())
+    added = added[~added.isin(known)]
+    if not len(added):
+        return spec
+    if spec["ordered"]:
+        raise InvalidInput(
+            f"{where} is an ordered categorical without the value {added[0]!r}: write() it with that category in its "
+            "place"
+        )
+    every = known.append(added.astype(known.dtype)) if len(known) else added
+    return {**spec, "categories": index_to_json(every.rename(known.name), "the categories")}
 
 
 def nullable(spec: Spec) -> Spec:

@@ -17,7 +17,6 @@ from duckvstore.items import VersionedItem
 
 if TYPE_CHECKING:
     from duckvstore.engine.catalogue import AsOf
-    from duckvstore.engine.commits import Draft
     from duckvstore.engine.edits import Plan
     from duckvstore.engine.library import OpenLibrary
     from duckvstore.format.documents import Version
@@ -69,23 +68,8 @@ class Handle:
         return replace(call, ahead=opened.submit(commits.current_head, opened, call))
 
     def _commit(self, call: commits.Call, plan: Plan) -> Version | None:
-        """Carry ``plan`` out and return the version that it made, or the newest one when it made none.
-
-        The journal intent is on its way while the plan stores rows, and acknowledged before the commit is tried.
-        """
-        opened = self.open_library
-        announced = opened.submit(commits.announce, opened, call)
-
-        def planned(newest: Version | None) -> Draft | None:
-            draft = plan(newest)
-            if draft is not None:
-                announced.result()
-            return draft
-
-        try:
-            return commits.commit(opened, call, planned)
-        finally:
-            announced.cancel()
+        """Carry ``plan`` out and return the version that it made, or the newest one when it made none."""
+        return commits.carry_out(self.open_library, call, plan)
 
     def _missing(self, symbol: str, purpose: str) -> NoSuchSymbol:
         return NoSuchSymbol(f"library {self.name!r} has no symbol {symbol!r} to {purpose}: write() it first")

@@ -223,7 +223,11 @@ class Writing(Handle):
         return self.open_library.options.validate_index if validate_index is None else validate_index
 
     def _given(self, symbol: str, data: Any, *, validate_index: bool | None, allow_pickle: bool = False) -> Given:
+        from duckvstore.sql.result import Result
+
         where = repr(f"{self.name}/{symbol}")
+        if isinstance(data, Result):  # a C stream would lose the class of an error that comes with a later row
+            data = data.reader()
         encoded = values.encode_any(data, where=where, allow_pickle=allow_pickle)
         is_sorted, bounds = _times_of_index(data)
         if is_sorted is False and self._validates(validate_index):

@@ -29,10 +29,6 @@ if TYPE_CHECKING:
     from duckvstore.sql.dialect import Reference
     from duckvstore.sql.result import Result
 
-_SESSION_TABLES = """
-    SELECT lower(database_name), lower(schema_name), lower(table_name) FROM duckdb_tables()
-    UNION ALL
-    SELECT lower(database_name), lower(schema_name), lower(view_name) FROM duckdb_views() WHERE NOT internal"""
 _INTEGER = re.compile(r"-?[0-9]+")
 
 
@@ -132,8 +128,7 @@ class Query:
 
     def _session_tables(self) -> set[tuple[str, str, str]]:
         """Return (database, schema, name) of what the user made in DuckDB, in lower case."""
-        found = self.target.session.sql(_SESSION_TABLES).fetchall()
-        return {(str(database), str(schema), str(name)) for database, schema, name in found}
+        return self.target.session.tables()
 
     def fetch(self, *, all_rows: bool) -> pa.Table:
         """Return the rows of the result, or only those that are shown; counts rows and nulls of all of them."""

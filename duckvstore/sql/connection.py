@@ -53,6 +53,8 @@ class Seat:
         self._open: weakref.ref[Result] | None = None
         self._abandoned: deque[Callable[[], None]] = deque()
         self._validates = True
+        #: how often somebody stopped what runs here
+        self.interrupts = 0
 
     def set_validation(self, *, on: bool) -> None:
         """Say whether the next statement asks anew whether a cached file is still the same.
@@ -81,10 +83,25 @@ class Seat:
         """
         weakref.finalize(result, self._abandoned.append, release).atexit = False
 
-    def clean(self) -> None:
-        """Give back what dropped results held."""
-        while self._abandoned:
-            self._abandoned.popleft()()
+    def when_free(self, action: Callable[[], None], result: Result | None) -> None:
+        """Call ``action``, which runs statements on the cursor: now, or before the next statement.
+
+        While the rows of another result than ``result`` come from the cursor, a statement would cut them short.
+        """
+        if self.lock.acquire(blocking=False):  # who has it may be waiting for the rows of ``result``
+            try:
+                current = self._open() if self._open is not None else None
+                if current is None or current is result or current.is_settled:
+                    action()
+                    return
+            finally:
+                self.lock.release()
+        self._abandoned.append(action)
+
+    def interrupt(self) -> None:
+        """Stop what DuckDB is doing on this cursor, from any thread; it raises there. Idle: nothing happens."""
+        self.interrupts += 1
+        self.cursor.interrupt()
 
     def open_for(self, result: Result | None) -> None:
         """Make the cursor free for the rows of ``result`` (None: for a statement that only reads)."""
@@ -92,7 +109,14 @@ class Seat:
             current = self._open() if self._open is not None else None
             if current is not None and current is not result:
                 _settle(current)
+            for _ in range(len(self._abandoned)):  # what dropped results held, now that no rows are cut short by it
+                self._abandoned.popleft()()
             self._open = weakref.ref(result) if result is not None else None
+
+    def forget_transaction(self) -> None:
+        """End a transaction that nobody began: DuckDB 1.5 leaves one, aborted, where CREATE … AS PIVOT fails."""
+        with suppress(Exception):  # there is none
+            self.cursor.execute("ROLLBACK")
 
     def settle_all(self) -> None:
         """Pull the rows of every result, since the next statement may change what they are made of."""
@@ -134,6 +158,13 @@ class Connection:
             with self._lock:
                 self._seats.add(seat)
         return seat
+
+    def interrupt(self) -> None:
+        """Stop what DuckDB is doing for any thread of this session; it raises there."""
+        with self._lock:
+            seats = list(self._seats)
+        for seat in seats:
+            seat.interrupt()
 
     def side_cursor(self) -> duckdb.DuckDBPyConnection:
         """Return a fresh cursor for a question of our own; the caller closes it."""

@@ -20,9 +20,9 @@ from sqlglot import exp
 from sqlglot.dialects.duckdb import DuckDB
 
 from duckvstore.errors import SqlError
-from duckvstore.sql import timetravel
+from duckvstore.sql import readable, timetravel
 from duckvstore.sql.timetravel import At, Clause, Expression, Malformed
-from duckvstore.sql.tokens import Parameter, Token, blank, closing, parameter, scan
+from duckvstore.sql.tokens import Parameter, Token, closing, parameter, scan
 
 __all__ = ["At", "Expression", "Parameter", "Reference", "Statement", "parse"]
 
@@ -46,11 +46,6 @@ _KINDS: tuple[tuple[type[Any], str], ...] = (
     (exp.TruncateTable, "truncate"),
 )
 _READ_PARENTS = (exp.From, exp.Join, exp.Describe, exp.Summarize, exp.Pivot, exp.Subquery, exp.Paren, exp.Lateral)
-# What `SHOW` lists by itself; any other name after it is a table to describe.
-_SHOWN = frozenset(
-    ("TABLES", "ALL", "DATABASES", "SCHEMAS", "VARIABLES", "FUNCTIONS", "VIEWS", "SETTINGS", "EXTENSIONS")
-)
-_MARK = "\ue000"  # a letter for sqlglot, and of no use in anybody's names
 _FOUND_TOKEN = re.compile(r" but got <Token.*", re.DOTALL)
 
 
@@ -62,7 +57,7 @@ class Reference:
     for what a statement creates, changes or drops. ``form``: "relation"; "table" for ``TABLE name`` and "statement"
     for the operand of DESCRIBE, SHOW, SUMMARIZE or COPY, where a relation must be put as a query; "columns" for
     COPY with a column list. ``lead``: where the words to be replaced start (the word TABLE, else ``start``).
-    ``node``: the sqlglot Table.
+    ``node``: the sqlglot Table. ``is_call``: it is ``vstore.diff``, and ``cuts`` has its parenthesis.
     """
 
     parts: tuple[str, ...]
@@ -75,6 +70,7 @@ class Reference:
     role: Literal["read", "target"] = "read"
     form: Literal["relation", "table", "statement", "columns"] = "relation"
     lead: int = 0
+    is_call: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +138,7 @@ class _Source:
                 seen += found.position is not None
         counts = {at: p.position for at, p in self.parameters if p.position is not None}
         self.clauses, self.malformed = timetravel.find(tokens, counts)
-        self.explain_end = _explain_end(tokens)
+        self.explain_end = readable.explain_end(tokens)
 
     def statement(self) -> Statement:
         """Return the finished statement; raises SqlError as ``parse`` does."""
@@ -180,42 +176,15 @@ class _Source:
             raise self._error(f"cannot read this SQL: {reason}", self.clauses[0].start if place is None else place)
 
     def _readable(self, *, marked: bool) -> str:
-        """Return the text of the same length that sqlglot reads: no comments, AT forms or EXPLAIN.
-
-        ``marked``: a parameter is written as a name, because sqlglot keeps the places of names only and sometimes
-        takes ``$p`` for the start of a string; a string between dollars is written as one in quotes.
-        """
-        spans = [*self.gaps, *((clause.start, clause.end) for clause in self.clauses), (0, self.explain_end)]
-        text = blank(self.text, spans)
-        for before, token, after in zip([None, *self.tokens], self.tokens, self.tokens[1:], strict=False):
-            if token.upper == "TABLE" and _is_table_query(before, after):
-                text = f"{text[: token.start]}FROM {text[token.end :]}"
-        for token in self.tokens:
-            if marked and not self._is_cut(token) and token.kind in ("parameter", "dollar"):
-                text = f"{text[: token.start]}{_marked(token)}{text[token.end :]}"
-        body = [token for token in self.tokens if token.start >= self.explain_end]
-        if len(body) > 1 and body[0].upper == "SHOW" and body[1].upper not in _SHOWN:
-            text = f"{text[: body[0].start]}DESC{text[body[0].end :]}"
-        return blank(text, self._pivot_tail())
-
-    def _pivot_tail(self) -> list[tuple[int, int]]:
-        """Return the span of ORDER BY and LIMIT behind a PIVOT statement, which sqlglot does not read there."""
-        body = [token for token in self.tokens if token.start >= self.explain_end]
-        if not body or body[0].upper not in ("PIVOT", "UNPIVOT"):
-            return []
-        depth = 0
-        for token in body:
-            depth += {"(": 1, ")": -1}.get(token.upper, 0)
-            if depth == 0 and token.upper in ("ORDER", "LIMIT"):
-                return [(token.start, len(self.text))]
-        return []
+        clauses = [(clause.start, clause.end) for clause in self.clauses]
+        return readable.text(self.text, self.tokens, [*self.gaps, *clauses], self.explain_end, marked=marked)
 
     def _tree(self) -> tuple[Any, str | None, int | None]:
         """Return sqlglot's tree, or None with what is wrong and where (if that is known)."""
         if self.tokens[-1].kind == "unclosed":
             return None, "a quotation or comment is not closed", self.tokens[-1].start
         marked = self._parsed(self._readable(marked=True))
-        if marked[0] is None and any(token.kind in ("parameter", "dollar") for token in self.tokens):
+        if marked[0] is None and any(token.kind in ("parameter", "dollar", "string") for token in self.tokens):
             return self._parsed(self._readable(marked=False))
         return marked
 
@@ -253,7 +222,7 @@ class _Source:
     def _reference(self, node: Any, by_end: dict[int, int], open_clauses: dict[int, Clause]) -> Reference | None:
         parts = node.parts
         if not all(isinstance(part, exp.Identifier) and "start" in part.meta for part in parts):
-            return None  # a table function
+            return self._call(node)  # a table function
         start, end = parts[0].meta["start"], parts[-1].meta["end"] + 1
         if end not in by_end or self.text[start] in "'?$":
             return None  # FROM 'file.parquet'
@@ -282,6 +251,30 @@ class _Source:
             lead=lead,
         )
 
+    def _call(self, node: Any) -> Reference | None:
+        """Return the reference that a call of vstore.diff is; None for a table function of DuckDB's."""
+        parts = node.parts
+        if tuple(part.name.lower() for part in parts[-2:]) != ("vstore", "diff"):
+            return None
+        start = parts[0].meta.get("start")
+        first = next((index for index, token in enumerate(self.tokens) if token.start == start), len(self.tokens))
+        opening = first + 2 * len(parts) - 1
+        if opening >= len(self.tokens) or self.tokens[opening].text != "(":
+            return None
+        form, lead = self._form(node, self.tokens[first].start)
+        return Reference(
+            parts=tuple(part.name for part in parts),
+            start=self.tokens[first].start,
+            end=self.tokens[opening - 1].end,
+            at=None,
+            alias=node.alias or None,
+            node=node,
+            cuts=((self.tokens[opening].start, self.tokens[closing(self.tokens, opening)].end),),
+            form=form,
+            lead=lead,
+            is_call=True,
+        )
+
     def _alias_end(self, last: int) -> int:
         """Return where the alias ends that follows the name whose last token has index ``last``."""
         following = [token for token in self.tokens[last + 1 :] if not self._is_cut(token)]
@@ -305,41 +298,17 @@ class _Source:
         if isinstance(parent, exp.Schema) and isinstance(parent.parent, exp.Copy):
             return "columns", start
         before = _before(self.tokens, start)
+        if before.upper == "SHOW":
+            return "statement", start
         if isinstance(parent, exp.From) and before.upper == "TABLE":
             return "table", before.start
         return "relation", start
-
-
-def _marked(token: Token) -> str:
-    """Return a name or string of the same length in place of a parameter or a string between dollars."""
-    if token.kind == "parameter":
-        return _MARK + token.text[1:]
-    return f"E'{'x' * (len(token.text) - 3)}'"
 
 
 def _before(tokens: list[Token], start: int) -> Token:
     """Return the token before character ``start``."""
     earlier = [token for token in tokens if token.end <= start]
     return earlier[-1] if earlier else Token("start", "", 0, 0)
-
-
-def _explain_end(tokens: list[Token]) -> int:
-    """Return the character behind EXPLAIN and its options; 0 where the statement is no EXPLAIN."""
-    if not tokens or tokens[0].upper != "EXPLAIN" or len(tokens) < 2:
-        return 0
-    index = 1
-    if tokens[index].upper in ("ANALYZE", "ANALYSE"):
-        index += 1
-    elif tokens[index].text == "(" and tokens[min(2, len(tokens) - 1)].upper in ("ANALYZE", "ANALYSE", "FORMAT"):
-        index = closing(tokens, index) + 1
-    return tokens[index - 1].end if index else 0
-
-
-def _is_table_query(before: Token | None, after: Token) -> bool:
-    """Whether the word TABLE between these tokens starts the query ``TABLE name``, which not every sqlglot reads."""
-    follows = before is None or before.upper in ("(", "UNION", "EXCEPT", "INTERSECT", "ALL", "AS", "ANALYZE", "EXPLAIN")
-    named = after.kind == "quoted" or (after.kind == "word" and after.upper not in ("SELECT", "FROM", "WITH", "VALUES"))
-    return follows and named
 
 
 def _kind(tree: Any) -> str:

@@ -20,7 +20,7 @@ MESSAGE_CHARACTERS_MAX = 1500
 
 _PREFIX = re.compile(r"^(?P<kind>[A-Z][A-Za-z -]*?) Error: ", re.DOTALL)
 # DuckDB proposes its own system tables for any name that is not like a table of the user's.
-_SYSTEM_TABLE = re.compile(r'\s*Did you mean "(?:sqlite_|pg_|duckdb_|information_schema|__vstore)[^"]*"\?')
+_SYSTEM_TABLE = re.compile(r'\s*Did you mean "(?:sqlite_|pg_|pragma_|duckdb_|information_schema|__vstore)[^"]*"\?')
 _NO_COLUMN = re.compile(r'Referenced column "(?P<name>[^"]+)" not found')
 _QUOTED_LINE = re.compile(r"\n+LINE \d+:.*\Z", re.DOTALL)
 _DENIED = re.compile(r"\b403\b|Forbidden|AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|\b401\b", re.IGNORECASE)

@@ -30,7 +30,8 @@ class Figures:
 
     ``segments_read`` of ``segments_total`` segments were left after pruning, ``bytes_read`` of ``bytes_total``
     stored bytes are theirs (DuckDB reads only the columns it needs of them). ``row_count`` is that of the result,
-    None until its end was reached. ``seconds`` were spent on planning, running and pulling rows.
+    None until its end was reached. ``seconds`` were spent on planning, running and pulling rows. ``made``: the
+    versions that the statement made.
     """
 
     segments_read: int = 0
@@ -40,10 +41,11 @@ class Figures:
     row_count: int | None = None
     seconds: float = 0.0
     tables: list[ScannedTable] = field(default_factory=list)
+    made: list[ScannedTable] = field(default_factory=list)
 
     def footer(self) -> str:
         """Return ``3 of 40 segments · 12 of 310 MB · trades v3 (2026-11-20) · 1,204 rows · 84 ms``."""
-        parts = []
+        parts = [f"made {made.symbol} v{made.version}" for made in self.made[:TABLES_SHOWN_MAX]]
         if self.tables:
             parts.append(f"{self.segments_read:,} of {self.segments_total:,} segments")
             parts.append(f"{_of(self.bytes_read, self.bytes_total)}")

@@ -6,33 +6,39 @@ with AT is always a symbol; and all symbols of a statement are resolved as one c
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from duckvstore.engine import catalogue, cuts
 from duckvstore.engine import tables as catalogue_tables
 from duckvstore.errors import (
     DuckVStoreError,
+    NoSuchColumn,
     NoSuchLibrary,
     NoSuchSnapshot,
     NoSuchSymbol,
     NotFound,
+    SqlError,
     caret,
     nearest,
 )
-from duckvstore.sql import frames
+from duckvstore.sql import diff, frames, statements
+from duckvstore.sql.dialect import At, Reference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import pyarrow as pa
 
     from duckvstore.engine.catalogue import AsOf
     from duckvstore.engine.library import OpenLibrary
     from duckvstore.format.documents import Version
-    from duckvstore.sql.dialect import At, Reference, Statement
+    from duckvstore.sql.definitions import Definition
+    from duckvstore.sql.dialect import Parameter, Statement
 
 CATALOGUE_SCHEMA = "vstore"
+MAIN_SCHEMA = "main"  # where the session lists the symbols themselves
 # Schemas and databases that are DuckDB's own, where no snapshot or library is looked for.
 _DUCKDB_SCHEMAS = frozenset(("main", "temp", "memory", "system", "information_schema", "pg_catalog"))
 
@@ -53,13 +59,24 @@ class Frame:
     value: Any
 
 
-Meaning: TypeAlias = Symbol | Frame | None
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A reference to what changed between two versions, whose rows are matched by the columns ``key``."""
+
+    library: OpenLibrary
+    before: Version
+    after: Version
+    key: tuple[str, ...]
+
+
+Meaning: TypeAlias = Symbol | Difference | Frame | None
 
 
 @dataclass(slots=True)
-class _Wanted:
-    """A reference that is a symbol if one of that name exists."""
+class Wanted:
+    """A reference that is a symbol if one of that name exists. ``names``: those of the text where it stands."""
 
+    names: Names
     reference: Reference
     library: OpenLibrary
     name: str
@@ -79,30 +96,70 @@ class Names:
     session_tables: Callable[[], set[tuple[str, str, str]]]
     as_of: Callable[[At], AsOf]
     scope: Mapping[str, object] | None
-    _meanings: dict[int, Meaning] = field(default_factory=dict)
+    #: resolves symbols of one library at once, as ``cuts.resolve_cut`` does
+    resolver: Callable[[OpenLibrary, Sequence[tuple[str, AsOf]]], list[Version | DuckVStoreError]] = cuts.resolve_cut
+    #: what a statement would change, by the position of the reference, whether it exists or not
+    targets: dict[int, Wanted] = field(default_factory=dict)
+    #: gives the values of parameters
+    value_of: Callable[[Parameter], Any] = lambda _: None
+    #: the names in the texts of the views and macros that the statement uses, resolved in the same cut
+    companions: list[Names] = field(default_factory=list)
+    #: the view or macro whose text it is, where it is not the statement itself
+    origin: Definition | None = None
+    meanings: dict[int, Meaning] = field(default_factory=dict)
+    wanted: dict[int, Wanted] = field(default_factory=dict)
+    #: the calls of vstore.diff, each with the two versions that it compares
+    calls: dict[int, tuple[diff.Call, list[Wanted]]] = field(default_factory=dict)
 
     def resolve(self) -> dict[int, Meaning]:
         """Return what each reference means, by its position; None leaves it to DuckDB.
 
         Raises NotFound, with the place in the SQL, for a reference that can only be a symbol and is none.
         """
-        wanted: dict[int, _Wanted] = {}
+        everyone = [*self.companions, self]
+        for names in everyone:
+            with labelled(names.origin):
+                names.collect()
+        self._resolve_symbols([item for names in everyone for item in names.unresolved()])
+        for names in everyone:
+            with labelled(names.origin):
+                names.conclude()
+        return self.meanings
+
+    def collect(self) -> None:
+        """Take what is no symbol, and put what may be one into ``wanted``."""
+        made = statements.target(self.statement) if self.statement.kind == "create_table" else None
         for position, reference in enumerate(self.statement.references):
-            self._meanings[position] = None
-            if reference.at is None and self._is_session_table(reference.parts):
+            self.meanings[position] = None
+            if reference.role == "target" and self.statement.kind in ("create_view", "create_macro"):
+                continue  # which may have the name of a symbol
+            if reference.is_call:
+                self.calls[position] = self._sides(reference)
+                continue
+            if reference.at is None and position != made and self._is_session_table(reference.parts):
                 continue
             if reference.role == "read" and self._take_catalogue(position, reference):
                 continue
             found = self._as_symbol(reference)
-            if found is not None:
-                wanted[position] = found
-        self._resolve_symbols(list(wanted.values()))
-        for position, item in wanted.items():
-            self._meanings[position] = self._meaning(item)
+            if found is not None and reference.role == "target":
+                self.targets[position] = found
+            if found is not None and position != made:
+                self.wanted[position] = found
+
+    def unresolved(self) -> list[Wanted]:
+        """Return what has to be looked for, in one cut."""
+        sides = [side for _, both in self.calls.values() for side in both if side.outcome is None]
+        return [*self.wanted.values(), *sides]
+
+    def conclude(self) -> None:
+        """Turn what was resolved into meanings; what is no symbol may be a dataframe."""
+        for position, item in self.wanted.items():
+            self.meanings[position] = self._meaning(item)
+        for position, (call, sides) in self.calls.items():
+            self.meanings[position] = self._difference(call, sides)
         for position, reference in enumerate(self.statement.references):
-            if self._meanings[position] is None and position not in wanted and reference.at is None:
-                self._meanings[position] = self._frame(reference)
-        return self._meanings
+            if self.meanings[position] is None and position not in self.wanted and reference.at is None:
+                self.meanings[position] = self._frame(reference)
 
     def _is_session_table(self, parts: tuple[str, ...]) -> bool:
         return is_session_table(parts, self.session_tables())
@@ -115,22 +172,57 @@ class Names:
         if reference.at is not None:
             raise self._error(f"the catalogue table {'.'.join(parts)} takes no AT form: filter its rows", reference)
         if name not in catalogue_tables.COLUMNS:
-            known = ", ".join(f"{CATALOGUE_SCHEMA}.{table}" for table in catalogue_tables.COLUMNS)
+            known = ", ".join(f"{CATALOGUE_SCHEMA}.{table}" for table in [*catalogue_tables.COLUMNS, "diff(…)"])
             raise self._error(
                 f"the catalogue has no table {parts[-1]!r}.{nearest(name, catalogue_tables.COLUMNS)} It has {known}",
                 reference,
             )
         if len(parts) == 3:
-            library = self._library(parts[0], reference)
-            if library is None:
-                raise self._no_library(parts[0], reference)
-            table = catalogue_tables.table(library, name)
+            table = catalogue_tables.table(self.library_named(parts[0], reference.start), name)
         elif self.default is not None:
             table = catalogue_tables.table(self.default, name)
         else:
             table = self._of_all_libraries(name)
-        self._meanings[position] = Frame(reference.parts[-1], table)
+        self.meanings[position] = Frame(reference.parts[-1], table)
         return True
+
+    def _sides(self, reference: Reference) -> tuple[diff.Call, list[Wanted]]:
+        """Return the arguments of a call of vstore.diff, and the two versions to look for."""
+        if len(reference.parts) == 3:
+            library = self.library_named(reference.parts[0], reference.start)
+        elif self.default is not None:
+            library = self.default
+        else:
+            raise self._error("of which library? Write library.vstore.diff(…)", reference)
+        call = diff.read_call(self.statement, reference, self.value_of)
+        return call, [self._side(reference, library, call, at) for at in (call.before, call.after)]
+
+    def _side(self, reference: Reference, library: OpenLibrary, call: diff.Call, at: At | Version) -> Wanted:
+        if not isinstance(at, At):
+            return Wanted(self, reference, library, call.symbol, None, certain=True, outcome=at)
+        as_of, placed = self.as_of(at), replace(reference, at=at)
+        if isinstance(as_of, str):
+            return self._in_snapshot(placed, library, as_of, call.symbol)
+        return Wanted(self, placed, library, call.symbol, as_of, certain=True)
+
+    def _difference(self, call: diff.Call, sides: list[Wanted]) -> Difference:
+        versions: list[Version] = []
+        for side in sides:
+            if isinstance(side.outcome, NoSuchSymbol):  # then the symbol is what is wrong, not the version
+                side.reference = replace(side.reference, at=At("version", 0, call.symbol_offset))
+            found = self._meaning(side)
+            assert isinstance(found, Symbol), "a certain symbol is one, or an error"  # noqa: S101
+            if not found.version.schema.columns:
+                raise self.statement.error(
+                    f"version {found.version.number} of {found.version.symbol!r} has no columns to compare: read() it",
+                    call.symbol_offset,
+                )
+            versions.append(found.version)
+        before, after = versions
+        try:
+            return Difference(sides[0].library, before, after, diff.key_columns(before, after, call.key))
+        except NoSuchColumn as error:
+            raise self.statement.error(str(error), call.key_offset) from error
 
     def _of_all_libraries(self, name: str) -> pa.Table:
         """Return a catalogue table over all libraries, with the library's name in front."""
@@ -154,10 +246,18 @@ class Names:
         except NoSuchLibrary:
             matches = matching(name, self.libraries)
         if len(matches) > 1:
-            raise self._ambiguous("libraries", name, matches, reference)
+            raise self.ambiguous("libraries", name, matches, reference)
         return self.libraries[matches[0]] if matches else None
 
-    def _as_symbol(self, reference: Reference) -> _Wanted | None:
+    def library_named(self, name: str, start: int) -> OpenLibrary:
+        """Return the library of a name that stands at character ``start``; raises NoSuchLibrary, SqlError."""
+        reference = Reference((name,), start, start + len(name), None, None, None)
+        found = self._library(name, reference)
+        if found is None:
+            raise self._no_library(name, reference)
+        return found
+
+    def _as_symbol(self, reference: Reference) -> Wanted | None:
         """Return what to look for, or None when the reference cannot be a symbol."""
         parts, at = reference.parts, reference.at
         as_of = self.as_of(at) if at is not None else None
@@ -168,30 +268,45 @@ class Names:
             if len(parts) == 1 or parts[0].casefold() in _DUCKDB_SCHEMAS or len(parts) > 3:
                 return None
             library = self._library(parts[0], reference)
-            if library is None and at is not None:
+            if library is None and (at is not None or (len(parts) == 3 and not self._is_database(parts[0]))):
                 raise self._no_library(parts[0], reference)
             snapshot = parts[1] if len(parts) == 3 else None
         else:
             library = self.default
             if len(parts) == 3:
                 library, snapshot = self._library(parts[0], reference), parts[1]
+                if library is None and not self._is_database(parts[0]):
+                    raise self._no_library(parts[0], reference)
             elif len(parts) == 2:
                 snapshot = parts[0]
-        if library is None or len(parts) > 3 or (snapshot or "").casefold() in _DUCKDB_SCHEMAS:
+        if library is None or len(parts) > 3:
+            return None
+        return self._placed(reference, library, snapshot, as_of)
+
+    def _is_database(self, name: str) -> bool:
+        """Whether DuckDB has a database ``name``, as far as it has tables."""
+        return name.casefold() in _DUCKDB_SCHEMAS or any(table[0] == name.casefold() for table in self.session_tables())
+
+    def _placed(self, reference: Reference, library: OpenLibrary, snapshot: str | None, as_of: AsOf) -> Wanted | None:
+        """Return the symbol of ``library`` under the schema ``snapshot``, or None: that is DuckDB's own."""
+        parts, at = reference.parts, reference.at
+        if (snapshot or "").casefold() == MAIN_SCHEMA and reference.role == "read":
+            return Wanted(self, reference, library, parts[-1], as_of, certain=at is not None or len(parts) > 2)
+        if (snapshot or "").casefold() in _DUCKDB_SCHEMAS:
             return None
         if at is not None and at.kind == "snapshot" and isinstance(as_of, str):
             return self._in_snapshot(reference, library, as_of, parts[-1])
         if snapshot is not None:
             return self._qualified(reference, library, snapshot, as_of)
-        return _Wanted(reference, library, parts[-1], as_of, certain=at is not None or len(parts) > 1)
+        return Wanted(self, reference, library, parts[-1], as_of, certain=at is not None or len(parts) > 1)
 
-    def _qualified(self, reference: Reference, library: OpenLibrary, schema: str, as_of: AsOf) -> _Wanted | None:
+    def _qualified(self, reference: Reference, library: OpenLibrary, schema: str, as_of: AsOf) -> Wanted | None:
         """Return the symbol under a schema: a snapshot, or the name of the session's own library."""
         names = catalogue.snapshot_names(library)
         matches = matching(schema, names)
         own = len(reference.parts) == 2 and schema.casefold() == library.name.casefold() and self.default is not None
         if own and not matches:
-            return _Wanted(reference, library, reference.parts[-1], as_of, certain=True)
+            return Wanted(self, reference, library, reference.parts[-1], as_of, certain=True)
         if not matches:
             if reference.at is None and len(reference.parts) == 2:
                 return None  # a schema of DuckDB's, or an error of its own
@@ -199,25 +314,25 @@ class Names:
                 f"library {library.name!r} has no snapshot {schema!r}.{nearest(schema, names)}{self._caret(reference)}"
             )
         if len(matches) > 1:
-            raise self._ambiguous("snapshots", schema, matches, reference)
+            raise self.ambiguous("snapshots", schema, matches, reference)
         if reference.at is not None:
             raise self._error(f"{schema} is a snapshot already: leave out the AT form", reference)
         return self._in_snapshot(reference, library, matches[0], reference.parts[-1])
 
-    def _in_snapshot(self, reference: Reference, library: OpenLibrary, snapshot: str, name: str) -> _Wanted:
+    def _in_snapshot(self, reference: Reference, library: OpenLibrary, snapshot: str, name: str) -> Wanted:
         try:
             held = catalogue.read_snapshot(library, snapshot).versions
         except NotFound as error:
             raise type(error)(f"{error}{self._caret(reference)}") from error.__cause__
         matches = matching(name, held)
         if len(matches) > 1:
-            raise self._ambiguous("symbols", name, matches, reference)
+            raise self.ambiguous("symbols", name, matches, reference)
         if not matches:
             # The engine words this error, as it does for read(as_of=…).
-            return _Wanted(reference, library, name, snapshot, certain=True)
-        return _Wanted(reference, library, matches[0], catalogue.Held(held[matches[0]]), certain=True)
+            return Wanted(self, reference, library, name, snapshot, certain=True)
+        return Wanted(self, reference, library, matches[0], catalogue.Held(held[matches[0]]), certain=True)
 
-    def _resolve_symbols(self, wanted: list[_Wanted]) -> None:
+    def _resolve_symbols(self, wanted: list[Wanted]) -> None:
         """Resolve all symbols at once; again as a whole when a name matches only without regard to case."""
         self._cut(wanted)
         renamed = False
@@ -227,23 +342,24 @@ class Names:
                 item.deleted = item.name in names
                 matches = [] if item.deleted else matching(item.name, names)
                 if len(matches) > 1:
-                    raise self._ambiguous("symbols", item.name, matches, item.reference)
+                    with labelled(item.names.origin):
+                        raise item.names.ambiguous("symbols", item.name, matches, item.reference)
                 if matches:
                     item.name, renamed = matches[0], True
         if renamed:
             self._cut(wanted)
 
-    def _cut(self, wanted: list[_Wanted]) -> None:
+    def _cut(self, wanted: list[Wanted]) -> None:
         libraries = {item.library.library_id: item.library for item in wanted}
         for identity, library in libraries.items():
             own = [item for item in wanted if item.library.library_id == identity]
-            outcomes = cuts.resolve_cut(library, [(item.name, item.as_of) for item in own])
+            outcomes = self.resolver(library, [(item.name, item.as_of) for item in own])
             for item, outcome in zip(own, outcomes, strict=True):
                 item.outcome = outcome
                 if isinstance(outcome, BaseException):
                     _forget_frames(outcome)
 
-    def _meaning(self, item: _Wanted) -> Meaning:
+    def _meaning(self, item: Wanted) -> Meaning:
         outcome = item.outcome
         if isinstance(outcome, NotFound):
             if not item.certain and isinstance(outcome, NoSuchSymbol):
@@ -269,15 +385,41 @@ class Names:
     def _error(self, message: str, reference: Reference) -> DuckVStoreError:
         return self.statement.error(message, reference.start)
 
-    def _ambiguous(self, noun: str, name: str, matches: Iterable[str], reference: Reference) -> DuckVStoreError:
+    def ambiguous(self, noun: str, name: str, matches: Iterable[str], reference: Reference) -> DuckVStoreError:
+        """Return the error for a name that ``matches`` equal but for case."""
         listed = ", ".join(repr(match) for match in sorted(matches))
         return self._error(
             f"{name!r} matches the {noun} {listed}: write one of them exactly, in double quotes", reference
         )
 
     def _no_library(self, name: str, reference: Reference) -> NoSuchLibrary:
+        if self.default is not None:
+            own, rest = self.default.name, ".".join(reference.parts[1:])
+            return NoSuchLibrary(
+                f"this session is of library {own!r}, so it has no {name!r}: write {own}.{rest}, or use store.sql for "
+                f"several libraries{self._caret(reference)}"
+            )
         names = list(self.libraries)
         return NoSuchLibrary(f"the store has no library {name!r}.{nearest(name, names)}{self._caret(reference)}")
+
+
+@contextmanager
+def labelled(origin: Definition | None) -> Iterator[None]:
+    """Say of errors that they are in the text of ``origin``, a view or a macro; None: as they are."""
+    try:
+        yield
+    except DuckVStoreError as error:
+        if origin is None:
+            raise
+        raise with_label(error, origin.label) from error.__cause__
+
+
+def with_label(error: DuckVStoreError, label: str) -> DuckVStoreError:
+    """Return ``error`` with words in front that say whose text it is in."""
+    found = type(error)(f"in {label}: {error}")
+    if isinstance(error, SqlError) and isinstance(found, SqlError):
+        found.sql, found.offset = error.sql, error.offset
+    return found
 
 
 def _forget_frames(error: BaseException | None) -> None:

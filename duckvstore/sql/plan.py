@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 from sqlglot import exp
 
 from duckvstore.engine import segments as engine_segments
 from duckvstore.errors import DuckVStoreError, Integrity
 from duckvstore.format import statistics
-from duckvstore.sql import frames, prune, rewrite
+from duckvstore.sql import diff, frames, headers, prune, rewrite
 from duckvstore.sql.figures import Figures, ScannedTable
-from duckvstore.sql.names import Frame, Symbol
+from duckvstore.sql.names import Difference, Frame, Symbol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,11 +33,15 @@ if TYPE_CHECKING:
     from duckvstore.sql.failures import Failure
     from duckvstore.sql.files import Lease, SegmentFiles
     from duckvstore.sql.names import Meaning
+    from duckvstore.sql.placed import Uses
     from duckvstore.sql.values import Values
 
 CHECKED_BYTES_MAX = 2**30
 # Table functions that make rows from their arguments alone, without looking at any file.
 _PURE_TABLE_FUNCTIONS = frozenset(("range", "generate_series", "unnest", "generateseries", "explodinggenerateseries"))
+_SCANNING_KINDS = frozenset(
+    ("query", "explain", "describe", "summarize", "create_table", "create_view", "create_macro")
+)
 _STATISTICS = "__vstore_statistics"
 _SEGMENT_FILE = re.compile(r"[0-9a-f]{16,64}-[0-9a-f]{16}\.parquet")
 
@@ -60,6 +66,22 @@ class Plan:
     registered: dict[str, Any] = field(default_factory=dict)
     leases: list[Lease] = field(default_factory=list)
     only_segments: bool = False
+    #: the views and macros that it uses
+    uses: Uses | None = None
+    #: how many characters ``text`` is longer in front than the rewritten statement, whose name ends at ``header_end``
+    shift: int = 0
+    header_end: int = 0
+
+    def use(self, uses: Uses) -> None:
+        """Take over what the views and macros of ``uses`` scan and hold."""
+        self.uses = uses
+        for item in uses.items:
+            if item.plan is not None:
+                self.scans += item.plan.scans
+                self.leases, item.plan.leases = self.leases + item.plan.leases, []
+                self.registered |= item.plan.registered
+        statements = [self.statement, *(item.plan.statement for item in uses.items if item.plan is not None)]
+        self.only_segments = bool(self.scans) and all(reads_no_files(statement) for statement in statements)
 
     def release_files(self) -> None:
         """Let the local copies of segments go."""
@@ -70,7 +92,7 @@ class Plan:
     def user_offset(self, position_bytes: int) -> int:
         """Return the character of the user's whole text for a position in the UTF-8 bytes of the SQL that ran."""
         position = len(self.text.encode("utf-8")[:position_bytes].decode("utf-8", "ignore"))
-        return rewrite.original_position(self.statement, self.replacements, position)
+        return rewrite.original_position(self.statement, self.replacements, max(0, position - self.shift))
 
     def explain_damage(self, failure: Failure, message: str) -> DuckVStoreError | None:
         """Return the reason why a segment cannot be read, if the failure is a segment's fault.
@@ -132,6 +154,8 @@ class Planner:
                     continue  # a temporary table may have a symbol's name, and hides it from then on
                 if isinstance(meaning, Symbol):
                     plan.replacements[position] = self._scan(plan, position, meaning, values, figures, cursor)
+                elif isinstance(meaning, Difference):
+                    plan.replacements[position] = self._difference(plan, meaning, figures)
                 elif isinstance(meaning, Frame):
                     identity = id(meaning.value)
                     if identity not in names:
@@ -161,19 +185,66 @@ class Planner:
     ) -> str:
         version = symbol.version
         kept = kept_segments(plan.statement, position, version, values, cursor)
-        segments = tuple(version.segments[index] for index in kept)
-        plan.scans.append(Scan(symbol.library, version, segments))
+        return self._scan_of(plan, symbol.library, version, tuple(version.segments[index] for index in kept), figures)
+
+    def _scan_of(
+        self, plan: Plan, library: OpenLibrary, version: Version, segments: tuple[Segment, ...], figures: Figures
+    ) -> str:
+        plan.scans.append(Scan(library, version, segments))
         figures.segments_total += len(version.segments)
         figures.segments_read += len(segments)
         figures.bytes_total += sum(segment.size_bytes for segment in version.segments)
         figures.bytes_read += sum(segment.size_bytes for segment in segments)
-        table = ScannedTable(symbol.library.name, version.symbol, version.number, version.created_at)
+        table = ScannedTable(library.name, version.symbol, version.number, version.created_at)
         if table not in figures.tables:
             figures.tables.append(table)
         seals = rewrite.names_file_columns(plan.statement)
-        return rewrite.scan(version, self._uris(plan, symbol.library, segments), seals=seals)
+        return rewrite.scan(version, self.uris(plan, library, segments), seals=seals)
 
-    def _uris(self, plan: Plan, library: OpenLibrary, segments: tuple[Segment, ...]) -> list[str]:
+    def _difference(self, plan: Plan, difference: Difference, figures: Figures) -> str:
+        before, after = difference.before, difference.after
+        olds, news = diff.unshared(before, after)
+        sides = (
+            self._side(plan, difference.library, before, olds, figures),
+            self._side(plan, difference.library, after, news, figures),
+        )
+        zoned_type = "TIMESTAMPTZ_NS" if self._reads_zoned_nanoseconds else "TIMESTAMP WITH TIME ZONE"
+        return diff.relation(diff.pairs(before, after), difference.key, sides, self._common_type, zoned_type)
+
+    def _side(self, plan: Plan, library: OpenLibrary, version: Version, kept: list[int], figures: Figures) -> diff.Side:
+        """Return the rows of the segments at ``kept``, with the nanoseconds that DuckDB 1 leaves out beside them."""
+        scan = self._scan_of(plan, library, version, tuple(version.segments[at] for at in kept), figures)
+        zoned = diff.nanoseconds(version) if kept else []
+        if not zoned or self._reads_zoned_nanoseconds:
+            return diff.Side(f"{scan} AS scanned", {})
+        times = engine_segments.read_table(library, version, columns=zoned, segments=kept)
+        numbers = pa.table({f"n{at}": times.column(name).cast(pa.int64()) for at, name in enumerate(zoned)})
+        name = self._register(plan, Frame("exact", numbers), 1)
+        exact = {column: f"exact.n{at}" for at, column in enumerate(zoned)}
+        return diff.Side(f"{scan} AS scanned POSITIONAL JOIN {name} AS exact", exact)
+
+    @cached_property
+    def _reads_zoned_nanoseconds(self) -> bool:
+        cursor = self._connection.side_cursor()
+        try:
+            return bool(cursor.execute("FROM duckdb_types() WHERE type_name = 'timestamptz_ns'").fetchall())
+        finally:
+            cursor.close()
+
+    def _common_type(self, first: str, second: str) -> str:
+        """Return the type that DuckDB gives to values of two types in one column; text where it has none."""
+        import duckdb
+
+        cursor = self._connection.side_cursor()
+        try:
+            both = cursor.sql(f"SELECT CAST(NULL AS {first}) UNION ALL SELECT CAST(NULL AS {second})")
+            return str(both.types[0])
+        except duckdb.Error:
+            return "VARCHAR"
+        finally:
+            cursor.close()
+
+    def uris(self, plan: Plan, library: OpenLibrary, segments: tuple[Segment, ...]) -> list[str]:
         """Return what DuckDB scans: the segments where they are, or else verified local copies of them."""
         if not segments:
             return []
@@ -197,6 +268,8 @@ def kept_segments(
     what a comparison means.
     """
     everything = list(range(len(version.segments)))
+    if statement.kind == "create_macro" and _has_parameter_among(statement, version):
+        return everything
     condition = prune.condition(statement, position, version, values.given) if everything else None
     if condition is None:
         return everything
@@ -211,12 +284,22 @@ def kept_segments(
         return everything
 
 
+def _has_parameter_among(statement: Statement, version: Version) -> bool:
+    """Whether a macro has a parameter with the name of a column, which it hides there."""
+    header = headers.read(statement.text)
+    names = {name.casefold() for name in header.columns} if header is not None else set()
+    return any(column.name.casefold() in names for column in version.schema.columns)
+
+
 def reads_no_files(statement: Statement) -> bool:
     """Whether every relation of ``statement`` is a plain name or makes its rows by itself."""
-    if statement.tree is None or statement.kind not in ("query", "explain", "describe", "summarize", "create_table"):
+    if statement.tree is None or statement.kind not in _SCANNING_KINDS:
         return False
+    calls = [reference.node for reference in statement.references if reference.is_call]
     for table in statement.tree.find_all(exp.Table):
         inner = table.this
+        if any(table is call for call in calls):
+            continue
         if isinstance(inner, exp.Identifier):
             start = inner.meta.get("start")
             if start is None or statement.text[start] == "'":

@@ -7,6 +7,7 @@ rows. What has been pulled is kept, except the part of a long stream that its co
 from __future__ import annotations
 
 import threading
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Self
 
 from duckvstore import clock
@@ -16,8 +17,10 @@ from duckvstore.sql.figures import Figures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
+    import duckdb
     import pandas as pd
     import polars as pl
     import pyarrow as pa
@@ -30,8 +33,9 @@ _ROWS_PER_FETCH = 2048
 class Rows:
     """Rows that DuckDB has yet to give: ``columns`` and ``types`` are known, ``pull`` gives the next batch.
 
-    ``pull`` returns None at the end and raises errors of this package. ``release`` gives back whatever the rows
-    needed (registered frames, cached files); it is called once, at the end or after an error.
+    ``schema`` starts the statement and is called first, once, by who holds ``lock``. ``pull`` returns None at the
+    end and raises errors of this package. ``release`` gives back whatever the rows needed (registered frames, cached
+    files); it is called once, at the end or after an error.
     """
 
     def __init__(
@@ -41,6 +45,7 @@ class Rows:
         schema: Callable[[], pa.Schema],
         pull: Callable[[], pa.RecordBatch | None],
         release: Callable[[], None],
+        lock: AbstractContextManager[Any] | None = None,
     ) -> None:
         """Take the parts; nothing is pulled yet."""
         self.columns = columns
@@ -48,12 +53,14 @@ class Rows:
         self.schema = schema
         self.pull = pull
         self.release = release
+        self.lock = lock or nullcontext()
 
 
 class Result:
     """The rows of one statement, in any form, as often as wanted. Safe to use from many threads.
 
-    ``columns`` and ``types``: names and DuckDB types, in order. ``figures``: what was read to get here.
+    ``columns`` and ``types``: names and DuckDB types, in order. ``figures``: what was read to get here. ``kind``: of
+    the statement ("query", "insert", …).
     Rows are pulled on demand: asking for a form pulls all of them; ``__arrow_c_stream__`` hands them on as they
     come, so that a result larger than memory can go into ``lib.write`` or another engine.
     """
@@ -63,7 +70,7 @@ class Result:
         self.figures = figures or Figures()
         self.columns: list[str] = list(rows.columns) if rows else []
         self.types: list[str] = list(rows.types) if rows else []
-        self._kind = kind
+        self.kind = kind
         self._rows = rows
         self._schema: pa.Schema | None = None
         self._batches: list[pa.RecordBatch] = []
@@ -76,6 +83,14 @@ class Result:
         self._lock = threading.RLock()
         if rows is None:
             self.figures.row_count = 0
+
+    @classmethod
+    def of_table(cls, table: pa.Table, figures: Figures, cursor: duckdb.DuckDBPyConnection) -> Result:
+        """Return a result with the rows of ``table``, whose DuckDB types ``cursor`` tells."""
+        batches = iter(table.to_batches())
+        types = [str(kind) for kind in cursor.from_arrow(table).types]
+        rows = Rows(list(table.column_names), types, lambda: table.schema, lambda: next(batches, None), lambda: None)
+        return cls(rows, figures, kind="write")
 
     def arrow(self) -> pa.Table:
         """Return the rows as a pyarrow Table."""
@@ -104,6 +119,7 @@ class Result:
 
     def fetchone(self) -> tuple[Any, ...] | None:
         """Return the next row as a tuple, or None after the last."""
+        self.settle()
         with self._lock:
             at = self._cursor_row % _ROWS_PER_FETCH
             if at == 0:
@@ -118,21 +134,42 @@ class Result:
 
         A stream of more than 64 MB is not kept: afterwards no other form can be asked for.
         """
+        return self.reader().__arrow_c_stream__(requested_schema)
+
+    def reader(self) -> pa.RecordBatchReader:
+        """Return the same stream as a pyarrow reader: its errors are those of this package, which a C stream loses."""
         import pyarrow as pa
 
-        reader = pa.RecordBatchReader.from_batches(self._arrow_schema(), self.batches())
-        return reader.__arrow_c_stream__(requested_schema)
+        return pa.RecordBatchReader.from_batches(self._arrow_schema(), self.batches())
 
     def settle(self) -> None:
         """Pull every remaining row into memory, so that the connection is free. Raises what the statement raised."""
         while self._pull() is not None:
             pass
 
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema of the rows; asking for it starts the query."""
+        return self._arrow_schema()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no row is still to come from DuckDB."""
+        return self._rows is None
+
     def _arrow_schema(self) -> pa.Schema:
+        """Return the schema; the first call starts the statement.
+
+        It takes the lock of the rows before that of this result, as a statement does that waits for a result to be
+        pulled to its end: whoever holds this result's lock must have called this before.
+        """
         import pyarrow as pa
 
-        with self._lock:
+        rows = self._rows
+        with rows.lock if rows is not None and self._schema is None else nullcontext(), self._lock:
             if self._schema is None:
+                if self._failure is not None:
+                    raise self._failure
                 self._schema = self._guarded(self._rows.schema) if self._rows else pa.schema([])
             return self._schema
 
@@ -156,12 +193,13 @@ class Result:
 
     def _pull(self) -> pa.RecordBatch | None:
         """Keep and return the next batch, or return None at the end."""
+        if self._rows is not None:
+            self._arrow_schema()
         with self._lock:
             if self._failure is not None:
                 raise self._failure
             if self._rows is None:
                 return None
-            self._arrow_schema()
             batch: pa.RecordBatch | None = self._guarded(self._rows.pull)
             if batch is None:
                 self.figures.row_count = self._row_count
@@ -180,6 +218,7 @@ class Result:
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the rows as Arrow record batches, pulled and kept as ``__arrow_c_stream__`` does."""
         index = 0
+        self._arrow_schema()
         while True:
             with self._lock:
                 if index < self._dropped:
@@ -204,6 +243,7 @@ class Result:
         """Return the first rows, and whether they are all rows that there are."""
         import pyarrow as pa
 
+        self._arrow_schema()
         with self._lock:
             while self._kept_bytes <= KEPT_BYTES_MAX and self._pull() is not None:
                 pass
@@ -218,7 +258,7 @@ class Result:
             head, _ = self._peek()
         except InvalidInput as error:
             return f"<Result: {error}>"
-        if self._kind == "explain":
+        if self.kind == "explain":
             return "\n".join([*(str(row[-1]) for row in conversion.to_tuples(head, self.types)), self.figures.footer()])
         return display.as_text(self.columns, self.types, conversion.to_texts(head), self.figures)
 
@@ -228,7 +268,7 @@ class Result:
             head, _ = self._peek()
         except InvalidInput as error:
             return display.paragraph(f"<Result: {error}>")
-        if self._kind == "explain":
+        if self.kind == "explain":
             plan = "\n".join(str(row[-1]) for row in conversion.to_tuples(head, self.types))
             return display.preformatted(plan, self.figures)
         return display.as_html(self.columns, self.types, conversion.to_texts(head), self.figures)

@@ -43,12 +43,13 @@ _FILE_COLUMNS = ("filename", "file_row_number", "file_index")
 _STAND_IN = re.compile(r'__vstore_name_(?P<at>[0-9]+)(?P<alias> AS (?:"(?:[^"]|"")*+"|\w++))?')
 
 
-def scan(version: Version, uris: Sequence[str], *, seals: bool = False) -> str:
+def scan(version: Version, uris: Sequence[str], *, seals: bool = False, file: str | None = None) -> str:
     """Return the relation that holds the rows of ``uris``, segments of ``version``, in that order.
 
     Column types are those that DuckDB gives to the same rows as an Arrow table; without any URI the relation has
-    no rows and the same types. ``seals``: hide what DuckDB adds to every file, see ``names_file_columns``. Raises
-    SqlError for a version without columns, which SQL cannot show.
+    no rows and the same types. ``seals``: hide what DuckDB adds to every file, see ``names_file_columns``. ``file``: a
+    further column, with the URI that a row is from. Raises SqlError for a version without columns, which SQL cannot
+    show.
     """
     fields = arrow_schema.to_arrow(version.schema)
     if not len(fields):
@@ -60,6 +61,7 @@ def scan(version: Version, uris: Sequence[str], *, seals: bool = False) -> str:
         return f"(SELECT {nulls} WHERE false)"
     # Of a path such as `s3://bucket/a=b/…` DuckDB would make a column `a`.
     options = "hive_partitioning = false" + (f", schema = {_file_schema(version)}" if version.schema.mixed else "")
+    options += f", filename = {literal(file)}" if file is not None else ""
     relation = f"read_parquet([{', '.join(literal(uri) for uri in uris)}], {options})"
     converted = [(f.name, _expression(quote(f.name), f.type, version)) for f in fields]
     if all(expression is None for _, expression in converted):
@@ -67,7 +69,7 @@ def scan(version: Version, uris: Sequence[str], *, seals: bool = False) -> str:
     columns = ", ".join(
         quote(name) if expression is None else f"{expression} AS {quote(name)}" for name, expression in converted
     )
-    return f"(SELECT {columns} FROM {relation})"
+    return f"(SELECT {columns}{'' if file is None else f', {quote(file)}'} FROM {relation})"
 
 
 def _expression(column: str, kind: pa.DataType, version: Version) -> str | None:
@@ -209,11 +211,9 @@ def _folded(reference: Reference) -> tuple[str, ...]:
 
 
 def _splice(statement: Statement, reference: Reference, relation: str, name: str) -> Splice:
-    if reference.role == "target":
-        raise statement.error(
-            f"{'.'.join(reference.parts)} is a symbol, and SQL cannot change it yet: use write()",
-            reference.start,
-        )
+    if reference.role == "target":  # what a statement changes in place of the symbol; some take no alias
+        is_named = reference.alias or statement.kind in ("copy", "truncate")
+        return reference.start, reference.end, relation if is_named else f"{relation} AS {quote(name)}"
     if reference.form == "columns":
         raise statement.error(
             "COPY of a symbol takes no list of columns: write COPY (SELECT … FROM "

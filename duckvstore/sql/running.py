@@ -7,16 +7,17 @@ and the error that leaves is one of ``duckvstore.errors`` with its place in the 
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from duckvstore.errors import DuckVStoreError
 from duckvstore.sql import failures, rewrite
-from duckvstore.sql.connection import run_interruptibly
+from duckvstore.sql.connection import Outcome, run_interruptibly
 from duckvstore.sql.result import Rows
 
 if TYPE_CHECKING:
     import weakref
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import pyarrow as pa
 
@@ -34,10 +35,16 @@ class Running:
     """A planned statement that runs on the cursor of ``seat``."""
 
     def __init__(
-        self, seat: Seat, plan: Plan, values: Values, note: Callable[[Statement, Failure], str] = lambda *_: ""
+        self,
+        seat: Seat,
+        plan: Plan,
+        values: Values,
+        note: Callable[[Statement, Failure], str] = lambda *_: "",
+        names: Mapping[str, str] | None = None,
     ) -> None:
-        """Run nothing yet. ``note``: what to add to an error of DuckDB."""
+        """Run nothing yet. ``note``: what to add to an error of DuckDB. ``names``: the user's for those of ours."""
         self._note = note
+        self._names_of_ours = names or {}
         self._seat = seat
         self._cursor = seat.cursor
         self._plan = plan
@@ -55,9 +62,7 @@ class Running:
     def start(self) -> Rows | None:
         """Bind (or for anything but a query, run) the statement; return its rows if it gives any."""
         try:
-            for name, value in self._plan.registered.items():
-                self._cursor.register(name, value)
-                self._registered.append(name)
+            self._register()
             self._seat.set_validation(on=not self._plan.only_segments)
             self._relation = run_interruptibly(
                 self._cursor, lambda: self._cursor.sql(self._plan.text, params=self._parameters)
@@ -71,7 +76,45 @@ class Running:
             if isinstance(error, Exception):
                 raise self._translated(error, binding=True) from error
             raise
-        return Rows(columns, types, self._schema, self._pull, self.release)
+        return Rows(columns, types, self._schema, self._pull, self.release, self._seat.lock)
+
+    def finish(self) -> pa.Table | None:
+        """Run a statement that changes tables of DuckDB to its end; return its rows, None: it gives none."""
+
+        def run() -> pa.Table | None:
+            relation: Any = self._cursor.sql(self._plan.text, params=self._parameters)
+            if relation is None:
+                return None
+            table: pa.Table = relation.to_arrow_table() if hasattr(relation, "to_arrow_table") else relation.arrow()
+            return table
+
+        return self._finished(run)
+
+    def count(self) -> int:
+        """Run a statement that changes rows and has no RETURNING to its end; return how many rows it changed."""
+
+        def run() -> int:
+            row = self._cursor.execute(self._plan.text, self._parameters).fetchone()
+            return int(row[0]) if row else 0
+
+        return self._finished(run)
+
+    def _finished(self, action: Callable[[], Outcome]) -> Outcome:
+        try:
+            self._register()
+            self._seat.set_validation(on=not self._plan.only_segments)
+            return run_interruptibly(self._cursor, action)
+        except Exception as error:
+            raise self._translated(error) from error
+        finally:
+            self.release()
+
+    def _register(self) -> None:
+        for name, value in self._plan.registered.items():
+            self._cursor.register(name, value)
+            self._registered.append(name)
+        if self._plan.uses is not None:
+            self._plan.uses.place(self._note)
 
     def _column_names(self) -> list[str]:
         """Return the names of the columns, as DuckDB would give them if symbols were tables.
@@ -122,10 +165,12 @@ class Running:
             except StopIteration:
                 return None
 
+        interrupts = self._seat.interrupts
         try:
             return run_interruptibly(self._cursor, read)
         except Exception as error:
-            raise self._translated(self._real_error(error)) from error
+            was_stopped = self._seat.interrupts != interrupts  # then there is no other error to look for
+            raise self._translated(error if was_stopped else self._real_error(error)) from error
 
     def _real_error(self, error: Exception) -> Exception:
         """Return the error that stopped a stream.
@@ -147,26 +192,41 @@ class Running:
         """Give back the cursor: close the reader, forget registered frames, let cached files go."""
         self._reader = None
         self._relation = None
+        if self._plan.uses is not None:
+            self._plan.uses.release()
+        self._plan.release_files()
+        if self._registered:
+            self._seat.when_free(self._unregister, self.result() if self.result is not None else None)
+
+    def _unregister(self) -> None:
         names, self._registered = self._registered, []
         for name in names:
             try:
                 self._cursor.unregister(name)
             except Exception:  # noqa: BLE001, S112 - the cursor is closed or its transaction aborted: gone anyway
                 continue
-        self._plan.release_files()
 
     def _translated(self, error: Exception, *, binding: bool = False) -> BaseException:
         """Return the error of this package for an exception of DuckDB or of the Arrow reader."""
         if isinstance(error, DuckVStoreError):
             return error
         failure = failures.take_apart(error)
+        for ours, users in self._names_of_ours.items():
+            failure = replace(failure, message=failure.message.replace(ours, users))
         damage = self._plan.explain_damage(failure, str(error))
         if damage is not None:
             return damage
         statement = self._plan.statement
         if failure.position is None and binding:
             failure = self._with_position(failure)
+        if self._plan.uses is not None:
+            is_placed, item = self._plan.uses.owner(failure, len(self._plan.text.encode()))
+            if item is not None:
+                return item.error(failure, self._note)
+            failure = failure if is_placed else replace(failure, position=None)
         offset = None if failure.position is None else self._plan.user_offset(failure.position)
+        if offset is None and failure.missing is not None:
+            offset = _place(statement, failure.missing[1])
         return failures.to_error(failure, statement.source, offset, lambda found: self._note(statement, found))
 
     def _with_position(self, failure: Failure) -> Failure:
@@ -177,9 +237,7 @@ class Running:
         import duckdb
 
         try:
-            for name, value in self._plan.registered.items():
-                self._cursor.register(name, value)
-                self._registered.append(name)
+            self._register()
             self._cursor.execute(prefix + self._plan.text, self._parameters)
         except duckdb.Error as error:
             again = failures.take_apart(error)
@@ -188,6 +246,14 @@ class Running:
         finally:
             self.release()
         return failure
+
+
+def _place(statement: Statement, missing: str) -> int | None:
+    """Return the character of the user's whole text where a table is named that DuckDB does not find."""
+    for reference in statement.references:
+        if missing.casefold() in (reference.parts[-1].casefold(), ".".join(reference.parts).casefold()):
+            return statement.offset + reference.start
+    return None
 
 
 def _renamed(schema: pa.Schema, names: list[str]) -> pa.Schema:

@@ -6,34 +6,48 @@ every error that leaves here is one of ``duckvstore.errors`` (or KeyboardInterru
 
 from __future__ import annotations
 
+import functools
 import re
 import weakref
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
 from duckvstore import clock
-from duckvstore.engine import catalogue
-from duckvstore.errors import DuckVStoreError, SqlError, nearest
-from duckvstore.sql import dialect, failures, frames, rewrite
+from duckvstore.engine import catalogue, cuts
+from duckvstore.errors import DuckVStoreError, NoSuchSymbol, SqlError, nearest
+from duckvstore.sql import dialect, failures, frames, headers, listing, rewrite, statements, writing
+from duckvstore.sql.begun import Begun
 from duckvstore.sql.connection import Connection
-from duckvstore.sql.figures import Figures
+from duckvstore.sql.definitions import Definitions, as_created
+from duckvstore.sql.figures import Figures, ScannedTable
 from duckvstore.sql.files import SegmentFiles
 from duckvstore.sql.names import Names, Symbol, matching
+from duckvstore.sql.placed import CHECK, Uses
 from duckvstore.sql.plan import Plan, Planner
 from duckvstore.sql.result import Result
 from duckvstore.sql.running import Running
 from duckvstore.sql.values import Values, as_of, check_text
+from duckvstore.sql.writing import Making, TableWriting
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import TypeAlias
 
+    from duckvstore.engine.catalogue import AsOf
     from duckvstore.engine.library import OpenLibrary
+    from duckvstore.format.documents import Segment, Version
     from duckvstore.sql.connection import Seat
+    from duckvstore.sql.definitions import Definition
     from duckvstore.sql.dialect import Statement
     from duckvstore.sql.failures import Failure
-    from duckvstore.sql.names import Meaning
+    from duckvstore.sql.names import Meaning, Wanted
+    from duckvstore.sql.placed import Item
+
+    Tables: TypeAlias = Callable[[], set[tuple[str, str, str]]]
+    Resolver: TypeAlias = Callable[[OpenLibrary, Sequence[tuple[str, AsOf]]], list[Version | DuckVStoreError]]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Kinds of statements that leave nothing behind in DuckDB that a later name could mean.
@@ -49,17 +63,16 @@ _HARMLESS_WORDS = frozenset(
 _SESSION_TABLES = """
     SELECT lower(database_name), lower(schema_name), lower(name), database_name = current_database()
     FROM (
-        SELECT database_name, schema_name, table_name AS name FROM duckdb_tables()
+        SELECT database_name, schema_name, table_name AS name FROM system.main.duckdb_tables()
         UNION ALL
-        SELECT database_name, schema_name, view_name FROM duckdb_views() WHERE NOT internal
+        SELECT database_name, schema_name, view_name FROM system.main.duckdb_views() WHERE NOT internal
     )"""
 
-_SHOW_TABLES = re.compile(r"\s*SHOW\s+TABLES\s*", re.IGNORECASE)
 _OWN_TABLES = """
     SELECT name FROM (
-        SELECT table_name AS name, database_name, schema_name, temporary FROM duckdb_tables()
+        SELECT table_name AS name, database_name, schema_name, temporary FROM system.main.duckdb_tables()
         UNION ALL
-        SELECT view_name, database_name, schema_name, temporary FROM duckdb_views() WHERE NOT internal
+        SELECT view_name, database_name, schema_name, temporary FROM system.main.duckdb_views() WHERE NOT internal
     )
     WHERE (temporary OR (database_name = current_database() AND schema_name = current_schema()))
     AND NOT starts_with(name, '__vstore')"""
@@ -92,6 +105,9 @@ class Session:
         self._planner = Planner(self._connection, self._files)
         self._has_objects = False
         self._has_foreign = False
+        self._definitions = Definitions()
+        self._listed_count = 0
+        self._begun: weakref.WeakKeyDictionary[Seat, Begun] = weakref.WeakKeyDictionary()
 
     def sql(
         self,
@@ -99,12 +115,14 @@ class Session:
         parameters: Mapping[str, Any] | Sequence[Any] | None = None,
         *,
         scope: Mapping[str, object] | None = None,
+        message: str | None = None,
     ) -> Result:
         """Run the statements of ``text`` in order and return the result of the last.
 
         ``parameters``: a dict for ``$name``, a list for ``?`` and ``$1``, in values and in AT forms. ``scope``:
-        the caller's variables, among which dataframes are found. Raises SqlError, NotFound, Integrity,
-        StorageUnavailable and InvalidInput; rows are pulled on demand, so errors in them may come later.
+        the caller's variables, among which dataframes are found. ``message``: of the versions that are made (None:
+        the statement's text). Raises SqlError, NotFound, Conflict, Integrity, StorageUnavailable and InvalidInput;
+        rows are pulled on demand, so errors in them may come later.
         """
         check_text(text)
         statements = [self._listing(statement) for statement in dialect.parse(text)]
@@ -113,49 +131,79 @@ class Session:
         for statement in statements:
             seat = self._connection.seat()
             with seat.lock:
-                result = self._run(seat, statement, values, scope)
+                result = self._run(seat, statement, values, scope, message)
             if statement is not statements[-1]:
                 result.settle()
         return result
 
     def _listing(self, statement: Statement) -> Statement:
-        """Return ``statement``, and for SHOW TABLES, which DuckDB would answer without symbols, one that lists them."""
-        if _SHOW_TABLES.fullmatch(statement.text) is None:
-            return statement
+        """Return ``statement``; for SHOW TABLES and the like, which DuckDB answers without symbols, one with them."""
+        text = listing.shown(statement.text, self._tables_query)
+        return statement if text is None else dialect.parse(text)[0]
+
+    def _tables_query(self) -> str:
+        """Return the query for the names of symbols, and of the tables and views of the session."""
         symbols = ["SELECT symbol AS name FROM vstore.symbols"]
         if self._default is None:
             symbols = [
                 f"SELECT {rewrite.literal(f'{name}.')} || symbol AS name FROM {rewrite.quote(name)}.vstore.symbols"
                 for name in self._libraries
             ]
-        return dialect.parse(f"SELECT name FROM ({' UNION '.join([*symbols, _OWN_TABLES])}) ORDER BY name")[0]
+        views = ", ".join(rewrite.literal(name) for name in self._definitions.names(self._connection.seat()))
+        own = [_OWN_TABLES, f"SELECT unnest(CAST([{views}] AS VARCHAR[]))"]
+        return f"SELECT name FROM ({' UNION '.join([*symbols, *own])}) ORDER BY name"
 
     def close(self) -> None:
         """Close DuckDB and remove cached files; results that were not pulled to their end are lost."""
         self._connection.close()
         self._files.close()
 
-    def _run(self, seat: Seat, statement: Statement, values: Values, scope: Mapping[str, object] | None) -> Result:
+    def interrupt(self) -> None:
+        """Stop the statements that run on any thread; they raise DuckVStoreError there."""
+        self._connection.interrupt()
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether the calling thread has begun a transaction."""
+        return self._connection.seat() in self._begun
+
+    def _run(
+        self,
+        seat: Seat,
+        statement: Statement,
+        values: Values,
+        scope: Mapping[str, object] | None,
+        message: str | None,
+    ) -> Result:
         import duckdb
 
         watch = clock.Stopwatch()
         figures = Figures()
-        seat.clean()
         reads = statement.kind in _READING_KINDS and statement.tree is not None
         if reads:
             seat.open_for(None)
         else:
             seat.settle_all()
+        making = Making(self, seat, statement, values, scope, figures, self._begun.get(seat), message)
         try:
-            plan = self._plan(seat, statement, values, scope, figures)
+            plan = self._plan(making)
         except duckdb.Error as error:
             raise failures.to_error(failures.take_apart(error), statement.source, None, lambda _: "") from error
+        if isinstance(plan, Result):
+            figures.seconds += watch.elapsed_seconds()
+            return plan
         if not reads:
             self._note_objects(statement)
         if _REMOTE.search(statement.text):
             self._connection.try_httpfs()
         running = Running(seat, plan, values, self.note)
-        rows = running.start()
+        try:
+            rows = running.start()
+        except BaseException:
+            if making.begun is None:
+                seat.forget_transaction()
+            raise
+        self._definitions.replaced(seat, statement)
         figures.seconds += watch.elapsed_seconds()
         result = Result(rows, figures, kind=statement.kind)
         if rows is not None:
@@ -164,29 +212,165 @@ class Session:
             seat.owe(result, running.release)
         return result
 
-    def _plan(
-        self,
-        seat: Seat,
-        statement: Statement,
-        values: Values,
-        scope: Mapping[str, object] | None,
-        figures: Figures,
-    ) -> Plan:
-        """Resolve the names of ``statement`` and plan what DuckDB has to run."""
-        names = Names(
+    def _plan(self, making: Making) -> Plan | Result:
+        """Resolve names and plan what DuckDB has to run; a statement that makes a version is carried out at once."""
+        statement = making.statement
+        change = statements.own_change(statement)
+        if change is not None and change.kind in ("begin", "commit", "rollback"):
+            return self._end_or_begin(making, change.kind)
+        if change is None and self._definitions.settle(making.seat, statement, self._tables(making.seat)):
+            return Result(None, making.figures)
+        names = self._names(making)
+        if change is not None:
+            return writing.change(making, change, names)
+        try:
+            meanings = names.resolve()
+        except NoSuchSymbol:
+            if statement.kind == "drop" and statements.is_tolerant(statement):
+                return Result(None, making.figures)
+            raise
+        position = statements.target(statement)
+        if position in names.targets and (statement.kind == "create_table" or meanings[position] is not None):
+            return TableWriting(making, names, position).run()
+        draft = self._definitions.drafted(making.seat, statement, names)
+        if draft is not None:
+            return self._define(making, names, draft)
+        refuse_writes(statement, meanings)
+        return self._planned(making, names)
+
+    def _define(self, making: Making, names: Names, draft: Definition) -> Result:
+        """Keep a view or macro over symbols, once DuckDB has found nothing wrong with it."""
+        seat, statement = making.seat, making.statement
+        if self._definitions.is_there(seat, statement, draft, self._tables(seat)):
+            return Result(None, making.figures)
+        plan = self._planned(making, names)
+        as_created(plan, headers.read(statement.text) or draft.header, CHECK)
+        Running(seat, plan, making.values, self.note).finish()
+        self._definitions.register(seat, draft, self._tables(seat))
+        self._has_objects = self._has_objects or draft.is_temporary
+        return Result(None)
+
+    def planned(self, making: Making, newest: Version | None, target: Wanted, resolved: Names | None = None) -> Plan:
+        """Return the plan of a statement that makes the version above ``newest`` of ``target``.
+
+        What it reads is resolved now, ``target`` itself as ``newest``, unless it is ``resolved`` so already.
+        """
+        if resolved is not None:
+            return self._planned(making, resolved)
+        before = self._resolver(making)
+
+        def resolver(library: OpenLibrary, wanted: Sequence[tuple[str, AsOf]]) -> list[Version | DuckVStoreError]:
+            own = (target.name, None) if newest and library.library_id == target.library.library_id else None
+            found = iter(before(library, [pair for pair in wanted if pair != own]))
+            return [newest if newest is not None and pair == own else next(found) for pair in wanted]
+
+        names = self._names(making, resolver)
+        names.resolve()
+        return self._planned(making, names)
+
+    def scanned(
+        self, plan: Plan, library: OpenLibrary, version: Version, segments: Sequence[Segment], file: str
+    ) -> str:
+        """Return the relation with the rows of ``segments`` and a column ``file``; ``plan`` holds what it needs."""
+        return rewrite.scan(version, self._planner.uris(plan, library, tuple(segments)), file=file)
+
+    def _names(self, making: Making, resolver: Resolver | None = None) -> Names:
+        """Return the names of a statement, together with those in the texts of the views and macros that it uses."""
+        tables = self._tables(making.seat)
+        names = self._names_of(making, resolver, tables)
+        for definition in self._definitions.used(making.seat, making.statement, tables):
+            names.companions.append(self._names_of(making, resolver, tables, definition))
+        return names
+
+    def _names_of(
+        self, making: Making, resolver: Resolver | None, tables: Tables, origin: Definition | None = None
+    ) -> Names:
+        statement, values, scope = making.statement, making.values, making.scope
+        if origin is not None:
+            statement, values, scope = origin.statement, Values.unchecked(None), origin.scope
+        return Names(
             statement,
             self._libraries,
             self._default,
-            lambda: self._session_tables(seat),
+            self._definitions.tables(making.seat, statement, tables, origin),
             lambda at: as_of(at, statement, values, self._time),
             scope,
+            resolver or self._resolver(making),
+            value_of=values.of,
+            origin=origin,
         )
-        meanings = names.resolve()
-        refuse_writes(statement, meanings)
-        plan = self._planner.plan(statement, meanings, values, figures, seat.cursor)
-        self._add_unread_frames(plan, scope)
+
+    def _resolver(self, making: Making) -> Resolver:
+        return making.begun.resolve if making.begun is not None else cuts.resolve_cut
+
+    def _planned(self, making: Making, names: Names) -> Plan:
+        seat, tables = making.seat, self._tables(making.seat)
+        plan = self._planner.plan(making.statement, names.meanings, making.values, making.figures, seat.cursor)
+        try:
+            self._definitions.spell(plan, seat, tables)
+            items = self._definitions.planned(names.companions, self._planner, making.figures, seat, tables)
+            texts = [making.statement.text, *(companion.statement.text for companion in names.companions)]
+            if any(map(listing.asks_for_lists, texts)):
+                items = self._listed(making, plan, " ".join(texts), items)
+            plan.use(Uses(self._definitions.placed, seat, items))
+        except BaseException:
+            plan.release_files()
+            raise
+        self._add_unread_frames(plan, making.scope)
         plan.only_segments = plan.only_segments and not self._has_foreign
         return plan
+
+    def _listed(self, making: Making, plan: Plan, texts: str, used: list[Item]) -> list[Item]:
+        """Return ``used`` with what makes DuckDB's lists name symbols, and every view and macro that can be made."""
+        seat, tables = making.seat, self._tables(making.seat)
+        libraries = self._libraries if self._default is None else {self._default.name: self._default}
+        visible = self._definitions.visible(seat)
+        views = {key[1]: definition.statement.text for key, definition in visible.items() if key[0] == "view"}
+        self._listed_count += 1
+        items, registered = listing.items(texts, libraries, self._listed_count, views)
+        plan.registered |= registered
+        items += used
+        # An error of DuckDB would abort the transaction, if there is one.
+        others = self._definitions.ordered(seat, tables) if making.begun is None else []
+        for definition in others:
+            if any(item.key == definition.key for item in used):
+                continue
+            with suppress(DuckVStoreError):  # its symbols are gone, say
+                names = self._names_of(making, None, tables, definition)
+                names.resolve()
+                items += self._definitions.planned([names], self._planner, Figures(), seat, tables, is_optional=True)
+        return items
+
+    def _end_or_begin(self, making: Making, kind: str) -> Result:
+        """BEGIN, COMMIT or ROLLBACK, here and in DuckDB, whose own tables take part."""
+        seat, begun = making.seat, making.begun
+        if kind == "begin":
+            seat.cursor.execute("BEGIN")  # raises where there is one already
+            self._begun[seat] = Begun(self.author)
+            self._definitions.begin(seat)
+        elif begun is None:
+            raise making.statement.error("there is no transaction: BEGIN one first", 0)
+        elif kind == "rollback":
+            self._give_up(seat)
+        else:
+            try:
+                seat.cursor.execute("SELECT 1")  # raises where an error has aborted it
+                library, made = begun.commit()
+                seat.cursor.execute("COMMIT")
+            except BaseException:
+                self._give_up(seat)
+                raise
+            del self._begun[seat]
+            self._definitions.commit(seat)
+            if library is not None:
+                making.figures.made += [ScannedTable(library.name, v.symbol, v.number, v.created_at) for v in made]
+        return Result(None, making.figures)
+
+    def _give_up(self, seat: Seat) -> None:
+        self._begun.pop(seat).rollback()
+        with suppress(Exception):  # DuckDB may have rolled it back itself
+            seat.cursor.execute("ROLLBACK")
+        self._definitions.roll_back(seat)
 
     def _note_objects(self, statement: Statement) -> None:
         """Remember that DuckDB may hold tables now, or views and macros, which may read any file."""
@@ -197,12 +381,26 @@ class Session:
         if statement.kind not in ("create_table", "insert", "update", "delete", "drop"):
             self._has_foreign = True
 
+    def tables(self) -> set[tuple[str, str, str]]:
+        """Return (database, schema, name), in lower case, of the tables and views that the calling thread has made."""
+        seat = self._connection.seat()
+        with seat.lock:
+            seat.open_for(None)
+            places = {found.place for found in self._definitions.visible(seat).values() if found.noun == "view"}
+            return self._session_tables(seat) | places
+
+    def _tables(self, seat: Seat) -> Tables:
+        """Return a function for the tables of the session, which asks DuckDB once."""
+        return functools.cache(lambda: self._session_tables(seat))
+
     def _session_tables(self, seat: Seat) -> set[tuple[str, str, str]]:
         """Return (database, schema, name) of the tables and views of the user's own, in lower case."""
         if not self._has_objects:
             return set()
         found: set[tuple[str, str, str]] = set()
         for database, schema, name, is_current in seat.cursor.execute(_SESSION_TABLES).fetchall():
+            if database == "temp" and self._definitions.placed.is_ours(seat, name):
+                continue
             found.add((database, schema, name))
             if is_current:
                 found.add(("memory", schema, name))
@@ -233,6 +431,8 @@ class Session:
 
     def note(self, statement: Statement, failure: Failure) -> str:
         """Return a sentence that helps with a missing table: the nearest names, or why a known name failed."""
+        if failure.message.startswith("SET schema"):
+            return "\nUSE is for databases of DuckDB: name a snapshot or library with the table, as in FROM eod.trades"
         if failure.missing is None or failure.missing[0] not in ("Table", "View", "Schema"):
             return ""
         missing = failure.missing[1]
@@ -247,6 +447,7 @@ class Session:
             return f" Names in the store: {' or '.join(map(repr, namesakes[:3]))}."
         found = nearest(schema, snapshots) if schema and self._default is not None else nearest(missing, symbols)
         threads = self._connection.thread_count
+        found = found or nearest(missing, self._definitions.names(self._connection.seat()))
         hint = " Temporary tables belong to the thread that made them." if threads > 1 and self._has_objects else ""
         return f"{found.replace('Did you mean', 'Names in the store:').replace('?', '.')}{hint}"
 
@@ -264,26 +465,25 @@ class Session:
 
 
 def refuse_writes(statement: Statement, meanings: Mapping[int, Meaning]) -> None:
-    """Raise SqlError for what would change symbols, or would outlive the names that it was resolved with."""
-    outlives = statement.kind in ("create_view", "create_macro")
+    """Raise SqlError for what would change symbols. A view or macro may have the name of one."""
+    header = headers.read(statement.text)
+    if statement.kind in ("create_view", "create_macro") or (header is not None and "macro" in header.noun):
+        return
     is_temporary = statement.tree is not None and statement.tree.find(exp.TemporaryProperty) is not None
     for position, reference in enumerate(statement.references):
         meaning = meanings[position]
         if reference.role == "read":
-            if outlives and meaning is not None:
-                noun = "a symbol" if isinstance(meaning, Symbol) else "a dataframe or a catalogue table"
-                raise statement.error(
-                    f"a view or macro cannot refer to {noun} yet: use CREATE TEMP TABLE … AS SELECT …", reference.start
-                )
-        elif isinstance(meaning, Symbol) and not (statement.kind.startswith("create") and is_temporary):
+            continue
+        if isinstance(meaning, Symbol) and not (statement.kind.startswith("create") and is_temporary):
+            name, word = ".".join(reference.parts), statement.text.split(None, 1)[0].upper()
             raise statement.error(
-                f"{'.'.join(reference.parts)} is a symbol, and SQL cannot change symbols yet: use write() of the "
-                "library",
+                f"{name} is a symbol, which {word} cannot change like this: CREATE OR REPLACE TABLE, INSERT, UPDATE, "
+                "DELETE, MERGE and DROP TABLE make versions of it",
                 reference.start,
             )
-        elif statement.kind == "create_table" and len(reference.parts) == 1 and not is_temporary:
+        if statement.kind == "create_table" and len(reference.parts) == 1 and not is_temporary:
             raise statement.error(
-                "CREATE TABLE is kept for making symbols, which SQL cannot do yet: use write() of the library, or "
-                "CREATE TEMP TABLE for a table of this session",
+                f"which library is {reference.parts[0]} of? Write library.{reference.parts[0]}, or CREATE TEMP TABLE "
+                "for a table of this session",
                 reference.start,
             )

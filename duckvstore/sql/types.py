@@ -10,6 +10,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.types as kinds
 
+from duckvstore.errors import SqlError
 from duckvstore.sql.literals import literal, quote
 
 DECIMAL_DIGITS_MAX = 38
@@ -114,6 +115,23 @@ def from_parquet(column: str, kind: pa.DataType) -> str | None:
     if expression is None:
         return f"CAST({column} AS {duckdb_type(kind)})"
     return f"CAST({expression} AS {duckdb_type(kind)})" if _needs_cast(kind) else expression
+
+
+def readable(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return ``column`` in a type that DuckDB reads from Arrow, with the values that it would have in SQL.
+
+    Raises SqlError for a decimal that is too wide, naming the column.
+    """
+    if kinds.is_float16(column.type):
+        return column.cast(pa.float32())
+    if not kinds.is_decimal256(column.type):
+        return column
+    if column.type.precision > DECIMAL_DIGITS_MAX:
+        raise SqlError(
+            f"column {name!r} is a decimal of {column.type.precision} digits, wider than the {DECIMAL_DIGITS_MAX} of "
+            "SQL: read and write it without SQL"
+        )
+    return column.cast(pa.decimal128(column.type.precision, column.type.scale))
 
 
 def _needs_cast(kind: pa.DataType) -> bool:

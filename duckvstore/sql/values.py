@@ -40,6 +40,13 @@ class Values:
                 self._check(statement, place, parameter)
         self._check_no_extra([parameter for _, _, parameter in wanted])
 
+    @classmethod
+    def unchecked(cls, given: Given) -> Values:
+        """Return values that were checked for the statement that these are a part of."""
+        values = cls(None, [])
+        values._given = given
+        return values
+
     def _check(self, statement: Statement, place: int, parameter: Parameter) -> None:
         if self._has(parameter):
             return

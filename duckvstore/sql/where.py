@@ -19,7 +19,7 @@ from duckvstore.sql import dialect, failures, tokens
 from duckvstore.sql.connection import run_interruptibly
 from duckvstore.sql.plan import kept_segments
 from duckvstore.sql.rewrite import quote
-from duckvstore.sql.types import DECIMAL_DIGITS_MAX
+from duckvstore.sql.types import readable
 from duckvstore.sql.values import Values, check_text
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class _Predicate:
 
         rows = pa.table({self._number: pa.array(range(row_count), pa.int64())})
         for name, column in zip(used.column_names, used.columns, strict=True):
-            rows = rows.append_column(name, self._readable(name, column))
+            rows = rows.append_column(name, readable(name, column))
         opening = f"SELECT {self._number} FROM {_ROWS} AS {self._alias} WHERE ("
         text = f"{opening}{self.where}\n) ORDER BY {self._number}"
         try:
@@ -152,21 +152,6 @@ class _Predicate:
         except duckdb.Error as error:
             raise self._translated(failures.take_apart(error), len(opening.encode())) from error
         return found[self._number]
-
-    def _readable(self, name: str, column: Any) -> Any:
-        """Return ``column`` in a type that DuckDB reads from Arrow, with the values that it would have in SQL."""
-        import pyarrow as pa
-
-        if pa.types.is_float16(column.type):
-            return column.cast(pa.float32())
-        if not pa.types.is_decimal256(column.type):
-            return column
-        if column.type.precision > DECIMAL_DIGITS_MAX:
-            raise SqlError(
-                f"column {name!r} is a decimal of {column.type.precision} digits, wider than the {DECIMAL_DIGITS_MAX} "
-                "of SQL: read it without where"
-            )
-        return column.cast(pa.decimal128(column.type.precision, column.type.scale))
 
     def _translated(self, failure: Failure, opening_bytes: int) -> DuckVStoreError:
         place = None if failure.position is None else failure.position - opening_bytes

@@ -278,7 +278,11 @@ WRONG_SQL = {
     "SELECT * FROM trades AT VERSION $v": ("$v", "pass {'v': …}"),
     "SELECT n FROM trades \0 WHERE n > 1": ("NUL", "take it out"),
     "SELECT n FROM trades WHERE sym = '\ud800'": ("surrogate", "take it out"),
-    "DELETE FROM trades": ("trades", "use write()"),
+    "DELETE FROM trades AT VERSION 0": ("a past version", "^"),
+    "DELETE FROM trades WHERE prise > 1": ('"prise"', '"price"'),
+    "INSERT INTO trades VALUES (1)": ("trades", "3 columns"),
+    "ALTER TABLE trades ADD COLUMN x INTEGER": ("trades", "CREATE OR REPLACE TABLE"),
+    "ROLLBACK": ("there is no transaction", "BEGIN one first"),
 }
 
 

@@ -53,6 +53,21 @@ def without(frame: pd.DataFrame, low: str, high: str) -> pd.DataFrame:
     return frame[(frame.index < low) | (frame.index > high)]
 
 
+def rows(times: list[str], price: list[float], qty: list[int]) -> pd.DataFrame:
+    return pd.DataFrame({"price": price, "qty": qty}, index=pd.DatetimeIndex(times, name="time").as_unit("us"))
+
+
+def in_sql(statement: str):
+    def run(lib):
+        try:
+            lib.sql(statement)
+        finally:
+            lib.session.close()
+
+    return run
+
+
+LATE = FIRST.index >= pd.Timestamp("2026-01-03 06:00")
 EDITS = {
     "append": (lambda lib: lib.append("ticks", MORE), lambda: pd.concat([FIRST, MORE])),
     "update": (
@@ -67,6 +82,22 @@ EDITS = {
     "finalize": (lambda lib: lib.finalize_staged_data("ticks", mode="append"), lambda: pd.concat([FIRST, MORE])),
     "write shared": (lambda lib: lib.write("ticks", FIRST), lambda: FIRST),
     "write and prune": (lambda lib: lib.write("ticks", MORE, prune_previous_versions=True), lambda: MORE),
+    "SQL insert": (
+        in_sql("INSERT INTO ticks VALUES ('2026-01-02 12:30', 5.0, 5), ('2026-02-01', 6.0, 6)"),
+        lambda: pd.concat([FIRST, rows(["2026-01-02 12:30", "2026-02-01"], [5.0, 6.0], [5, 6])]).sort_index(),
+    ),
+    "SQL update": (
+        in_sql("UPDATE ticks SET price = 1.5, qty = qty + 1 WHERE time >= '2026-01-03 06:00'"),
+        lambda: FIRST.assign(price=FIRST["price"].where(~LATE, 1.5), qty=FIRST["qty"] + LATE),
+    ),
+    "SQL delete": (in_sql("DELETE FROM ticks WHERE qty > 4"), lambda: FIRST[FIRST["qty"] <= 4]),
+    "SQL merge": (
+        in_sql(
+            "MERGE INTO ticks USING (SELECT TIMESTAMP '2026-01-01' AS time) s USING (time) "
+            "WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN INSERT (time) VALUES (s.time)"
+        ),
+        lambda: FIRST.iloc[1:],
+    ),
 }
 
 

@@ -177,7 +177,7 @@ def test_a_column_that_is_named_by_its_subquery_shows_the_users_names(lib, sql):
     assert list(result.df().columns) == expected
     assert pa.RecordBatchReader.from_stream(result).schema.names == expected
     assert len(result.fetchall()) == 1
-    assert lib.sql("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall() == []
+    assert lib.sql("SELECT view_name FROM system.main.duckdb_views() WHERE NOT internal").fetchall() == []
 
 
 @pytest.mark.parametrize("value", [np.int64(5), np.uint8(5), np.float32(5), np.bool_(True), 5])

@@ -74,3 +74,195 @@ def test_text_in_double_quotes_is_explained(store):
         library.sql("SELECT prise FROM trades")
     assert "single quotes" not in str(raised.value)
     library.session.close()
+
+
+@pytest.fixture
+def listed(store):
+    """The library "a b" of ``store``, with a snapshot "eod-2026" and a later version of trades with one column more."""
+    library = store["a b"]
+    library.snapshot("eod-2026")
+    library.write("trades", pd.DataFrame({"price": [1.0], "sym": ["x"], "qty": [3]}))
+    yield library
+    library.session.close()
+
+
+def test_all_tables_are_symbols_snapshots_and_the_catalogue(listed):
+    """With columns and types as in the version that each name means."""
+    found = listed.sql("SHOW ALL TABLES")
+    assert found.columns == ["database", "schema", "name", "column_names", "column_types", "temporary"]
+    by_name = {row[:3]: row[3:] for row in found.fetchall()}
+    plain = (["price", "sym"], ["DOUBLE", "VARCHAR"], False)
+    assert by_name["a b", "main", "trades"] == (["price", "sym", "qty"], ["DOUBLE", "VARCHAR", "BIGINT"], False)
+    assert by_name["a b", "eod-2026", "trades"] == by_name["a b", "main", "Ex x"] == plain
+    assert {name for _, schema, name in by_name if schema == "vstore"} >= {"symbols", "versions", "snapshots"}
+    assert ("a b", "main", "gone") not in by_name
+    inner = "SELECT name FROM (SHOW ALL TABLES) WHERE schema = 'eod-2026' ORDER BY name"
+    assert listed.sql(inner).fetchall() == [("Ex x",), ("trades",)]
+    for text in ("DESCRIBE", "show", "PRAGMA show_tables_expanded"):
+        assert len(listed.sql(text).fetchall()) == len(by_name)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('SHOW TABLES FROM "eod-2026"', [("Ex x",), ("trades",)]),
+        ('SHOW TABLES FROM "A B".main', [("Ex x",), ("trades",)]),
+        ("SELECT * FROM (SHOW TABLES) WHERE name > 'a'", [("trades",)]),
+        ("PRAGMA show_tables", [("Ex x",), ("trades",)]),
+        ("SHOW DATABASES", [("a b",), ("memory",)]),
+        (
+            "SHOW SCHEMAS",
+            [("a b", "eod-2026", False), ("a b", "main", False), ("a b", "vstore", False), ("memory", "main", True)],
+        ),
+        (
+            ("SELECT table_catalog, table_schema, table_name, table_type FROM information_schema.tables "
+            "WHERE table_schema != 'vstore' ORDER BY ALL"),
+            [
+                ("a b", "eod-2026", "Ex x", "VIEW"),
+                ("a b", "eod-2026", "trades", "VIEW"),
+                ("a b", "main", "Ex x", "VIEW"),
+                ("a b", "main", "trades", "VIEW"),
+            ],
+        ),
+        (
+            ("SELECT column_name, data_type, ordinal_position, is_nullable FROM information_schema.columns "
+            "WHERE table_schema = 'main' AND table_name = 'trades' ORDER BY ordinal_position"),
+            [("price", "DOUBLE", 1, "YES"), ("sym", "VARCHAR", 2, "YES"), ("qty", "BIGINT", 3, "YES")],
+        ),
+        (
+            "SELECT schema_name FROM information_schema.schemata WHERE catalog_name = 'a b' ORDER BY 1",
+            [("eod-2026",), ("main",), ("vstore",)],
+        ),
+        (
+            "SELECT schema_name, column_count, comment FROM duckdb_views() WHERE view_name = 'trades' ORDER BY 1",
+            [("eod-2026", 2, "version 0"), ("main", 3, "version 1")],
+        ),
+        ("SELECT count(*) FROM duckdb_columns() WHERE table_name = 'trades'", [(5,)]),
+        ("SELECT count(*) FROM duckdb_tables()", [(0,)]),
+        (
+            ("SELECT c.relname, count(*) FROM pg_catalog.pg_class c JOIN pg_attribute a ON a.attrelid = c.oid "
+            "WHERE c.relname = 'trades' GROUP BY c.oid, c.relname ORDER BY 2"),
+            [("trades", 2), ("trades", 3)],
+        ),
+        ("SELECT viewname FROM pg_views WHERE schemaname = 'eod-2026' ORDER BY 1", [("Ex x",), ("trades",)]),
+        ("SELECT count(*) FROM sqlite_master WHERE name = 'trades'", [(2,)]),
+        ("SELECT 'duckdb_views()' AS text, count(*) FROM trades", [("duckdb_views()", 1)]),
+    ],
+)  # fmt: skip
+def test_duckdbs_own_lists_hold_symbols(listed, text, expected):
+    assert listed.sql(text).fetchall() == expected
+
+
+def test_every_name_that_is_listed_can_be_queried_under_it(listed):
+    """In a library, and through the store."""
+    names = "SELECT DISTINCT table_catalog, table_schema, table_name FROM information_schema.columns"
+    for session in (listed, vs.open("memory://listing")):
+        for place in session.sql(f"{names} WHERE table_catalog NOT IN ('system', 'temp')").fetchall():
+            quoted = ".".join(f'"{part}"' for part in place)
+            described = session.sql(f"DESCRIBE {quoted}").fetchall()
+            assert [row[0] for row in described] == [
+                row[0]
+                for row in session.sql(
+                    "SELECT column_name FROM duckdb_columns() WHERE (database_name, schema_name, table_name) = "
+                    "($database, $schema, $name) ORDER BY column_index",
+                    dict(zip(("database", "schema", "name"), place, strict=True)),
+                ).fetchall()
+            ]
+    assert listed.sql("SELECT count(*) FROM main.trades, main.trades AT VERSION 0 b").fetchall() == [(2,)]
+
+
+def test_views_over_symbols_are_listed_with_the_users_text(listed):
+    """Those that cannot be made any more are left out of DuckDB's lists; SHOW TABLES names them all."""
+    listed.sql(
+        "CREATE VIEW v AS SELECT qty FROM trades; CREATE VIEW a AS FROM v; CREATE MACRO f() AS TABLE FROM trades"
+    )
+    listed.sql("CREATE VIEW names AS SELECT view_name FROM duckdb_views() WHERE schema_name = 'main' AND NOT internal")
+    asked = "SELECT view_name, sql FROM duckdb_views() WHERE temporary AND NOT internal AND view_name < 'w' ORDER BY 1"
+    assert listed.sql(asked).fetchall()[0] == ("a", "CREATE VIEW a AS FROM v")
+    expected = [("Ex x",), ("a",), ("names",), ("trades",), ("v",)]
+    assert listed.sql("SELECT view_name FROM names ORDER BY 1").fetchall() == expected
+    assert listed.sql("SELECT column_name FROM information_schema.columns WHERE table_name = 'a'").fetchall() == [
+        ("qty",)
+    ]
+    listed.write("trades", pd.DataFrame({"price": [1.0]}))
+    assert [row[0] for row in listed.sql(asked).fetchall()] == ["names"]
+    assert listed.sql("SHOW TABLES").fetchall() == expected
+    with pytest.raises(vs.SqlError, match="in view 'v'"):
+        listed.sql("FROM a")
+
+
+def test_nothing_of_a_list_stays_in_duckdb(listed):
+    """Neither for the same thread nor for another one, and a result stays what it was."""
+    first = listed.sql("SELECT count(*) FROM duckdb_views() WHERE view_name = 'trades'")
+    second = listed.sql("SELECT schema_name FROM duckdb_schemas() WHERE database_name = 'a b' ORDER BY 1")
+    listed.snapshot("later")
+    assert listed.sql("SELECT count(*) FROM duckdb_views() WHERE view_name = 'trades'").fetchall() == [(3,)]
+    assert (first.fetchall(), second.fetchall()) == ([(2,)], [("eod-2026",), ("main",), ("vstore",)])
+    assert listed.sql("SELECT count(*) FROM system.main.duckdb_views() WHERE NOT internal").fetchall() == [(0,)]
+    left = "SELECT count(*) FROM system.main.duckdb_functions() WHERE database_name = 'temp'"
+    assert listed.sql(left).fetchall() == [(0,)]
+
+
+@pytest.mark.parametrize("name", ["main", "temp", "memory", "system", "vstore", "x; DROP", 'q"'])
+def test_libraries_with_names_of_duckdbs_own_are_listed(name):
+    """Beside what DuckDB has under that name."""
+    store = vs.open("memory://listing-names")
+    library = store.create_library(name)
+    library.write("trades", pd.DataFrame({"n": [1]}))
+    library.sql("CREATE TEMP TABLE mine AS SELECT 1 AS n")
+    asked = "SELECT DISTINCT table_name FROM information_schema.tables WHERE table_schema = 'main' ORDER BY 1"
+    for session in (library, store):
+        found = session.sql("SELECT schema, name FROM (SHOW ALL TABLES) WHERE database = $d", {"d": name}).fetchall()
+        assert ("main", "trades") in found
+    assert library.sql(asked).fetchall() == [("mine",), ("trades",)]
+    assert library.sql("SELECT mine.n FROM mine JOIN trades USING (n)").fetchall() == [(1,)]
+    library.session.close()
+    store.session.close()
+    store.delete_library(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "place"),
+    [
+        ("FROM trade", "Names in the store: 'trades'", "trade"),
+        ("FROM main.trade", "Names in the store: 'trades'", "main.trade"),
+        ('FROM "a b".trade', "Did you mean 'trades'", '"a b"'),
+        ('FROM "eod-2026".trade', "Did you mean 'trades'", '"eod'),
+        ('FROM "eod-2025".trades', "Names in the store: 'eod-2026'", '"eod'),
+        ('FROM "a b"."eod-2025".trades', "Did you mean 'eod-2026'", '"a b"'),
+        ('FROM "c d".main.trades', "is of library 'a b', so it has no 'c d'", '"c d"'),
+        ("FROM vstore.symbol", "Did you mean 'symbols'", "vstore"),
+        ("FROM seem", "Names in the store: 'seen'", "seem"),
+        ("INSERT INTO trade SELECT 1", "Names in the store: 'trades'", "trade"),
+        ("DELETE FROM trade", "Names in the store: 'trades'", "trade"),
+        ("DROP VIEW sen", "Names in the store: 'seen'", "sen"),
+        ("DESCRIBE trade", "Names in the store: 'trades'", "trade"),
+        ("COPY trade TO 'x.csv'", "Names in the store: 'trades'", "trade"),
+        ("SELECT prise FROM trades", 'Candidate bindings: "price"', "prise"),
+        ("SELECT t.prise FROM trades t", 'Candidate bindings: : "price"', "t.prise"),
+        ("SELECT u.price FROM trades t", 'Candidate tables: "t"', "u.price"),
+        ("SELECT qtty FROM seen", 'Candidate bindings: "qty"', "qtty"),
+        ("SELECT sym FROM trades, trades AT VERSION 0 b", "Ambiguous", "sym"),
+        ("FROM EX_X", "'EX_X' matches the symbols 'Ex_x', 'ex_X'", "EX_X"),
+        ('FROM "EOD-2026".trades', "'EOD-2026' matches the snapshots 'Eod-2026', 'eod-2026'", '"EOD'),
+    ],
+)
+def test_a_miss_or_an_ambiguity_lists_candidates_under_its_place(listed, text, message, place):
+    """For every kind of name: symbol, snapshot, library, column, table of the catalogue, view."""
+    listed.sql("CREATE VIEW seen AS SELECT qty FROM trades")
+    if "matches" in message:
+        for name in ("Ex_x", "ex_X"):
+            listed.write(name, pd.DataFrame({"n": [1]}))
+        listed.snapshot("Eod-2026")
+    with pytest.raises(vs.DuckVStoreError) as raised:
+        listed.sql(f"\n {text}")
+    assert message in str(raised.value)
+    *_, shown, caret = str(raised.value).splitlines()
+    assert shown.startswith("line 2, column ")
+    assert shown[caret.index("^") :].startswith(place)
+
+
+def test_use_says_how_a_snapshot_is_named(listed):
+    """DuckDB has no such schema; every query names it."""
+    with pytest.raises(vs.SqlError, match="name a snapshot or library with the table"):
+        listed.sql('USE "eod-2026"')

@@ -79,6 +79,18 @@ def test_the_store_comes_from_the_option_else_the_variable_else_the_folder(url, 
     assert called(capfdbinary, *query)[1] == "n\n3\n"
 
 
+def test_statements_make_versions_with_a_message(tmp_path, capfdbinary):
+    """A statement that changes a symbol tells what it made; -m words its message."""
+    url = str(tmp_path / "own")
+    vs.open(url).create_library("eod").write("trades", pd.DataFrame({"id": [1, 2]}))
+    code, out, _ = called(capfdbinary, "sql", "DELETE FROM trades WHERE id = 1", "-m", "not ours", "--store", url)
+    assert code == 0
+    assert "made trades v1" in out
+    _, out, _ = called(capfdbinary, "versions", "trades", "--store", url)
+    assert "delete_rows" in out
+    assert "not ours" in out
+
+
 def test_csv_has_all_rows_and_quotes_what_needs_it(url, capfdbinary):
     """CSV is complete and can be read back."""
     code, out, err = called(capfdbinary, "sql", "FROM names", "--store", url, "--format", "csv")

@@ -56,10 +56,16 @@ def page(tmp_path):
 
 def test_the_python_of_the_page_runs(page):
     """Two versions, a snapshot, a sum at version 0, a diff of the versions, and the catalogue."""
-    first, diff, catalogue, written, counted, changed = page["results"]
+    first, diff, catalogue, between, merged, written, counted, changed, scanned = page["results"]
     assert dict(zip(first["sym"], first.iloc[:, 1], strict=True)) == {"A": 30, "B": 20}
     assert diff.to_dict("records") == [{"id": 3, "was": 12.0, "is_now": 13.0}]
     assert sorted(catalogue["version"]) == [0, 1]
+    assert between == [("update_preimage", 3, 12.0), ("update_postimage", 3, 13.0)]
+    assert scanned == [(60,)]
+    assert (page["between"].inserted, page["between"].deleted, page["between"].updated) == (0, 0, 1)
+    assert merged.fetchall() == [(2,)]
+    daily = page["lib"].sql("FROM daily ORDER BY sym").fetchall()
+    assert daily == [("A", 40), ("B", 20), ("NEW", 10)]
     # monday without 9:00 (no quantity) and what is before or at 10:00, tuesday without its 9:00
     assert written == (60, 60, written[2])
     assert counted == [((60 + 30) * 3,)]
@@ -94,7 +100,7 @@ def test_the_sql_for_the_duckdb_shell_runs(page):
                 counts.append(connection.execute(f"SELECT count(*) FROM ({text})").fetchone()[0])
             else:
                 connection.execute(text)
-    assert counts == [3, 3, 3, 5]  # of ticks, what prune() kept
+    assert counts == [3, 3, 3, 8]  # of ticks and daily, what prune() kept
 
 
 def test_the_cells_of_the_page_run(page, tmp_path, monkeypatch):
@@ -140,7 +146,7 @@ def test_every_name_of_the_api_table_exists():
             wanted = [part.partition("=")[0].strip() for part in (named[3] or "").split(",") if part.strip()]
             assert set(wanted) <= set(known), call
             checked += 1
-    assert checked == 44
+    assert checked == 45
 
 
 def test_every_error_that_the_page_names_exists():

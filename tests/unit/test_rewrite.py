@@ -86,16 +86,28 @@ def test_what_is_not_replaced_stays():
     assert rewrite(statement, {0: None, 1: "REL"}) == 'FROM a AT (VERSION => 1), REL AS "b", c'
 
 
-@pytest.mark.parametrize(
-    ("sql", "message"),
-    [("INSERT INTO trades SELECT 1", "cannot change it"), ("COPY trades (a) TO 'x'", "no list of columns")],
-)
-def test_places_where_no_relation_can_stand(sql, message):
-    """A symbol cannot be written to by SQL, nor copied by a list of columns: both are said with the place."""
+def test_places_where_no_relation_can_stand():
+    """A symbol cannot be copied by a list of columns, which is said with the place."""
+    sql = "COPY trades (a) TO 'x'"
     (statement,) = parse(sql)
-    with pytest.raises(SqlError, match=message) as caught:
+    with pytest.raises(SqlError, match="no list of columns") as caught:
         rewrite(statement, {0: "REL"})
     assert caught.value.offset == sql.index("trades")
+
+
+@pytest.mark.parametrize(
+    ("sql", "rewritten"),
+    [
+        ("INSERT INTO eod.trades (a) SELECT 1", 'INSERT INTO "x" AS "trades" (a) SELECT 1'),
+        ("DELETE FROM trades WHERE trades.a = 1", 'DELETE FROM "x" AS "trades" WHERE trades.a = 1'),
+        ("UPDATE trades t SET a = 1", 'UPDATE "x" t SET a = 1'),
+        ("COPY trades (a) FROM 'x'", "COPY \"x\" (a) FROM 'x'"),
+    ],
+)
+def test_what_a_statement_changes_keeps_its_name_as_an_alias(sql, rewritten):
+    """So that the user's own qualified columns still bind; COPY takes no alias."""
+    (statement,) = parse(sql)
+    assert rewrite(statement, {0: '"x"'}) == rewritten
 
 
 def test_parameters_of_a_removed_at_form_are_left_out():

@@ -1,0 +1,194 @@
+"""Diff: what changed between two versions of a symbol, counted, and its rows when they are asked for.
+
+Invariant: what a Diff tells never changes, since versions do not; only segments that the two versions do not share
+are read for it.
+"""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from duckvstore.engine import cuts
+from duckvstore.errors import DuckVStoreError, InvalidInput
+from duckvstore.handles.base import plain
+from duckvstore.items import ColumnInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+    from duckvstore.engine.catalogue import AsOf
+    from duckvstore.engine.library import OpenLibrary
+    from duckvstore.format.documents import Version
+    from duckvstore.sql.result import Result
+    from duckvstore.sql.session import Session
+
+_CALL = "vstore.diff($symbol, $before, $after, key := $key)"
+
+
+class RetypedColumn(NamedTuple):
+    """A column that both versions have: its name, and its types as Arrow type text."""
+
+    name: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, repr=False)
+class Diff:
+    """What changed from ``from_version`` to ``to_version``; ``rows`` has the rows, read when they are asked for.
+
+    ``inserted``, ``deleted`` and ``updated`` count rows that were matched by the columns ``key`` (empty: by the whole
+    row, and then none is updated). ``columns_added``, ``columns_removed`` and ``columns_retyped``: the stored columns.
+    ``segments_shared`` both versions have; of the others, ``segments_before`` and ``segments_after`` were read.
+    """
+
+    library: str
+    symbol: str
+    from_version: int
+    to_version: int
+    key: tuple[str, ...]
+    inserted: int
+    deleted: int
+    updated: int
+    columns_added: tuple[ColumnInfo, ...]
+    columns_removed: tuple[ColumnInfo, ...]
+    columns_retyped: tuple[RetypedColumn, ...]
+    segments_shared: int
+    segments_before: int
+    segments_after: int
+    _query: Callable[[], Result] = field(compare=False)
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether any row or column is different."""
+        rows = self.inserted + self.deleted + self.updated
+        return bool(rows or self.columns_added or self.columns_removed or self.columns_retyped)
+
+    @cached_property
+    def rows(self) -> Result:
+        """The rows, as ``FROM vstore.diff(…)`` gives them: ``change`` first. Raises what ``Library.sql`` does."""
+        return self._query()
+
+    def df(self) -> pd.DataFrame:
+        """Return the rows as a pandas DataFrame."""
+        return self.rows.df()
+
+    def arrow(self) -> pa.Table:
+        """Return the rows as a pyarrow Table."""
+        return self.rows.arrow()
+
+    def pl(self) -> pl.DataFrame:
+        """Return the rows as a polars DataFrame."""
+        return self.rows.pl()
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        return self._query().__arrow_c_stream__(requested_schema)
+
+    def __repr__(self) -> str:
+        """Return the summary and the first rows."""
+        shown = [f"{label:<9}{text}".rstrip() for label, text in self._summary()]
+        return "\n".join([self._title(), *shown, *([repr(self.rows)] if self._has_rows() else [])])
+
+    def _repr_html_(self) -> str:
+        """Return the same as HTML in which names and values are text."""
+        lines = "".join(
+            f"<tr><th>{html.escape(label)}</th><td>{html.escape(text)}</td></tr>" for label, text in self._summary()
+        )
+        rows = self.rows._repr_html_() if self._has_rows() else ""
+        return f"<div><p>{html.escape(self._title())}</p><table>{lines}</table>{rows}</div>"
+
+    def _has_rows(self) -> bool:
+        return bool(self.inserted or self.deleted or self.updated)
+
+    def _title(self) -> str:
+        return f"Diff of {f'{self.library}/{self.symbol}'!r} from version {self.from_version} to {self.to_version}"
+
+    def _summary(self) -> list[tuple[str, str]]:
+        matched = ", ".join(map(repr, self.key)) or "the whole row"
+        columns = [
+            *(f"added {column.name!r} {column.dtype}" for column in self.columns_added),
+            *(f"removed {column.name!r} {column.dtype}" for column in self.columns_removed),
+            *(f"{column.name!r} from {column.before} to {column.after}" for column in self.columns_retyped),
+        ]
+        counts = f"{self.inserted:,} inserted, {self.deleted:,} deleted, {self.updated:,} updated"
+        read = f"{self.segments_before:,} of version {self.from_version}, {self.segments_after:,} of {self.to_version}"
+        return [
+            ("rows", f"{counts}, matched by {matched}"),
+            ("columns", ", ".join(columns) or "the same"),
+            ("segments", f"{self.segments_shared:,} shared, read {read}"),
+        ]
+
+
+def difference(
+    opened: OpenLibrary,
+    session: Session,
+    symbol: str,
+    from_version: AsOf,
+    to_version: AsOf,
+    key: str | Sequence[str] | None,
+) -> Diff:
+    """Return what ``Library.diff`` promises; both versions are resolved as one cut."""
+    from duckvstore.sql import diff
+
+    wanted = [key] if isinstance(key, str) else key
+    if wanted is not None and not all(isinstance(name, str) for name in wanted):
+        raise InvalidInput(f"key={key!r}: give the name of a column, or a list of names, as SQL has them")
+    before, after = _resolved(opened, symbol, plain(from_version), plain(to_version))
+    matched = diff.key_columns(before, after, None if wanted is None else list(wanted))
+    parameters = {"symbol": symbol, "before": before, "after": after, "key": list(matched)}
+    counted = session.sql(f"SELECT change, count(*) FROM {_CALL} GROUP BY change", parameters).fetchall()
+    counts: dict[str, int] = dict(counted)
+    olds, news = diff.unshared(before, after)
+    return Diff(
+        library=opened.name,
+        symbol=symbol,
+        from_version=before.number,
+        to_version=after.number,
+        key=matched,
+        inserted=counts.get("insert", 0),
+        deleted=counts.get("delete", 0),
+        updated=counts.get("update_postimage", 0),
+        **_columns(before, after),
+        segments_shared=len(before.segments) - len(olds),
+        segments_before=len(olds),
+        segments_after=len(news),
+        _query=lambda: session.sql(f"FROM {_CALL}", parameters),
+    )
+
+
+def _resolved(opened: OpenLibrary, symbol: str, *as_ofs: AsOf) -> list[Version]:
+    if not isinstance(symbol, str):
+        raise InvalidInput(f"the symbol is a {type(symbol).__name__}: give its name first, as text")
+    found = cuts.resolve_cut(opened, [(symbol, as_of) for as_of in as_ofs])
+    versions: list[Version] = []
+    for version in found:
+        if isinstance(version, DuckVStoreError):
+            raise version
+        if not version.schema.columns:
+            raise InvalidInput(
+                f"version {version.number} of {symbol!r} ({version.kind}) has no columns to compare: read() both"
+            )
+        versions.append(version)
+    return versions
+
+
+def _columns(before: Version, after: Version) -> dict[str, Any]:
+    """Return the stored columns that only one version has, or that have another type; names match as in SQL."""
+    olds = {column.name.casefold(): column for column in before.schema.columns}
+    news = {column.name.casefold(): column for column in after.schema.columns}
+    return {
+        "columns_added": tuple(ColumnInfo(c.name, c.type) for name, c in news.items() if name not in olds),
+        "columns_removed": tuple(ColumnInfo(c.name, c.type) for name, c in olds.items() if name not in news),
+        "columns_retyped": tuple(
+            RetypedColumn(column.name, olds[name].type, column.type)
+            for name, column in news.items()
+            if name in olds and olds[name].type != column.type
+        ),
+    }

@@ -1,0 +1,214 @@
+"""Handles on versions, which other engines scan as Arrow streams: ``lib["trades", 3]``.
+
+Invariant: a handle is looked up once, at its first use, and from then on is that one version; its columns have the
+names and types that SQL shows, and no more than a few segments of it are in memory at a time.
+"""
+
+from __future__ import annotations
+
+import html
+from collections import deque
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from duckvstore.engine import segments
+from duckvstore.errors import DuckVStoreError, InvalidInput
+from duckvstore.format import encoding
+from duckvstore.format import schema as schemas
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from concurrent.futures import Future
+
+    import pyarrow as pa
+
+    from duckvstore.engine.catalogue import AsOf
+    from duckvstore.format.documents import Segment, Version
+    from duckvstore.handles.reading import Reading
+    from duckvstore.items import VersionedItem
+
+AHEAD_BYTES_MAX = 64 * 2**20
+AHEAD_SEGMENTS_MAX = 16
+COLUMNS_SHOWN_MAX = 50
+DECIMAL128_DIGITS_MAX = 38
+SHOWN_EXTENSIONS = ("arrow.uuid", "arrow.json")
+
+
+class VersionHandle:
+    """A version of a symbol, for engines that read ``__arrow_c_stream__``. Safe to use from many threads."""
+
+    def __init__(self, library: Reading, symbol: str, as_of: AsOf) -> None:
+        """Refer to ``symbol`` as of ``as_of``, as ``read`` takes it; makes no request. Use ``lib[symbol, as_of]``."""
+        self.symbol = symbol
+        self.as_of = as_of
+        self._library = library
+        self._version: Version | None = None
+        self._lock = Lock()
+
+    def _found(self) -> Version:
+        """Return the version, looked up at the first call. Raises as ``read``."""
+        with self._lock:
+            if self._version is None:
+                self._version = self._library._resolve(self.symbol, self.as_of)  # noqa: SLF001 - a part of it
+            return self._version
+
+    @property
+    def version(self) -> int:
+        """The version's number. Raises NoSuchSymbol and NoSuchVersion."""
+        return self._found().number
+
+    @property
+    def row_count(self) -> int:
+        """How many rows it has."""
+        return self._found().row_count
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema of the stream: index levels first, in the types that SQL shows.
+
+        Raises InvalidInput for a value that SQL cannot show, such as a dict of tables.
+        """
+        return _shown_schema(self._found(), self._library.name)
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns, as in SQL."""
+        return list(self.schema.names)
+
+    def read(
+        self,
+        *,
+        columns: Sequence[Any] | None = None,
+        date_range: tuple[Any, Any] | None = None,
+        row_range: tuple[int | None, int | None] | None = None,
+        where: str | None = None,
+        output_format: str | None = None,
+        allow_pickle: bool = False,
+    ) -> VersionedItem:
+        """Read the version, or a part of it, as ``Library.read`` does."""
+        return self._library._read_version(  # noqa: SLF001 - a part of it
+            self._found,
+            columns=columns,
+            date_range=date_range,
+            row_range=row_range,
+            where=where,
+            output_format=output_format,
+            allow_pickle=allow_pickle,
+        )
+
+    def __arrow_c_schema__(self) -> object:
+        """Return the schema of the stream."""
+        return self.schema.__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Return all rows as an Arrow C stream; segments are read and decoded on several threads, a little ahead."""
+        import pyarrow as pa
+
+        reader = pa.RecordBatchReader.from_batches(self.schema, self._batches())
+        return reader.__arrow_c_stream__(requested_schema)
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        version, shown, opened = self._found(), self.schema, self._library.open_library
+
+        def load(segment: Segment) -> list[pa.RecordBatch]:
+            rows = _shown(encoding.decode(segments.fetch(opened, segment), version.schema), shown)
+            batches: list[pa.RecordBatch] = rows.to_batches()
+            return batches
+
+        waiting: deque[tuple[Future[list[pa.RecordBatch]], int]] = deque()
+        ahead_bytes = 0
+        following = iter(version.segments)
+        try:
+            segment = next(following, None)
+            while waiting or segment is not None:
+                has_room = len(waiting) < AHEAD_SEGMENTS_MAX and ahead_bytes < AHEAD_BYTES_MAX
+                if segment is not None and (has_room or not waiting):
+                    waiting.append((opened.submit(load, segment), segment.logical_bytes))
+                    ahead_bytes += segment.logical_bytes
+                    segment = next(following, None)
+                    continue
+                future, size_bytes = waiting.popleft()
+                yield from future.result()
+                ahead_bytes -= size_bytes
+        finally:
+            for future, _ in waiting:
+                future.cancel()
+
+    def __repr__(self) -> str:
+        """Return what it refers to; makes no request."""
+        version = self._version
+        at = f" at {self.as_of!r}" if self.as_of is not None else ""
+        if version is None:
+            return f"<{self._library.name}/{self.symbol}{at}>"
+        return (
+            f"<{self._library.name}/{self.symbol} version {version.number}, {version.row_count:,} rows x "
+            f"{len(version.schema.columns):,} columns>"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return the columns and their types as HTML in which names are text; looks the version up."""
+        from duckvstore.sql.types import duckdb_type
+
+        try:
+            version, schema = self._found(), self.schema
+        except DuckVStoreError as error:
+            return f"<p>{html.escape(f'{self!r}: {error}')}</p>"
+        shown = list(schema)[:COLUMNS_SHOWN_MAX]
+        rows = "".join(
+            f"<tr><td>{html.escape(field.name)}</td><td>{html.escape(duckdb_type(field.type).lower())}</td></tr>"
+            for field in shown
+        )
+        more = len(schema) - len(shown)
+        note = f"<p><small>… and {more:,} more columns</small></p>" if more else ""
+        written = f"{self!r}, written {version.created_at:%Y-%m-%d %H:%M:%S} UTC"
+        head = "<tr><th>column</th><th>type</th></tr>"
+        table = f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>"
+        return f"<div><p>{html.escape(written)}</p>{table}{note}</div>"
+
+
+def asked_for(wanted: object) -> tuple[str, Any]:
+    """Return (symbol, as_of) of what stands in ``lib[…]``. Raises InvalidInput for anything else."""
+    symbol, *rest = wanted if isinstance(wanted, tuple) and wanted else (wanted,)
+    if not isinstance(symbol, str) or len(rest) > 1:
+        raise InvalidInput(
+            f"lib[{wanted!r}] names no version: write lib[symbol], or lib[symbol, as_of] as read() has it"
+        )
+    return symbol, rest[0] if rest else None
+
+
+def _shown_schema(version: Version, library: str) -> pa.Schema:
+    """Return the schema of a version as other engines see it, in types that DuckDB reads from Arrow too."""
+    import pyarrow as pa
+
+    stored = schemas.to_arrow(version.schema)
+    if not len(stored):
+        raise InvalidInput(
+            f"version {version.number} of '{library}/{version.symbol}' has no columns, so there is nothing to scan: "
+            "use read()"
+        )
+    return pa.schema([pa.field(field.name, _shown_type(field.type)) for field in stored])
+
+
+def _shown_type(kind: pa.DataType) -> pa.DataType:
+    """Return the type in which a column is shown: its own, but for what DuckDB reads otherwise from Arrow, or not."""
+    import pyarrow as pa
+
+    if isinstance(kind, pa.BaseExtensionType) and kind.extension_name not in SHOWN_EXTENSIONS:
+        return kind.storage_type
+    if pa.types.is_float16(kind):
+        return pa.float32()
+    if pa.types.is_decimal256(kind) and kind.precision <= DECIMAL128_DIGITS_MAX:
+        return pa.decimal128(kind.precision, kind.scale)
+    return kind
+
+
+def _shown(table: pa.Table, shown: pa.Schema) -> pa.Table:
+    import pyarrow as pa
+
+    columns = []
+    for found, field in zip(table.columns, shown, strict=True):
+        column = found
+        if isinstance(found.type, pa.BaseExtensionType) and found.type != field.type:
+            column = pa.chunked_array([chunk.storage for chunk in found.chunks], found.type.storage_type)
+        columns.append(column if column.type == field.type else column.cast(field.type))
+    return pa.Table.from_arrays(columns, schema=shown)

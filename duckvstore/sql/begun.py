@@ -1,0 +1,77 @@
+"""BEGIN … COMMIT in SQL: what one thread of a session has begun, on the transactions of the engine.
+
+Invariant: statements in it see one moment of each library and its own changes; nothing of it is visible outside before
+COMMIT, and after it all is. DuckDB's own transaction, for the tables of the session, runs beside it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from duckvstore.engine import catalogue, cuts, missing
+from duckvstore.engine.transactions import Transaction
+from duckvstore.errors import DuckVStoreError, InvalidInput, NoSuchSymbol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from duckvstore.engine.catalogue import AsOf
+    from duckvstore.engine.commits import Call
+    from duckvstore.engine.edits import Plan
+    from duckvstore.engine.library import OpenLibrary
+    from duckvstore.format.documents import Version
+
+
+class Begun:
+    """A transaction over the symbols of any libraries that are read and of one that is changed."""
+
+    def __init__(self, author: str | None) -> None:
+        """Begin; makes no request."""
+        self._author = author
+        self._transactions: dict[str, Transaction] = {}
+        self._changed: OpenLibrary | None = None
+
+    def _of(self, library: OpenLibrary) -> Transaction:
+        if library.library_id not in self._transactions:
+            self._transactions[library.library_id] = Transaction(library, author=self._author)
+        return self._transactions[library.library_id]
+
+    def resolve(self, library: OpenLibrary, wanted: Sequence[tuple[str, AsOf]]) -> list[Version | DuckVStoreError]:
+        """Resolve as ``cuts.resolve_cut`` does, the newest versions as this transaction sees them."""
+        past = [pair for pair in wanted if pair[1] is not None]
+        found = iter(cuts.resolve_cut(library, past))
+        return [self._newest(library, symbol) if as_of is None else next(found) for symbol, as_of in wanted]
+
+    def _newest(self, library: OpenLibrary, symbol: str) -> Version | DuckVStoreError:
+        try:
+            newest = self._of(library).newest(symbol)
+            if newest is None:
+                raise catalogue.no_symbol(library, symbol)
+            if newest.deleted:
+                raise missing.deleted(library, newest, None)
+        except NoSuchSymbol as error:
+            return error
+        return newest
+
+    def apply(self, library: OpenLibrary, call: Call, plan: Plan) -> Version | None:
+        """Keep an edit for the commit; return the version as it is to become, as ``Transaction.apply``."""
+        changed = self._changed
+        if changed is not None and changed.library_id != library.library_id:
+            raise InvalidInput(
+                f"this transaction changes library {changed.name!r}, so it cannot change {library.name!r} too: COMMIT "
+                "first, a transaction is over symbols of one library"
+            )
+        made = self._of(library).apply(call, plan)
+        self._changed = library
+        return made
+
+    def commit(self) -> tuple[OpenLibrary | None, list[Version]]:
+        """Make the changes visible; return the library and the versions made. Raises as ``Transaction.commit``."""
+        if self._changed is None:
+            return None, []
+        return self._changed, self._of(self._changed).commit()
+
+    def rollback(self) -> None:
+        """Give everything up."""
+        for transaction in self._transactions.values():
+            transaction.rollback()

@@ -1,0 +1,490 @@
+"""DB-API 2.0 (PEP 249): connections for clients that know databases by it, such as pandas, JupySQL and marimo.
+
+Each statement commits at once, as in DuckDB, unless BEGIN came before it. Invariant: every error that leaves a
+connection or a cursor is an ``Error`` of PEP 249, and rows are pulled from DuckDB as they are fetched.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Self
+
+from duckvstore.errors import DuckVStoreError
+from duckvstore.sql import conversion, pep249
+from duckvstore.sql.pep249 import (
+    BINARY,
+    DATETIME,
+    NUMBER,
+    ROWID,
+    STRING,
+    Binary,
+    DatabaseError,
+    DataError,
+    Date,
+    DateFromTicks,
+    Error,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    NotSupportedError,
+    OperationalError,
+    ProgrammingError,
+    Time,
+    TimeFromTicks,
+    Timestamp,
+    TimestampFromTicks,
+    Warning,  # noqa: A004 - the names of PEP 249
+)
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from types import TracebackType
+
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+    from duckvstore.sql.result import Result
+    from duckvstore.sql.session import Session
+
+__all__ = [
+    "BINARY",
+    "DATETIME",
+    "NUMBER",
+    "ROWID",
+    "STRING",
+    "Binary",
+    "Connection",
+    "Cursor",
+    "DataError",
+    "DatabaseError",
+    "Date",
+    "DateFromTicks",
+    "Error",
+    "IntegrityError",
+    "InterfaceError",
+    "InternalError",
+    "NotSupportedError",
+    "OperationalError",
+    "ProgrammingError",
+    "Time",
+    "TimeFromTicks",
+    "Timestamp",
+    "TimestampFromTicks",
+    "Warning",
+    "apilevel",
+    "connect",
+    "paramstyle",
+    "threadsafety",
+]
+
+apilevel = "2.0"
+threadsafety = 2  # threads may share connections
+paramstyle = "qmark"  # and ``$name`` with a mapping
+
+ROWS_AT_ONCE = 2048
+_INTERRUPT_EVERY_SECONDS = 0.05
+_READING_KINDS = frozenset(("query", "explain", "describe", "summarize"))
+
+
+def connect(
+    url: str | os.PathLike[str] | None = None,
+    library: str | None = None,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+    read_only: bool = False,
+    sandbox: bool = False,
+    author: str | None = None,
+) -> Connection:
+    """Return a connection to the store at ``url``, as ``duckvstore.open`` takes it.
+
+    ``library``: where SQL looks names up; None: in all, as ``library.symbol``. The rest is that of
+    ``Library.connect``. Raises ProgrammingError for a URL or library that is not there.
+    """
+    from duckvstore.store import open as open_store
+
+    with pep249.translated():
+        store = open_store(url, storage_options)
+        handle = store if library is None else store.get_library(library)
+        return handle.connect(read_only=read_only, sandbox=sandbox, author=author)
+
+
+class Connection:
+    """A SQL session of its own. Safe to use from many threads.
+
+    Transactions and temporary tables belong to the thread that made them. One thread's cursors share them, and a
+    statement first pulls the rows that other cursors of its thread have still to fetch into memory. Leaving a
+    ``with`` block commits (after an error: rolls back) and closes.
+    """
+
+    Warning = Warning
+    Error = Error
+    InterfaceError = InterfaceError
+    DatabaseError = DatabaseError
+    DataError = DataError
+    OperationalError = OperationalError
+    IntegrityError = IntegrityError
+    InternalError = InternalError
+    ProgrammingError = ProgrammingError
+    NotSupportedError = NotSupportedError
+
+    #: for clients that colour or complete SQL by its dialect
+    dialect = "duckdb"
+
+    def __init__(self, session: Session, name: str) -> None:
+        """Take over ``session``; ``name`` says what it is connected to. Use ``Library.connect``."""
+        self._session = session
+        self._name = name
+        self._is_closed = False
+        self._was_used = False
+        self._cursors: weakref.WeakSet[Cursor] = weakref.WeakSet()
+        self._running: dict[object, int] = {}
+        self._changed = threading.Condition()
+
+    def __repr__(self) -> str:
+        return f"<{'closed ' if self._is_closed else ''}connection to {self._name}>"
+
+    def cursor(self) -> Cursor:
+        """Return a new cursor; makes no request."""
+        made = Cursor(self)
+        with self._changed:
+            self.check_open()
+            self._cursors.add(made)
+        return made
+
+    def execute(self, operation: str, parameters: Mapping[str, Any] | Sequence[Any] | None = None) -> Cursor:
+        """Run ``operation`` on a new cursor and return that; see ``Cursor.execute``."""
+        return self.cursor().execute(operation, parameters)
+
+    def commit(self) -> None:
+        """Commit the transaction that this thread began with BEGIN; without one there is nothing to do."""
+        self._end("COMMIT")
+
+    def rollback(self) -> None:
+        """Roll back the transaction that this thread began with BEGIN; without one there is nothing to do."""
+        self._end("ROLLBACK")
+
+    def _end(self, statement: str) -> None:
+        with self.operation() as session:
+            if self._was_used and session.in_transaction:
+                session.sql(statement)
+
+    def cancel(self) -> None:
+        """Stop what other threads run on this connection or have still to fetch, and wait until nothing of it runs.
+
+        They get OperationalError.
+        """
+        own = threading.get_ident()
+        with self._changed:
+            for cursor in self._cursors:
+                cursor.stop(unless_of=own)
+            stopping = [mark for mark, thread in self._running.items() if thread != own]
+            # Repeated, since DuckDB forgets an interrupt that comes before it has begun.
+            while any(mark in self._running for mark in stopping):
+                self._session.interrupt()
+                self._changed.wait(_INTERRUPT_EVERY_SECONDS)
+
+    def close(self) -> None:
+        """Stop what runs, roll back what is not committed, and free everything; a second call does nothing."""
+        with self._changed:
+            if self._is_closed:
+                return
+            self._is_closed = True
+        self.cancel()
+        with self._changed:
+            cursors = list(self._cursors)
+        for cursor in cursors:
+            cursor.close()
+        with suppress(DuckVStoreError):  # what was not committed is not visible, whatever becomes of it
+            if self._was_used and self._session.in_transaction:
+                self._session.sql("ROLLBACK")
+        self._session.close()
+
+    def __enter__(self) -> Self:
+        self.check_open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if not self._is_closed:
+                self.rollback() if kind is not None else self.commit()
+        finally:
+            self.close()
+
+    def check_open(self) -> None:
+        """Raise InterfaceError after ``close``."""
+        if self._is_closed:
+            raise InterfaceError(f"the connection to {self._name} is closed: connect() again")
+
+    @contextmanager
+    def operation(self) -> Iterator[Session]:
+        """Give the session to an operation that ``cancel`` can stop, and translate its errors."""
+        mark = object()
+        with self._changed:
+            self.check_open()
+            self._running[mark] = threading.get_ident()
+        try:
+            with pep249.translated():
+                yield self._session
+        finally:
+            with self._changed:
+                del self._running[mark]
+                self._changed.notify_all()
+
+    def run(self, operation: str, parameters: Mapping[str, Any] | Sequence[Any] | None) -> Result:
+        """Run ``operation`` in the session, for a cursor."""
+        with self.operation() as session:
+            self._was_used = True
+            return session.sql(operation, parameters)
+
+
+class Cursor:
+    """Runs statements and hands out the rows of the last one, each once, in any form. Safe to use from many threads."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Belong to ``connection``; use its ``cursor()``."""
+        self.connection = connection
+        #: how many rows ``fetchmany`` gives by itself
+        self.arraysize = 1
+        #: the columns, seven items each: name, DuckDB type, -, bytes, digits, digits after the point, -
+        self.description: tuple[pep249.Column, ...] | None = None
+        self._lock = threading.RLock()
+        self._feed: _Feed | None = None
+        self._row_count = -1
+        self._thread = 0
+        self._is_closed = False
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows a statement changed or a query gave; -1 while that is not known."""
+        feed = self._feed
+        counted = feed.result.figures.row_count if feed is not None else None
+        return self._row_count if counted is None else counted
+
+    def execute(self, operation: str, parameters: Mapping[str, Any] | Sequence[Any] | None = None) -> Self:
+        """Run SQL and return this cursor; rows are pulled when they are fetched.
+
+        ``parameters``: a sequence for ``?``, a mapping for ``$name``. Of several statements, the last one's rows
+        are kept. Raises Error.
+        """
+        with self._lock:
+            self._check_open()
+            self._forget()
+            self._show(operation, self.connection.run(operation, parameters))
+        return self
+
+    def executemany(self, operation: str, seq_of_parameters: Iterable[Mapping[str, Any] | Sequence[Any]]) -> Self:
+        """Run SQL once for each of ``seq_of_parameters``, in one transaction: all of it counts, or after an error none.
+
+        ``rowcount`` is the sum. Rows are not kept.
+        """
+        with self._lock:
+            self._check_open()
+            self._forget()
+            is_own = not self._is_in_transaction()
+            if is_own:
+                self.connection.run("BEGIN", None)
+            try:
+                total = 0
+                for parameters in seq_of_parameters:
+                    self._show(operation, self.connection.run(operation, parameters))
+                    total = total + self._row_count if total >= 0 and self._row_count >= 0 else -1
+                    self._forget()
+                if is_own:
+                    self.connection.commit()
+            except BaseException:
+                if is_own and self._is_in_transaction():
+                    self.connection.rollback()
+                raise
+            self._row_count = total
+        return self
+
+    def _is_in_transaction(self) -> bool:
+        with self.connection.operation() as session:
+            return session.in_transaction
+
+    def _forget(self) -> None:
+        feed, self._feed = self._feed, None
+        self.description, self._row_count = None, -1
+        if feed is not None:
+            feed.result.close()
+
+    def _show(self, operation: str, result: Result) -> None:
+        """Take ``result``; what only counts changed rows is no table to whoever asked for the change."""
+        tells = result.kind not in _READING_KINDS and result.columns in (["Count"], ["Success"])
+        if tells and "returning" not in operation.lower():
+            with pep249.translated():
+                rows = result.fetchall()
+            self._row_count = rows[0][0] if result.columns == ["Count"] else -1
+        elif result.columns:
+            self._feed, self._thread = _Feed(result), threading.get_ident()
+            self.description = tuple(map(pep249.described, result.columns, result.types))
+
+    def fetchone(self) -> tuple[Any, ...] | None:
+        """Return the next row, or None after the last."""
+        rows = self.fetchmany(1)
+        return rows[0] if rows else None
+
+    def fetchmany(self, size: int | None = None) -> list[tuple[Any, ...]]:
+        """Return the next ``size`` rows (None: ``arraysize``); fewer at the end."""
+        wanted = self.arraysize if size is None else size
+        with self._fetching() as feed:
+            return feed.tuples(wanted)
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """Return the rows that are left."""
+        with self._fetching() as feed:
+            return feed.tuples(None)
+
+    def arrow(self) -> pa.Table:
+        """Return the rows that are left as a pyarrow Table."""
+        return self.fetch_record_batch().read_all()
+
+    def fetch_arrow_table(self) -> pa.Table:
+        """Return the rows that are left as a pyarrow Table, under the name that ADBC has for it."""
+        return self.arrow()
+
+    def fetch_record_batch(self) -> pa.RecordBatchReader:
+        """Return a reader of the rows that are left, which pulls them as it goes."""
+        import pyarrow as pa
+
+        with self._fetching() as feed:
+            return pa.RecordBatchReader.from_batches(feed.schema, self._left(feed))
+
+    def _left(self, feed: _Feed) -> Iterator[pa.RecordBatch]:
+        while True:
+            with self._lock, self.connection.operation():
+                batch = feed.batch()
+            if batch is None:
+                return
+            yield batch
+
+    def df(self) -> pd.DataFrame:
+        """Return the rows that are left as a pandas DataFrame."""
+        with self._fetching() as feed, pep249.translated():
+            return conversion.to_pandas(self.arrow(), feed.result.columns, feed.result.types)
+
+    def pl(self) -> pl.DataFrame:
+        """Return the rows that are left as a polars DataFrame."""
+        with self._fetching(), pep249.translated():
+            return conversion.to_polars(self.arrow())
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Return the rows that are left as an Arrow C stream, pulled from DuckDB as the consumer goes."""
+        return self.fetch_record_batch().__arrow_c_stream__(requested_schema)
+
+    @contextmanager
+    def _fetching(self) -> Iterator[_Feed]:
+        with self._lock:
+            self._check_open()
+            if self._feed is None:
+                raise ProgrammingError("there are no results to fetch: execute() a query first")
+            with self.connection.operation():
+                yield self._feed
+
+    def stop(self, *, unless_of: int) -> None:
+        """Give out no more rows of a statement, unless it was the thread ``unless_of`` that ran it."""
+        feed = self._feed
+        if feed is not None and self._thread != unless_of:
+            feed.is_stopped = True
+
+    def setinputsizes(self, sizes: Sequence[object]) -> None:  # noqa: ARG002 - as PEP 249 has it
+        """Do nothing: parameters are of any size."""
+        self._check_open()
+
+    def setoutputsize(self, size: int, column: int | None = None) -> None:  # noqa: ARG002
+        """Do nothing: values are of any size."""
+        self._check_open()
+
+    def close(self) -> None:
+        """Give up the rows that were not fetched; a second call does nothing."""
+        with self._lock:
+            self._forget()
+            self._is_closed = True
+
+    def _check_open(self) -> None:
+        self.connection.check_open()
+        if self._is_closed:
+            raise InterfaceError("this cursor is closed: ask its connection for another one")
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> tuple[Any, ...]:
+        row = self.fetchone()
+        if row is None:
+            raise StopIteration
+        return row
+
+    def __enter__(self) -> Self:
+        self._check_open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Feed:
+    """The rows of a result from the first that was not fetched yet. For one thread at a time."""
+
+    def __init__(self, result: Result) -> None:
+        """Pull nothing yet."""
+        self.result = result
+        self.is_stopped = False
+        self._batches = result.batches()
+        self._batch: pa.RecordBatch | None = None
+        self._position = 0
+        self._rows: list[tuple[Any, ...]] = []
+        self._rows_start = 0
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema of the rows; asking for it starts the query."""
+        return self.result.schema
+
+    def _has_more(self) -> bool:
+        """Whether there is a row at the position, in the batch that is pulled if need be."""
+        while self._batch is None or self._position >= self._batch.num_rows:
+            if self.is_stopped:
+                self.result.close()
+                raise OperationalError("the statement was stopped by cancel(): run it again")
+            self._batch, self._position = next(self._batches, None), 0
+            self._rows, self._rows_start = [], 0
+            if self._batch is None:
+                return False
+        return True
+
+    def batch(self) -> pa.RecordBatch | None:
+        """Return what is left of the batch, or the next one; None at the end."""
+        if not self._has_more() or self._batch is None:
+            return None
+        left = self._batch.slice(self._position)
+        self._batch = None
+        return left
+
+    def tuples(self, count: int | None) -> list[tuple[Any, ...]]:
+        """Return the next ``count`` rows (None: all)."""
+        found: list[tuple[Any, ...]] = []
+        while (count is None or len(found) < count) and self._has_more():
+            found += self._of_batch(None if count is None else count - len(found))
+        return found
+
+    def _of_batch(self, wanted: int | None) -> list[tuple[Any, ...]]:
+        import pyarrow as pa
+
+        at = self._position - self._rows_start
+        if at >= len(self._rows):
+            assert self._batch is not None, "asked for after _has_more"  # noqa: S101
+            size = self._batch.num_rows if wanted is None else max(wanted, ROWS_AT_ONCE)
+            part = pa.Table.from_batches([self._batch.slice(self._position, size)])
+            self._rows, self._rows_start, at = conversion.to_tuples(part, self.result.types), self._position, 0
+        rows = self._rows[at:] if wanted is None else self._rows[at : at + wanted]
+        self._position += len(rows)
+        return rows

@@ -1,0 +1,207 @@
+"""The scratch table: rows of a version inside DuckDB, on which the user's own INSERT, UPDATE, DELETE or MERGE runs.
+
+DuckDB decides what a statement does: which rows match, how values are cast, what RETURNING gives. Invariant: a row
+that the statement left alone keeps its stored values; only what it changed comes back from DuckDB.
+"""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from duckvstore.engine import reads, segments
+from duckvstore.engine.row_edits import RowEdits
+from duckvstore.errors import SqlError
+from duckvstore.format.arrow_values import plain_table
+from duckvstore.format.encoding import exact
+from duckvstore.format.schema import to_arrow
+from duckvstore.sql.rewrite import quote
+from duckvstore.sql.types import readable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import duckdb
+    import pyarrow as pa
+
+    from duckvstore.engine.library import OpenLibrary
+    from duckvstore.format.documents import Version
+
+NAME = "__vstore_target"
+ROW = "__vstore_row"
+_LOADED = "__vstore_loaded"
+_TOUCHED = "__vstore_touched"
+
+
+class Scratch:
+    """The rows of some segments of a version as a temporary table of one cursor; ``close`` drops it."""
+
+    def __init__(
+        self, cursor: duckdb.DuckDBPyConnection, library: OpenLibrary, version: Version, kept: Sequence[int] | None
+    ) -> None:
+        """Load the segments at the positions ``kept`` with their row numbers; None: no rows and no numbers.
+
+        Raises SqlError for what SQL cannot hold, and the errors of reading.
+        """
+        import pyarrow as pa
+
+        self._cursor, self._version = cursor, version
+        self._schema = to_arrow(version.schema)
+        self._is_numbered = kept is not None
+        if not len(self._schema):
+            raise SqlError(
+                f"version {version.number} of {version.symbol!r} has no columns, so SQL cannot change it: use write()"
+            )
+        for name in self._schema.names:
+            if name.casefold().startswith(ROW):
+                raise SqlError(f"column {name!r} of {version.symbol!r} has a name that SQL needs to change rows")
+        chosen = list(kept or ())
+        table = segments.read_table(library, version, segments=chosen)
+        self._rows = table if table.schema == self._schema else table.cast(self._schema)
+        self._numbers = reads.positions(version, chosen)
+        self._loaded_positions = frozenset(chosen)
+        loaded = plain_table(self._rows)
+        columns = [readable(name, column) for name, column in zip(loaded.column_names, loaded.columns, strict=True)]
+        names = list(loaded.column_names)
+        if self._is_numbered:
+            columns, names = [*columns, pa.array(self._numbers, pa.int64())], [*names, ROW]
+        self._loaded = pa.table(columns, names=names)
+        self._create(self._loaded)
+
+    def _create(self, rows: pa.Table) -> None:
+        self._cursor.register(_LOADED, rows)
+        try:
+            self._cursor.execute(f"CREATE OR REPLACE TEMP TABLE {quote(NAME)} AS FROM {_LOADED}")
+        finally:
+            self._cursor.unregister(_LOADED)
+
+    def close(self) -> None:
+        """Drop the table; in an aborted transaction it goes with that."""
+        with suppress(Exception):
+            self._cursor.execute(f"DROP TABLE IF EXISTS temp.{quote(NAME)}")
+
+    def rows_of(self, run: Sequence[int]) -> pa.Table | None:
+        """Return the rows of neighbouring segments as they were loaded; None: not all of them were."""
+        if not self._loaded_positions.issuperset(run):
+            return None
+        before = sum(self._version.segments[at].row_count for at in self._loaded_positions if at < run[0])
+        row_count = sum(self._version.segments[at].row_count for at in run)
+        return self._rows.slice(before, row_count)
+
+    def added(self) -> RowEdits:
+        """Return the rows that are there as rows to add, in the order in which they came."""
+        import numpy as np
+
+        nothing = np.empty(0, dtype=np.int64)
+        empty = self._rows.slice(0, 0)
+        return RowEdits(nothing, nothing, empty, empty, self._select("ORDER BY rowid"))
+
+    def compared(self) -> RowEdits:
+        """Return what became of all rows, by a comparison with what they were.
+
+        For MERGE: what its RETURNING gives is not always the row that was changed (DuckDB 1.5).
+        """
+        names = [quote(name) for name in self._schema.names]
+        differs = " OR ".join(f"is_now.{name} IS DISTINCT FROM was.{name}" for name in names)
+        self._cursor.register(_LOADED, self._loaded)
+        try:
+            touched = self._query(
+                f"SELECT was.{quote(ROW)} FROM {_LOADED} AS was LEFT JOIN {quote(NAME)} AS is_now USING ({quote(ROW)}) "
+                f"WHERE is_now.{quote(ROW)} IS NULL OR {differs}"
+            )
+        finally:
+            self._cursor.unregister(_LOADED)
+        return self.edits(touched.column(0))
+
+    def edits(self, touched: pa.ChunkedArray) -> RowEdits:
+        """Return what became of the rows with the numbers ``touched`` (null: of rows that were added)."""
+        import numpy as np
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        asked = pc.unique(touched.drop_null()).sort()
+        numbers = asked.to_numpy(zero_copy_only=False).astype(np.int64)
+        self._cursor.register(_TOUCHED, pa.table({"number": asked}))
+        try:
+            among = f"WHERE {quote(ROW)} IN (SELECT number FROM {_TOUCHED}) ORDER BY {quote(ROW)}"
+            rows = self._select(among)
+            found = self._query(f"SELECT {quote(ROW)} FROM {quote(NAME)} {among}")
+        finally:
+            self._cursor.unregister(_TOUCHED)
+        changed = found.column(0).to_numpy().astype(np.int64)
+        before = self._rows.take(np.searchsorted(self._numbers, changed))
+        added = self._select(f"WHERE {quote(ROW)} IS NULL ORDER BY rowid")
+        removed = np.setdiff1d(numbers, changed, assume_unique=True)
+        return RowEdits(removed, changed, before, self._kept_precision(before, rows), added)
+
+    def _kept_precision(self, before: pa.Table, after: pa.Table) -> pa.Table:
+        """Return ``after`` with the stored value where DuckDB shows the same: it may show less than is stored."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        columns = list(after.columns)
+        for at, field in enumerate(self._schema):
+            if _is_finer(field.type):
+                self._cursor.register(_LOADED, pa.table({field.name: before.column(at)}))
+                try:
+                    shown = self._query(f"SELECT {_expression(field)} FROM {_LOADED}").column(0)
+                finally:
+                    self._cursor.unregister(_LOADED)
+                is_same = pc.equal(_stored(shown, field.type), columns[at])
+                columns[at] = pc.if_else(pc.fill_null(is_same, False), before.column(at), columns[at])
+        return pa.table(columns, schema=after.schema)
+
+    def _query(self, text: str) -> pa.Table:
+        relation: Any = self._cursor.sql(text)
+        return relation.to_arrow_table() if hasattr(relation, "to_arrow_table") else relation.arrow()
+
+    def _select(self, rest: str) -> pa.Table:
+        """Return rows in the stored schema. Raises SqlError for a value that the stored type does not hold."""
+        import pyarrow as pa
+
+        asked = ", ".join(_expression(field) for field in self._schema)
+        found = self._query(f"SELECT {asked} FROM {quote(NAME)} {rest}")
+        columns = []
+        for field, column in zip(self._schema, found.columns, strict=True):
+            try:
+                columns.append(_stored(column, field.type))
+            except (pa.ArrowException, ValueError) as error:
+                raise SqlError(
+                    f"a value for column {field.name!r} does not fit its type {field.type}: {error}: cast it in the "
+                    "statement"
+                ) from error
+        return pa.table(columns, schema=self._schema)
+
+
+def _expression(field: pa.Field) -> str:
+    """Return what selects a column so that Arrow can hold it: an interval as a number of its unit."""
+    import pyarrow.types as kinds
+
+    column = quote(field.name)
+    return f"epoch_ns({column})" if kinds.is_duration(field.type) else column
+
+
+def _stored(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    import pyarrow as pa
+    import pyarrow.types as kinds
+
+    if isinstance(kind, pa.BaseExtensionType) and kind.extension_name == "arrow.uuid":
+        raw = [None if text is None else uuid.UUID(str(text)).bytes for text in column.to_pylist()]  # DuckDB gives text
+        return pa.chunked_array([kind.wrap_array(pa.array(raw, kind.storage_type))])
+    if isinstance(kind, pa.BaseExtensionType):
+        storage = _stored(column, kind.storage_type)
+        return pa.chunked_array([kind.wrap_array(chunk) for chunk in storage.chunks], type=kind)
+    if kinds.is_duration(kind):
+        return column.cast(pa.duration("ns")).cast(kind)
+    if kinds.is_dictionary(kind):
+        return exact(exact(column, kind.value_type), kind)
+    return exact(column, kind)
+
+
+def _is_finer(kind: pa.DataType) -> bool:
+    """Whether DuckDB shows values of ``kind`` to the microsecond, and nanoseconds are stored."""
+    import pyarrow.types as kinds
+
+    is_zoned = kinds.is_timestamp(kind) and kind.tz is not None
+    return bool((is_zoned or kinds.is_duration(kind)) and kind.unit == "ns")

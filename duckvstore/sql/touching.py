@@ -1,0 +1,62 @@
+"""Which files hold rows that UPDATE, DELETE or MERGE would change: the question, in the statement's own words. Pure.
+
+Invariant: the answer names every file with a row that the statement matches; where that cannot be asked, there is no
+question.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from duckvstore.sql.literals import quote
+from duckvstore.sql.tokens import scan
+
+if TYPE_CHECKING:
+    from duckvstore.sql.tokens import Token
+
+FILE = "__vstore_file"
+# Asked twice, these give two answers.
+_VOLATILE = re.compile(r"\b(random|uuid\w*|gen_random_uuid|nextval|setseed|get_current_timestamp)\s*\(", re.IGNORECASE)
+_ENDS = ("SET", "USING", "FROM", "WHERE", "RETURNING", "WHEN", ";")
+
+
+def question(text: str, relation: str) -> str | None:
+    """Return the query for the distinct names of files with rows that ``text`` matches; None: it cannot be asked.
+
+    ``text``: the statement with ``relation``, whose rows have a column ``FILE``, in place of what it changes.
+    """
+    if _VOLATILE.search(text):
+        return None
+    start = text.find(relation)
+    tokens = _outer(text, start, start + len(relation))
+    verb = next((token for token in tokens if token.upper in ("UPDATE", "DELETE", "MERGE")), None)
+    behind = [token for token in tokens if token.start >= start + len(relation)]
+    ends = [token for token in behind if token.upper in _ENDS]
+    if start < 0 or verb is None:
+        return None
+    places = {token.upper: token for token in reversed(ends)}
+    stop = min((places[word].start for word in ("RETURNING", "WHEN", ";") if word in places), default=len(text))
+    target = text[start : ends[0].start if ends else len(text)]
+    if verb.upper == "MERGE":
+        if re.search(r"\bNOT\s+MATCHED\s+BY\s+SOURCE\b", text, re.IGNORECASE) or "USING" not in places:
+            return None
+        joined = f"{target} JOIN {text[places['USING'].end : stop]}"
+    else:
+        source, where = places.get("FROM") or places.get("USING"), places.get("WHERE")
+        if where is None:
+            return None
+        others = f", {text[source.end : where.start]}" if source is not None and source.start < where.start else ""
+        joined = f"{target}{others} {text[where.start : stop]}"
+    return f"{text[: verb.start]} SELECT DISTINCT {quote(FILE)} FROM {joined}"
+
+
+def _outer(text: str, start: int, end: int) -> list[Token]:
+    """Return the tokens outside all parentheses and outside [start, end)."""
+    found: list[Token] = []
+    depth = 0
+    for token in scan(text)[0]:
+        depth += {"(": 1, ")": -1}.get(token.upper, 0)
+        if depth == 0 and not start <= token.start < end:
+            found.append(token)
+    return found

@@ -1,0 +1,397 @@
+"""Statements that make versions, carried out: the user's own SQL runs on a scratch table, and the engine commits.
+
+Invariant: a statement makes one version or none. It is evaluated on the version that it is committed above: when
+another writer was first, it is evaluated again on that writer's version.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from duckvstore.engine import catalogue, commits, edits, rewrites, row_edits
+from duckvstore.engine import snapshots as engine_snapshots
+from duckvstore.errors import AlreadyExists, DuckVStoreError, NoSuchSnapshot, NoSuchSymbol
+from duckvstore.format import values as format_values
+from duckvstore.format.documents import Version
+from duckvstore.format.editing import check_tabular
+from duckvstore.sql import dialect, merging, rewrite, statements, touching
+from duckvstore.sql.figures import Figures, ScannedTable
+from duckvstore.sql.plan import kept_segments
+from duckvstore.sql.result import Result
+from duckvstore.sql.running import Running
+from duckvstore.sql.scratch import NAME, ROW, Scratch
+from duckvstore.sql.values import Values
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pyarrow as pa
+
+    from duckvstore.engine.commits import Draft
+    from duckvstore.engine.edits import Plan as VersionPlan
+    from duckvstore.engine.library import OpenLibrary
+    from duckvstore.engine.row_edits import RowEdits
+    from duckvstore.sql.begun import Begun
+    from duckvstore.sql.connection import Seat
+    from duckvstore.sql.dialect import Statement
+    from duckvstore.sql.names import Names, Wanted
+    from duckvstore.sql.plan import Plan
+    from duckvstore.sql.session import Session
+
+ASKED_BYTES_MIN = 4 * 2**20
+# Enough of the end of a segment's key to tell it from all others: it is random.
+NAME_CHARACTERS = 32
+_OPERATIONS = {"insert": "append", "copy": "append", "delete": "delete_rows", "truncate": "delete_rows"}
+
+
+@dataclass(slots=True)
+class Making:
+    """What every statement that makes a version needs: where it runs, and who makes it and why."""
+
+    session: Session
+    seat: Seat
+    statement: Statement
+    values: Values
+    scope: Mapping[str, object] | None
+    figures: Figures
+    begun: Begun | None
+    message: str | None
+
+    def commit(self, library: OpenLibrary, symbol: str, plan: VersionPlan) -> Version | None:
+        """Make a version, within the transaction that is open; return it, or the newest when ``plan`` made none."""
+        library.layout.symbol_versions(symbol)  # refuses a name that cannot be stored
+        message = self.message if self.message is not None else statements.message_of(self.statement)
+        call = commits.Call(symbol, self.session.author, message)
+        if self.begun is not None:
+            made = self.begun.apply(library, call, plan)
+        else:
+            made = commits.carry_out(library, call, plan)
+        if made is not None and made.write_id == call.write_id and self.begun is None:
+            self.figures.made.append(ScannedTable(library.name, symbol, made.number, made.created_at))
+        return made
+
+    def refuse_read_only(self, what: str, position: int = 0) -> None:
+        """Raise SqlError where the session may not change anything."""
+        if self.session.read_only:
+            raise self.statement.error(
+                f"{what} would change the library, and this session is read-only: use lib.sql(…), or connect() without "
+                "read_only",
+                position,
+            )
+
+
+def change(making: Making, wanted: statements.Change, libraries: Names) -> Result:
+    """Carry out CREATE SNAPSHOT, DROP SNAPSHOT or RESTORE TABLE."""
+    words = wanted.kind.replace("_", " ").upper()
+    making.refuse_read_only(words)
+    library, name = _place(making, wanted, libraries)
+    if wanted.kind == "restore":
+        assert wanted.at is not None, "RESTORE has a version"  # noqa: S101
+        source = catalogue.resolve_to_refer(library, name, libraries.as_of(wanted.at))
+        making.commit(library, name, edits.restore(source))
+        return Result(None, making.figures)
+    if making.begun is not None:
+        raise making.statement.error(f"{words} is no part of a transaction: COMMIT first", wanted.start)
+    message = making.message
+    try:
+        if wanted.kind == "create_snapshot":
+            engine_snapshots.create(library, name, author=making.session.author, message=message)
+        else:
+            engine_snapshots.delete(library, name)
+    except (AlreadyExists, NoSuchSnapshot):
+        if not wanted.is_tolerant:
+            raise
+    return Result(None, making.figures)
+
+
+def _place(making: Making, wanted: statements.Change, names: Names) -> tuple[OpenLibrary, str]:
+    """Return the library and the name in it that a statement of ours names."""
+    if names.default is not None and len(wanted.parts) == 1:
+        return names.default, wanted.parts[0]
+    if len(wanted.parts) != 2:
+        name = ".".join(wanted.parts)
+        raise making.statement.error(f"which library is {name} of? Write library.{name}", wanted.start)
+    return names.library_named(wanted.parts[0], wanted.start), wanted.parts[1]
+
+
+class TableWriting:
+    """A statement that changes one symbol as a table."""
+
+    def __init__(self, making: Making, names: Names, position: int) -> None:
+        """Take the reference at ``position``, which ``names`` has resolved, for what is to be changed."""
+        self.making, self.names, self.position = making, names, position
+        self.statement = making.statement
+        self.reference = self.statement.references[position]
+        self.target: Wanted = names.targets[position]
+        self.library, self.symbol = self.target.library, self.target.name
+        self.where = repr(f"{self.library.name}/{self.symbol}")
+        self._fresh: Names | None = names
+        self._source: Result | None = None
+        self._returned: pa.Table | None = None
+        self._row_count = 0
+
+    def run(self) -> Result:
+        """Make the version and return what DuckDB would: the rows of RETURNING, a count, or nothing."""
+        making, kind = self.making, self.statement.kind
+        making.refuse_read_only(kind.replace("_", " ").upper(), self.reference.start)
+        if self.target.as_of is not None:
+            raise self.statement.error("a snapshot never changes: name the symbol alone", self.reference.start)
+        if kind == "drop":
+            making.commit(self.library, self.symbol, edits.delete())
+            return Result(None, making.figures)
+        if kind == "create_table":
+            try:
+                self._create()
+            finally:
+                if self._source is not None:
+                    self._source.close()  # whatever happened, the cursor must be free
+        else:
+            making.commit(self.library, self.symbol, self._edit)
+        return self._result()
+
+    def _result(self) -> Result:
+        import pyarrow as pa
+
+        table = self._returned
+        if table is None:
+            table = pa.table({"Count": pa.array([self._row_count], pa.int64())})
+        return Result.of_table(table, self.making.figures, self.making.seat.cursor)
+
+    # -- rows of a symbol ----------------------------------------------------------------------------------------
+
+    def _edit(self, newest: Version | None) -> Draft | None:
+        """Plan the version above ``newest`` by running the statement on its rows."""
+        if newest is None or newest.deleted:
+            raise NoSuchSymbol(f"library {self.library.name!r} has no symbol {self.symbol!r}: CREATE TABLE it first")
+        kind = self.statement.kind
+        check_tabular(newest.kind, kind.upper(), self.where)
+        plan = self._planned(newest)
+        try:
+            kept = None if kind in ("insert", "copy") else self._touched(plan, newest, self._candidates(newest))
+            scratch = Scratch(self.making.seat.cursor, self.library, newest, kept)
+        except BaseException:
+            plan.release_files()
+            raise
+        if kept is not None:
+            self._count(newest, kept)
+        try:
+            wanted = self._run_on_scratch(plan, scratch, newest.schema.names)
+        finally:
+            scratch.close()
+        return row_edits.edited(self.library, newest, _OPERATIONS.get(kind, kind), wanted, scratch.rows_of)
+
+    def _run_on_scratch(self, plan: Plan, scratch: Scratch, columns: Sequence[str]) -> RowEdits:
+        """Run the user's statement on the scratch table; keep what it returns, and return what it did."""
+        kind, is_returning = self.statement.kind, self._parts().returning is not None
+        plan.replacements[self.position] = rewrite.quote(NAME)
+        plan.text = rewrite.rewrite(self.statement, plan.replacements)
+        if kind in ("insert", "copy"):
+            self._returned = self._running(plan).finish()
+            wanted = scratch.added()
+            self._row_count = wanted.added.num_rows
+            return wanted
+        if kind == "merge":
+            plan.text = self._explicit(plan, columns)
+            if is_returning:
+                self._returned = self._shown(self._running(plan).finish())
+            else:
+                self._row_count = self._running(plan).count()
+            return scratch.compared()
+        if kind == "truncate":
+            plan.text = f"DELETE FROM {rewrite.quote(NAME)}"
+        plan.text = f"{plan.text}\n{',' if is_returning else 'RETURNING'} {rewrite.quote(ROW)}"
+        returned = self._running(plan).finish()
+        assert returned is not None, "RETURNING gives rows"  # noqa: S101
+        self._row_count, self._returned = returned.num_rows, self._shown(returned) if is_returning else None
+        return scratch.edits(returned.column(returned.num_columns - 1))
+
+    def _running(self, plan: Plan) -> Running:
+        row = rewrite.quote(ROW)
+        names = {f", {row}": "", f"{row}, ": "", NAME: ".".join(self.reference.parts)}
+        return Running(self.making.seat, plan, self.making.values, self.making.session.note, names)
+
+    def _explicit(self, plan: Plan, columns: Sequence[str]) -> str:
+        """Return the text of a MERGE in which every action names its columns, since the scratch table has one more."""
+        found = merging.read(plan.text)
+        if not found.actions:
+            return plan.text
+        source_columns: list[str] = []
+        if found.columns_query is not None:
+            asked = replace(plan, text=found.columns_query, leases=[], uses=None)
+            rows = self._running(asked).finish()
+            source_columns = list(rows.column_names) if rows is not None else []
+        using = self.statement.tree.args.get("using")
+        return found.explicit(columns, source_columns, using.alias_or_name or None)
+
+    def _planned(self, newest: Version | None) -> Plan:
+        """Return the plan of what the statement reads, by the names that were resolved before, if they still hold."""
+        names, self._fresh = self._fresh, None
+        seen = self.target.outcome
+        if self.statement.kind == "create_table":
+            holds = not self._reads_itself()
+        else:  # what it reads was resolved at a moment at which this was the newest version
+            holds = newest is not None and isinstance(seen, Version) and seen.number == newest.number
+        if not holds:
+            names = None
+        return self.making.session.planned(self.making, newest, self.target, names)
+
+    def _count(self, newest: Version, kept: Sequence[int]) -> None:
+        """Add the segments that are read for the statement to its figures."""
+        figures = self.making.figures
+        read = [newest.segments[at] for at in kept]
+        figures.tables.append(ScannedTable(self.library.name, self.symbol, newest.number, newest.created_at))
+        figures.segments_total += len(newest.segments)
+        figures.segments_read += len(read)
+        figures.bytes_total += newest.stored_bytes
+        figures.bytes_read += sum(segment.size_bytes for segment in read)
+
+    def _touched(self, plan: Plan, newest: Version, kept: Sequence[int]) -> Sequence[int]:
+        """Return those of the segments at ``kept`` that have rows which the statement matches.
+
+        Asked of the columns that it names, before whole segments are loaded, unless these are small.
+        """
+        import pyarrow as pa
+
+        chosen = [newest.segments[at] for at in kept]
+        is_once = any(isinstance(value, pa.RecordBatchReader) for value in plan.registered.values())
+        if is_once or sum(segment.size_bytes for segment in chosen) < ASKED_BYTES_MIN:
+            return kept
+        relation = self.making.session.scanned(plan, self.library, newest, chosen, touching.FILE)
+        replaced = {**plan.replacements, self.position: relation}
+        query = touching.question(rewrite.rewrite(self.statement, replaced), relation)
+        if query is None:
+            return kept
+        try:
+            found = self._running(replace(plan, text=query, leases=[], uses=None)).finish()
+        except DuckVStoreError:
+            return kept  # what it is about, the statement itself will meet
+        names = {name.rpartition("/")[2] for name in found.column(0).to_pylist()} if found is not None else set()
+        # A local copy has a number before the name.
+        ends = {name[-NAME_CHARACTERS:] for name in names}
+        return [at for at, segment in zip(kept, chosen, strict=True) if segment.key[-NAME_CHARACTERS:] in ends]
+
+    def _parts(self) -> statements.Parts:
+        return statements.parts(self.statement, self.reference.end)
+
+    def _shown(self, returned: pa.Table | None) -> pa.Table | None:
+        """Return the rows that the user's RETURNING asked for."""
+        if returned is None:
+            return None
+        # DuckDB tells a second one of the same name apart by a number.
+        return returned.select([at for at, name in enumerate(returned.column_names) if not name.startswith(ROW)])
+
+    def _candidates(self, newest: Version) -> Sequence[int]:
+        """Return the positions of the segments that may have rows that the statement changes."""
+        everything = range(len(newest.segments))
+        found = self._parts()
+        if self.statement.kind not in ("delete", "update") or found.where is None:
+            return everything
+        text = self.statement.text
+        alias = rewrite.quote(self.reference.alias or self.reference.parts[-1])
+        others = "" if found.source is None else f", {text[found.source : found.where]}"
+        end = found.returning if found.returning is not None else len(text)
+        asked = f"SELECT 1 FROM {rewrite.quote(self.symbol)} AS {alias}{others} {text[found.where : end]}"
+        try:
+            statement = dialect.parse(asked)[0]
+            given = self.making.values.given
+            if given is not None and not hasattr(given, "keys"):  # by position, of which some stand before
+                start = found.source if found.source is not None else found.where
+                given = given[sum(p.position is not None for at, p in self.statement.parameters if at < start) :]
+            return kept_segments(statement, 0, newest, Values.unchecked(given), self.making.seat.cursor)
+        except DuckVStoreError:
+            return everything  # what it is about, the statement itself will meet
+
+    # -- new symbols ---------------------------------------------------------------------------------------------
+
+    def _create(self) -> None:
+        tree, found = self.statement.tree, self._parts()
+        is_replacing, is_tolerant = bool(tree.args.get("replace")), statements.is_tolerant(self.statement)
+        if tree.args.get("properties") is not None:
+            raise self.statement.error("CREATE TABLE of a symbol takes no further clauses", self.reference.end)
+        reads_itself = self._reads_itself()
+        made: list[VersionPlan] = []
+
+        def plan(newest: Version | None) -> Draft | None:
+            if newest is not None and not newest.deleted and not is_replacing:
+                if is_tolerant:
+                    return None
+                raise AlreadyExists(
+                    f"library {self.library.name!r} has a symbol {self.symbol!r} already: INSERT INTO it, or CREATE OR "
+                    "REPLACE TABLE makes its next version"
+                )
+            if not made or reads_itself:
+                made[:] = [self._created(newest, found)]
+            draft = made[0](newest)
+            self._row_count = draft.row_count if draft is not None else 0
+            return draft
+
+        self.making.commit(self.library, self.symbol, plan)
+
+    def _reads_itself(self) -> bool:
+        return any(
+            found.role == "read" and found.at is None and found.parts[-1].casefold() == self.symbol.casefold()
+            for found in self.statement.references
+        )
+
+    def _created(self, newest: Version | None, found: statements.Parts) -> VersionPlan:
+        """Run the query (or look at the columns that are defined) and return the plan that stores its rows."""
+        if found.query is None:
+            value: Any = self._defined()
+        else:
+            plan = self._planned(newest)
+            rewritten = rewrite.rewrite(self.statement, plan.replacements)
+            # Blanks in place of CREATE TABLE … AS, so that every place in an error is still right.
+            plan.text = " " * found.query + rewritten[found.query :]
+            rows = self._running(plan).start()
+            value = self._source = Result(rows, Figures(), kind="create_table")
+        value = self._named(value)
+        given = rewrites.Given(self.symbol, format_values.encode_any(value, where=self.where), self.where)
+        return rewrites.write(self.library, given, None)
+
+    def _named(self, value: Any) -> Any:
+        """Return rows with the column names that CREATE TABLE name (…) gives, and duplicates told apart."""
+        import pyarrow as pa
+
+        from duckvstore.format.schema import unique_names
+
+        # A C stream would lose the class of an error that comes with a later row.
+        reader = value.reader() if isinstance(value, Result) else pa.RecordBatchReader.from_stream(value)
+        names = [definition.name for definition in statements.columns_defined(self.statement.tree)]
+        if self._parts().query is None or not names:
+            names = list(reader.schema.names)
+        if len(names) > len(reader.schema):
+            raise self.statement.error(
+                f"{len(names)} columns are named, and the query gives {len(reader.schema)}", self.reference.end
+            )
+        names = unique_names([*names, *reader.schema.names[len(names) :]])
+        if names == list(reader.schema.names):
+            return reader
+        schema = pa.schema([field.with_name(name) for field, name in zip(reader.schema, names, strict=True)])
+        batches = (batch.rename_columns(names) for batch in reader)
+        return pa.RecordBatchReader.from_batches(schema, batches)
+
+    def _defined(self) -> pa.Table:
+        """Return no rows of the columns that are defined. Raises SqlError for a constraint: nothing would keep it."""
+        from sqlglot import exp
+
+        definitions = statements.columns_defined(self.statement.tree)
+        for definition in definitions:
+            if not isinstance(definition, exp.ColumnDef) or definition.args.get("constraints"):
+                raise self.statement.error(
+                    "a symbol keeps no constraints, defaults or keys: define columns by name and type alone",
+                    self.reference.end,
+                )
+        if not definitions:
+            raise self.statement.error("CREATE TABLE needs columns, or AS and a query", self.reference.end)
+        cursor = self.making.seat.cursor
+        plan = self._planned(None)
+        tail = self.statement.text[self.reference.end :]
+        plan.text = f"CREATE OR REPLACE TEMP TABLE {rewrite.quote(NAME)} {tail}"
+        try:
+            self._running(plan).finish()
+            relation: Any = cursor.sql(f"FROM {rewrite.quote(NAME)}")
+            table: pa.Table = relation.to_arrow_table() if hasattr(relation, "to_arrow_table") else relation.arrow()
+            return table
+        finally:
+            cursor.execute(f"DROP TABLE IF EXISTS temp.{rewrite.quote(NAME)}")

@@ -1,0 +1,35 @@
+SELECT id FROM trades§ UNION SELECT id FROM tree§ ORDER BY id
+
+SELECT id FROM trades§ t¶ UNION ALL SELECT id FROM tree§ u¶ ORDER BY id
+
+SELECT id FROM trades§ EXCEPT SELECT id FROM tree§ ORDER BY id
+
+SELECT sym FROM trades§ EXCEPT ALL SELECT sym FROM refs§ ORDER BY sym
+
+SELECT sym FROM trades§ INTERSECT SELECT sym FROM refs§ ORDER BY sym
+
+SELECT sym FROM trades§ INTERSECT ALL SELECT sym FROM quotes§ ORDER BY sym
+
+SELECT id, sym FROM trades§ UNION BY NAME SELECT sym, name FROM refs§ ORDER BY ALL
+
+SELECT id, sym FROM trades§ UNION ALL BY NAME SELECT sym, name FROM refs§ ORDER BY ALL
+
+FROM refs§ UNION ALL BY NAME FROM refs§ ORDER BY ALL
+
+FROM refs§ UNION FROM refs§ ORDER BY ALL
+
+TABLE refs§ UNION ALL TABLE refs§ ORDER BY ALL
+
+(SELECT id FROM trades§ ORDER BY id LIMIT 2) UNION ALL (SELECT id FROM tree§ ORDER BY id DESC LIMIT 1) ORDER BY id
+
+((SELECT id FROM trades§) EXCEPT (SELECT 1)) ORDER BY id
+
+SELECT count(*) FROM ((FROM trades§) UNION ALL (FROM trades§))
+
+SELECT * FROM (SELECT sym FROM refs§ UNION VALUES ('zz')) ORDER BY ALL
+
+VALUES ('zz') UNION SELECT sym FROM refs§ ORDER BY 1
+
+(FROM refs§) ORDER BY sym LIMIT 1
+
+(TABLE refs§) ORDER BY sym
