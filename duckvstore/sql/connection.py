@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from duckvstore.errors import DuckVStoreError, StorageUnavailable, Unsupported
-from duckvstore.sql import failures
+from duckvstore.sql import failures, sandbox
 from duckvstore.sql.rewrite import literal, quote
 
 if TYPE_CHECKING:
@@ -45,9 +45,10 @@ class Seat:
     pulled into memory. ``lock`` is held while a statement starts.
     """
 
-    def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
-        """Take ``cursor``, which no other seat uses."""
+    def __init__(self, cursor: duckdb.DuckDBPyConnection, *, is_locked: bool = False) -> None:
+        """Take ``cursor``, which no other seat uses. ``is_locked``: nothing can be set on it."""
         self.cursor = cursor
+        self._is_locked = is_locked
         self.lock = threading.RLock()
         self._waiting: weakref.WeakSet[Result] = weakref.WeakSet()
         self._open: weakref.ref[Result] | None = None
@@ -62,7 +63,7 @@ class Seat:
         Segments never change, so a statement that reads nothing else may take them from DuckDB's cache without a
         request. The setting belongs to this cursor: other threads and later statements are not touched.
         """
-        if on != self._validates:
+        if on != self._validates and not self._is_locked:
             mode = "VALIDATE_ALL" if on else "NO_VALIDATION"
             try:
                 self.cursor.execute(f"SET SESSION validate_external_file_cache = '{mode}'")
@@ -137,8 +138,9 @@ def _settle(result: Result) -> None:
 class Connection:
     """A DuckDB instance in memory, opened on first use. Safe to use from many threads."""
 
-    def __init__(self) -> None:
-        """Open nothing yet."""
+    def __init__(self, cage: Callable[[], Path] | None = None) -> None:
+        """Open nothing yet. ``cage``: returns the folder that DuckDB is locked in; None: it is not."""
+        self._cage = cage
         self._lock = threading.RLock()
         self._instance: duckdb.DuckDBPyConnection | None = None
         self._pid = 0
@@ -153,7 +155,7 @@ class Connection:
         instance = self._open()
         seat: Seat | None = getattr(self._local, "seat", None)
         if seat is None or self._local.instance is not instance:
-            seat = Seat(instance.cursor())
+            seat = Seat(instance.cursor(), is_locked=self._cage is not None)
             self._local.seat, self._local.instance = seat, instance
             with self._lock:
                 self._seats.add(seat)
@@ -201,6 +203,8 @@ class Connection:
                 # errors as JSON carry the position in the text.
                 for setting in ("python_enable_replacements = false", "errors_as_json = true"):
                     self._instance.execute(f"SET GLOBAL {setting}")
+                if self._cage is not None:
+                    sandbox.lock(self._instance, self._cage())
                 self._pid = os.getpid()
                 self._secrets.clear()
                 self._has_httpfs = False
@@ -209,15 +213,17 @@ class Connection:
     def try_httpfs(self) -> None:
         """Load httpfs for a file that the user's SQL names, if that needs no network; DuckDB itself tries the rest."""
         with self._lock:
-            if not self._has_httpfs:
+            if not self._has_httpfs and self._cage is None:
                 self._has_httpfs = _load_local_httpfs(self._open()) is None
 
     def admit(self, objects: ObjectStore, prefix: str) -> bool:
         """Make DuckDB able to scan what ``objects`` keeps under the URI ``prefix``.
 
-        Returns False when another object store has claimed the same prefix with other credentials: then the
-        bytes must come another way. Raises Unsupported when httpfs cannot be loaded.
+        Returns False in a sandbox, and when another object store has claimed the same prefix with other credentials:
+        then the bytes must come another way. Raises Unsupported when httpfs cannot be loaded.
         """
+        if self._cage is not None:
+            return False
         if not prefix.startswith("s3://"):
             return True
         parameters = objects.scan_secret()

@@ -51,7 +51,7 @@ class SegmentFiles:
 
         Raises Integrity and StorageUnavailable as ``engine.segments.fetch`` does.
         """
-        self._make_folder()
+        self.folder()
         lease = Lease(self)
         try:
             library.in_parallel(lambda segment: self._fetch(library, segment, lease), segments)
@@ -61,6 +61,16 @@ class SegmentFiles:
         lease.paths = [str(self._copies[library.library_id, segment.key].path) for segment in segments]
         self._shrink()
         return lease
+
+    def folder(self) -> Path:
+        """Return the folder, made if need be."""
+        with self._lock:
+            if self._folder is None or self._pid != os.getpid():
+                self._copies.clear()
+                self._folder = Path(tempfile.mkdtemp(prefix="duckvstore-sql-"))
+                self._pid = os.getpid()
+                self._removal = weakref.finalize(self, _remove, str(self._folder), self._pid)
+            return self._folder
 
     def close(self) -> None:
         """Remove the folder."""
@@ -78,14 +88,6 @@ class SegmentFiles:
                 if copy is not None:
                     copy.leases -= 1
         self._shrink()
-
-    def _make_folder(self) -> None:
-        with self._lock:
-            if self._folder is None or self._pid != os.getpid():
-                self._copies.clear()
-                self._folder = Path(tempfile.mkdtemp(prefix="duckvstore-sql-"))
-                self._pid = os.getpid()
-                self._removal = weakref.finalize(self, _remove, str(self._folder), self._pid)
 
     def _fetch(self, library: OpenLibrary, segment: Segment, lease: Lease) -> None:
         key = (library.library_id, segment.key)

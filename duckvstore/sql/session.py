@@ -18,7 +18,7 @@ from sqlglot import exp
 from duckvstore import clock
 from duckvstore.engine import catalogue, cuts
 from duckvstore.errors import DuckVStoreError, NoSuchSymbol, SqlError, nearest
-from duckvstore.sql import dialect, failures, frames, headers, listing, rewrite, statements, writing
+from duckvstore.sql import dialect, failures, frames, headers, listing, rewrite, sandbox, statements, writing
 from duckvstore.sql.begun import Begun
 from duckvstore.sql.connection import Connection
 from duckvstore.sql.definitions import Definitions, as_created
@@ -100,8 +100,8 @@ class Session:
         self.read_only = read_only or sandbox
         self.sandbox = sandbox
         self.author = author
-        self._connection = Connection()
         self._files = SegmentFiles()
+        self._connection = Connection(self._files.folder if sandbox else None)
         self._planner = Planner(self._connection, self._files)
         self._has_objects = False
         self._has_foreign = False
@@ -184,6 +184,7 @@ class Session:
             seat.open_for(None)
         else:
             seat.settle_all()
+        scope = None if self.sandbox else scope
         making = Making(self, seat, statement, values, scope, figures, self._begun.get(seat), message)
         try:
             plan = self._plan(making)
@@ -218,6 +219,8 @@ class Session:
         change = statements.own_change(statement)
         if change is not None and change.kind in ("begin", "commit", "rollback"):
             return self._end_or_begin(making, change.kind)
+        if self.sandbox:
+            sandbox.check(statement, making.seat.cursor)
         if change is None and self._definitions.settle(making.seat, statement, self._tables(making.seat)):
             return Result(None, making.figures)
         names = self._names(making)
@@ -313,6 +316,8 @@ class Session:
             if any(map(listing.asks_for_lists, texts)):
                 items = self._listed(making, plan, " ".join(texts), items)
             plan.use(Uses(self._definitions.placed, seat, items))
+            if self.sandbox:
+                sandbox.check_types(making.statement, plan.text, seat.cursor)
         except BaseException:
             plan.release_files()
             raise
@@ -412,7 +417,8 @@ class Session:
 
         cursor = self._connection.side_cursor()
         try:
-            cursor.execute("SET TimeZone = 'UTC'")
+            if not self.sandbox:  # which is in UTC anyway
+                cursor.execute("SET TimeZone = 'UTC'")
             row = cursor.execute(f"SELECT epoch_us(CAST(({expression}\n) AS TIMESTAMPTZ))").fetchone()
         except duckdb.Error as error:
             raise SqlError(failures.take_apart(error).message) from error

@@ -56,12 +56,13 @@ def page(tmp_path):
 
 def test_the_python_of_the_page_runs(page):
     """Two versions, a snapshot, a sum at version 0, a diff of the versions, and the catalogue."""
-    first, diff, catalogue, between, merged, written, counted, changed, scanned = page["results"]
+    first, diff, catalogue, between, merged, written, counted, changed, scanned, shared = page["results"]
     assert dict(zip(first["sym"], first.iloc[:, 1], strict=True)) == {"A": 30, "B": 20}
     assert diff.to_dict("records") == [{"id": 3, "was": 12.0, "is_now": 13.0}]
     assert sorted(catalogue["version"]) == [0, 1]
     assert between == [("update_preimage", 3, 12.0), ("update_postimage", 3, 13.0)]
     assert scanned == [(60,)]
+    assert sorted(shared) == [("A", 11.25), ("B", 11.0)]
     assert (page["between"].inserted, page["between"].deleted, page["between"].updated) == (0, 0, 1)
     assert merged.fetchall() == [(2,)]
     daily = page["lib"].sql("FROM daily ORDER BY sym").fetchall()
