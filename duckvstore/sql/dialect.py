@@ -73,9 +73,9 @@ class Reference:
     is_call: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Statement:
-    """One statement: ``text`` is its slice of ``source``, from character ``offset`` on.
+    """One statement, equal to itself alone: ``text`` is its slice of ``source``, from character ``offset`` on.
 
     ``tree`` is None and ``references`` empty where sqlglot cannot read it; ``maybe_names`` then holds the dotted
     names after FROM and JOIN, and ``problem`` what sqlglot said. ``kind``: query, explain, describe, summarize, copy,
@@ -177,7 +177,7 @@ class _Source:
 
     def _readable(self, *, marked: bool) -> str:
         clauses = [(clause.start, clause.end) for clause in self.clauses]
-        return readable.text(self.text, self.tokens, [*self.gaps, *clauses], self.explain_end, marked=marked)
+        return readable.text(self.text, self.tokens, self.gaps, clauses, self.explain_end, marked=marked)
 
     def _tree(self) -> tuple[Any, str | None, int | None]:
         """Return sqlglot's tree, or None with what is wrong and where (if that is known)."""

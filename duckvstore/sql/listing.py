@@ -7,6 +7,8 @@ functions duckdb_views() and the like (of which information_schema and pg_catalo
 from __future__ import annotations
 
 import re
+from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from duckvstore.engine import catalogue
@@ -111,15 +113,24 @@ def shown(text: str, tables: Callable[[], str]) -> str | None:
 
     ``tables`` gives the query for SHOW TABLES, which lists what can be named without its place.
     """
-    if _SHOWING.search(text) is None:
+    place = _place(text) if _SHOWING.search(text) is not None else None
+    if place is None:
         return None
+    start, end, query = place
+    return f"{text[:start]}{tables() if query == _TABLES else query}{text[end:]}"
+
+
+@lru_cache(maxsize=256)
+def _place(text: str) -> tuple[int, int, str] | None:
+    """Return where SHOW TABLES or the like stands in ``text``, with the query that it stands for."""
     tokens, _ = scan(text)
-    spans = [(at, closing(tokens, at - 1)) for at in range(1, len(tokens)) if tokens[at - 1].text == "("]
+    pairs = enumerate(pairwise(tokens))
+    opened = [at for at, (before, after) in pairs if before.text == "(" and _SHOWING.fullmatch(after.upper)]
+    spans = [(at + 1, closing(tokens, at)) for at in opened]
     for start, end in [(0, len(tokens)), *spans]:
         query = _query(tokens[start:end]) if start < end else None
         if query is not None:
-            found = tables() if query == _TABLES else query
-            return f"{text[: tokens[start].start]}{found}{text[tokens[end - 1].end :]}"
+            return tokens[start].start, tokens[end - 1].end, query
     return None
 
 

@@ -1,14 +1,13 @@
 """From what names mean to the SQL that DuckDB runs: which segments are left, where they are, what is registered.
 
-Invariant: pruning only leaves out segments that the statement's own predicates prove to hold no wanted row; any
-doubt or error keeps them.
+Invariant: DuckDB is given URIs of segments that a library's layout allows, and nothing else that a document says.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -16,9 +15,9 @@ from sqlglot import exp
 
 from duckvstore.engine import segments as engine_segments
 from duckvstore.errors import DuckVStoreError, Integrity
-from duckvstore.format import statistics
-from duckvstore.sql import diff, frames, headers, prune, rewrite
+from duckvstore.sql import diff, frames, rewrite
 from duckvstore.sql.figures import Figures, ScannedTable
+from duckvstore.sql.kept import Choices
 from duckvstore.sql.names import Difference, Frame, Symbol
 
 if TYPE_CHECKING:
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from duckvstore.sql.dialect import Statement
     from duckvstore.sql.failures import Failure
     from duckvstore.sql.files import Lease, SegmentFiles
+    from duckvstore.sql.kept import Choice
     from duckvstore.sql.names import Meaning
     from duckvstore.sql.placed import Uses
     from duckvstore.sql.values import Values
@@ -42,7 +42,6 @@ _PURE_TABLE_FUNCTIONS = frozenset(("range", "generate_series", "unnest", "genera
 _SCANNING_KINDS = frozenset(
     ("query", "explain", "describe", "summarize", "create_table", "create_view", "create_macro")
 )
-_STATISTICS = "__vstore_statistics"
 _SEGMENT_FILE = re.compile(r"[0-9a-f]{16,64}-[0-9a-f]{16}\.parquet")
 
 
@@ -132,6 +131,7 @@ class Planner:
         self._connection = connection
         self._files = files
         self._registered_count = 0
+        self.choices = Choices(connection.side_cursor)
 
     def plan(
         self,
@@ -183,23 +183,27 @@ class Planner:
         figures: Figures,
         cursor: duckdb.DuckDBPyConnection,
     ) -> str:
-        version = symbol.version
-        kept = kept_segments(plan.statement, position, version, values, cursor)
-        return self._scan_of(plan, symbol.library, version, tuple(version.segments[index] for index in kept), figures)
+        choice = self.choices.choose(plan.statement, position, symbol.version, values, cursor)
+        return self._scan_of(plan, symbol.library, symbol.version, choice, figures)
 
-    def _scan_of(
-        self, plan: Plan, library: OpenLibrary, version: Version, segments: tuple[Segment, ...], figures: Figures
-    ) -> str:
-        plan.scans.append(Scan(library, version, segments))
+    def _scan_of(self, plan: Plan, library: OpenLibrary, version: Version, choice: Choice, figures: Figures) -> str:
+        plan.scans.append(Scan(library, version, choice.segments))
         figures.segments_total += len(version.segments)
-        figures.segments_read += len(segments)
-        figures.bytes_total += sum(segment.size_bytes for segment in version.segments)
-        figures.bytes_read += sum(segment.size_bytes for segment in segments)
+        figures.segments_read += len(choice.segments)
+        figures.bytes_total += choice.bytes_total
+        figures.bytes_read += choice.bytes_read
         table = ScannedTable(library.name, version.symbol, version.number, version.created_at)
         if table not in figures.tables:
             figures.tables.append(table)
+        if choice.relation is not None and self._connection.admit(library.segment_objects, choice.prefix):
+            return choice.relation
         seals = rewrite.names_file_columns(plan.statement)
-        return rewrite.scan(version, self.uris(plan, library, segments), seals=seals)
+        placed = self._in_place(library, choice.segments)
+        if placed is None:
+            return rewrite.scan(version, self._copies(plan, library, choice.segments), seals=seals)
+        choice.prefix, uris = placed
+        choice.relation = rewrite.scan(version, uris, seals=seals)
+        return choice.relation
 
     def _difference(self, plan: Plan, difference: Difference, figures: Figures) -> str:
         before, after = difference.before, difference.after
@@ -213,7 +217,7 @@ class Planner:
 
     def _side(self, plan: Plan, library: OpenLibrary, version: Version, kept: list[int], figures: Figures) -> diff.Side:
         """Return the rows of the segments at ``kept``, with the nanoseconds that DuckDB 1 leaves out beside them."""
-        scan = self._scan_of(plan, library, version, tuple(version.segments[at] for at in kept), figures)
+        scan = self._scan_of(plan, library, version, self.choices.of_all(version, kept), figures)
         zoned = diff.nanoseconds(version) if kept else []
         if not zoned or self._reads_zoned_nanoseconds:
             return diff.Side(f"{scan} AS scanned", {})
@@ -246,51 +250,36 @@ class Planner:
 
     def uris(self, plan: Plan, library: OpenLibrary, segments: tuple[Segment, ...]) -> list[str]:
         """Return what DuckDB scans: the segments where they are, or else verified local copies of them."""
-        if not segments:
-            return []
-        keys = [library.layout.segment_key(segment.key) for segment in segments]
-        uris = [uri for uri in map(library.segment_objects.uri, keys) if uri is not None]
-        if len(uris) == len(keys) and self._connection.admit(
-            library.segment_objects, uris[0].removesuffix(keys[0]) + library.layout.root
-        ):
-            return uris
+        placed = self._in_place(library, segments)
+        return self._copies(plan, library, segments) if placed is None else placed[1]
+
+    def _copies(self, plan: Plan, library: OpenLibrary, segments: tuple[Segment, ...]) -> list[str]:
         lease = self._files.lease(library, segments)
         plan.leases.append(lease)
         return lease.paths
 
+    def _in_place(self, library: OpenLibrary, segments: tuple[Segment, ...]) -> tuple[str, list[str]] | None:
+        """Return where the segments are, after the prefix that all have; None where DuckDB cannot scan them there.
 
-def kept_segments(
-    statement: Statement, position: int, version: Version, values: Values, cursor: duckdb.DuckDBPyConnection
-) -> list[int]:
-    """Return the positions of the segments that may hold rows that the statement wants.
-
-    Asked on the cursor that the statement runs on, since settings such as the time zone or the collation decide
-    what a comparison means.
-    """
-    everything = list(range(len(version.segments)))
-    if statement.kind == "create_macro" and _has_parameter_among(statement, version):
-        return everything
-    condition = prune.condition(statement, position, version, values.given) if everything else None
-    if condition is None:
-        return everything
-    try:
-        cursor.register(_STATISTICS, statistics.typed_table(version, list(condition.column_ids)))
-        try:
-            question = f"SELECT segment FROM {_STATISTICS} WHERE ({condition.sql}) IS NOT FALSE ORDER BY segment"
-            return [int(row[0]) for row in cursor.execute(question, condition.parameters or None).fetchall()]
-        finally:
-            cursor.unregister(_STATISTICS)
-    except Exception:  # noqa: BLE001 - whatever it is, the statement itself will meet it
-        return everything
+        Keys are checked and escaped once for each folder: a segment's own name is hexadecimal.
+        """
+        folders: dict[str, str] = {}
+        uris: list[str] = []
+        prefix = ""
+        for segment in segments:
+            folder, _, name = segment.key.rpartition("/")
+            if folder not in folders or not _SEGMENT_FILE.fullmatch(name):
+                key = library.layout.segment_key(segment.key)
+                uri = library.segment_objects.uri(key)
+                if uri is None or not uri.endswith(name):
+                    return None
+                folders[folder], prefix = uri.removesuffix(name), uri.removesuffix(key) + library.layout.root
+            uris.append(folders[folder] + name)
+        admitted = not uris or self._connection.admit(library.segment_objects, prefix)
+        return (prefix, uris) if admitted else None
 
 
-def _has_parameter_among(statement: Statement, version: Version) -> bool:
-    """Whether a macro has a parameter with the name of a column, which it hides there."""
-    header = headers.read(statement.text)
-    names = {name.casefold() for name in header.columns} if header is not None else set()
-    return any(column.name.casefold() in names for column in version.schema.columns)
-
-
+@lru_cache(maxsize=256)
 def reads_no_files(statement: Statement) -> bool:
     """Whether every relation of ``statement`` is a plain name or makes its rows by itself."""
     if statement.tree is None or statement.kind not in _SCANNING_KINDS:

@@ -26,15 +26,15 @@ _END = Token("end", "", -1, -1)
 _PIVOTS = frozenset(("PIVOT", "UNPIVOT", *_SYNONYMS))
 
 
-def text(user: str, tokens: list[Token], blanked: list[Span], explained: int, *, marked: bool) -> str:
-    """Return what sqlglot is to read for ``user``: no EXPLAIN and nothing of ``blanked`` (comments, AT forms).
+def text(user: str, tokens: list[Token], gaps: list[Span], clauses: list[Span], explained: int, *, marked: bool) -> str:
+    """Return what sqlglot is to read for ``user``: no EXPLAIN, comments (``gaps``) or AT forms (``clauses``).
 
     ``explained``: see ``explain_end``. ``marked``: a parameter is written as a name, because sqlglot keeps the places
     of names only and sometimes takes ``$p`` for the start of a string; a string between dollars or with escapes, of
     which it reads some, is written as one of other letters.
     """
-    body = [token for token in tokens if token.start >= explained and not _is_within(token, blanked)]
-    spans = [*blanked, (0, explained), *_merge_modes(tokens), *_macro_parameters(tokens)]
+    body = [token for token in tokens if token.start >= explained and not _is_within(token, clauses)]
+    spans = [*gaps, *clauses, (0, explained), *_merge_modes(tokens), *_macro_parameters(tokens)]
     result = user
     for token, word in [*_respelled(tokens), *(_masked(body) if marked else ())]:
         result = result[: token.start] + word + result[token.end :]

@@ -13,8 +13,6 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlglot import exp
-
 from duckvstore import clock
 from duckvstore.engine import catalogue, cuts
 from duckvstore.errors import DuckVStoreError, NoSuchSymbol, SqlError, nearest
@@ -24,7 +22,7 @@ from duckvstore.sql.connection import Connection
 from duckvstore.sql.definitions import Definitions, as_created
 from duckvstore.sql.figures import Figures, ScannedTable
 from duckvstore.sql.files import SegmentFiles
-from duckvstore.sql.names import Names, Symbol, matching
+from duckvstore.sql.names import Names, matching
 from duckvstore.sql.placed import CHECK, Uses
 from duckvstore.sql.plan import Plan, Planner
 from duckvstore.sql.result import Result
@@ -43,7 +41,7 @@ if TYPE_CHECKING:
     from duckvstore.sql.definitions import Definition
     from duckvstore.sql.dialect import Statement
     from duckvstore.sql.failures import Failure
-    from duckvstore.sql.names import Meaning, Wanted
+    from duckvstore.sql.names import Wanted
     from duckvstore.sql.placed import Item
 
     Tables: TypeAlias = Callable[[], set[tuple[str, str, str]]]
@@ -155,6 +153,7 @@ class Session:
 
     def close(self) -> None:
         """Close DuckDB and remove cached files; results that were not pulled to their end are lost."""
+        self._planner.choices.close()
         self._connection.close()
         self._files.close()
 
@@ -204,6 +203,9 @@ class Session:
             if making.begun is None:
                 seat.forget_transaction()
             raise
+        finally:
+            if not reads:
+                self._planner.choices.forget(has_settings=statement.kind == "other")
         self._definitions.replaced(seat, statement)
         figures.seconds += watch.elapsed_seconds()
         result = Result(rows, figures, kind=statement.kind)
@@ -238,7 +240,7 @@ class Session:
         draft = self._definitions.drafted(making.seat, statement, names)
         if draft is not None:
             return self._define(making, names, draft)
-        refuse_writes(statement, meanings)
+        writing.refuse(statement, meanings)
         return self._planned(making, names)
 
     def _define(self, making: Making, names: Names, draft: Definition) -> Result:
@@ -468,28 +470,3 @@ class Session:
             ], []
         except DuckVStoreError:
             return [], []  # this only words a better error
-
-
-def refuse_writes(statement: Statement, meanings: Mapping[int, Meaning]) -> None:
-    """Raise SqlError for what would change symbols. A view or macro may have the name of one."""
-    header = headers.read(statement.text)
-    if statement.kind in ("create_view", "create_macro") or (header is not None and "macro" in header.noun):
-        return
-    is_temporary = statement.tree is not None and statement.tree.find(exp.TemporaryProperty) is not None
-    for position, reference in enumerate(statement.references):
-        meaning = meanings[position]
-        if reference.role == "read":
-            continue
-        if isinstance(meaning, Symbol) and not (statement.kind.startswith("create") and is_temporary):
-            name, word = ".".join(reference.parts), statement.text.split(None, 1)[0].upper()
-            raise statement.error(
-                f"{name} is a symbol, which {word} cannot change like this: CREATE OR REPLACE TABLE, INSERT, UPDATE, "
-                "DELETE, MERGE and DROP TABLE make versions of it",
-                reference.start,
-            )
-        if statement.kind == "create_table" and len(reference.parts) == 1 and not is_temporary:
-            raise statement.error(
-                f"which library is {reference.parts[0]} of? Write library.{reference.parts[0]}, or CREATE TEMP TABLE "
-                "for a table of this session",
-                reference.start,
-            )

@@ -17,7 +17,7 @@ from duckvstore.errors import DuckVStoreError, InvalidInput, NoSuchColumn, SqlEr
 from duckvstore.format.arrow_values import plain_table
 from duckvstore.sql import dialect, failures, tokens
 from duckvstore.sql.connection import run_interruptibly
-from duckvstore.sql.plan import kept_segments
+from duckvstore.sql.kept import kept_segments
 from duckvstore.sql.rewrite import quote
 from duckvstore.sql.types import readable
 from duckvstore.sql.values import Values, check_text

@@ -9,15 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from sqlglot import exp
+
 from duckvstore.engine import catalogue, commits, edits, rewrites, row_edits
 from duckvstore.engine import snapshots as engine_snapshots
 from duckvstore.errors import AlreadyExists, DuckVStoreError, NoSuchSnapshot, NoSuchSymbol
 from duckvstore.format import values as format_values
 from duckvstore.format.documents import Version
 from duckvstore.format.editing import check_tabular
-from duckvstore.sql import dialect, merging, rewrite, statements, touching
+from duckvstore.sql import dialect, headers, merging, rewrite, statements, touching
 from duckvstore.sql.figures import Figures, ScannedTable
-from duckvstore.sql.plan import kept_segments
+from duckvstore.sql.kept import kept_segments
+from duckvstore.sql.names import Symbol
 from duckvstore.sql.result import Result
 from duckvstore.sql.running import Running
 from duckvstore.sql.scratch import NAME, ROW, Scratch
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
     from duckvstore.sql.begun import Begun
     from duckvstore.sql.connection import Seat
     from duckvstore.sql.dialect import Statement
-    from duckvstore.sql.names import Names, Wanted
+    from duckvstore.sql.names import Meaning, Names, Wanted
     from duckvstore.sql.plan import Plan
     from duckvstore.sql.session import Session
 
@@ -395,3 +398,30 @@ class TableWriting:
             return table
         finally:
             cursor.execute(f"DROP TABLE IF EXISTS temp.{rewrite.quote(NAME)}")
+
+
+def refuse(statement: Statement, meanings: Mapping[int, Meaning]) -> None:
+    """Raise SqlError for what would change symbols. A view or macro may have the name of one."""
+    if all(reference.role == "read" for reference in statement.references):
+        return
+    header = headers.read(statement.text)
+    if statement.kind in ("create_view", "create_macro") or (header is not None and "macro" in header.noun):
+        return
+    is_temporary = statement.tree is not None and statement.tree.find(exp.TemporaryProperty) is not None
+    for position, reference in enumerate(statement.references):
+        meaning = meanings[position]
+        if reference.role == "read":
+            continue
+        if isinstance(meaning, Symbol) and not (statement.kind.startswith("create") and is_temporary):
+            name, word = ".".join(reference.parts), statement.text.split(None, 1)[0].upper()
+            raise statement.error(
+                f"{name} is a symbol, which {word} cannot change like this: CREATE OR REPLACE TABLE, INSERT, UPDATE, "
+                "DELETE, MERGE and DROP TABLE make versions of it",
+                reference.start,
+            )
+        if statement.kind == "create_table" and len(reference.parts) == 1 and not is_temporary:
+            raise statement.error(
+                f"which library is {reference.parts[0]} of? Write library.{reference.parts[0]}, or CREATE TEMP TABLE "
+                "for a table of this session",
+                reference.start,
+            )
