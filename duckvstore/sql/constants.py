@@ -1,13 +1,13 @@
 """Constants in a predicate: which SQL they are, of which class, and with which columns they may be compared.
 
-Invariant: only constants that give the same value whenever and wherever they are evaluated come back; whatever
-depends on the clock, the session's time zone, a column or a function is none.
+Invariant: only constants that give the same value whenever and wherever they are evaluated come back, or one that is
+said to move with the clock; whatever depends on the session's time zone or a column is none.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -57,22 +57,25 @@ _COMPARABLE = {
     "date": frozenset(("date", "timestamp", "string")),
     "timestamp": frozenset(("date", "timestamp", "string")),
     "timestamptz": frozenset(("date", "timestamp", "timestamptz", "string")),
-    "text": frozenset(("string",)),
+    "text": frozenset(("string", "text")),
 }
 _DECIMAL_DIGITS_MAX = 38
 
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """A constant: its SQL; ``kind``: int, decimal, double, string, bool, date, timestamp or timestamptz.
+    """A constant: its SQL; ``kind``: int, decimal, double, string, text, bool, date, timestamp or timestamptz.
 
-    ``maybe_nan``: whether it can be NaN. ``text``: what a plain string literal or a cast of one says.
+    A "string" is a literal, which takes the type of what it is compared with; "text" is of type VARCHAR. ``maybe_nan``:
+    whether it can be NaN. ``text``: what a plain string literal or a cast of one says. ``is_moving``: it grows with
+    the clock, so it is only known what it was.
     """
 
     sql: str
     kind: str
     maybe_nan: bool = False
     text: str | None = None
+    is_moving: bool = False
 
 
 def column_class(kind: pa.DataType) -> str | None:
@@ -108,10 +111,14 @@ def has_offset(text: str) -> bool:
 
 @dataclass
 class Reader:
-    """Reads constants of one statement; ``bound`` collects the parameters that their SQL uses."""
+    """Reads constants of one statement; ``bound`` collects the parameters that their SQL uses.
+
+    ``calls``: reads functions of constants; None where functions may be the user's macros.
+    """
 
     statement: Statement
     parameters: Mapping[str, Any] | Sequence[Any] | None
+    calls: Callable[[Any, Callable[[Any], Constant | None]], Constant | None] | None = None
     bound: dict[str, Any] = field(default_factory=dict)
 
     def read(self, node: Any) -> Constant | None:
@@ -124,14 +131,16 @@ class Reader:
             return Constant("true" if node.this else "false", "bool")
         if isinstance(node, exp.Neg):
             inner = self.read(node.this)
-            return (
-                Constant(f"(-{inner.sql})", inner.kind, inner.maybe_nan) if inner and inner.kind != "string" else None
-            )
+            is_number = inner is not None and inner.kind not in ("string", "text")
+            return Constant(f"(-{inner.sql})", inner.kind, inner.maybe_nan) if inner and is_number else None
         if type(node) is exp.Cast:
             return self._cast(node)
         if isinstance(node, (exp.Add, exp.Sub)):
-            return self._moved(node)
-        return self._parameter(node)
+            moved = self._moved(node)
+            if moved is not None:
+                return moved
+        found = self._parameter(node)
+        return self.calls(node, self.read) if found is None and self.calls is not None else found
 
     def _literal(self, node: Any) -> Constant | None:
         if node.is_string:
@@ -149,6 +158,9 @@ class Reader:
     def _cast(self, node: Any) -> Constant | None:
         inner = self.read(node.this)
         name = getattr(node.to.this, "name", "")
+        if inner is not None and inner.is_moving and name in ("DATE", "TIMESTAMP", "TIMESTAMPNTZ", "TIMESTAMPTZ"):
+            kind = name.removesuffix("NTZ")
+            return Constant(f"CAST({inner.sql} AS {kind})", kind.lower(), is_moving=True)
         if inner is None or inner.kind in ("timestamp", "timestamptz", "date"):
             return None
         if name == "TIMESTAMPTZ" and inner.text is not None:
@@ -175,18 +187,19 @@ class Reader:
     def _moved(self, node: Any) -> Constant | None:
         """Return a date or time moved by a constant interval or number of days."""
         start = self.read(node.this)
-        if start is None or start.kind not in ("date", "timestamp"):
+        if start is None or (start.kind not in ("date", "timestamp") and not start.is_moving):
             return None
+        moving, later = start.is_moving, "timestamptz" if start.kind == "timestamptz" else "timestamp"
         sign = "+" if isinstance(node, exp.Add) else "-"
         step = node.expression
         if isinstance(step, exp.Interval) and isinstance(step.this, exp.Literal) and isinstance(step.unit, exp.Var):
             count, unit = str(step.this.this), step.unit.name.upper()
             if _COUNT.fullmatch(count) and _UNIT.fullmatch(unit):
-                return Constant(f"({start.sql} {sign} INTERVAL '{count}' {unit})", "timestamp")
+                return Constant(f"({start.sql} {sign} INTERVAL '{count}' {unit})", later, is_moving=moving)
             return None
         days = self.read(step)
         if start.kind == "date" and days is not None and days.kind == "int":
-            return Constant(f"({start.sql} {sign} {days.sql})", "date")
+            return Constant(f"({start.sql} {sign} {days.sql})", "date", is_moving=moving)
         return None
 
     def _parameter(self, node: Any) -> Constant | None:

@@ -41,30 +41,46 @@ def kept_segments(
     version: Version,
     values: Values,
     cursor: duckdb.DuckDBPyConnection,
+    *,
+    has_macros: bool = True,
 ) -> list[int]:
     """Return the positions of the segments that may hold rows that the statement wants.
 
     Asked on the cursor that the statement runs on, since settings such as the time zone or the collation decide
-    what a comparison means.
+    what a comparison means. ``has_macros``: somebody may have made macros there, which hide functions.
     """
+    return _kept(
+        statement,
+        position,
+        version,
+        values,
+        lambda condition: _ask_on(cursor, version, condition),
+        has_macros=has_macros,
+    )
 
-    def ask(condition: Condition) -> list[int]:
-        cursor.register(_STATISTICS, statistics.typed_table(version, condition.column_ids))
-        try:
-            return _asked(cursor, condition, _STATISTICS)
-        finally:
-            cursor.unregister(_STATISTICS)
 
-    return _kept(statement, position, version, values, ask)
+def _ask_on(cursor: duckdb.DuckDBPyConnection, version: Version, condition: Condition) -> list[int]:
+    cursor.register(_STATISTICS, statistics.typed_table(version, condition.column_ids))
+    try:
+        return _asked(cursor, condition, _STATISTICS)
+    finally:
+        cursor.unregister(_STATISTICS)
 
 
 def _kept(
-    statement: Statement, position: int, version: Version, values: Values, ask: Callable[[Condition], list[int]]
+    statement: Statement,
+    position: int,
+    version: Version,
+    values: Values,
+    ask: Callable[[Condition], list[int]],
+    *,
+    has_macros: bool,
 ) -> list[int]:
     everything = list(range(len(version.segments)))
     if statement.kind == "create_macro" and _has_parameter_among(statement, version):
         return everything
-    condition = prune.condition(statement, position, version, values.given) if everything else None
+    given = values.given
+    condition = prune.condition(statement, position, version, given, has_macros=has_macros) if everything else None
     if condition is None:
         return everything
     try:
@@ -123,14 +139,16 @@ class Choices:
         self._pid = 0
         self._table_count = 0
         self._has_settings = False
+        self._has_macros = False
         self._facts: OrderedDict[tuple[str, str], _Facts] = OrderedDict()
         self._choices: weakref.WeakKeyDictionary[Any, OrderedDict[Hashable, Choice]] = weakref.WeakKeyDictionary()
 
-    def forget(self, *, has_settings: bool) -> None:
-        """Forget all choices. ``has_settings``: a statement may have changed what comparisons mean somewhere."""
+    def forget(self, statement: Statement) -> None:
+        """Forget all choices: ``statement`` was run, and may have changed what comparisons or functions mean."""
         with self._lock:
             self._choices.clear()
-            self._has_settings = self._has_settings or has_settings
+            self._has_settings = self._has_settings or statement.kind == "other"
+            self._has_macros = self._has_macros or statement.kind in ("other", "create", "create_macro")
 
     def close(self) -> None:
         """Close the cursor for questions."""
@@ -155,10 +173,17 @@ class Choices:
             if key is not None and key in known:
                 known.move_to_end(key)
                 return known[key]
+        has_macros = self._has_macros
         if self._has_settings:
-            kept = kept_segments(statement, position, version, values, cursor)
+            kept = kept_segments(statement, position, version, values, cursor, has_macros=has_macros)
         else:
-            kept = _kept(statement, position, version, values, lambda condition: self._ask(version, condition))
+
+            def ask(condition: Condition) -> list[int]:
+                if not condition.is_moving:
+                    return self._ask(version, condition)
+                return _ask_on(cursor, version, condition)  # where a transaction may have stopped the clock
+
+            kept = _kept(statement, position, version, values, ask, has_macros=has_macros)
         choice = self.of_all(version, kept)
         if key is not None:
             with self._lock:

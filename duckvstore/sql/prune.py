@@ -9,13 +9,16 @@ must pass, or whose failing makes a row of a join match nothing; so it does not 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
 from duckvstore.format import schema as arrow_schema
+from duckvstore.sql import calls
 from duckvstore.sql.constants import Constant, Reader, column_class, comparable, has_offset
+from duckvstore.sql.literals import literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +32,10 @@ _SELECT_PARTS = frozenset(
 _TABLE_PARTS = frozenset(("this", "db", "catalog", "alias"))
 _JOIN_PARTS = frozenset(("this", "on", "using", "side", "kind"))
 _FLIPPED = {"=": "=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+_NEGATED: dict[type[Any], type[Any]] = {exp.LT: exp.GTE, exp.LTE: exp.GT, exp.GT: exp.LTE, exp.GTE: exp.LT}
+_COLLATED = "current_setting('default_collation') <> ''"
+_MARGIN_DAYS = 3
+_BOUND = re.compile(r"\$(c[0-9]+)")
 _OPERATORS: dict[type[Any], str] = {exp.EQ: "=", exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">="}
 
 
@@ -43,6 +50,8 @@ class Condition:
     sql: str
     column_ids: tuple[int, ...]
     parameters: dict[str, Any] = field(default_factory=dict)
+    #: it depends on the clock, so it has to be asked in the transaction of the query
+    is_moving: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +73,25 @@ class _Place:
     def name(self) -> str:
         return self.sources[self.position]
 
+    @property
+    def merged(self) -> set[str]:
+        """The columns, in lower case, that a USING makes one of two."""
+        using = (join.args.get("using") or () for join in self.joins)
+        return {str(column.name).lower() for columns in using for column in columns}
+
 
 def condition(
     statement: Statement,
     reference: int,
     version: Version,
     parameters: Mapping[str, Any] | Sequence[Any] | None = None,
+    *,
+    has_macros: bool = False,
 ) -> Condition | None:
     """Return which segments of ``version`` the query needs at ``statement.references[reference]``; None: all.
 
-    ``parameters``: the values that the whole statement is called with.
+    ``parameters``: the values that the whole statement is called with. ``has_macros``: the user may have made
+    macros, with the names of functions perhaps.
     """
     if statement.tree is None or not version.segments or statement.tree.find(exp.TableSample) is not None:
         return None
@@ -83,12 +101,15 @@ def condition(
     columns = _columns(version)
     if _may_correlate(place, statement, columns):
         return None
-    finder = _Finder(place, columns, Reader(statement, parameters))
+    finder = _Finder(place, columns, Reader(statement, parameters, None if has_macros else calls.read))
     kept = [sql for conjunct, strict in _conjuncts(place) for sql in finder.keeps(conjunct, strict=strict)]
     if not kept:
         return None
     used = tuple(sorted(finder.used))
-    return Condition(" AND ".join(f"TRY({sql})" for sql in kept), used, dict(finder.reader.bound))
+    sql = " AND ".join(f"TRY({part})" for part in kept)
+    named = set(_BOUND.findall(sql))  # not all that was read is used
+    bound = {name: value for name, value in finder.reader.bound.items() if name in named}
+    return Condition(sql, used, bound, is_moving=finder.is_moving)
 
 
 def _place(node: Any) -> _Place | None:
@@ -235,6 +256,7 @@ class _Finder:
     def __init__(self, place: _Place, columns: Mapping[str, _Column], reader: Reader) -> None:
         self.place, self.columns, self.reader = place, columns, reader
         self.used: set[int] = set()
+        self.is_moving = False
 
     def keeps(self, conjunct: Any, *, strict: bool) -> list[str]:
         """Return expressions, each FALSE for segments where no row passes ``conjunct``; none if it is no such one.
@@ -253,6 +275,8 @@ class _Finder:
             return self._comparison(conjunct.this, operator, conjunct.expression) or self._comparison(
                 conjunct.expression, _FLIPPED[operator], conjunct.this
             )
+        if type(conjunct) is exp.Or:
+            return self._either(conjunct, strict=strict)
         if type(conjunct) is exp.Between and _only(conjunct, frozenset(("this", "low", "high"))):
             return self._between(conjunct)
         if type(conjunct) is exp.In and _only(conjunct, frozenset(("this", "expressions"))):
@@ -260,17 +284,49 @@ class _Finder:
         if type(conjunct) is exp.Is and isinstance(conjunct.expression, exp.Null) and not strict:
             column = self._column(conjunct.this)
             return [f"nulls_{column.id} > 0"] if column is not None else []
-        inner = conjunct.this if type(conjunct) is exp.Not else None
+        prefix = _prefix(conjunct)
+        if prefix is not None and self.reader.calls is not None:
+            operand, pattern, is_like = prefix
+            return self._starts(operand, pattern, is_like=is_like)
+        inner: Any = conjunct.this if type(conjunct) is exp.Not else None
         while isinstance(inner, exp.Paren):
             inner = inner.this
+        if type(inner) in _NEGATED:
+            return self._keeps(_NEGATED[type(inner)](this=inner.this, expression=inner.expression), strict=strict)
         if type(inner) is exp.Is and isinstance(inner.expression, exp.Null):
             column = self._column(inner.this)
             return [f"nulls_{column.id} < rows"] if column is not None else []
         return []
 
+    def _either(self, node: Any, *, strict: bool) -> list[str]:
+        """Return the expression for an OR, each side of which has to be such a conjunct, or to hold one."""
+        sides = []
+        for side in (node.this, node.expression):
+            kept = [sql for part in _flat(side) for sql in self.keeps(part, strict=strict)]
+            if not kept:
+                return []
+            sides.append(" AND ".join(f"TRY({sql})" for sql in kept))
+        return [f"(({sides[0]}) OR ({sides[1]}))"]
+
+    def _starts(self, operand: Any, pattern: Any, *, is_like: bool) -> list[str]:
+        """Return expressions for texts that start as ``pattern`` does before its first wildcard.
+
+        Such a text is no less than the start, and what it starts with is no less than the least value's own start.
+        """
+        column, constant = self._column(operand), self.reader.read(pattern)
+        if column is None or column.kind != "text" or constant is None or constant.kind != "string":
+            return []
+        text = constant.text or ""
+        start = re.split(r"[%_\\]", text, maxsplit=1)[0] if is_like else text
+        if not start:
+            return [f"nulls_{column.id} < rows"]
+        begin = f"max_{column.id} >= {literal(start)}"
+        end = f"left(min_{column.id}, {len(start)}) <= {literal(start)}"
+        return [*(f"({sql} OR {_COLLATED})" for sql in (begin, end)), f"nulls_{column.id} < rows"]
+
     def _comparison(self, left: Any, operator: str, right: Any) -> list[str]:
         column = self._column(left)
-        constant = self._constant(column, right)
+        constant = self._constant(column, right, moving=operator in (">", ">="))
         if column is None or constant is None:
             return []
         return [*self._bounds(column, operator, constant), f"nulls_{column.id} < rows"]
@@ -295,7 +351,10 @@ class _Finder:
         return [" OR ".join(f"({match})" for match in matches), f"nulls_{column.id} < rows"]
 
     def _column(self, node: Any) -> _Column | None:
-        """Return the column of the table that ``node`` surely names, if it has statistics."""
+        """Return the column of the table that ``node`` surely names, if it has statistics.
+
+        Without a qualifier it is this table's: were it another one's as well, DuckDB would refuse the query.
+        """
         if type(node) is not exp.Column or not isinstance(node.this, exp.Identifier) or node.args.get("db"):
             return None
         name, qualifier, place = str(node.name).lower(), str(node.table).lower(), self.place
@@ -305,17 +364,29 @@ class _Finder:
         if qualifier:
             is_own = qualifier == place.name and place.name not in self.columns
         else:
-            is_own = len(place.sources) == 1 and name != place.name
+            is_own = name not in place.sources and name not in place.merged
         if not is_own or _is_hidden_by_alias(place.select, name):
             return None
         self.used.add(column.id)
         return column
 
-    def _constant(self, column: _Column | None, node: Any) -> Constant | None:
-        if column is None:
+    def _constant(self, column: _Column | None, node: Any, *, moving: bool = False) -> Constant | None:
+        """Return the constant at ``node`` if the column compares with it; ``moving``: even if it grows with the clock.
+
+        The question about segments comes before the query, so the bound was less then. It may even have been more,
+        by what a change of the clocks or of the time zone makes: that is what the margin is for.
+        """
+        constant = self.reader.read(node) if column is not None else None
+        if column is None or constant is None:
             return None
-        constant = self.reader.read(node)
-        return constant if constant is not None and comparable(column.kind, constant) else None
+        if constant.is_moving:
+            if not moving or column.kind not in ("date", "timestamp", "timestamptz"):
+                return None
+            self.is_moving = True
+            kind = "TIMESTAMPTZ" if column.kind == constant.kind == "timestamptz" else "TIMESTAMP"
+            earlier = f"(CAST({constant.sql} AS {kind}) - INTERVAL {_MARGIN_DAYS} DAY)"
+            return Constant(earlier, kind.lower())
+        return constant if comparable(column.kind, constant) else None
 
     def _bounds(self, column: _Column, operator: str, constant: Constant, *, nan: bool | None = None) -> list[str]:
         """Return expressions that are FALSE where no value between the bounds passes ``column operator constant``.
@@ -336,8 +407,17 @@ class _Finder:
             found = [f"({sql} OR current_setting('Calendar') <> 'gregorian')" for sql in found]
         if column.kind == "text":
             # Bounds are in the order of bytes, which a collation would change.
-            found = [f"({sql} OR current_setting('default_collation') <> '')" for sql in found]
+            found = [f"({sql} OR {_COLLATED})" for sql in found]
         return found
+
+
+def _prefix(node: Any) -> tuple[Any, Any, bool] | None:
+    """Return (text, pattern, whether the pattern has wildcards) of LIKE and starts_with."""
+    if type(node) is exp.Like and _only(node, frozenset(("this", "expression"))):
+        return node.this, node.expression, True
+    if type(node) is exp.StartsWith and _only(node, frozenset(("this", "expression"))):
+        return node.this, node.expression, False
+    return None
 
 
 def _same_class(column: _Column, constants: list[Constant]) -> bool:

@@ -205,7 +205,7 @@ class Session:
             raise
         finally:
             if not reads:
-                self._planner.choices.forget(has_settings=statement.kind == "other")
+                self._planner.choices.forget(statement)
         self._definitions.replaced(seat, statement)
         figures.seconds += watch.elapsed_seconds()
         result = Result(rows, figures, kind=statement.kind)

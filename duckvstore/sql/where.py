@@ -127,7 +127,8 @@ class _Predicate:
 
     def kept_segments(self, connection: Any) -> list[int]:
         """Return the positions of the segments that may hold wanted rows."""
-        return kept_segments(self._statement, 0, self.version, Values(None, [self._statement]), connection)
+        values = Values(None, [self._statement])
+        return kept_segments(self._statement, 0, self.version, values, connection, has_macros=False)
 
     def matching(self, connection: Any, used: pa.Table, row_count: int) -> Any:
         """Return the numbers, from 0, of the rows for which the predicate is true, ascending.
