@@ -201,6 +201,7 @@ class _Source:
             _QUIET.reset(quiet)
         if len(trees) != 1 or trees[0] is None:
             return None, "it is not one statement", None
+        _move_joins(trees[0])
         return trees[0], None, None
 
     def _references(self, tree: Any) -> list[Reference]:
@@ -303,6 +304,15 @@ class _Source:
         if isinstance(parent, exp.From) and before.upper == "TABLE":
             return "table", before.start
         return "relation", start
+
+
+def _move_joins(tree: Any) -> None:
+    """Put the joins of FROM-first queries where they are in all others: sqlglot leaves them with the first table."""
+    for select in tree.find_all(exp.Select):
+        first = select.args["from_"].this if select.args.get("from_") else None
+        if type(first) is exp.Table and first.args.get("joins") and not select.args.get("joins"):
+            select.set("joins", first.args["joins"])
+            first.set("joins", None)
 
 
 def _before(tokens: list[Token], start: int) -> Token:

@@ -24,6 +24,17 @@ class ScannedTable(NamedTuple):
     created_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """What one reference of a statement scans: so many of the segments and stored bytes of its version."""
+
+    table: ScannedTable
+    segments_read: int
+    segments_total: int
+    bytes_read: int
+    bytes_total: int
+
+
 @dataclass(slots=True)
 class Figures:
     """How much of the referred versions a statement had to look at.
@@ -42,6 +53,26 @@ class Figures:
     seconds: float = 0.0
     tables: list[ScannedTable] = field(default_factory=list)
     made: list[ScannedTable] = field(default_factory=list)
+    #: the same by reference, in the order in which they stand
+    scans: list[Scanned] = field(default_factory=list)
+
+    def add(self, scanned: Scanned) -> None:
+        """Count what one reference scans."""
+        self.scans.append(scanned)
+        self.segments_read += scanned.segments_read
+        self.segments_total += scanned.segments_total
+        self.bytes_read += scanned.bytes_read
+        self.bytes_total += scanned.bytes_total
+        if scanned.table not in self.tables:
+            self.tables.append(scanned.table)
+
+    def by_reference(self) -> str:
+        """Return a line such as ``trades v3 (2026-11-20): 3 of 40 segments, 12 of 310 MB`` for each reference."""
+        return "\n".join(
+            f"{scan.table.symbol} v{scan.table.version} ({scan.table.created_at:%Y-%m-%d}): {scan.segments_read:,} of "
+            f"{scan.segments_total:,} segments, {_of(scan.bytes_read, scan.bytes_total)}"
+            for scan in self.scans
+        )
 
     def footer(self) -> str:
         """Return ``3 of 40 segments · 12 of 310 MB · trades v3 (2026-11-20) · 1,204 rows · 84 ms``."""

@@ -16,7 +16,7 @@ from sqlglot import exp
 from duckvstore.engine import segments as engine_segments
 from duckvstore.errors import DuckVStoreError, Integrity
 from duckvstore.sql import diff, frames, rewrite
-from duckvstore.sql.figures import Figures, ScannedTable
+from duckvstore.sql.figures import Figures, Scanned, ScannedTable
 from duckvstore.sql.kept import Choices
 from duckvstore.sql.names import Difference, Frame, Symbol
 
@@ -188,13 +188,9 @@ class Planner:
 
     def _scan_of(self, plan: Plan, library: OpenLibrary, version: Version, choice: Choice, figures: Figures) -> str:
         plan.scans.append(Scan(library, version, choice.segments))
-        figures.segments_total += len(version.segments)
-        figures.segments_read += len(choice.segments)
-        figures.bytes_total += choice.bytes_total
-        figures.bytes_read += choice.bytes_read
         table = ScannedTable(library.name, version.symbol, version.number, version.created_at)
-        if table not in figures.tables:
-            figures.tables.append(table)
+        counts = len(choice.segments), len(version.segments), choice.bytes_read, choice.bytes_total
+        figures.add(Scanned(table, *counts))
         if choice.relation is not None and self._connection.admit(library.segment_objects, choice.prefix):
             return choice.relation
         seals = rewrite.names_file_columns(plan.statement)

@@ -16,7 +16,7 @@ from duckvstore.sql import conversion, display
 from duckvstore.sql.figures import Figures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from types import TracebackType
 
@@ -54,6 +54,24 @@ class Rows:
         self.pull = pull
         self.release = release
         self.lock = lock or nullcontext()
+
+    def followed_by(self, values: Sequence[str]) -> Rows:
+        """Return these rows and one more, of text."""
+        import pyarrow as pa
+
+        last: list[pa.RecordBatch] = []
+
+        def schema() -> pa.Schema:
+            own = self.schema()
+            cells = [pa.array([value], field.type) for value, field in zip(values, own, strict=True)]
+            last.append(pa.record_batch(cells, schema=own))
+            return own
+
+        def pull() -> pa.RecordBatch | None:
+            batch = self.pull()
+            return last.pop() if batch is None and last else batch
+
+        return Rows(self.columns, self.types, schema, pull, self.release, self.lock)
 
 
 class Result:

@@ -43,10 +43,12 @@ if TYPE_CHECKING:
     from duckvstore.sql.failures import Failure
     from duckvstore.sql.names import Wanted
     from duckvstore.sql.placed import Item
+    from duckvstore.sql.result import Rows
 
     Tables: TypeAlias = Callable[[], set[tuple[str, str, str]]]
     Resolver: TypeAlias = Callable[[OpenLibrary, Sequence[tuple[str, AsOf]]], list[Version | DuckVStoreError]]
 
+EXPLAIN_COLUMNS = 2
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Kinds of statements that leave nothing behind in DuckDB that a later name could mean.
 _READING_KINDS = frozenset(("query", "explain", "describe", "summarize", "copy"))
@@ -208,11 +210,12 @@ class Session:
                 self._planner.choices.forget(statement)
         self._definitions.replaced(seat, statement)
         figures.seconds += watch.elapsed_seconds()
-        result = Result(rows, figures, kind=statement.kind)
-        if rows is not None:
-            running.result = weakref.ref(result)
-            seat.lend(result)
-            seat.owe(result, running.release)
+        if rows is None:
+            return Result(None, figures, kind=statement.kind)
+        result = Result(_with_figures(rows, statement, figures), figures, kind=statement.kind)
+        running.result = weakref.ref(result)
+        seat.lend(result)
+        seat.owe(result, running.release)
         return result
 
     def _plan(self, making: Making) -> Plan | Result:
@@ -470,3 +473,10 @@ class Session:
             ], []
         except DuckVStoreError:
             return [], []  # this only words a better error
+
+
+def _with_figures(rows: Rows, statement: Statement, figures: Figures) -> Rows:
+    """Return ``rows``; after those of EXPLAIN, one that says which segments each reference reads."""
+    if statement.kind != "explain" or not figures.scans or len(rows.columns) != EXPLAIN_COLUMNS:
+        return rows
+    return rows.followed_by(["segments", figures.by_reference()])

@@ -323,6 +323,8 @@ class Generator:
             return f"FROM {text}{self.where(visible)}"
         distinct = self.dice.choice(["", "", "", "DISTINCT "])
         tail = self.dice.choice(["", "", "", " ORDER BY ALL LIMIT 7", " ORDER BY ALL LIMIT 5 OFFSET 3"])
+        if self.chance(0.1):
+            return f"FROM {text} SELECT {distinct}{self.columns(visible)}{self.where(visible)}{tail}"
         return f"SELECT {distinct}{self.columns(visible)} FROM {text}{self.where(visible)}{tail}"
 
     def grouped(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from datetime import UTC, datetime
 
 import duckdb
@@ -158,6 +159,20 @@ def test_explain_shows_the_plan_and_what_would_be_read(lib):
     assert repr(result).splitlines()[-1].startswith("1 of 1 segments")
     assert result._repr_html_().startswith("<div><pre>")
     assert "\n" in result.fetchall()[0][1]
+    assert result.fetchall()[-1][0] == "segments"
+
+
+def test_explain_says_what_each_reference_reads(lib):
+    """One row behind DuckDB's plan has segments and bytes by reference, as text; JSON stays JSON."""
+    sql = "FROM trades, trades AT VERSION 0 old WHERE trades.n > 1_000_000 AND old.n >= 0"
+    for explain in ("EXPLAIN", "EXPLAIN ANALYZE", "EXPLAIN (FORMAT json)"):
+        rows = lib.sql(f"{explain} {sql}").fetchall()
+        assert rows[-1][0] == "segments"
+        newest, oldest = rows[-1][1].splitlines()
+        assert newest.startswith("trades v") and ": 0 of 1 segments, 0 of" in newest
+        assert oldest.startswith("trades v0 (") and ": 1 of 1 segments, " in oldest
+    json.loads(lib.sql(f"EXPLAIN (FORMAT json) {sql}").fetchall()[0][1])
+    assert [key for key, _ in lib.sql("EXPLAIN SELECT 1").fetchall()] == ["physical_plan"]
 
 
 def test_a_statement_without_rows_is_an_empty_result(lib):
