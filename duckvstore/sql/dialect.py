@@ -45,6 +45,7 @@ _KINDS: tuple[tuple[type[Any], str], ...] = (
     (exp.Alter, "alter"),
     (exp.TruncateTable, "truncate"),
 )
+_AFTER_A_QUERY = frozenset((")", "ORDER", "LIMIT", "OFFSET", "UNION", "EXCEPT", "INTERSECT", "WITH"))
 _READ_PARENTS = (exp.From, exp.Join, exp.Describe, exp.Summarize, exp.Pivot, exp.Subquery, exp.Paren, exp.Lateral)
 _FOUND_TOKEN = re.compile(r" but got <Token.*", re.DOTALL)
 
@@ -239,6 +240,8 @@ class _Source:
         if clauses and role == "target":
             raise self._error("a past version cannot be changed or created", clauses[0].start)
         form, lead = self._form(node, start)
+        if form == "table":
+            self._check_table_query(last)
         return Reference(
             parts=tuple(part.name for part in parts),
             start=start,
@@ -275,6 +278,12 @@ class _Source:
             lead=lead,
             is_call=True,
         )
+
+    def _check_table_query(self, last: int) -> None:
+        """Raise SqlError unless ``TABLE name``, with ``last`` as its last token, ends a query: sqlglot reads FROM."""
+        following = next((token for token in self.tokens[last + 1 :] if not self._is_cut(token)), None)
+        if following is not None and following.upper not in _AFTER_A_QUERY:
+            raise self._error(f"syntax error at or near {following.text!r}", following.start)
 
     def _alias_end(self, last: int) -> int:
         """Return where the alias ends that follows the name whose last token has index ``last``."""

@@ -265,6 +265,9 @@ class Names:
         if self.default is None:
             if len(parts) == 1 and at is not None:
                 raise self._error(f"which library is {parts[0]} of? Write library.{parts[0]}", reference)
+            if at is not None and parts[0].casefold() in _DUCKDB_SCHEMAS:
+                advice = f"ask the library of that name itself, as in store[{parts[0]!r}].sql(…)"
+                raise self._error(f"{parts[0]} is a name of DuckDB's own, which has no versions: {advice}", reference)
             if len(parts) == 1 or parts[0].casefold() in _DUCKDB_SCHEMAS or len(parts) > 3:
                 return None
             library = self._library(parts[0], reference)

@@ -120,7 +120,10 @@ def _place(node: Any) -> _Place | None:
     if type(select) is not exp.Select or not _only(select, _SELECT_PARTS):
         return None
     joins = tuple(select.args.get("joins") or ())
-    sources = [select.args["from_"].this, *(join.this for join in joins)]
+    first = select.args.get("from_")
+    if first is None:  # joins without FROM, which DuckDB will not take
+        return None
+    sources = [first.this, *(join.this for join in joins)]
     if not all(_is_plain_join(join) for join in joins) or not all(_is_plain_source(source) for source in sources):
         return None
     position = next((at for at, source in enumerate(sources) if source is node), None)

@@ -219,3 +219,86 @@ def test_libraries_match_without_regard_to_case_when_only_one_does(tmp_path):
     with pytest.raises(SqlError, match="'EOD' matches the libraries 'Eod', 'eod'"):
         store.sql("FROM EOD.t")
     store.session.close()
+
+
+LIBRARIES = [
+    'a "b" c',
+    "'; DROP TABLE x; --",
+    "select",
+    "dots.and.more",
+    "Ü ß 🦆",
+    "x" * 200,
+    "%s {0}",
+]
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_hostile_libraries_in_every_statement(tmp_path, name):
+    """A library, its symbol, column and snapshot, all of one hostile name, through a store's SQL."""
+    store = vs.open(tmp_path)
+    try:
+        store.create_library(name)
+    except vs.InvalidInput as error:
+        assert repr(name) in str(error) or name[:20] in str(error)  # refused at once, by name
+        return
+    quoted = '"' + name.replace('"', '""') + '"'
+    where = f"{quoted}.{quoted}"
+    literal = "'" + name.replace("'", "''") + "'"
+    for statement in (
+        f"CREATE TABLE {where} AS SELECT range AS {quoted} FROM range(3)",
+        f"CREATE SNAPSHOT {where}",
+        f"INSERT INTO {where} VALUES (7)",
+        f"UPDATE {where} SET {quoted} = 8 WHERE {quoted} = 7",
+        f"DELETE FROM {where} WHERE {quoted} = 0",
+        f"MERGE INTO {where} USING (SELECT 9 AS k) s ON false WHEN NOT MATCHED THEN INSERT VALUES (s.k)",
+    ):
+        store.sql(statement)
+    assert sorted(store.sql(f"FROM {where}").fetchall()) == [(1,), (2,), (8,), (9,)]
+    for form in (f"{where} AT VERSION 0", f"{where} AT SNAPSHOT {literal}", f"{where}.{quoted}"):
+        assert store.sql(f"SELECT count({quoted}) FROM {form}").fetchall() == [(3,)], form
+    changes = store.sql(f"SELECT change, {quoted} FROM {quoted}.vstore.diff({literal}, 0, 1)").fetchall()
+    assert changes == [("insert", 7)]
+    assert (name,) in store.sql(f"SELECT symbol FROM {quoted}.vstore.symbols").fetchall()
+    assert store.sql("SELECT DISTINCT library FROM vstore.versions").fetchall() == [(name,)]
+    store.sql(f"RESTORE TABLE {where} TO VERSION 0")
+    store.sql(f"CREATE OR REPLACE TABLE {where} AS FROM {where} AT VERSION 1")
+    assert store.sql(f"SELECT count(*) FROM {where}").fetchall() == [(4,)]
+    store.sql(f"DROP SNAPSHOT {where}; DROP TABLE {where}")
+    assert store[name].list_symbols() == []
+    store.session.close()
+
+
+def test_names_that_differ_in_case_only_are_kept_apart_in_every_statement(tmp_path):
+    """Each statement changes the symbol that is written exactly so; another spelling is ambiguous."""
+    library = vs.open(tmp_path).create_library("lib")
+    for name in ("Trades", "trades"):
+        library.sql(f'CREATE TABLE "{name}" AS SELECT 1 AS "N"; CREATE SNAPSHOT "{name}"')
+    library.sql('INSERT INTO trades VALUES (2); UPDATE "Trades" SET n = 5; DELETE FROM trades WHERE n = 1')
+    pairs = 'SELECT t."N", old."N" FROM trades t, "Trades" newest, "Trades" AT VERSION 0 old'
+    assert library.sql(pairs).fetchall() == [(2, 1)]
+    assert library.sql('FROM "Trades"."Trades"').fetchall() == [(1,)]
+    assert library.sql('FROM "trades"."Trades"').fetchall() == [(1,)]
+    for statement in (
+        "FROM TRADES",
+        "INSERT INTO TRADES VALUES (1)",
+        "DELETE FROM TRADES",
+        "FROM vstore.diff('TRADES', 0, 1)",
+    ):
+        with pytest.raises(vs.SqlError, match=r"'Trades', 'trades'|exactly"):
+            library.sql(statement)
+    library.sql("DROP TABLE trades")
+    assert library.list_symbols() == ["Trades"]
+    library.session.close()
+
+
+@pytest.mark.parametrize("name", ["main", "temp", "memory"])
+def test_a_library_with_the_name_of_a_schema_of_duckdbs_is_asked_by_itself(tmp_path, name):
+    """Through a store its name is DuckDB's, which the error says; its own SQL is like that of others."""
+    store = vs.open(tmp_path)
+    library = store.create_library(name)
+    library.sql("CREATE TABLE t AS SELECT 1 AS n; INSERT INTO t VALUES (2)")
+    assert library.sql("FROM t AT VERSION 0").fetchall() == [(1,)]
+    with pytest.raises(vs.SqlError, match=rf"store\['{name}'\]"):
+        store.sql(f"FROM {name}.t AT VERSION 0")
+    store.session.close()
+    library.session.close()
