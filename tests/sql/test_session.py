@@ -20,6 +20,7 @@ import duckvstore as vs
 from duckvstore.errors import InvalidInput, NoSuchLibrary, NoSuchSnapshot, NoSuchSymbol, NoSuchVersion, SqlError
 from duckvstore.sql import dialect
 from duckvstore.sql.files import SegmentFiles
+from duckvstore.sql.running import Running
 from tests.cuts import cut_every
 
 TRADES = pd.DataFrame({"n": [1, 2, 3], "price": [10.0, 20.0, 30.0], "sym": ["a", "b", "c"]})
@@ -416,3 +417,28 @@ def test_two_kinds_of_files_in_one_statement(lib, tmp_path):
         assert rows(lib.sql(f"SELECT count(*) FROM '{path}'")) == [(count,)]
         assert rows(lib.sql(f"SELECT count(*) FROM '{path}' m, trades t")) == [(count,)]
         assert rows(lib.sql("SELECT count(*) FROM trades")) == [(1,)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT  42 AS a , [1,2] -- trades AT VERSION 0",
+        "select\t'trades AT VERSION 0' /* FROM trades */ , $$ FROM trades $$, E'\\'FROM trades'",
+        "WITH trades AS (VALUES (1)) FROM   trades t(x)\nWHERE x  >= 1",
+        "FROM range(3)  AS trades(i)",
+        'SELECT "a" . b FROM (SELECT {\'b\':1} AS "a")',
+        "SELECT  len('x'), 2 ** 3, today() IS NOT NULL",
+    ],
+)
+def test_sql_without_symbols_reaches_duckdb_byte_for_byte(lib, monkeypatch, text):
+    """What DuckDB is asked is the user's text, with its spaces, comments and strings."""
+    asked = []
+    original = Running.start
+
+    def start(running):
+        asked.append(running._plan.text)
+        return original(running)
+
+    monkeypatch.setattr(Running, "start", start)
+    assert lib.sql(text).fetchall() == duckdb.sql(text).fetchall()
+    assert asked == [text]
