@@ -185,6 +185,7 @@ class Session:
             seat.open_for(None)
         else:
             seat.settle_all()
+            self._planner.choices.forget(statement)
         scope = None if self.sandbox else scope
         making = Making(self, seat, statement, values, scope, figures, self._begun.get(seat), message)
         try:
@@ -207,7 +208,7 @@ class Session:
             raise
         finally:
             if not reads:
-                self._planner.choices.forget(statement)
+                self._planner.choices.forget(statement)  # again: others have gone on meanwhile
         self._definitions.replaced(seat, statement)
         figures.seconds += watch.elapsed_seconds()
         if rows is None:

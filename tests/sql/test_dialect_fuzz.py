@@ -146,7 +146,7 @@ TEXTS = [
 _LOOSE = re.compile(
     r"LIMIT|SAMPLE|random|uuid|now|current|today|any_value|first|last|arbitrary|rowid|SUMMARIZE|EXPLAIN|OFFSET|"
     r"DISTINCT ON|row_number|list|string_agg|group_concat|mode|arg_m|rank|lead|lag|OVER|histogram|approx|"
-    r"POSITIONAL|SHOW|DESCRIBE|UNNEST|quantile|filename|version",
+    r"POSITIONAL|ASOF|SHOW|DESCRIBE|UNNEST|quantile|filename|version",
     re.IGNORECASE,
 )
 _CHANGING = re.compile(

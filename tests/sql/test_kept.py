@@ -82,6 +82,18 @@ def test_a_changed_collation_counts_at_once(lib):
     assert counted(lib.sql("FROM names WHERE name = 'A3'"))[0] == 1
 
 
+@pytest.mark.parametrize("body", ["'zz'", "(SELECT max(name) FROM trades WHERE x IS NOT NULL)"])
+def test_a_macro_hides_a_function_at_once(lib, body):
+    """Also one over symbols: then lower('01') is no constant that could prune."""
+    sql = "SELECT n FROM trades WHERE name < lower('02')"
+    assert counted(lib.sql(sql)) == (2, 1)
+    lib.sql(f"CREATE MACRO lower(x) AS {body}")
+    assert lib.sql("SELECT lower('02')").fetchone() in [("zz",), ("47",)]
+    rows, segments = counted(lib.sql(sql))
+    assert rows == (48 if body == "'zz'" else 47)
+    assert segments >= 24  # the macro over symbols has its own
+
+
 def test_settings_hold_for_their_thread(lib):
     """What one thread has set leaves the choices of others as they are."""
     sql = "FROM trades WHERE ts < '2026-01-01 10:00:00'"
