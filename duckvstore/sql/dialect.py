@@ -229,6 +229,8 @@ class _Source:
         if end not in by_end or self.text[start] in "'?$":
             return None  # FROM 'file.parquet'
         last = by_end[end]
+        if self.tokens[last - 2 * len(parts) + 2].start != start:
+            return None  # a..b, which is no name to DuckDB
         ends = [end]
         prefixed = _before(self.tokens, start).upper == ":"
         if node.args.get("alias") and not prefixed:
