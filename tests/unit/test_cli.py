@@ -282,6 +282,7 @@ def test_the_demo_shows_versions_a_snapshot_a_diff_and_the_catalogue(demo_output
     """Everything the demonstration promises is shown, and the store is there afterwards."""
     out, folder = demo_output
     for shown in (
+        "UPDATE trades SET price",
         "AT VERSION 0", "AT VERSION 2 new JOIN", "close-of-day", "vstore.versions", "40 prices corrected",
         'lib = vs.open("', "%load_ext duckvstore", "ATTACH '", "duckvstore sql", f"The store stays:\n     {folder}\n",
     ):  # fmt: skip
