@@ -225,6 +225,8 @@ class _Reader:
         else:
             self._refuse(f"expected a time, found {token.text or 'nothing'}")
         while self._peek().upper == "::":
+            if self._peek(1).kind not in ("word", "quoted"):
+                self._refuse("expected a type behind ::")
             self.index += 2
 
 

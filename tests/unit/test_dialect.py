@@ -180,6 +180,8 @@ def test_common_table_expressions_hide_names_where_duckdb_lets_them(sql, expecte
         ("FROM trades AT SNAPSHOT eod", "expected a name in single quotes, found eod", "AT"),
         ("FROM trades AT TIMESTAMP 5", "expected a time, found 5", "AT"),
         ("FROM trades AT TIMESTAMP", "expected a time, found nothing", "AT"),
+        ("FROM trades AT TIMESTAMP '2026-01-01'::", "expected a type behind ::", "AT"),
+        ("FROM trades AT TIMESTAMP '2026-01-01'::, refs", "expected a type behind ::", "AT"),
         ("FROM trades AT TIMESTAMP (SELECT max(t) FROM x)", "subquery", "AT"),
         ("FROM trades AT TIMESTAMP $t - INTERVAL 1 DAY", "a parameter stands alone", "AT"),
         ("FROM (SELECT 1) AT VERSION 3", "right after the name of a symbol", "AT"),
