@@ -212,7 +212,7 @@ def _relation(contents: _Contents, version: Version) -> str:
     library = contents.library
     uris = [_uri(library.segment_objects, library.layout.segment_key(segment.key)) for segment in version.segments]
     try:
-        return scan(version, uris)
+        return scan(version, uris, is_portable=True)
     except SqlError as error:
         return _error_relation(str(error))
 

@@ -302,19 +302,15 @@ def _is_zoned(kind: pa.DataType) -> bool:
 
 
 def relation(
-    columns: Sequence[Pair],
-    key: Sequence[str],
-    sides: tuple[Side, Side],
-    common_type: Callable[[str, str], str],
-    zoned_type: str,
+    columns: Sequence[Pair], key: Sequence[str], sides: tuple[Side, Side], common_type: Callable[[str, str], str]
 ) -> str:
     """Return the relation of the changes from the rows of the first side to those of the second, in their order.
 
     ``key``: names in the newer version; none: all columns. ``common_type`` gives the SQL type that holds the values
-    of two others; ``zoned_type`` is what nanoseconds in a time zone are read as.
+    of two others.
     """
     matched = [pair.after is not None and pair.after.name in key if key else True for pair in columns]
-    kinds = [_kind(pair, common_type, zoned_type) for pair in columns]
+    kinds = [_kind(pair, common_type) for pair in columns]
     # A collation of the session's must not hide what is different, nor may its absence show in the user's query.
     plain = [f"c{at} COLLATE C" if kind == "VARCHAR" else f"c{at}" for at, kind in enumerate(kinds)]
     terms = [f"x{at}" if _is_exact(pair, sides) else plain[at] for at, pair in enumerate(columns)]
@@ -354,11 +350,11 @@ def _numbered(side: Side, columns: list[Column | None], kinds: list[str], terms:
     )
 
 
-def _kind(pair: Pair, common_type: Callable[[str, str], str], zoned_type: str) -> str:
+def _kind(pair: Pair, common_type: Callable[[str, str], str]) -> str:
     """Return the SQL type in which both columns of ``pair`` are compared and shown: text if nothing else will do."""
     old, *_, new = [column.type for column in pair.sides if column is not None] * 2
     if _is_zoned(old) and _is_zoned(new) and "ns" in (old.unit, new.unit):
-        return zoned_type
+        return types.duckdb_type(pa.timestamp("ns", "UTC"))
     if types.duckdb_type(old) == types.duckdb_type(new):
         return types.duckdb_type(new)
     common = evolution_types.common(old, new)

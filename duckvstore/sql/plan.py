@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -15,7 +15,7 @@ from sqlglot import exp
 
 from duckvstore.engine import segments as engine_segments
 from duckvstore.errors import DuckVStoreError, Integrity
-from duckvstore.sql import diff, frames, rewrite
+from duckvstore.sql import diff, frames, rewrite, types
 from duckvstore.sql.figures import Figures, Scanned, ScannedTable
 from duckvstore.sql.kept import Choices
 from duckvstore.sql.names import Difference, Frame, Symbol
@@ -208,28 +208,19 @@ class Planner:
             self._side(plan, difference.library, before, olds, figures),
             self._side(plan, difference.library, after, news, figures),
         )
-        zoned_type = "TIMESTAMPTZ_NS" if self._reads_zoned_nanoseconds else "TIMESTAMP WITH TIME ZONE"
-        return diff.relation(diff.pairs(before, after), difference.key, sides, self._common_type, zoned_type)
+        return diff.relation(diff.pairs(before, after), difference.key, sides, self._common_type)
 
     def _side(self, plan: Plan, library: OpenLibrary, version: Version, kept: list[int], figures: Figures) -> diff.Side:
         """Return the rows of the segments at ``kept``, with the nanoseconds that DuckDB 1 leaves out beside them."""
         scan = self._scan_of(plan, library, version, self.choices.of_all(version, kept), figures)
         zoned = diff.nanoseconds(version) if kept else []
-        if not zoned or self._reads_zoned_nanoseconds:
+        if not zoned or types.reads_zoned_nanoseconds():
             return diff.Side(f"{scan} AS scanned", {})
         times = engine_segments.read_table(library, version, columns=zoned, segments=kept)
         numbers = pa.table({f"n{at}": times.column(name).cast(pa.int64()) for at, name in enumerate(zoned)})
         name = self._register(plan, Frame("exact", numbers), 1)
         exact = {column: f"exact.n{at}" for at, column in enumerate(zoned)}
         return diff.Side(f"{scan} AS scanned POSITIONAL JOIN {name} AS exact", exact)
-
-    @cached_property
-    def _reads_zoned_nanoseconds(self) -> bool:
-        cursor = self._connection.side_cursor()
-        try:
-            return bool(cursor.execute("FROM duckdb_types() WHERE type_name = 'timestamptz_ns'").fetchall())
-        finally:
-            cursor.close()
 
     def _common_type(self, first: str, second: str) -> str:
         """Return the type that DuckDB gives to values of two types in one column; text where it has none."""

@@ -43,16 +43,20 @@ _FILE_COLUMNS = ("filename", "file_row_number", "file_index")
 _STAND_IN = re.compile(r'__vstore_name_(?P<at>[0-9]+)(?P<alias> AS (?:"(?:[^"]|"")*+"|\w++))?')
 
 
-def scan(version: Version, uris: Sequence[str], *, seals: bool = False, file: str | None = None) -> str:
+def scan(
+    version: Version, uris: Sequence[str], *, seals: bool = False, file: str | None = None, is_portable: bool = False
+) -> str:
     """Return the relation that holds the rows of ``uris``, segments of ``version``, in that order.
 
     Column types are those that DuckDB gives to the same rows as an Arrow table; without any URI the relation has
     no rows and the same types. ``seals``: hide what DuckDB adds to every file, see ``names_file_columns``. ``file``: a
-    further column, with the URI that a row is from. Raises SqlError for a version without columns, which SQL cannot
-    show.
+    further column, with the URI that a row is from. ``is_portable``: for any DuckDB, not only this one. Raises SqlError
+    for a version without columns, which SQL cannot show.
     """
-    fields = arrow_schema.to_arrow(version.schema)
-    if not len(fields):
+    fields: list[pa.Field] = list(arrow_schema.to_arrow(version.schema))
+    if is_portable:
+        fields = [field.with_type(types.portable(field.type)) for field in fields]
+    if not fields:
         raise SqlError(
             f"version {version.number} of {version.symbol!r} has no columns, so there is nothing to query: use read()"
         )
@@ -60,7 +64,9 @@ def scan(version: Version, uris: Sequence[str], *, seals: bool = False, file: st
         nulls = ", ".join(f"CAST(NULL AS {types.duckdb_type(f.type)}) AS {quote(f.name)}" for f in fields)
         return f"(SELECT {nulls} WHERE false)"
     # Of a path such as `s3://bucket/a=b/…` DuckDB would make a column `a`.
-    options = "hive_partitioning = false" + (f", schema = {_file_schema(version)}" if version.schema.mixed else "")
+    options = "hive_partitioning = false" + (
+        f", schema = {_file_schema(version, fields)}" if version.schema.mixed else ""
+    )
     options += f", filename = {literal(file)}" if file is not None else ""
     relation = f"read_parquet([{', '.join(literal(uri) for uri in uris)}], {options})"
     converted = [(f.name, _expression(quote(f.name), f.type, version)) for f in fields]
@@ -85,9 +91,8 @@ def _expression(column: str, kind: pa.DataType, version: Version) -> str | None:
     return found
 
 
-def _file_schema(version: Version) -> str:
+def _file_schema(version: Version, fields: list[pa.Field]) -> str:
     """Return the columns of a mixed version by field id: those that a file lacks are null, narrower ones are cast."""
-    fields = arrow_schema.to_arrow(version.schema)
     columns = (
         f"{column.id}: {{'name': {literal(column.name)}, 'type': {literal(types.parquet_type(field.type))}, "
         "'default_value': NULL}"

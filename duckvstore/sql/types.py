@@ -7,6 +7,9 @@ the microsecond only.)
 
 from __future__ import annotations
 
+from functools import cache
+from importlib import metadata
+
 import pyarrow as pa
 import pyarrow.types as kinds
 
@@ -49,6 +52,25 @@ _EXTENSIONS = {"arrow.uuid": "UUID", "arrow.json": "JSON"}
 _MICROSECONDS = {"s": "* 1000000", "ms": "* 1000", "us": "", "ns": "// 1000"}
 
 
+@cache
+def reads_zoned_nanoseconds() -> bool:
+    """Whether this DuckDB has a type for nanoseconds in a time zone; DuckDB 1 reads them as microseconds."""
+    return int(metadata.version("duckdb").split(".")[0]) > 1
+
+
+def portable(kind: pa.DataType) -> pa.DataType:
+    """Return ``kind`` for SQL that any DuckDB has to understand: with microseconds for nanoseconds in a time zone."""
+    if kinds.is_timestamp(kind):
+        return pa.timestamp("us", kind.tz) if kind.tz is not None and kind.unit == "ns" else kind
+    if kinds.is_struct(kind):
+        return pa.struct([field.with_type(portable(field.type)) for field in kind])
+    if kinds.is_map(kind):
+        return pa.map_(portable(kind.key_type), portable(kind.item_type))
+    if kinds.is_fixed_size_list(kind):
+        return pa.list_(portable(kind.value_type), kind.list_size)
+    return pa.list_(portable(kind.value_type)) if _is_list(kind) else kind
+
+
 def duckdb_type(kind: pa.DataType) -> str:
     """Return the SQL name of the type that DuckDB gives to an Arrow column of ``kind``."""
     if kind in _PLAIN:
@@ -58,7 +80,7 @@ def duckdb_type(kind: pa.DataType) -> str:
     if kinds.is_dictionary(kind) or kinds.is_run_end_encoded(kind):
         return duckdb_type(kind.value_type)
     if kinds.is_timestamp(kind):
-        return "TIMESTAMP WITH TIME ZONE"
+        return "TIMESTAMPTZ_NS" if kind.unit == "ns" and reads_zoned_nanoseconds() else "TIMESTAMP WITH TIME ZONE"
     if kinds.is_duration(kind):
         return "INTERVAL"
     if kinds.is_decimal(kind):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
@@ -198,6 +200,7 @@ COLUMNS = {
     "struct": pa.array([{"a": 1, "b c'\"": 2}, {"a": None, "b c'\"": None}, None, {"a": 5, "b c'\"": -7}], S),
     "structs": pa.array([[{"a": 1, "b c'\"": 2}], [], [None], None], pa.list_(S)),
     "map": pa.array([[("k", 1)], [], [("a", None)], None], pa.map_(pa.string(), pa.duration("s"))),
+    "z_ns_list": pa.array([[1], [], [None, 2_500], None], pa.list_(pa.timestamp("ns", "UTC"))),
     "na=me": pa.array([1, 2, 3, 4]),
     'qu"ote': pa.array([1, 2, 3, 4]),
     "filename": pa.array(["a", "b", "c", "d"]),
@@ -231,8 +234,36 @@ def test_a_column_scanned_from_segments_is_the_arrow_column(name, tmp_path):
     assert whole.columns == [name]
     empty = connection.sql(f"SELECT * FROM {scan(version, [])}")
     assert (empty.columns, empty.fetchall()) == ([name], [])
-    if name != "z_ns":  # DuckDB 2 reads it as TIMESTAMPTZ_NS, which DuckDB 1 does not know
-        assert empty.types == whole.types
+    assert empty.types == whole.types
+
+
+def test_segments_with_less_than_nanoseconds_in_a_time_zone_get_the_type_of_the_others(tmp_path):
+    """The version's schema is what its newest rows needed; DuckDB 1 has no such type and reads microseconds."""
+    kinds = [pa.timestamp("us", "UTC"), pa.timestamp("ns", "UTC")]
+    tables = [pa.table({"t": pa.array([values, None], kind)}) for values, kind in zip([1, 2_500], kinds, strict=True)]
+    version = replace(version_of(tables[1]), schema=replace(version_of(tables[1]).schema, mixed=True))
+    files = [str(tmp_path / f"{at}.parquet") for at in range(2)]
+    for file, table in zip(files, tables, strict=True):
+        Path(file).write_bytes(encoding.encode(table.cast(schema.to_arrow(version_of(table).schema)), version.schema))
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.register("whole_table", pa.concat_tables([table.cast(tables[1].schema) for table in tables]))
+    shown = "SELECT t::VARCHAR, typeof(t) FROM "
+    for relation in (scan(version, files), scan(version, files[1:]), scan(version, files[:1])):
+        found = connection.sql(shown + relation).fetchall()
+        assert found and set(found) <= set(connection.sql(f"{shown} whole_table").fetchall())
+    assert len(connection.sql(shown + scan(version, files)).fetchall()) == 4
+
+
+def test_what_is_published_for_any_duckdb_names_no_type_that_only_some_have():
+    """Nanoseconds in a time zone, wherever they are in a type."""
+    zoned = pa.timestamp("ns", "UTC")
+    nested = [pa.list_(zoned), pa.list_(zoned, 2), pa.struct([("a", zoned)]), pa.map_(zoned, pa.large_list(zoned))]
+    plain = version_of(pa.schema([(f"c{at}", kind) for at, kind in enumerate([zoned, *nested])]).empty_table())
+    for version in (plain, replace(plain, schema=replace(plain.schema, mixed=True))):
+        for uris in ([], ["a.parquet"]):
+            text = scan(version, uris, is_portable=True)
+            assert "TIMESTAMPTZ_NS" not in text and "TIMESTAMP WITH TIME ZONE" in text
 
 
 def test_plain_columns_are_scanned_without_a_projection():
