@@ -61,15 +61,18 @@ def collect_cut(
 
     ``names`` None means every symbol except those in ``skipped``; which these are is collected anew each time,
     since a symbol may be made meanwhile. Two successive equal collections of symbols, highest numbers and
-    decisions prove the cut. After three that disagree, the last one is raised (``_raised``).
+    decisions prove the cut; the heads that this library remembers of ``names`` do as the first one. After three that
+    disagree, the last one is raised (``_raised``).
     """
+    before = None if names is None else library.known_heads(names)  # from before the first look: FORMAT.md, Cuts
     collections: list[dict[str, Head]] = []
     for _ in range(CUT_COLLECTIONS_MAX):
         collections.append(_collection(library, names, skipped))
         if names is not None and len(names) < 2:
             break
-        if len(collections) > 1 and _same(collections[-2], collections[-1]):
+        if before is not None and _same(before, collections[-1]):
             break
+        before = collections[-1]
     else:
         cut = _raised(library, collections[0], collections[-1], _collection(library, names, skipped))
         wanted = cut.keys() if names is not None else None

@@ -36,7 +36,7 @@ from duckvstore.format.options import load as load_options
 from duckvstore.progress import progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from duckvstore.format.documents import Decision, Segment, Version
@@ -310,8 +310,17 @@ class OpenLibrary:
             return None
         return head
 
+    def known_heads(self, symbols: Sequence[str]) -> dict[str, Head] | None:
+        """Return the heads of ``symbols`` as last read or written here, however long ago; None: not of all.
+
+        Each is what a reader could have found at some time before this call.
+        """
+        with self._lock:
+            known = {symbol: self._heads[symbol] for symbol in symbols if symbol in self._heads}
+        return known if len(known) == len(set(symbols)) else None
+
     def remember_head(self, symbol: str, head: Head | None) -> None:
-        """Keep (or with None, forget) the head of a symbol for the next write.
+        """Keep (or with None, forget) the head of a symbol for the next write or cut.
 
         One that was read before the one kept says nothing new: a slow reader must not undo what a write knows.
         """

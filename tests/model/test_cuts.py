@@ -15,6 +15,7 @@ from duckvstore.engine.library import OpenLibrary
 from duckvstore.format import documents
 from duckvstore.format.documents import Decision, Version
 from duckvstore.objects.memory import MemoryObjects
+from duckvstore.objects.wrappers import CountingObjects
 from duckvstore.testing.faulty import FaultyObjects
 
 SEEDS = 2000 if os.environ.get("DUCKVSTORE_FULL") else 60
@@ -115,6 +116,61 @@ def test_a_cut_is_one_moment_whatever_writers_do_meanwhile(every_symbol, intensi
         names = None if every_symbol else SYMBOLS
         cut, states = read_cut(world, names, intensity)
         assert cut in states, (seed, cut, states)
+
+
+@pytest.mark.usefixtures("_one_after_the_other")
+@pytest.mark.parametrize("intensity", [0, 0.03, 0.15, 0.5])
+def test_heads_that_are_remembered_prove_a_moment_too(intensity):
+    """One handle collects cuts time and again, with other writers between them and between any two requests.
+
+    Each cut is a state that was since its own beginning; and where nothing happens, one look is enough.
+    """
+    looks = []
+    for seed in range(SEEDS):
+        world = World(seed)
+
+        def others(request, world=world) -> None:
+            looks[-1] += request.method == "list"
+            while world.random.random() < intensity:
+                world.step()
+
+        library = vs.Store(objects := FaultyObjects(world.objects)).get_library("sim").open_library
+        objects.before = others
+        for _ in range(6):
+            for _ in range(world.random.choice([0, 0, 1, 2, 5])):
+                world.step()
+            looks.append(0)
+            begun = len(world.states) - 1
+            cut = cuts.collect_cut(library, SYMBOLS)
+            found = {name: version.number for name, version in cut.items() if version is not None}
+            assert found in world.states[begun:], (seed, found, world.states[begun:])
+    assert (len(SYMBOLS) in looks) == (intensity < 0.5)  # where somebody is always writing, one look never is
+    assert max(looks) >= 2 * len(SYMBOLS)
+
+
+def test_what_this_handle_wrote_is_a_head_that_proves_a_cut():
+    """A version of another writer is seen all the same, at the cost of a second look."""
+    inner = MemoryObjects("cuts")
+    lib = vs.Store(objects := CountingObjects(inner)).create_library("sim")
+    other = vs.Store(inner).get_library("sim")
+    for symbol in ("a", "b"):
+        lib.write(symbol, np.arange(3))
+
+    def newest() -> tuple[dict[str, int], int]:
+        before = objects.counts["list"]
+        cut = cuts.collect_cut(lib.open_library, ["a", "b"])
+        return {name: version.number for name, version in cut.items()}, objects.counts["list"] - before
+
+    assert newest() == ({"a": 0, "b": 0}, 2)
+    lib.write("a", np.arange(4))
+    assert newest() == ({"a": 1, "b": 0}, 2)
+    other.write("b", np.arange(5))
+    assert newest() == ({"a": 1, "b": 1}, 4)
+    assert newest() == ({"a": 1, "b": 1}, 2)
+    with lib.transaction() as both:
+        both.write("a", np.arange(6))
+        both.write("b", np.arange(6))
+    assert newest() == ({"a": 2, "b": 2}, 2)
 
 
 def test_a_collection_that_never_settles_holds_what_its_versions_follow_from(monkeypatch):
