@@ -22,8 +22,19 @@ CUT_COLLECTIONS_MAX = 3
 
 
 def resolve_cut(library: OpenLibrary, wanted: Sequence[tuple[str, AsOf]]) -> list[Version | DuckVStoreError]:
+    """Resolve several (symbol, as_of) pairs as ``find_cut`` does; one that there is not has a NoSuchSymbol too."""
+    found = find_cut(library, wanted)
+    names = catalogue.symbol_names(library) if None in found else ()
+    return [
+        missing.no_symbol(library, symbol, names) if outcome is None else outcome
+        for (symbol, _), outcome in zip(wanted, found, strict=True)
+    ]
+
+
+def find_cut(library: OpenLibrary, wanted: Sequence[tuple[str, AsOf]]) -> list[Version | DuckVStoreError | None]:
     """Resolve several (symbol, as_of) pairs as one consistent cut; a NotFound is returned in its place.
 
+    None: there never was such a symbol, which is all that is known; to name others takes a listing of all symbols.
     A time, and -1, are looked up among the versions of the cut too: it may be one that a transaction is committed at
     right now, between the look at one symbol and at the next.
     """
@@ -31,14 +42,14 @@ def resolve_cut(library: OpenLibrary, wanted: Sequence[tuple[str, AsOf]]) -> lis
     is_cut = len(newest) > 1 or any(as_of is None for _, as_of in wanted)
     heads = collect_cut(library, newest) if is_cut else {}
 
-    def one(pair: tuple[str, AsOf]) -> Version | DuckVStoreError:
+    def one(pair: tuple[str, AsOf]) -> Version | DuckVStoreError | None:
         symbol, as_of = pair
         try:
             if symbol not in heads or not _may_be_newest(as_of):
                 return catalogue.resolve(library, symbol, as_of)
             version = heads[symbol]
             if version is None:
-                raise catalogue.no_symbol(library, symbol)
+                return None
             if isinstance(as_of, datetime) and version.created_at > catalogue.utc(as_of):
                 return catalogue.resolve(library, symbol, as_of)  # below the cut's version, all is decided
             if version.deleted:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from duckvstore.engine import catalogue, cuts, missing
+from duckvstore.engine import cuts, missing
 from duckvstore.engine.transactions import Transaction
-from duckvstore.errors import DuckVStoreError, InvalidInput, NoSuchSymbol
+from duckvstore.errors import DuckVStoreError, InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,22 +36,15 @@ class Begun:
             self._transactions[library.library_id] = Transaction(library, author=self._author)
         return self._transactions[library.library_id]
 
-    def resolve(self, library: OpenLibrary, wanted: Sequence[tuple[str, AsOf]]) -> list[Version | DuckVStoreError]:
-        """Resolve as ``cuts.resolve_cut`` does, the newest versions as this transaction sees them."""
+    def find(self, library: OpenLibrary, wanted: Sequence[tuple[str, AsOf]]) -> list[Version | DuckVStoreError | None]:
+        """Resolve as ``cuts.find_cut`` does, the newest versions as this transaction sees them."""
         past = [pair for pair in wanted if pair[1] is not None]
-        found = iter(cuts.resolve_cut(library, past))
+        found = iter(cuts.find_cut(library, past))
         return [self._newest(library, symbol) if as_of is None else next(found) for symbol, as_of in wanted]
 
-    def _newest(self, library: OpenLibrary, symbol: str) -> Version | DuckVStoreError:
-        try:
-            newest = self._of(library).newest(symbol)
-            if newest is None:
-                raise catalogue.no_symbol(library, symbol)
-            if newest.deleted:
-                raise missing.deleted(library, newest, None)
-        except NoSuchSymbol as error:
-            return error
-        return newest
+    def _newest(self, library: OpenLibrary, symbol: str) -> Version | DuckVStoreError | None:
+        newest = self._of(library).newest(symbol)
+        return missing.deleted(library, newest, None) if newest is not None and newest.deleted else newest
 
     def apply(self, library: OpenLibrary, call: Call, plan: Plan) -> Version | None:
         """Keep an edit for the commit; return the version as it is to become, as ``Transaction.apply``."""

@@ -1,7 +1,7 @@
 """What a name in SQL means: a table of the session, a symbol at a version, a catalogue table, or a dataframe.
 
-Invariant: the order is CTE (the parser has taken those), session table, symbol, dataframe, DuckDB; a reference
-with AT is always a symbol; and all symbols of a statement are resolved as one cut per library.
+Invariant: the order is CTE (the parser has taken those), session table, symbol, dataframe, symbol of another case,
+DuckDB; a reference with AT is always a symbol; and all symbols of a statement are resolved as one cut per library.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from duckvstore.engine import catalogue, cuts
+from duckvstore.engine import catalogue, cuts, missing
 from duckvstore.engine import tables as catalogue_tables
 from duckvstore.errors import (
     DuckVStoreError,
@@ -96,8 +96,10 @@ class Names:
     session_tables: Callable[[], set[tuple[str, str, str]]]
     as_of: Callable[[At], AsOf]
     scope: Mapping[str, object] | None
-    #: resolves symbols of one library at once, as ``cuts.resolve_cut`` does
-    resolver: Callable[[OpenLibrary, Sequence[tuple[str, AsOf]]], list[Version | DuckVStoreError]] = cuts.resolve_cut
+    #: resolves symbols of one library at once, as ``cuts.find_cut`` does
+    resolver: Callable[[OpenLibrary, Sequence[tuple[str, AsOf]]], list[Version | DuckVStoreError | None]] = (
+        cuts.find_cut
+    )
     #: what a statement would change, by the position of the reference, whether it exists or not
     targets: dict[int, Wanted] = field(default_factory=dict)
     #: gives the values of parameters
@@ -159,7 +161,7 @@ class Names:
             self.meanings[position] = self._difference(call, sides)
         for position, reference in enumerate(self.statement.references):
             if self.meanings[position] is None and position not in self.wanted and reference.at is None:
-                self.meanings[position] = self._frame(reference)
+                self.meanings[position] = self.frame(reference)
 
     def _is_session_table(self, parts: tuple[str, ...]) -> bool:
         return is_session_table(parts, self.session_tables())
@@ -336,21 +338,32 @@ class Names:
         return Wanted(self, reference, library, matches[0], catalogue.Held(held[matches[0]]), certain=True)
 
     def _resolve_symbols(self, wanted: list[Wanted]) -> None:
-        """Resolve all symbols at once; again as a whole when a name matches only without regard to case."""
+        """Resolve all symbols at once; again as a whole when a name matches only without regard to case.
+
+        To learn that takes a listing of all symbols, which a dataframe of just that name makes needless.
+        """
         self._cut(wanted)
+        listed: dict[str, list[str]] = {}
         renamed = False
         for item in wanted:
-            if isinstance(item.outcome, NoSuchSymbol):
-                names = catalogue.symbol_names(item.library)
-                item.deleted = item.name in names
-                matches = [] if item.deleted else matching(item.name, names)
-                if len(matches) > 1:
-                    with labelled(item.names.origin):
-                        raise item.names.ambiguous("symbols", item.name, matches, item.reference)
-                if matches:
-                    item.name, renamed = matches[0], True
+            item.deleted = isinstance(item.outcome, NoSuchSymbol) and item.as_of is None
+            is_missing = item.outcome is None or (isinstance(item.outcome, NoSuchSymbol) and not item.deleted)
+            if not is_missing or (not item.certain and item.names.frame(item.reference) is not None):
+                continue
+            identity = item.library.library_id
+            if identity not in listed:
+                listed[identity] = catalogue.symbol_names(item.library)
+            matches = matching(item.name, listed[identity])
+            if len(matches) > 1:
+                with labelled(item.names.origin):
+                    raise item.names.ambiguous("symbols", item.name, matches, item.reference)
+            if matches and matches != [item.name]:
+                item.name, renamed = matches[0], True
         if renamed:
             self._cut(wanted)
+        for item in wanted:
+            if item.outcome is None and item.certain:
+                item.outcome = missing.no_symbol(item.library, item.name, listed[item.library.library_id])
 
     def _cut(self, wanted: list[Wanted]) -> None:
         libraries = {item.library.library_id: item.library for item in wanted}
@@ -364,18 +377,20 @@ class Names:
 
     def _meaning(self, item: Wanted) -> Meaning:
         outcome = item.outcome
+        if outcome is None:
+            return self.frame(item.reference)
         if isinstance(outcome, NotFound):
             if not item.certain and isinstance(outcome, NoSuchSymbol):
-                frame = self._frame(item.reference)
+                frame = self.frame(item.reference)
                 if frame is not None or not item.deleted:
                     return frame
             raise type(outcome)(f"{outcome}{self._caret(item.reference)}") from outcome.__cause__
         if isinstance(outcome, DuckVStoreError):
             raise outcome
-        assert outcome is not None, "every wanted symbol was resolved"  # noqa: S101
         return Symbol(item.library, outcome)
 
-    def _frame(self, reference: Reference) -> Frame | None:
+    def frame(self, reference: Reference) -> Frame | None:
+        """Return the caller's dataframe of that name, if there is one."""
         if len(reference.parts) != 1 or reference.role != "read":
             return None
         value = frames.find(self.scope, reference.parts[0])

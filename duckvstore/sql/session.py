@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from duckvstore.sql.result import Rows
 
     Tables: TypeAlias = Callable[[], set[tuple[str, str, str]]]
-    Resolver: TypeAlias = Callable[[OpenLibrary, Sequence[tuple[str, AsOf]]], list[Version | DuckVStoreError]]
+    Resolver: TypeAlias = Callable[[OpenLibrary, Sequence[tuple[str, AsOf]]], list[Version | DuckVStoreError | None]]
 
 EXPLAIN_COLUMNS = 2
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -268,7 +268,9 @@ class Session:
             return self._planned(making, resolved)
         before = self._resolver(making)
 
-        def resolver(library: OpenLibrary, wanted: Sequence[tuple[str, AsOf]]) -> list[Version | DuckVStoreError]:
+        def resolver(
+            library: OpenLibrary, wanted: Sequence[tuple[str, AsOf]]
+        ) -> list[Version | DuckVStoreError | None]:
             own = (target.name, None) if newest and library.library_id == target.library.library_id else None
             found = iter(before(library, [pair for pair in wanted if pair != own]))
             return [newest if newest is not None and pair == own else next(found) for pair in wanted]
@@ -310,7 +312,7 @@ class Session:
         )
 
     def _resolver(self, making: Making) -> Resolver:
-        return making.begun.resolve if making.begun is not None else cuts.resolve_cut
+        return making.begun.find if making.begun is not None else cuts.find_cut
 
     def _planned(self, making: Making, names: Names) -> Plan:
         seat, tables = making.seat, self._tables(making.seat)

@@ -18,6 +18,8 @@ import pytest
 
 import duckvstore as vs
 from duckvstore.errors import InvalidInput, NoSuchLibrary, NoSuchSnapshot, NoSuchSymbol, NoSuchVersion, SqlError
+from duckvstore.objects.memory import MemoryObjects
+from duckvstore.objects.wrappers import CountingObjects
 from duckvstore.sql import dialect
 from duckvstore.sql.files import SegmentFiles
 from duckvstore.sql.running import Running
@@ -64,12 +66,35 @@ def test_a_symbol_hides_a_dataframe_of_the_same_name(lib):
 
 
 def test_symbols_match_without_regard_to_case_when_only_one_does(lib):
-    assert rows(lib.sql("SELECT n FROM TRADES")) == [(1,)]
+    assert rows(lib.sql("SELECT n FROM tRADES")) == [(1,)]
     lib.write("Trades", pd.DataFrame({"n": [99]}))
     assert rows(lib.sql('SELECT n FROM "Trades"')) == [(99,)]
     assert rows(lib.sql("SELECT n FROM trades")) == [(1,)]
-    with pytest.raises(SqlError, match=r"'TRADES' matches the symbols 'Trades', 'trades'"):
-        lib.sql("SELECT n FROM TRADES")
+    with pytest.raises(SqlError, match=r"'tRADES' matches the symbols 'Trades', 'trades'"):
+        lib.sql("SELECT n FROM tRADES")
+
+
+def test_a_dataframe_of_just_that_name_hides_a_symbol_of_another_case(lib):
+    """To look for such a symbol would take a listing of all of them, at every statement over a dataframe."""
+    Trades = pd.DataFrame({"n": [7]})  # noqa: F841
+    assert rows(lib.sql("FROM Trades")) == [(7,)]
+    assert rows(lib.sql("SELECT n FROM trades")) == [(1,)]
+    assert rows(lib.sql("SELECT n FROM Trades AT VERSION -1")) == [(1,)], "AT always means a symbol"
+
+
+def test_a_dataframe_costs_one_look_however_many_symbols_there_are():
+    """Whether there is a symbol of its name; more is asked only about a name that is neither."""
+    library = vs.Store(objects := CountingObjects(MemoryObjects("frames"))).create_library("lib")
+    library.write_batch([vs.WritePayload(f"s{number}", TRADES) for number in range(1200)])
+    mine = TRADES.head(1)  # noqa: F841
+    for sql, listings in (("FROM mine", 1), ("SELECT count(*) FROM mine JOIN mine other USING (n)", 1)):
+        objects.reset()
+        assert len(rows(library.sql(sql))) == 1
+        assert objects.counts == {"list": listings}, sql
+    objects.reset()
+    assert rows(library.sql("SELECT count(*) FROM S7")) == [(3,)]
+    assert objects.counts["list"] > 2, "the symbols were listed, in pages"
+    library.session.close()
 
 
 def frames():
