@@ -25,7 +25,7 @@ from duckvstore.errors import (
 from duckvstore.format import documents, envelope
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from duckvstore.engine.library import OpenLibrary
     from duckvstore.format.documents import Decision, Snapshot, Version
@@ -345,11 +345,11 @@ def visible_documents(library: OpenLibrary, symbol: str) -> list[Version]:
 
 def symbol_names(library: OpenLibrary) -> list[str]:
     """Return every symbol that has a document in any state, sorted by its escaped form."""
-    return [name for name, _ in _symbol_heads(library)]
+    return [name for name, _ in symbol_heads(library)]
 
 
-def _symbol_heads(library: OpenLibrary) -> Iterator[tuple[str, int]]:
-    """Yield (symbol, highest number), skipping the rest of a history that fills a page."""
+def symbol_heads(library: OpenLibrary) -> Iterator[tuple[str, int]]:
+    """Yield (symbol, highest number) in the order of keys, skipping the rest of a history that fills a page."""
     prefix = library.layout.versions
     start_after: str | None = None
     while True:
@@ -373,6 +373,14 @@ def symbols(library: OpenLibrary) -> list[str]:
 
 def newest_versions(library: OpenLibrary) -> list[Version]:
     """Return the newest version of every live symbol, sorted by name."""
+    return [version for version in newest_among(library, symbol_heads(library)) if not version.deleted]
+
+
+def newest_among(library: OpenLibrary, heads: Iterable[tuple[str, int]]) -> list[Version]:
+    """Return the newest versions, deletions included, of the symbols in ``heads``, sorted by name.
+
+    ``heads``: (symbol, highest number), as ``symbol_heads`` gives them.
+    """
 
     def load(found: tuple[str, int]) -> Version | None:
         symbol, number = found
@@ -382,9 +390,32 @@ def newest_versions(library: OpenLibrary) -> list[Version]:
             version = None
         return version or head(library, symbol).newest
 
-    versions = library.in_parallel(load, _symbol_heads(library))
-    live = [version for version in versions if version is not None and not version.deleted]
-    return sorted(live, key=lambda version: version.symbol)
+    versions = library.in_parallel(load, heads)
+    return sorted((version for version in versions if version is not None), key=lambda version: version.symbol)
+
+
+def documents_present(library: OpenLibrary) -> list[tuple[str, int]]:
+    """Return (symbol, number) of every document there is, in any state, sorted by symbol, newest first: one listing."""
+    keys = (entry.key for entry in library.objects.list(library.layout.versions))
+    return sorted(map(library.layout.parse_version, keys), key=lambda found: (found[0], -found[1]))
+
+
+def versions_among(
+    library: OpenLibrary, documents: Iterable[tuple[str, int]], *, held: Collection[tuple[str, int]] = ()
+) -> list[Version]:
+    """Return the visible versions among ``documents``, (symbol, number), in that order, deletions included.
+
+    Pruned ones are left out, except those in ``held``. One listing of all that is condemned, and one read for each
+    document that is not cached.
+    """
+    unwanted = condemned.numbers_of_all(library)
+    wanted = [
+        (symbol, number)
+        for symbol, number in documents
+        if number not in unwanted.get(symbol, ()) or (symbol, number) in held
+    ]
+    loaded = library.in_parallel(lambda found: _present(library, *found), wanted)
+    return [version for version in loaded if version is not None]
 
 
 def snapshot_names(library: OpenLibrary) -> list[str]:

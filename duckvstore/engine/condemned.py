@@ -52,6 +52,25 @@ def numbers(library: OpenLibrary, symbol: str, *, fresh: bool = False) -> frozen
     return library.looks.remember(symbol, Look(condemned, frozenset(listed), age))
 
 
+def numbers_of_all(library: OpenLibrary) -> dict[str, frozenset[int]]:
+    """Return the numbers of condemned versions by symbol, of all symbols that have any: one listing.
+
+    Each document that was not there at the last look is read.
+    """
+    age = clock.Stopwatch()
+    listed: dict[str, set[str]] = {}
+    for entry in library.objects.list(library.layout.all_garbage):
+        listed.setdefault(library.layout.parse_garbage(entry.key), set()).add(entry.key)
+    unread = [key for symbol, keys in listed.items() for key in sorted(keys - library.looks.kept(symbol).keys)]
+    found: dict[str, set[int]] = {symbol: set() for symbol in listed}
+    for garbage in _read_all(library, unread):
+        found[garbage.symbol].update(garbage.versions)
+    return {
+        symbol: library.looks.remember(symbol, Look(frozenset(found[symbol]), frozenset(keys), age))
+        for symbol, keys in listed.items()
+    }
+
+
 def look_beside(library: OpenLibrary, symbol: str) -> Future[frozenset[int]]:
     """Start ``numbers`` beside what the caller does next.
 

@@ -1,13 +1,13 @@
 """The catalogue as tables: symbols, versions, segments, columns, snapshots.
 
 Invariant: a table's columns and types do not depend on what the library holds, so SQL over an empty library
-works as over a full one.
+works as over a full one; and a document that nobody wants is not read.
 """
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from duckvstore.engine import catalogue
 from duckvstore.errors import InvalidInput, nearest
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from duckvstore.engine.library import OpenLibrary
     from duckvstore.format.documents import Version
 
-Row = dict[str, Any]
+Row: TypeAlias = dict[str, Any]
+Document: TypeAlias = tuple[str, int]
+Choose: TypeAlias = "Callable[[list[Document]], list[Document]]"
 
 TEXT, NUMBER, TIME, FLAG, NAMES = "text", "number", "time", "flag", "names"
 _VERSION_COLUMNS = {
@@ -84,11 +86,20 @@ COLUMNS: dict[str, dict[str, str]] = {
 }
 
 
-def table(library: OpenLibrary, name: str) -> pa.Table:
-    """Return one of the catalogue tables (``COLUMNS`` has their names and columns), read from the documents."""
+def table(library: OpenLibrary, name: str, choose: Choose | None = None) -> pa.Table:
+    """Return one of the catalogue tables (``COLUMNS`` has their names and columns), read from the documents.
+
+    ``choose`` is given (symbol, number) of the documents that the table would be read from, and returns those to
+    read: of ``versions``, ``segments`` and ``columns`` all versions, of ``symbols`` the highest, whose visible version
+    may be a lower one. None: all.
+    """
     if name not in COLUMNS:
         raise InvalidInput(f"the catalogue has no table {name!r}.{nearest(name, COLUMNS)} It has {', '.join(COLUMNS)}")
-    return build(name, _ROWS[name](library))
+    if name == "snapshots":
+        return build(name, _snapshot_rows(library))
+    if name == "symbols":
+        return build(name, _symbol_rows(library, choose or list))
+    return build(name, _ROWS[name](library, choose or list))
 
 
 def build(name: str, rows: Iterable[Row]) -> pa.Table:
@@ -136,30 +147,29 @@ def version_row(version: Version) -> Row:
     }
 
 
-def all_versions(library: OpenLibrary) -> list[Version]:
-    """Return every visible version of every symbol, by symbol, newest first."""
-    return [
-        version for symbol in sorted(catalogue.symbol_names(library)) for version in catalogue.history(library, symbol)
-    ]
+def _versions(library: OpenLibrary, choose: Choose) -> list[Version]:
+    """Return the visible versions of every symbol that ``choose`` wants, by symbol, newest first."""
+    return catalogue.versions_among(library, choose(catalogue.documents_present(library)))
 
 
-def _symbol_rows(library: OpenLibrary) -> Iterator[Row]:
-    for version in catalogue.newest_versions(library):
-        row = version_row(version)
-        yield {name: row[name] for name in COLUMNS["symbols"]}
+def _symbol_rows(library: OpenLibrary, choose: Choose) -> Iterator[Row]:
+    for version in catalogue.newest_among(library, choose(list(catalogue.symbol_heads(library)))):
+        if not version.deleted:
+            row = version_row(version)
+            yield {name: row[name] for name in COLUMNS["symbols"]}
 
 
-def _version_rows(library: OpenLibrary) -> Iterator[Row]:
+def _version_rows(library: OpenLibrary, choose: Choose) -> Iterator[Row]:
     holders: dict[tuple[str, int], list[str]] = {}
     for snapshot in catalogue.snapshots(library):
         for pair in snapshot.versions.items():
             holders.setdefault(pair, []).append(snapshot.name)
-    for version in all_versions(library):
+    for version in _versions(library, choose):
         yield {**version_row(version), "snapshots": holders.get((version.symbol, version.number), [])}
 
 
-def _segment_rows(library: OpenLibrary) -> Iterator[Row]:
-    for version in all_versions(library):
+def _segment_rows(library: OpenLibrary, choose: Choose) -> Iterator[Row]:
+    for version in _versions(library, choose):
         row_start = 0
         for position, segment in enumerate(version.segments):
             yield {
@@ -176,8 +186,8 @@ def _segment_rows(library: OpenLibrary) -> Iterator[Row]:
             row_start += segment.row_count
 
 
-def _column_rows(library: OpenLibrary) -> Iterator[Row]:
-    for version in all_versions(library):
+def _column_rows(library: OpenLibrary, choose: Choose) -> Iterator[Row]:
+    for version in _versions(library, choose):
         for position, column in enumerate(version.schema.columns):
             yield {
                 "symbol": version.symbol,
@@ -204,10 +214,8 @@ def _snapshot_rows(library: OpenLibrary) -> Iterator[Row]:
             }
 
 
-_ROWS: dict[str, Callable[[OpenLibrary], Iterator[Row]]] = {
-    "symbols": _symbol_rows,
+_ROWS: dict[str, Callable[[OpenLibrary, Choose], Iterator[Row]]] = {
     "versions": _version_rows,
     "segments": _segment_rows,
     "columns": _column_rows,
-    "snapshots": _snapshot_rows,
 }

@@ -208,6 +208,13 @@ class Layout:
         """Key of a document that condemns versions, segments or manifests of a symbol."""
         return f"{self.symbol_garbage(symbol)}{_checked_identity(identity, 'garbage')}.json"
 
+    def parse_garbage(self, key: str) -> str:
+        """Return the symbol that a document of what is condemned is about; raises Integrity for any other key."""
+        folder, _, name = key.removeprefix(self.all_garbage).partition("/")
+        if key.startswith(self.all_garbage) and _IDENTITY.fullmatch(name.removesuffix(".json")) and "/" not in name:
+            return unescape(folder)
+        raise Integrity(f"{key!r} is no key of a garbage document: another program wrote under this prefix")
+
     @property
     def all_staging(self) -> str:
         """Prefix of all staged parts."""

@@ -199,16 +199,28 @@ class Reading(Handle):
                 for pair in found.versions.items():
                     holders.setdefault(pair, []).append(found.name)
         listed: dict[SymbolVersion, VersionInfo] = {}
-        for name in [symbol] if symbol is not None else sorted(catalogue.symbol_names(opened)):
-            held = [number for other, number in holders if other == name]
-            versions = catalogue.history(opened, name, held=held if snapshot is not None else ())
-            if symbol is not None and not versions:
-                catalogue.resolve(opened, symbol)  # raises with the nearest names
-            for version in versions[:1] if latest_only else versions:
-                pair = SymbolVersion(name, version.number)
-                if snapshot is None or pair in holders:
-                    listed[pair] = VersionInfo.of(version, holders.get(pair, []))
+        for version in self._listed(symbol, holders if snapshot is not None else None, latest_only=latest_only):
+            pair = SymbolVersion(version.symbol, version.number)
+            if snapshot is None or pair in holders:
+                listed[pair] = VersionInfo.of(version, holders.get(pair, []))
         return listed
+
+    def _listed(
+        self, symbol: str | None, held: Mapping[tuple[str, int], list[str]] | None, *, latest_only: bool
+    ) -> list[Version]:
+        """Return the versions of one symbol or all, by symbol, newest first. ``held``: the only ones that matter."""
+        opened = self.open_library
+        if symbol is None:
+            if latest_only:
+                return catalogue.newest_among(opened, catalogue.symbol_heads(opened))
+            present = catalogue.documents_present(opened)
+            wanted = present if held is None else [pair for pair in present if pair in held]
+            return catalogue.versions_among(opened, wanted, held=held or ())
+        numbers = [number for other, number in held or () if other == symbol]
+        versions = catalogue.history(opened, symbol, held=numbers)
+        if not versions:
+            catalogue.resolve(opened, symbol)  # raises with the nearest names
+        return versions[:1] if latest_only else versions
 
 
 def _held(versions: Mapping[str, int]) -> Iterator[tuple[str, catalogue.Held]]:

@@ -158,6 +158,17 @@ class Choices:
                 own.close()
             self._facts.clear()
 
+    def kept(
+        self,
+        statement: Statement,
+        position: int,
+        version: Version,
+        values: Values,
+        cursor: duckdb.DuckDBPyConnection,
+    ) -> list[int]:
+        """Return what ``kept_segments`` does, of a version that is not asked about again; nothing is remembered."""
+        return kept_segments(statement, position, version, values, cursor, has_macros=self._has_macros)
+
     def choose(
         self,
         statement: Statement,

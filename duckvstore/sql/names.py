@@ -29,8 +29,6 @@ from duckvstore.sql.dialect import At, Reference
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    import pyarrow as pa
-
     from duckvstore.engine.catalogue import AsOf
     from duckvstore.engine.library import OpenLibrary
     from duckvstore.format.documents import Version
@@ -53,10 +51,19 @@ class Symbol:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A reference to rows in memory: a dataframe of the caller (``name``), or a table of the catalogue."""
+    """A reference to rows in memory: a dataframe of the caller, called ``name``."""
 
     name: str
     value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """A reference to a table of the catalogue, of some libraries; ``is_of_store``: with a column that names them."""
+
+    name: str
+    libraries: tuple[OpenLibrary, ...]
+    is_of_store: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +76,7 @@ class Difference:
     key: tuple[str, ...]
 
 
-Meaning: TypeAlias = Symbol | Difference | Frame | None
+Meaning: TypeAlias = Symbol | Difference | Catalogue | Frame | None
 
 
 @dataclass(slots=True)
@@ -180,12 +187,13 @@ class Names:
                 reference,
             )
         if len(parts) == 3:
-            table = catalogue_tables.table(self.library_named(parts[0], reference.start), name)
+            meaning = Catalogue(name, (self.library_named(parts[0], reference.start),))
         elif self.default is not None:
-            table = catalogue_tables.table(self.default, name)
+            meaning = Catalogue(name, (self.default,))
         else:
-            table = self._of_all_libraries(name)
-        self.meanings[position] = Frame(reference.parts[-1], table)
+            libraries = tuple(self.libraries[library] for library in sorted(self.libraries))
+            meaning = Catalogue(name, libraries, is_of_store=True)
+        self.meanings[position] = meaning
         return True
 
     def _sides(self, reference: Reference) -> tuple[diff.Call, list[Wanted]]:
@@ -225,20 +233,6 @@ class Names:
             return Difference(sides[0].library, before, after, diff.key_columns(before, after, call.key))
         except NoSuchColumn as error:
             raise self.statement.error(str(error), call.key_offset) from error
-
-    def _of_all_libraries(self, name: str) -> pa.Table:
-        """Return a catalogue table over all libraries, with the library's name in front."""
-        import pyarrow as pa
-
-        tables = []
-        for library_name in sorted(self.libraries):
-            table = catalogue_tables.table(self.libraries[library_name], name)
-            names = pa.array([library_name] * table.num_rows, pa.string())
-            tables.append(table.add_column(0, pa.field("library", pa.string()), names))
-        if not tables:
-            empty = catalogue_tables.build(name, [])
-            return empty.add_column(0, pa.field("library", pa.string()), pa.array([], pa.string()))
-        return pa.concat_tables(tables)
 
     def _library(self, name: str, reference: Reference) -> OpenLibrary | None:
         if self.default is not None:

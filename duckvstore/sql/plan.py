@@ -14,11 +14,12 @@ import pyarrow as pa
 from sqlglot import exp
 
 from duckvstore.engine import segments as engine_segments
+from duckvstore.engine import tables as catalogue_tables
 from duckvstore.errors import DuckVStoreError, Integrity
-from duckvstore.sql import diff, frames, rewrite, types
+from duckvstore.sql import diff, documents, frames, rewrite, types
 from duckvstore.sql.figures import Figures, Scanned, ScannedTable
 from duckvstore.sql.kept import Choices
-from duckvstore.sql.names import Difference, Frame, Symbol
+from duckvstore.sql.names import Catalogue, Difference, Frame, Symbol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -150,17 +151,16 @@ class Planner:
         try:
             names: dict[int, str] = {}
             for position, meaning in meanings.items():
-                if statement.references[position].role == "target":
+                if statement.references[position].role == "target" or meaning is None:
                     continue  # a temporary table may have a symbol's name, and hides it from then on
-                if isinstance(meaning, Symbol):
-                    plan.replacements[position] = self._scan(plan, position, meaning, values, figures, cursor)
-                elif isinstance(meaning, Difference):
-                    plan.replacements[position] = self._difference(plan, meaning, figures)
-                elif isinstance(meaning, Frame):
+                if not isinstance(meaning, Frame):
+                    relation = self._relation(plan, position, meaning, values, figures, cursor)
+                else:
                     identity = id(meaning.value)
                     if identity not in names:
                         names[identity] = self._register(plan, meaning, uses[identity])
-                    plan.replacements[position] = rewrite.quote(names[identity])
+                    relation = rewrite.quote(names[identity])
+                plan.replacements[position] = relation
             plan.text = rewrite.rewrite(statement, plan.replacements)
         except BaseException:
             plan.release_files()
@@ -174,17 +174,23 @@ class Planner:
         plan.registered[name] = frames.to_registrable(frame.value, uses=uses)
         return name
 
-    def _scan(
+    def _relation(
         self,
         plan: Plan,
         position: int,
-        symbol: Symbol,
+        meaning: Symbol | Difference | Catalogue,
         values: Values,
         figures: Figures,
         cursor: duckdb.DuckDBPyConnection,
     ) -> str:
-        choice = self.choices.choose(plan.statement, position, symbol.version, values, cursor)
-        return self._scan_of(plan, symbol.library, symbol.version, choice, figures)
+        """Return the SQL of what the reference at ``position`` means."""
+        if isinstance(meaning, Symbol):
+            choice = self.choices.choose(plan.statement, position, meaning.version, values, cursor)
+            return self._scan_of(plan, meaning.library, meaning.version, choice, figures)
+        if isinstance(meaning, Difference):
+            return self._difference(plan, meaning, figures)
+        rows = self._catalogue(plan.statement, position, meaning, values, cursor)
+        return rewrite.quote(self._register(plan, Frame(meaning.name, rows), 1))
 
     def _scan_of(self, plan: Plan, library: OpenLibrary, version: Version, choice: Choice, figures: Figures) -> str:
         plan.scans.append(Scan(library, version, choice.segments))
@@ -200,6 +206,28 @@ class Planner:
         choice.prefix, uris = placed
         choice.relation = rewrite.scan(version, uris, seals=seals)
         return choice.relation
+
+    def _catalogue(
+        self,
+        statement: Statement,
+        position: int,
+        meaning: Catalogue,
+        values: Values,
+        cursor: duckdb.DuckDBPyConnection,
+    ) -> pa.Table:
+        """Return the rows of a catalogue table that ``statement`` may want; what else there is, is not read."""
+        parts = [documents.no_rows(meaning.name, is_of_store=meaning.is_of_store)]
+        for library in meaning.libraries:
+            owner = library.name if meaning.is_of_store else None
+
+            def choose(present: list[tuple[str, int]], owner: str | None = owner) -> list[tuple[str, int]]:
+                version = documents.as_version(meaning.name, present, owner)
+                kept = self.choices.kept(statement, position, version, values, cursor)
+                return [present[at] for at in kept]
+
+            rows = catalogue_tables.table(library, meaning.name, choose)
+            parts.append(documents.of_library(rows, owner))
+        return pa.concat_tables(parts)
 
     def _difference(self, plan: Plan, difference: Difference, figures: Figures) -> str:
         before, after = difference.before, difference.after

@@ -48,6 +48,7 @@ def test_keys_parse_back_to_what_they_were_built_of(root, name, number):
     assert keys.parse_version(version) == (name, number)
     assert version.startswith(keys.symbol_versions(name))
     assert keys.parse_snapshot(keys.snapshot(name)) == name
+    assert keys.parse_garbage(keys.garbage(name, "a" * 32)) == name
     relative = keys.segment(name, "0" * 32, "f" * 16)
     assert keys.segment_key(relative) == root + relative
     for key in (version, keys.snapshot(name), root + relative):
@@ -120,6 +121,13 @@ def test_foreign_snapshot_keys_are_an_integrity_error(key):
     """Another program's objects under the prefix."""
     with pytest.raises(Integrity):
         layout.Layout("").parse_snapshot(key)
+
+
+@pytest.mark.parametrize("key", ["garbage/a/b.json", f"garbage/a/x/{'a' * 32}.json", f"x/a/{'a' * 32}.json"])
+def test_foreign_garbage_keys_are_an_integrity_error(key):
+    """Another program's objects under the prefix."""
+    with pytest.raises(Integrity):
+        layout.Layout("").parse_garbage(key)
 
 
 @pytest.mark.parametrize("identity", ["", "../x", "0" * 31, "G" * 32, "0" * 33])
