@@ -32,6 +32,7 @@ _STATISTICS = "__vstore_statistics"
 # Values whose equality means that every comparison with them has the same outcome.
 _PLAIN_TYPES = frozenset((int, str, float, bool, bytes, datetime, date, Decimal, type(None)))
 REMEMBERED_MAX = 256
+VERSIONS_MAX = 256
 SEGMENTS_MAX = 1_000_000
 
 
@@ -105,22 +106,21 @@ def _has_parameter_among(statement: Statement, version: Version) -> bool:
 class Choice:
     """The segments that a statement scans at one place, with their bytes and those of the whole version.
 
-    ``relation``: the SQL that scans them where they are, under the URI ``prefix``; None until somebody says so.
+    ``relations``: the SQL that scans them where they are, under the URI ``prefix``, by whether it seals them.
     """
 
     segments: tuple[Segment, ...]
     bytes_read: int
     bytes_total: int
     prefix: str = ""
-    relation: str | None = None
+    relations: dict[bool, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class _Facts:
-    """What is known of one version: the bytes of all segments, and tables of statistics by the columns asked for."""
+    """What is known of one version: the choice of all segments, and tables of statistics by the columns asked for."""
 
-    segment_count: int
-    bytes_total: int
+    whole: Choice
     tables: dict[tuple[int, ...], str] = field(default_factory=dict)
 
 
@@ -205,11 +205,11 @@ class Choices:
 
     def of_all(self, version: Version, kept: Sequence[int]) -> Choice:
         """Return the choice of the segments at ``kept``."""
-        bytes_total = self._facts_of(version).bytes_total
-        if len(kept) == len(version.segments):
-            return Choice(tuple(version.segments), bytes_total, bytes_total)
-        chosen = tuple(version.segments[index] for index in kept)
-        return Choice(chosen, sum(segment.size_bytes for segment in chosen), bytes_total)
+        whole = self._facts_of(version).whole
+        if len(kept) == len(whole.segments):
+            return whole
+        chosen = tuple(whole.segments[index] for index in kept)
+        return Choice(chosen, sum(segment.size_bytes for segment in chosen), whole.bytes_total)
 
     def _ask(self, version: Version, condition: Condition) -> list[int]:
         with self._lock:
@@ -233,18 +233,20 @@ class Choices:
         with self._lock:
             found = self._facts.get(key)
             if found is None:
-                total = sum(segment.size_bytes for segment in version.segments)
-                found = self._facts[key] = _Facts(len(version.segments), total)
-                while (
-                    len(self._facts) > 1 and sum(facts.segment_count for facts in self._facts.values()) > SEGMENTS_MAX
+                segments = tuple(version.segments)
+                total = sum(segment.size_bytes for segment in segments)
+                found = self._facts[key] = _Facts(Choice(segments, total, total))
+                while len(self._facts) > VERSIONS_MAX or (
+                    len(self._facts) > 1
+                    and sum(len(facts.whole.segments) for facts in self._facts.values()) > SEGMENTS_MAX
                 ):
-                    self._facts.popitem(last=False)
+                    self._drop(self._facts.popitem(last=False)[1])
             self._facts.move_to_end(key)
             return found
 
     def _drop(self, facts: _Facts) -> None:
-        for name in facts.tables.values():
-            if self._own is not None:
+        if self._own is not None and self._pid == os.getpid():
+            for name in facts.tables.values():
                 self._own.execute(f"DROP TABLE {name}")
 
 

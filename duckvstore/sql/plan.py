@@ -197,15 +197,15 @@ class Planner:
         table = ScannedTable(library.name, version.symbol, version.number, version.created_at)
         counts = len(choice.segments), len(version.segments), choice.bytes_read, choice.bytes_total
         figures.add(Scanned(table, *counts))
-        if choice.relation is not None and self._connection.admit(library.segment_objects, choice.prefix):
-            return choice.relation
         seals = rewrite.names_file_columns(plan.statement)
+        if seals in choice.relations and self._connection.admit(library.segment_objects, choice.prefix):
+            return choice.relations[seals]
         placed = self._in_place(library, choice.segments)
         if placed is None:
             return rewrite.scan(version, self._copies(plan, library, choice.segments), seals=seals)
         choice.prefix, uris = placed
-        choice.relation = rewrite.scan(version, uris, seals=seals)
-        return choice.relation
+        choice.relations[seals] = rewrite.scan(version, uris, seals=seals)
+        return choice.relations[seals]
 
     def _catalogue(
         self,

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import duckvstore as vs
-from duckvstore.sql import dialect
+from duckvstore.sql import dialect, kept, rewrite
 from duckvstore.sql.kept import REMEMBERED_MAX, Choices
 from duckvstore.sql.values import Values
 from tests.cuts import cut_every
@@ -122,3 +122,26 @@ def test_no_more_is_remembered_than_said(lib):
     (known,) = choices._choices.values()
     assert len(known) == REMEMBERED_MAX
     cursor.close()
+
+
+def test_statistics_of_versions_that_are_not_asked_about_do_not_stay(lib, monkeypatch):
+    """They are tables of DuckDB, which a long session over many versions would fill."""
+    monkeypatch.setattr(kept, "VERSIONS_MAX", 3)
+    for number in range(1, 8):
+        lib.write("trades", lib.read("trades", as_of=0).data.assign(extra=number))
+    for number in [*range(8), 0, 7]:
+        assert counted(lib.sql(f"FROM trades AT VERSION {number} WHERE n = 7")) == (1, 1)
+    own = lib.session._planner.choices._own
+    tables = own.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name LIKE 'statistics%'").fetchone()
+    assert tables == (3,)
+
+
+def test_a_whole_version_is_put_into_words_once(lib, monkeypatch):
+    """Another text over all segments is as fast as one that was run before; columns of files stay sealed."""
+    lib.sql("SELECT sum(n) FROM trades").fetchall()
+    with monkeypatch.context() as patch:
+        patch.setattr(rewrite, "scan", None)
+        assert lib.sql("SELECT max(n) FROM trades").fetchall() == [(47,)]
+    with pytest.raises(vs.SqlError, match="filename"):
+        lib.sql("SELECT filename FROM trades")
+    assert lib.sql("SELECT min(n) FROM trades").fetchall() == [(0,)]
