@@ -114,7 +114,8 @@ def _columns(tokens: list[Token]) -> Iterator[str]:
 
 def unquoted(token: Token) -> str:
     """Return the name that a word or a quoted name says."""
-    return token.text[1:-1].replace('""', '"') if token.kind == "quoted" else token.text
+    mark = token.text[0]
+    return token.text[1:-1].replace(mark * 2, mark) if token.kind == "quoted" else token.text
 
 
 @lru_cache(maxsize=256)

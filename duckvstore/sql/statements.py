@@ -110,7 +110,7 @@ def _dotted(tokens: list[Token], index: int) -> tuple[tuple[str, ...], int]:
     while index < len(tokens) and tokens[index].kind in ("word", "quoted", "string"):
         token = tokens[index]
         mark = token.text[0]
-        parts.append(token.text[1:-1].replace(mark * 2, mark) if mark in "\"'" else token.text)
+        parts.append(token.text[1:-1].replace(mark * 2, mark) if mark in "\"'`" else token.text)
         index += 1
         if index >= len(tokens) or tokens[index].text != ".":
             break

@@ -14,20 +14,26 @@ from dataclasses import dataclass
 
 from duckvstore.errors import SqlError
 
-# DuckDB takes any character beyond ASCII for a letter, but for the spaces of Unicode.
-_LETTER = r"(?:[A-Za-z_]|(?!\s)[\u0080-\U0010ffff])"
-_WORD = rf"{_LETTER}(?:[0-9$]|{_LETTER})*+"
+# Beyond ASCII these are white space to DuckDB, which is not what Unicode says, and all others are letters.
+ODD_SPACES = (
+    "\u00a0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u202f\u205f\u2060\u3000\ufeff"
+)
+_LETTER = rf"(?:[A-Za-z_]|(?![{ODD_SPACES}])[\u0080-\U0010ffff])"
+# To DuckDB 2 control characters are letters of names; to 1.5 they are errors.
+_OF_NAME = rf"(?:{_LETTER}|[\x01-\x08\x0e-\x1f\x7f])"
+_WORD = rf"{_OF_NAME}(?:[0-9$]|{_OF_NAME})*+"
 _TAG = rf"{_LETTER}(?:[0-9]|{_LETTER})*+"
+_DIGITS = "[0-9]++(?:_[0-9]++)*+"
 _TOKEN = re.compile(
     rf"""
-      (?P<space>\s++)
+      (?P<space>[ \t\n\r\f\v{ODD_SPACES}]++)
     | (?P<comment>--[^\n\r]*+)
     | (?P<nested>/\*)
     | (?P<string>[eE]'(?:[^'\\]|\\.|'')*+' | '(?:[^']|'')*+')
-    | (?P<quoted>"(?:[^"]|"")*+")
+    | (?P<quoted>"(?:[^"]|"")*+" | `(?:[^`]|``)*+`)
     | (?P<dollar>\$(?:{_TAG})?\$)
     | (?P<parameter>\$(?:[0-9]++|{_TAG}) | \?[0-9]*+)
-    | (?P<number>(?:[0-9][0-9_]*+(?:\.[0-9][0-9_]*+|\.)?|\.[0-9][0-9_]*+)(?:[eE][+-]?[0-9]++)?)
+    | (?P<number>(?:{_DIGITS}(?:\.(?:{_DIGITS})?)?|\.{_DIGITS})(?:[eE][+-]?{_DIGITS})?)
     | (?P<word>{_WORD})
     | (?P<unclosed>['"])
     | (?P<operator>=>|:=|::|.)

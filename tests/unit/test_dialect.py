@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import duckdb
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -357,3 +358,34 @@ def test_any_text_parses_or_is_an_sql_error(words, space):
         assert text[statement.offset :].startswith(statement.text)
         for reference in statement.references:
             assert 0 <= reference.start < reference.end <= len(statement.text)
+
+
+LOOK_ALIKES = [
+    # white space to DuckDB, though no Unicode space; and letters to DuckDB, though Unicode says space
+    *(f"SELECT{space}1 AS a, 2 AS b" for space in "\u00a0\u2003\u200b\u2060\u3000\ufeff"),
+    *(f"SELECT 1 AS a{letter}$$, 2 AS b{letter}$$" for letter in "\u0085\u1680\u2028\u2029\u200c\u180e"),
+    "SELECT 1 AS \u2028E, 'a\\', ' b '",
+    # a number ends before an underscore that no digit follows
+    "SELECT 1_$$, 2 _$$",
+    "SELECT 1_000.5_0, .5_0, 1e5_0, 1_",
+    "SELECT 0x1F",
+    "SELECT 1e$$x$$",
+]
+
+
+@pytest.mark.parametrize("text", LOOK_ALIKES)
+def test_words_and_strings_end_where_duckdb_sees_them_end(text):
+    """The places of our tokens are those of DuckDB's, whose tokenizer alone does not know its odd spaces."""
+    found, _ = scan(text)
+    plain = re.sub("[\u00a0\u2003\u200b\u2060\u3000\ufeff]", " ", text)
+    duckdbs = [len(plain.encode()[:place].decode()) for place, _ in duckdb.tokenize(plain)]
+    assert [token.start for token in found] == duckdbs
+    assert duckdb.extract_statements(text)
+
+
+@pytest.mark.skipif(duckdb.__version__.startswith("1."), reason="names between backticks came with DuckDB 2")
+@pytest.mark.parametrize("text", ["SELECT 1 AS `a'b`, 'c'", "SELECT 1 AS `a``;b`", "SELECT 1 AS \x01$$, 2 AS b\x1c$$"])
+def test_words_that_only_duckdb_2_reads_end_where_it_sees_them_end(text):
+    found, _ = scan(text)
+    assert [token.start for token in found] == [place for place, _ in duckdb.tokenize(text)]
+    assert len(parse(text)) == 1
