@@ -6,6 +6,8 @@ and no extension, and has no credentials; only statements that DuckDB itself tak
 
 from __future__ import annotations
 
+import bisect
+import itertools
 from typing import TYPE_CHECKING
 
 from duckvstore.errors import SqlError
@@ -26,6 +28,7 @@ _QUERY_WORDS = frozenset(
     }
 )
 # A PIVOT is several statements to DuckDB: 1.5 makes an enumeration for it first, 2.0 hides them behind one.
+_PIVOT_WORDS = frozenset(("PIVOT", "PIVOT_WIDER"))
 _QUERY_TYPES = frozenset(("SELECT",))
 _PIVOT_TYPES = _QUERY_TYPES | {"CREATE", "MULTI", "TRANSACTION"}
 _TREES = frozenset(("query", "explain", "describe", "summarize"))
@@ -40,6 +43,7 @@ _HARMLESS_CALLS = frozenset(
         *("icu_calendar_names", "pragma_show", "duckdb_constraints", "duckdb_extensions", "duckdb_optimizers"),
     }
 )
+_BLANKS = str.maketrans(dict.fromkeys(tokens.ODD_SPACES, " "))
 _table_functions: dict[str, frozenset[str]] = {}
 _ADVICE = "a sandboxed session runs queries only: SELECT, FROM, WITH, VALUES, DESCRIBE, SHOW, SUMMARIZE and EXPLAIN"
 
@@ -62,9 +66,23 @@ def lock(instance: duckdb.DuckDBPyConnection, folder: Path) -> None:
         instance.execute(f"SET GLOBAL {setting}")
 
 
+def plain(text: str) -> str:
+    """Return ``text`` with a blank for each odd space: in some places DuckDB 1.5 takes one for a letter."""
+    if text.isascii():
+        return text
+    pieces, position = [], 0
+    for start, end in tokens.scan(text)[1]:
+        pieces += [text[position:start], text[start:end].translate(_BLANKS)]
+        position = end
+    return "".join([*pieces, text[position:]])
+
+
 def check(statement: Statement, cursor: duckdb.DuckDBPyConnection) -> None:
     """Raise SqlError unless ``statement`` starts as a query does and calls no table function that does more."""
-    found, _ = tokens.scan(statement.text)
+    found, gaps = tokens.scan(statement.text)
+    place = _misread(statement.text, found, gaps)
+    if place is not None:
+        raise statement.error("a sandboxed session does not run this text, which can be read in two ways", place)
     body = [token for token in found if token.start >= readable.explain_end(found)]
     if not body or body[0].upper not in _QUERY_WORDS:
         word = body[0].text if body else "EXPLAIN"
@@ -73,6 +91,28 @@ def check(statement: Statement, cursor: duckdb.DuckDBPyConnection) -> None:
     if refused:
         place = max(0, statement.text.casefold().find(refused[0]))
         raise statement.error(f"a sandboxed session reads symbols only: it does not call {refused[0]}", place)
+
+
+def _misread(text: str, found: list[tokens.Token], gaps: list[tuple[int, int]]) -> int | None:
+    """Return a character where DuckDB sees other words than ``found`` in ``text``; None: it sees the same.
+
+    The releases of DuckDB do not agree on what a string or a name is. What they take for a word must not be
+    inside of a string, a name or a comment to us, nor the other way round.
+    """
+    import duckdb
+
+    byte = list(itertools.accumulate((len(character.encode()) for character in text), initial=0))
+    words = sorted(start for start, kind in duckdb.tokenize(text) if kind != duckdb.token_type.comment)
+    seen = frozenset(words)
+    for token in found:
+        if token.kind in ("word", "quoted") and byte[token.start] not in seen:
+            return token.start
+    closed = [(token.start + 1, token.end) for token in found if token.kind not in ("parameter", "operator")]
+    for start, end in [*closed, *gaps]:
+        first = bisect.bisect_left(words, byte[start])
+        if first < len(words) and words[first] < byte[end]:
+            return start
+    return None
 
 
 def _refused_calls(cursor: duckdb.DuckDBPyConnection) -> frozenset[str]:
@@ -106,6 +146,7 @@ def check_types(statement: Statement, text: str, cursor: duckdb.DuckDBPyConnecti
             raise SqlError(f"{_ADVICE}; what stands behind EXPLAIN is none") from None
         return
     types = {str(part.type).rpartition(".")[2] for part in parts}
-    allowed = _PIVOT_TYPES if statement.kind in _TREES else _QUERY_TYPES
+    is_pivot = statement.kind in _TREES and any(token.upper in _PIVOT_WORDS for token in found)
+    allowed = _PIVOT_TYPES if is_pivot else _QUERY_TYPES
     if not types <= allowed:
         raise statement.error(f"{_ADVICE}; DuckDB takes this for {' and '.join(sorted(types - allowed))}", 0)

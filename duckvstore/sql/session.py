@@ -125,6 +125,8 @@ class Session:
         rows are pulled on demand, so errors in them may come later.
         """
         check_text(text)
+        if self.sandbox:
+            text = sandbox.plain(text)
         statements = [self._listing(statement) for statement in dialect.parse(text)]
         values = Values(parameters, statements)
         result = Result(None)

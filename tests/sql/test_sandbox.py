@@ -131,6 +131,25 @@ ATTACKS = [
     "CHECKPOINT",
     "VACUUM",
     "ANALYZE",
+    # texts in which other readers see a string, a name or a comment where DuckDB sees words, or two words for one
+    *(
+        f"FROM {name}{space}()"
+        for name in ("enable_logging", "duckdb_logs")
+        for space in "\u200b\u2060\ufeff\u00a0\x0b"
+    ),
+    "/*'*/ SELECT * FROM enable_logging\u00a0()",
+    "FROM `enable_logging`()",
+    "FROM `duckdb_secrets` ()",
+    "SELECT 1 AS `'`, * FROM enable_logging() --'",
+    "SELECT 1_$$, * FROM enable_logging() --$$",
+    "SELECT 1 \u2028$$, * FROM enable_logging() --$$",
+    "SELECT 1 \x01$$, * FROM enable_logging() --$$",
+    "/*'*/ SELECT 1 \u00a0$$, * FROM enable_logging() --$$",
+    "SELECT E'a'\n'\\' , ' , * FROM enable_logging() --'",
+    "SELECT E'a'\n'\\' , ' ; CREATE TABLE made AS SELECT 1 AS n; --'",
+    "SELECT 1_$$ ; CREATE TABLE made AS SELECT 1 AS n --$$",
+    "SELECT 1 \u2028$$ ; CREATE OR REPLACE MACRO memory.main.upper(x) AS 666 --$$",
+    "FROM trades AT TIMESTAMP (now() + INTERVAL 1_$$ ; CREATE TABLE made AS SELECT 1 AS n --$$ DAY)",
     # other databases, extensions, credentials, the network
     "ATTACH '{outside}/x.duckdb' AS x",
     "ATTACH ':memory:' AS x",
@@ -184,6 +203,9 @@ SAFE = {
     "SELECT n FROM trades QUALIFY row_number() OVER (ORDER BY n DESC) = 1": [(3,)],
     "VALUES (1)": [(1,)],
     "SELECT 'read_text(' || n FROM trades WHERE n = 1": [("read_text(1",)],
+    "SELECT\u00a0n FROM\u200btrades\u3000WHERE n = 1 AND sym <> '\u00a0' -- \u00a0": [(1,)],
+    "SELECT E'\\'' || 'é' || $a$;$a$ || $$--$$ AS \"ü;\" /* ; */ FROM trades WHERE n = 1": [("'é;--",)],
+    "SELECT 1_0, .5e1, 0x1F FROM trades WHERE n = 3": [(10, 5.0, 0)],
 }
 
 
@@ -280,6 +302,11 @@ def test_an_attack_gets_nothing_and_changes_nothing(place, attack):
     assert len(host_frame) == 1
     assert everything(place) == before
     assert place.calls == []
+    side = place.connection._session._connection.side_cursor()
+    assert side.execute("SELECT count(*) FROM duckdb_logs()").fetchone() == (0,), "nobody's statements are written down"
+    assert side.execute("SELECT table_name FROM duckdb_tables()").fetchall() == []
+    assert side.execute("SELECT upper('a')").fetchone() == ("A",)
+    side.close()
     others: list[object] = []
     thread = threading.Thread(
         target=lambda: others.extend(place.connection.execute("FROM trades ORDER BY n").fetchall())
