@@ -43,6 +43,8 @@ _HARMLESS_CALLS = frozenset(
         *("icu_calendar_names", "pragma_show", "duckdb_constraints", "duckdb_extensions", "duckdb_optimizers"),
     }
 )
+# Statements that DuckDB 2 takes for the body of a common table expression. COPY writes into the folder of the copies.
+_BODIES = frozenset(("COPY", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "MERGE"))
 _BLANKS = str.maketrans(dict.fromkeys(tokens.ODD_SPACES, " "))
 _table_functions: dict[str, frozenset[str]] = {}
 _ADVICE = "a sandboxed session runs queries only: SELECT, FROM, WITH, VALUES, DESCRIBE, SHOW, SUMMARIZE and EXPLAIN"
@@ -87,6 +89,9 @@ def check(statement: Statement, cursor: duckdb.DuckDBPyConnection) -> None:
     if not body or body[0].upper not in _QUERY_WORDS:
         word = body[0].text if body else "EXPLAIN"
         raise statement.error(f"{_ADVICE}; this is {word[:40]}", body[0].start if body else 0)
+    for before, opening, first in zip(found, found[1:], found[2:], strict=False):
+        if before.upper in ("AS", "MATERIALIZED") and opening.text == "(" and first.upper in _BODIES:
+            raise statement.error(f"{_ADVICE}; this is {first.text}", first.start)
     refused = sorted(headers.called(statement.text) & _refused_calls(cursor))
     if refused:
         place = max(0, statement.text.casefold().find(refused[0]))

@@ -76,6 +76,10 @@ ATTACKS = [
     "/* SELECT */ COPY trades TO '{copies}/new.csv'",
     "-- SELECT\nCOPY trades TO '{copies}/new.csv'",
     "SELECT 1; COPY trades TO '{copies}/new.csv'",
+    "WITH a AS (COPY (SELECT 9::BIGINT AS n, 'forged' AS sym) TO '{copy}' (FORMAT parquet)) FROM a",
+    "WITH a AS NOT MATERIALIZED (COPY trades TO '{copies}/new.csv') FROM a",
+    "SELECT * FROM (WITH a AS MATERIALIZED /* ( */ (copy (FROM trades) TO '{copies}/new.csv') FROM a)",
+    "EXPLAIN ANALYZE WITH a AS (COPY (SELECT 1) TO '{copies}/new.csv') FROM a",
     "EXPORT DATABASE '{outside}/dump'",
     "IMPORT DATABASE '{outside}'",
     "PREPARE p AS COPY (SELECT 1) TO '{copies}/new.csv'; EXECUTE p",
@@ -268,6 +272,7 @@ def place(request, tmp_path_factory, listening):
         "parquet": outside / "secret.parquet",
         "outside": outside,
         "copies": connection._session._files.folder(),
+        "copy": next(connection._session._files.folder().glob("*.parquet")),
         "prefix": prefix,
         "segment": f"{prefix}trades/x.parquet",
         "other": other,
@@ -278,9 +283,9 @@ def place(request, tmp_path_factory, listening):
 
 
 def everything(place):
-    """Return all that an attack could have changed."""
-    outside = place.words["outside"]
-    files = {path: path.read_bytes() for path in outside.rglob("*") if path.is_file()}
+    """Return all that an attack could have changed; of the copies, those that are there before any."""
+    outside, copy = place.words["outside"], place.words["copy"]
+    files = {path: path.read_bytes() for path in [*outside.rglob("*"), copy] if path.is_file()}
     return files, place.library.list_versions(), place.library.list_snapshots()
 
 
@@ -302,6 +307,7 @@ def test_an_attack_gets_nothing_and_changes_nothing(place, attack):
     assert len(host_frame) == 1
     assert everything(place) == before
     assert place.calls == []
+    assert {path.suffix for path in place.words["copies"].iterdir()} <= {".parquet", ""}, "nothing but copies"
     side = place.connection._session._connection.side_cursor()
     assert side.execute("SELECT count(*) FROM duckdb_logs()").fetchone() == (0,), "nobody's statements are written down"
     assert side.execute("SELECT table_name FROM duckdb_tables()").fetchall() == []
