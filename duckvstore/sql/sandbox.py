@@ -59,6 +59,11 @@ def lock(instance: duckdb.DuckDBPyConnection, folder: Path) -> None:
         "autoinstall_known_extensions = false",
         "autoload_known_extensions = false",
         "allow_community_extensions = false",
+        "http_proxy = ''",  # its value is that of the environment, which may have a password
+        "allow_persistent_secrets = false",
+        *(
+            f"{kind}_directory = {literal(str(folder / kind))}" for kind in ("secret", "extension")
+        ),  # not below the home
         f"temp_directory = {literal(str(spill))}",
         f"allowed_directories = [{literal(f'{folder}/')}]",
         "enable_external_access = false",

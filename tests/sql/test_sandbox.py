@@ -355,6 +355,24 @@ def test_nothing_is_logged_and_no_credentials_are_there(place):
     cursor.close()
 
 
+def test_settings_tell_nothing_of_the_host(place, monkeypatch):
+    """Neither a proxy's password, which DuckDB takes from the environment, nor where the home is."""
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, f"http://user:{SECRET}@127.0.0.1:1")
+    monkeypatch.setenv("HOME", f"/home/{SECRET}")
+    connection = place.library.connect(sandbox=True)
+    for query in (
+        "FROM duckdb_settings()",
+        "FROM pg_catalog.pg_settings",
+        "SELECT current_setting('http_proxy'), current_setting('secret_directory')",
+        "SELECT extension_name, install_path FROM duckdb_extensions()",
+    ):
+        rows = connection.execute(query).fetchall()
+        assert rows
+        assert SECRET not in str(rows), query
+    connection.close()
+
+
 def test_dataframes_of_the_host_stay_out_of_a_view_too(place):
     """A name of the caller's is not looked up even where the sandbox's owner calls from Python."""
     trades_of_the_host = pd.DataFrame({"a": [SECRET]})
