@@ -41,10 +41,13 @@ _HARMLESS_CALLS = frozenset(
         *("duckdb_columns", "duckdb_databases", "duckdb_functions", "duckdb_keywords", "duckdb_schemas"),
         *("duckdb_settings", "duckdb_tables", "duckdb_types", "duckdb_views", "pg_timezone_names"),
         *("icu_calendar_names", "pragma_show", "duckdb_constraints", "duckdb_extensions", "duckdb_optimizers"),
+        *("histogram", "histogram_values", "version", "show"),
     }
 )
 # Statements that DuckDB 2 takes for the body of a common table expression. COPY writes into the folder of the copies.
 _BODIES = frozenset(("COPY", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "MERGE"))
+# Other functions that change something for the statements that follow on the same thread.
+_LASTING_CALLS = frozenset(("setseed",))
 _BLANKS = str.maketrans(dict.fromkeys(tokens.ODD_SPACES, " "))
 _table_functions: dict[str, frozenset[str]] = {}
 _ADVICE = "a sandboxed session runs queries only: SELECT, FROM, WITH, VALUES, DESCRIBE, SHOW, SUMMARIZE and EXPLAIN"
@@ -126,15 +129,17 @@ def _misread(text: str, found: list[tokens.Token], gaps: list[tuple[int, int]]) 
 
 
 def _refused_calls(cursor: duckdb.DuckDBPyConnection) -> frozenset[str]:
-    """Return the names, in lower case, of DuckDB's table functions that a sandbox refuses."""
+    """Return the names, in lower case, of DuckDB's functions that a sandbox refuses."""
     import duckdb
 
     known = _table_functions.get(duckdb.__version__)
     if known is None:
         question = (
-            "SELECT DISTINCT lower(function_name) FROM duckdb_functions() WHERE function_type IN ('table', 'pragma')"
+            "SELECT DISTINCT lower(function_name) FROM duckdb_functions() "
+            "WHERE function_type IN ('table', 'table_macro', 'pragma')"
         )
-        known = frozenset(name for (name,) in cursor.execute(question).fetchall()) - _HARMLESS_CALLS
+        found = frozenset(name for (name,) in cursor.execute(question).fetchall())
+        known = (found - _HARMLESS_CALLS) | _LASTING_CALLS
         _table_functions[duckdb.__version__] = known
     return known
 

@@ -131,6 +131,7 @@ ATTACKS = [
     "FROM enable_profiling()",
     "FROM truncate_duckdb_logs()",
     "FROM duckdb_logs()",
+    "FROM duckdb_logs_parsed('QueryLog')",
     "FROM force_checkpoint()",
     "CHECKPOINT",
     "VACUUM",
@@ -209,6 +210,8 @@ SAFE = {
     "SELECT 'read_text(' || n FROM trades WHERE n = 1": [("read_text(1",)],
     "SELECT\u00a0n FROM\u200btrades\u3000WHERE n = 1 AND sym <> '\u00a0' -- \u00a0": [(1,)],
     "SELECT E'\\'' || 'é' || $a$;$a$ || $$--$$ AS \"ü;\" /* ; */ FROM trades WHERE n = 1": [("'é;--",)],
+    "SELECT version() LIKE 'v%'": [(True,)],
+    "SHOW (SELECT 1 AS n)": [("n", "INTEGER", "YES", None, None, None)],
     "SELECT 1_0, .5e1, 0x1F FROM trades WHERE n = 3": [(10, 5.0, 0)],
 }
 
@@ -353,6 +356,12 @@ def test_nothing_is_logged_and_no_credentials_are_there(place):
     of_httpfs = "SELECT count(*) FROM duckdb_settings() WHERE name = 's3_region'"
     assert cursor.execute(of_httpfs).fetchone() == (0,), "there is no way to S3, so no credentials are needed"
     cursor.close()
+
+
+def test_random_numbers_cannot_be_foretold_for_others(place):
+    """A seed would stay with the thread that set it, which may serve somebody else next."""
+    with pytest.raises(vs.SqlError, match="does not call setseed"):
+        place.connection.execute("SELECT setseed(0.5)")
 
 
 def test_settings_tell_nothing_of_the_host(place, monkeypatch):
