@@ -360,20 +360,20 @@ def _is_read(node: Any) -> bool:
 
 
 def _is_cte(node: Any) -> bool:
-    """Whether the single name at ``node`` is a common table expression in view there."""
-    if len(node.parts) == 2 and node.parts[0].name.lower() == "recurring":
-        return True
-    if len(node.parts) != 1:
+    """Whether the name at ``node`` is a common table expression in view there: ``name``, or ``recurring.name``."""
+    is_recurring = len(node.parts) == 2 and node.parts[0].name.lower() == "recurring"
+    if len(node.parts) != 1 and not is_recurring:
         return False
     name = node.name.lower()
     child, scope = node, node.parent
     while scope is not None:
         common = scope.args.get("with_")
-        if common is not None and common is not child and _names(common.expressions, name):
+        is_named = common is not None and common is not child and _names(common.expressions, name)
+        if is_named and not is_recurring:
             return True
         if isinstance(scope, exp.With):
-            position = scope.expressions.index(child)
-            if _names(scope.expressions[:position], name) or _is_own_recursion(scope, child, node):
+            before = scope.expressions[: scope.expressions.index(child)]
+            if (_names(before, name) and not is_recurring) or _is_own_recursion(scope, child, node):
                 return True
         child, scope = scope, scope.parent
     return False

@@ -229,6 +229,13 @@ LIBRARIES = [
     "Ü ß 🦆",
     "x" * 200,
     "%s {0}",
+    "recurring",
+    "a\nb",
+    "a`b",
+    "\u200b",
+    "\u202e\u0301",
+    "\u2028$$",
+    "\x01",
 ]
 
 
@@ -236,11 +243,7 @@ LIBRARIES = [
 def test_hostile_libraries_in_every_statement(tmp_path, name):
     """A library, its symbol, column and snapshot, all of one hostile name, through a store's SQL."""
     store = vs.open(tmp_path)
-    try:
-        store.create_library(name)
-    except vs.InvalidInput as error:
-        assert repr(name) in str(error) or name[:20] in str(error)  # refused at once, by name
-        return
+    store.create_library(name)
     quoted = '"' + name.replace('"', '""') + '"'
     where = f"{quoted}.{quoted}"
     literal = "'" + name.replace("'", "''") + "'"
