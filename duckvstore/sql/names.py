@@ -407,9 +407,10 @@ class Names:
     def _no_library(self, name: str, reference: Reference) -> NoSuchLibrary:
         if self.default is not None:
             own, rest = self.default.name, ".".join(reference.parts[1:])
+            advice = f"write {own}.{rest}" if rest else "leave it out"
             return NoSuchLibrary(
-                f"this session is of library {own!r}, so it has no {name!r}: write {own}.{rest}, or use store.sql for "
-                f"several libraries{self._caret(reference)}"
+                f"this session is of library {own!r}, so it has no {name!r}: {advice}, or use store.sql for several "
+                f"libraries{self._caret(reference)}"
             )
         names = list(self.libraries)
         return NoSuchLibrary(f"the store has no library {name!r}.{nearest(name, names)}{self._caret(reference)}")

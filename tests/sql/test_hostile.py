@@ -205,6 +205,12 @@ def test_nothing_behind_a_nul_is_left_out_in_silence(lib):
     assert caught.value.offset == len("SELECT id FROM trades")
 
 
+@pytest.mark.parametrize("call", ["symbols", "diff('trades', 0, 1)"])
+def test_the_catalogue_of_another_library_is_told_what_to_leave_out(lib, call):
+    with pytest.raises(vs.NoSuchLibrary, match="it has no 'other': leave it out, or use store.sql"):
+        lib.sql(f"FROM other.vstore.{call}")
+
+
 def test_an_unknown_bare_name_in_a_store_is_told_its_library(store, lib):
     with pytest.raises(SqlError, match=r"Names in the store: 'lib\.trades'"):
         store.sql("FROM trades")
