@@ -20,7 +20,8 @@ STYLE = """<style>
  border:0;table-layout:auto;font-size:var(--jp-code-font-size,13px);font-variant-numeric:tabular-nums}
 .jp-RenderedHTMLCommon .vstore-table thead th,.vstore-table thead th{position:sticky;top:0;z-index:1;
  padding:5px 12px;text-align:left;vertical-align:bottom;white-space:nowrap;font-weight:600;
- background:color-mix(in srgb,var(--jp-ui-font-color1,#222) 7%,var(--jp-layout-color1,#fff));
+ color:var(--jp-ui-font-color1,CanvasText);
+ background:color-mix(in srgb,var(--jp-ui-font-color1,CanvasText) 7%,var(--jp-layout-color1,Canvas));
  border-bottom:1px solid var(--line)}
 .vstore-table th small{display:block;font-weight:400;font-size:11px;color:var(--dim)}
 .jp-RenderedHTMLCommon .vstore-table tbody td,.vstore-table tbody td{padding:3px 12px;text-align:left;
