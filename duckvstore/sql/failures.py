@@ -22,6 +22,7 @@ _PREFIX = re.compile(r"^(?P<kind>[A-Z][A-Za-z -]*?) Error: ", re.DOTALL)
 # DuckDB proposes its own system tables for any name that is not like a table of the user's.
 _SYSTEM_TABLE = re.compile(r'\s*Did you mean "(?:sqlite_|pg_|pragma_|duckdb_|information_schema|__vstore)[^"]*"\?')
 _NO_COLUMN = re.compile(r'Referenced column "(?P<name>[^"]+)" not found')
+_FOUND = re.compile(r'syntax error at or near "(?P<token>.+)"', re.DOTALL)
 _QUOTED_LINE = re.compile(r"\n+LINE \d+:.*\Z", re.DOTALL)
 _DENIED = re.compile(r"\b403\b|Forbidden|AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|\b401\b", re.IGNORECASE)
 _ABOUT_BYTES = re.compile(
@@ -88,6 +89,20 @@ def take_apart(error: BaseException) -> Failure:
 def moved(failure: Failure, shift_bytes: int) -> Failure:
     """Return ``failure`` with its position moved."""
     return failure if failure.position is None else replace(failure, position=max(0, failure.position + shift_bytes))
+
+
+def in_bytes(failure: Failure, text: str) -> Failure:
+    """Return ``failure`` with its position in bytes of ``text``, which was run: DuckDB 1.5's parser counts letters."""
+    position = failure.position
+    if failure.kind != "Parser" or position is None or text.isascii():
+        return failure
+    found = _FOUND.match(failure.message)
+    if found is None:
+        is_in_characters = position == len(text)  # the end of the input
+    else:
+        in_bytes = text.encode().startswith(found["token"].encode(), position)
+        is_in_characters = not in_bytes and text.startswith(found["token"], position)
+    return replace(failure, position=len(text[:position].encode())) if is_in_characters else failure
 
 
 def _missing(message: str) -> tuple[str, str] | None:

@@ -210,7 +210,7 @@ class Running:
         """Return the error of this package for an exception of DuckDB or of the Arrow reader."""
         if isinstance(error, DuckVStoreError):
             return error
-        failure = failures.take_apart(error)
+        failure = failures.in_bytes(failures.take_apart(error), self._plan.text)
         for ours, users in self._names_of_ours.items():
             failure = replace(failure, message=failure.message.replace(ours, users))
         damage = self._plan.explain_damage(failure, str(error))

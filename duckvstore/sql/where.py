@@ -151,7 +151,8 @@ class _Predicate:
             connection.register(_ROWS, rows)
             found = run_interruptibly(connection, lambda: connection.execute(text).fetchnumpy())
         except duckdb.Error as error:
-            raise self._translated(failures.take_apart(error), len(opening.encode())) from error
+            failure = failures.in_bytes(failures.take_apart(error), text)
+            raise self._translated(failure, len(opening.encode())) from error
         return found[self._number]
 
     def _translated(self, failure: Failure, opening_bytes: int) -> DuckVStoreError:
