@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from duckvstore.errors import AccessDenied, DuckVStoreError, SqlError, StorageUnavailable, Unsupported
+from duckvstore.sql.tokens import Token, scan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +23,9 @@ _PREFIX = re.compile(r"^(?P<kind>[A-Z][A-Za-z -]*?) Error: ", re.DOTALL)
 # DuckDB proposes its own system tables for any name that is not like a table of the user's.
 _SYSTEM_TABLE = re.compile(r'\s*Did you mean "(?:sqlite_|pg_|pragma_|duckdb_|information_schema|__vstore)[^"]*"\?')
 _NO_COLUMN = re.compile(r'Referenced column "(?P<name>[^"]+)" not found')
+_NO_FUNCTION = re.compile(r"(Table Function with name \S+ does not exist!).*", re.DOTALL)
+_OF_CATALOGUE = re.compile(r'(?:[^\s.]+\.)?"?vstore"?\s*\.', re.IGNORECASE)
+_TIME_TRAVEL = "FROM trades AT VERSION 3, AT TIMESTAMP '2026-11-20' or AT SNAPSHOT 'eod'"
 _FOUND = re.compile(r'syntax error at or near "(?P<token>.+)"', re.DOTALL)
 _QUOTED_LINE = re.compile(r"\n+LINE \d+:.*\Z", re.DOTALL)
 _DENIED = re.compile(r"\b403\b|Forbidden|AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|\b401\b", re.IGNORECASE)
@@ -124,9 +128,8 @@ def to_error(failure: Failure, sql: str, offset: int | None, note: Callable[[Fai
     into before this is asked: what remains concerns files that the user's SQL names.
     """
     message = _SYSTEM_TABLE.sub("", failure.message) + note(failure)
-    unknown = _NO_COLUMN.match(message)
-    if unknown and offset is not None and sql.startswith(f'"{unknown["name"]}"', offset):
-        message += "\nDouble quotes are for names: write text in single quotes"
+    if offset is not None:
+        message = _with_next_step(message, failure.kind, sql, offset)
     if failure.kind == "Out of Memory":
         return DuckVStoreError(
             f"DuckDB ran out of memory: {message}\nSelect fewer columns or rows, or raise SET memory_limit"
@@ -147,3 +150,37 @@ def to_error(failure: Failure, sql: str, offset: int | None, note: Callable[[Fai
             return StorageUnavailable(f"a file could not be read: {message}: check the address, then run it again")
     named = failure.kind in _SQL_KINDS or failure.of_storage
     return SqlError(f"{failure.kind} error: {message}" if named else message, sql, offset)
+
+
+def _with_next_step(message: str, kind: str, sql: str, offset: int) -> str:
+    """Return ``message`` with what to write instead, where the place tells what was meant."""
+    unknown = _NO_COLUMN.match(message)
+    if unknown and sql.startswith(f'"{unknown["name"]}"', offset):
+        return f"{message}\nDouble quotes are for names: write text in single quotes"
+    if _OF_CATALOGUE.match(sql, offset):
+        return _NO_FUNCTION.sub(r"\1\nThe catalogue has one: vstore.diff('trades', 2, 3)", message)
+    if kind == "Parser":
+        return message + _of_syntax(sql, offset)
+    return message
+
+
+def _of_syntax(sql: str, offset: int) -> str:
+    """Return a line about AT forms and names, if the syntax error at ``offset`` may come from one."""
+    tokens, _ = scan(sql)
+    index = next((at for at, token in enumerate(tokens) if token.start == offset), None)
+    if index is None:
+        return ""
+    nothing = Token("start", "", 0, 0)
+    second, before, found, after = [nothing, nothing, *tokens, nothing][index : index + 4]
+    is_of_time = (
+        found.upper in ("@", "VERSION", "SNAPSHOT")
+        or before.upper in ("AT", "FOR", "VERSION", "SNAPSHOT")
+        or (second.upper, before.upper) == ("AS", "OF")
+        or (found.upper, after.upper) == ("TIMESTAMP", "AS")
+    )
+    if is_of_time:
+        return f"\nA version stands right behind the name: {_TIME_TRAVEL}"
+    is_dashed = found.upper == "-" and before.kind == "word" and before.end == found.start == after.start - 1
+    if is_dashed and second.upper in ("FROM", "JOIN", "INTO", "UPDATE", "TABLE", "DESCRIBE"):
+        return '\nA name with a - in it stands in double quotes: FROM "eod-2026-11-20".trades'
+    return ""

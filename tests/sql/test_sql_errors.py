@@ -30,6 +30,36 @@ def lib(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
+    ("sql", "advice", "place"),
+    [
+        ("FROM trades@1", "FROM trades AT VERSION 3", "@1"),
+        ("FROM trades AT 1", "FROM trades AT VERSION 3", "1"),
+        ("FROM trades AT '2026-11-20'", "AT TIMESTAMP '2026-11-20'", "'2026"),
+        ("FROM trades VERSION 1", "FROM trades AT VERSION 3", "1"),
+        ("FROM trades AS OF 1", "FROM trades AT VERSION 3", "1"),
+        ("FROM trades VERSION AS OF 1", "FROM trades AT VERSION 3", "VERSION"),
+        ("FROM trades TIMESTAMP AS OF '2026-11-20'", "AT TIMESTAMP '2026-11-20'", "TIMESTAMP"),
+        ("SELECT 'é' FROM trades WHERE n > 1 AT VERSION 1", "stands right behind the name", "VERSION 1"),
+        ("FROM trades LIMIT 3 AT SNAPSHOT 'eod'", "stands right behind the name", "SNAPSHOT"),
+        ("FROM eod-2026-11-20.trades", 'in double quotes: FROM "eod-2026-11-20".trades', "-2026"),
+        ("FROM vstore.dif('trades', 0, 1)", "vstore.diff('trades', 2, 3)", "vstore"),
+    ],
+)
+def test_a_form_of_another_system_or_in_another_place_is_told_how_it_is_written(lib, sql, advice, place):
+    with pytest.raises(SqlError, match=re.escape(advice)) as caught:
+        lib.sql(sql)
+    assert caught.value.offset == sql.index(place)
+    assert "sniff_csv" not in str(caught.value)
+
+
+@pytest.mark.parametrize("sql", ["SELECT * FORM trades", "SELECT n - FROM trades", "SELECT n -- at\nFROM trades WHERE"])
+def test_other_syntax_errors_say_nothing_of_versions(lib, sql):
+    with pytest.raises(SqlError, match="syntax error") as caught:
+        lib.sql(sql)
+    assert "AT VERSION" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("sql", "message", "place"),
     [
         ("SELEC 1", "syntax error", "SELEC"),
