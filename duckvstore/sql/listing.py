@@ -88,7 +88,9 @@ _OF_PLACE = """
     SELECT name FROM (
         SELECT database_name, schema_name, table_name AS name FROM duckdb_tables() WHERE NOT internal
         UNION ALL SELECT database_name, schema_name, view_name FROM duckdb_views() WHERE NOT internal
-    ) WHERE {where} ORDER BY name"""
+    ) WHERE {where}
+    UNION ALL SELECT error({missing}) WHERE NOT EXISTS (FROM duckdb_schemas() WHERE {where})
+    ORDER BY name"""
 _SCHEMAS = """
     SELECT database_name, schema_name,
         database_name = current_database() AND schema_name = current_schema() AS current
@@ -142,7 +144,9 @@ def _query(tokens: list[Token]) -> str | None:
     where = f"{folded[0]} IN (lower(database_name), lower(schema_name))"
     if len(folded) == 2:
         where = f"lower(database_name) = {folded[0]} AND lower(schema_name) = {folded[1]}"
-    return _OF_PLACE.format(where=where)
+    place = ".".join(unquoted(token) for token in tokens[3::2])
+    missing = f"there is no database, snapshot or schema {place!r}: SHOW SCHEMAS lists them"
+    return _OF_PLACE.format(where=where, missing=literal(missing))
 
 
 def asks_for_lists(text: str) -> bool:

@@ -203,6 +203,17 @@ def test_nothing_of_a_list_stays_in_duckdb(listed):
     assert listed.sql(left).fetchall() == [(0,)]
 
 
+@pytest.mark.parametrize("place", ['"eod-2027"', '"A B"."eod-2027"', '"it\'s {0}"', "nowhere.main"])
+def test_show_tables_from_a_place_that_is_not_there_is_an_error(listed, place):
+    """As in DuckDB, and not an empty list."""
+    for text in (f"SHOW TABLES FROM {place}", f"SELECT count(*) FROM (SHOW TABLES FROM {place})"):
+        with pytest.raises(vs.SqlError, match="SHOW SCHEMAS lists them") as caught:
+            listed.sql(text).fetchall()
+        assert place.replace('"', "") in str(caught.value)
+    for there in ("memory", "main", "temp"):
+        listed.sql(f"SHOW TABLES FROM {there}").fetchall()
+
+
 @pytest.mark.parametrize("name", ["main", "temp", "memory", "system", "vstore", "x; DROP", 'q"'])
 def test_libraries_with_names_of_duckdbs_own_are_listed(name):
     """Beside what DuckDB has under that name."""
