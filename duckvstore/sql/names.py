@@ -378,6 +378,7 @@ class Names:
                 frame = self.frame(item.reference)
                 if frame is not None or not item.deleted:
                     return frame
+            self._check_versioned(item)
             raise type(outcome)(f"{outcome}{self._caret(item.reference)}") from outcome.__cause__
         if isinstance(outcome, DuckVStoreError):
             raise outcome
@@ -396,6 +397,17 @@ class Names:
 
     def _error(self, message: str, reference: Reference) -> DuckVStoreError:
         return self.statement.error(message, reference.start)
+
+    def _check_versioned(self, item: Wanted) -> None:
+        """Raise SqlError if what an AT form stands behind, and was not found, is a view or table of the session."""
+        parts, at = item.reference.parts, item.reference.at
+        if at is None or not self._is_session_table(parts) or item.name in catalogue.symbol_names(item.library):
+            return
+        raise self.statement.error(
+            f"{'.'.join(parts)} is a view or table of this session, which has no versions: write AT behind the "
+            "symbol that it reads",
+            at.offset,
+        )
 
     def ambiguous(self, noun: str, name: str, matches: Iterable[str], reference: Reference) -> DuckVStoreError:
         """Return the error for a name that ``matches`` equal but for case."""

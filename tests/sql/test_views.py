@@ -121,6 +121,21 @@ def test_a_view_with_the_name_of_a_symbol_means_the_symbol_in_its_own_text(lib):
     assert lib.sql("FROM trades").columns == ["n", "price", "sym"]
 
 
+def test_a_view_with_at_is_told_where_the_form_belongs(lib):
+    lib.sql(
+        "CREATE VIEW dear AS FROM trades; CREATE TEMP VIEW own AS FROM trades; CREATE TEMP TABLE t AS SELECT 1 AS n"
+    )
+    lib.snapshot("snap")
+    for name in ("dear", "own", "t"):
+        for at in ("AT VERSION 0", "AT SNAPSHOT 'snap'", "AT TIMESTAMP (now())"):
+            sql = f"SELECT * FROM trades JOIN {name} {at} x USING (n)"
+            with pytest.raises(vs.SqlError, match=f"{name} is a view or table of this session") as caught:
+                lib.sql(sql)
+            assert caught.value.offset == sql.index("AT")
+    with pytest.raises(vs.NoSuchSymbol):
+        lib.sql("FROM nowhere AT VERSION 0")
+
+
 def test_macros_take_arguments_and_resolve_again(lib):
     lib.sql("CREATE MACRO dearest(most, least := 0) AS (SELECT max(price) FROM trades WHERE n BETWEEN least AND most)")
     lib.sql("CREATE MACRO above(x DOUBLE) AS TABLE SELECT n FROM trades AT VERSION 1 WHERE price > x")
