@@ -149,6 +149,8 @@ class Names:
                 continue
             if reference.role == "read" and self._take_catalogue(position, reference):
                 continue
+            if reference.role == "target" and position != made:
+                self._check_no_catalogue(reference)
             found = self._as_symbol(reference)
             if found is not None and reference.role == "target":
                 self.targets[position] = found
@@ -195,6 +197,16 @@ class Names:
             meaning = Catalogue(name, libraries, is_of_store=True)
         self.meanings[position] = meaning
         return True
+
+    def _check_no_catalogue(self, reference: Reference) -> None:
+        """Raise SqlError if a statement would change a table of the catalogue."""
+        parts = [part.casefold() for part in reference.parts]
+        if len(parts) > 1 and parts[-2] == CATALOGUE_SCHEMA and parts[-1] in catalogue_tables.COLUMNS:
+            raise self._error(
+                f"{'.'.join(reference.parts)} shows what is stored, and nothing can be written into it: change "
+                "symbols and snapshots themselves (prune() removes versions)",
+                reference,
+            )
 
     def _sides(self, reference: Reference) -> tuple[diff.Call, list[Wanted]]:
         """Return the arguments of a call of vstore.diff, and the two versions to look for."""
