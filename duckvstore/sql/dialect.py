@@ -240,7 +240,11 @@ class _Source:
             raise self._error("a symbol takes only one AT form", clauses[1].start)
         role: Literal["read", "target"] = "read" if _is_read(node) else "target"
         if clauses and role == "target":
-            raise self._error("a past version cannot be changed or created", clauses[0].start)
+            raise self._error(
+                "a past version cannot be changed or created: leave out AT, which changes the newest, or first RESTORE "
+                "TABLE … TO VERSION …",
+                clauses[0].start,
+            )
         form, lead = self._form(node, start)
         if form == "table":
             self._check_table_query(last)

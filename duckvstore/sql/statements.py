@@ -26,6 +26,7 @@ _TRANSACTION_WORDS: dict[str, Literal["begin", "commit", "rollback"]] = {
     "ROLLBACK": "rollback",
     "ABORT": "rollback",
 }
+_RESTORE = "RESTORE TABLE trades TO VERSION 3, TO TIMESTAMP '2026-11-20' or TO SNAPSHOT 'eod'"
 _ROW_KINDS = frozenset(("insert", "update", "delete", "merge", "truncate"))
 
 
@@ -66,6 +67,8 @@ def own_change(statement: Statement) -> Change | None:
         return _snapshot(statement, tokens, "drop_snapshot", ["IF", "EXISTS"])
     if words[:2] == ["RESTORE", "TABLE"]:
         return _restore(statement, tokens)
+    if words[0] == "RESTORE":
+        raise statement.error(f"RESTORE is for a table: write {_RESTORE}", tokens[0].start)
     return None
 
 
@@ -88,18 +91,17 @@ def _snapshot(
 
 
 def _restore(statement: Statement, tokens: list[Token]) -> Change:
-    example = "RESTORE TABLE trades TO VERSION 3, TO TIMESTAMP '2026-11-20' or TO SNAPSHOT 'eod'"
     parts, end = _dotted(tokens, 2)
     if not parts or end >= len(tokens) or tokens[end].upper != "TO":
         place = tokens[min(end, len(tokens) - 1)].start
-        raise statement.error(f"RESTORE TABLE needs a symbol and a version: write {example}", place)
+        raise statement.error(f"RESTORE TABLE needs a symbol and a version: write {_RESTORE}", place)
     to = tokens[end]
     # The words after TO are those of an AT form.
     asked = [*tokens[:end], Token("word", "AT", to.start, to.end), *tokens[end + 1 :]]
     counts = {place: found.position for place, found in statement.parameters if found.position is not None}
     clauses, malformed = timetravel.find(asked, counts)
     if malformed or len(clauses) != 1 or clauses[0].end != tokens[-1].end:
-        message = malformed[0].message if malformed else f"write {example}"
+        message = malformed[0].message if malformed else f"write {_RESTORE}"
         raise statement.error(f"RESTORE TABLE: {message}", to.start)
     return Change("restore", parts, tokens[2].start, at=clauses[0].at)
 
