@@ -14,7 +14,17 @@ import pyarrow as pa
 import pytest
 
 import duckvstore as vs
-from duckvstore.errors import AlreadyExists, Conflict, DuckVStoreError, InvalidInput, NoSuchSymbol, SqlError
+from duckvstore.errors import (
+    AlreadyExists,
+    Conflict,
+    DuckVStoreError,
+    InvalidInput,
+    NoSuchSnapshot,
+    NoSuchSymbol,
+    NoSuchVersion,
+    SqlError,
+    caret,
+)
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.objects.wrappers import CountingObjects
 from duckvstore.sql import writing
@@ -388,6 +398,27 @@ def test_a_store_writes_by_the_name_of_the_library():
         store.sql("INSERT INTO lab.t VALUES (2)")
     store.sql("ROLLBACK")
     store.session.close()
+
+
+@pytest.mark.parametrize(
+    ("statement", "kind", "place"),
+    [
+        ("RESTORE TABLE t TO VERSION 9", NoSuchVersion, "TO VERSION"),
+        ("SELECT 'é';\nRESTORE TABLE t TO TIMESTAMP '2001-01-01'", NoSuchVersion, "TO TIMESTAMP"),
+        ("RESTORE TABLE t TO SNAPSHOT 'snpa'", NoSuchSnapshot, "TO SNAPSHOT"),
+        ("RESTORE TABLE u TO SNAPSHOT 'snap'", NoSuchVersion, "TO SNAPSHOT"),
+        ("RESTORE TABLE tt TO VERSION 0", NoSuchSymbol, "tt"),
+        ('DROP SNAPSHOT "snpa"', NoSuchSnapshot, '"snpa"'),
+        ("CREATE SNAPSHOT 'snap'", AlreadyExists, "'snap'"),
+    ],
+)
+def test_a_wrong_name_or_version_is_shown_in_its_place(lib, statement, kind, place):
+    lib.sql("CREATE TABLE t AS SELECT 1 AS a; CREATE SNAPSHOT snap; CREATE TABLE u AS SELECT 1 AS a")
+    with pytest.raises(kind) as caught:
+        lib.sql(statement)
+    assert type(caught.value) is kind
+    assert str(caught.value).endswith(caret(statement, statement.index(place)))
+    assert "as_of" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
