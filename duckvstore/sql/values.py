@@ -67,8 +67,8 @@ class Values:
             if extra:
                 names = ", ".join(f"${parameter.name}" for parameter in wanted if parameter.name) or "none"
                 raise InvalidInput(
-                    f"the SQL has no parameter {', '.join(f'${name}' for name in extra)} (it has {names}): leave the "
-                    "value out"
+                    f"the SQL has no parameter {', '.join(f'${name}' for name in extra)} (it has {names}): write "
+                    f"${extra[0]} where the value belongs, or leave the value out"
                 )
         elif self._given is not None:
             numbers = [

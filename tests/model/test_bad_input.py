@@ -297,6 +297,12 @@ WRONG_PARAMETERS = {
     "no text": ((5,), InvalidInput, "int", "give a str"),
     "text as parameters": (("SELECT 1", "x"), InvalidInput, "a str", "give a dict"),
     "a name too much": (("SELECT 1", {"x": 1}), InvalidInput, "$x", "leave the value out"),
+    "a parameter as elsewhere": (
+        ("SELECT :x", {"x": 1}),
+        InvalidInput,
+        "it has none",
+        "write $x where the value belongs",
+    ),
     "a value too much": (("SELECT ?", [1, 2]), InvalidInput, "2 values", "leave out the rest"),
     "half a character": (("SELECT n FROM trades WHERE sym = $s", {"s": "\ud800"}), InvalidInput, "$s", "valid Unicode"),
     "no time": (("FROM trades AT TIMESTAMP $t", {"t": pd.NaT}), SqlError, "NaT", "takes a time such as"),
