@@ -458,10 +458,17 @@ class Session:
                 reason = statement.problem or "write a query of its own"
                 return f"\n{name} is a symbol, but this kind of statement cannot use one: {reason}"
         schema, _, _ = missing.rpartition(".")
+        if matching(missing, symbols):
+            return (
+                f"\n{missing} is a symbol, but this looks among DuckDB's own tables: DESCRIBE {missing}, FROM {missing}"
+            )
         namesakes = [name for name in symbols if name.rpartition(".")[2].casefold() == missing.casefold()]
         if self._default is None and namesakes:
             return f" Names in the store: {' or '.join(map(repr, namesakes[:3]))}."
-        found = nearest(schema, snapshots) if schema and self._default is not None else nearest(missing, symbols)
+        found = nearest(missing, symbols)
+        if schema and self._default is not None:
+            own = f" This session is of library {self._default.name!r}: store.sql is for several libraries."
+            found = nearest(schema, snapshots) or own
         threads = self._connection.thread_count
         found = found or nearest(missing, self._definitions.names(self._connection.seat()))
         hint = " Temporary tables belong to the thread that made them." if threads > 1 and self._has_objects else ""
