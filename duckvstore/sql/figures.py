@@ -42,7 +42,8 @@ class Figures:
     ``segments_read`` of ``segments_total`` segments were left after pruning, ``bytes_read`` of ``bytes_total``
     stored bytes are theirs (DuckDB reads only the columns it needs of them). ``row_count`` is that of the result,
     None until its end was reached. ``seconds`` were spent on planning, running and pulling rows. ``made``: the
-    versions that the statement made.
+    versions that the statement made. ``in_transaction``: whether it left a transaction open, so that others do not see
+    yet what it changed.
     """
 
     segments_read: int = 0
@@ -53,6 +54,7 @@ class Figures:
     seconds: float = 0.0
     tables: list[ScannedTable] = field(default_factory=list)
     made: list[ScannedTable] = field(default_factory=list)
+    in_transaction: bool = False
     #: the same by reference, in the order in which they stand
     scans: list[Scanned] = field(default_factory=list)
 
@@ -84,6 +86,8 @@ class Figures:
         if self.row_count is not None:
             parts.append(f"{self.row_count:,} row{'' if self.row_count == 1 else 's'}")
         parts.append(_duration(self.seconds))
+        if self.in_transaction:
+            parts.append("transaction open")
         return " · ".join(parts)
 
     def _tables(self) -> str:

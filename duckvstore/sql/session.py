@@ -181,7 +181,7 @@ class Session:
         import duckdb
 
         watch = clock.Stopwatch()
-        figures = Figures()
+        figures = Figures(in_transaction=seat in self._begun)
         reads = statement.kind in _READING_KINDS and statement.tree is not None
         if reads:
             seat.open_for(None)
@@ -359,6 +359,7 @@ class Session:
     def _end_or_begin(self, making: Making, kind: str) -> Result:
         """BEGIN, COMMIT or ROLLBACK, here and in DuckDB, whose own tables take part."""
         seat, begun = making.seat, making.begun
+        making.figures.in_transaction = kind == "begin"
         if kind == "begin":
             seat.cursor.execute("BEGIN")  # raises where there is one already
             self._begun[seat] = Begun(self.author)

@@ -502,6 +502,22 @@ def test_a_read_only_session_refuses_every_change(lib):
 # -- transactions ------------------------------------------------------------------------------------------------------
 
 
+def test_the_footer_tells_of_a_transaction_that_is_open(lib):
+    """Until COMMIT or ROLLBACK, so that one is not forgotten; also after an error in it."""
+    lib.sql("CREATE TABLE t AS SELECT 1 AS a")
+
+    def is_open(statement):
+        return lib.sql(statement).figures.footer().endswith(" · transaction open")
+
+    for end in ("COMMIT", "ROLLBACK"):
+        assert [is_open("BEGIN"), is_open("INSERT INTO t VALUES (2)"), is_open("FROM t")] == [True] * 3
+        with pytest.raises(SqlError):
+            lib.sql("INSERT INTO t AT VERSION 0 VALUES (3)")
+        assert is_open("SELECT count(*) FROM t")
+        assert [is_open(end), is_open("FROM t"), is_open("INSERT INTO t VALUES (2)")] == [False] * 3
+    assert not is_open("BEGIN; INSERT INTO t VALUES (3); COMMIT")
+
+
 def test_a_transaction_is_seen_inside_at_once_and_outside_after_commit(lib):
     """Several edits of a symbol are one version; tables of the session take part."""
     lib.sql("CREATE TABLE a AS SELECT 1 AS n; CREATE TABLE b AS SELECT 2 AS n; CREATE TEMP TABLE log (x INTEGER)")
