@@ -86,6 +86,8 @@ threadsafety = 2  # threads may share connections
 paramstyle = "qmark"  # and ``$name`` with a mapping
 
 ROWS_AT_ONCE = 2048
+# Of the names of columns that a cursor shows.
+NAMES_CHARACTERS_MAX = 200
 _INTERRUPT_EVERY_SECONDS = 0.05
 _READING_KINDS = frozenset(("query", "explain", "describe", "summarize"))
 
@@ -258,6 +260,13 @@ class Cursor:
         self._row_count = -1
         self._thread = 0
         self._is_closed = False
+
+    def __repr__(self) -> str:
+        if self._is_closed or self.description is None:
+            return f"<{'closed ' if self._is_closed else ''}cursor of {self.connection!r}>"
+        names = ", ".join(column[0] for column in self.description)
+        shown = names if len(names) <= NAMES_CHARACTERS_MAX else f"{names[:NAMES_CHARACTERS_MAX]}…"
+        return f"<cursor with the columns {shown}: fetchall(), df(), pl() or arrow() gives the rows>"
 
     @property
     def rowcount(self) -> int:

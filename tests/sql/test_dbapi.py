@@ -85,6 +85,18 @@ def test_every_handle_connects(lib, tmp_path):
     assert isinstance(caught.value, errors.NoSuchLibrary)
 
 
+def test_a_cursor_shows_what_it_has(con):
+    """Names of columns and how to get the rows, since a notebook shows the cursor that execute() returns."""
+    cursor = con.cursor()
+    assert repr(cursor) == f"<cursor of {con!r}>"
+    cursor.execute("SELECT 1 AS one, 2 AS two")
+    assert repr(cursor) == "<cursor with the columns one, two: fetchall(), df(), pl() or arrow() gives the rows>"
+    cursor.execute("SELECT " + ", ".join(f"{n} AS column_{n}" for n in range(200)))
+    assert len(repr(cursor)) < 300
+    cursor.close()
+    assert repr(cursor) == f"<closed cursor of {con!r}>"
+
+
 def test_parameters_are_given_by_place_or_by_name(con):
     """``?`` with a sequence, ``$name`` with a mapping, in AT as well."""
     cursor = con.cursor()
