@@ -196,6 +196,11 @@ class VStoreMagics(Magics):
         """Connect if the words name a store or a library; return whether they did."""
         place, library = words[0], words[1] if len(words) == 2 else None
         if len(words) > 2:
+            if _URL.match(_name(place)) and not place.startswith("/*"):
+                raise InvalidInput(
+                    f"%vstore takes a URL and a library, and {words[2]} is too much: for storage options, or spaces "
+                    'in a URL, write lib = vs.open("s3://…", {…})["eod"] and then %vstore lib'
+                )
             return False
         known = scope.get(place)
         if isinstance(known, (Library, Store)):

@@ -169,6 +169,8 @@ def test_explain_and_show_sql(connected):
         ("%%vstore -l eod2\nSELECT * FROM trades", vs.NoSuchLibrary, "Did you mean 'eod'"),
         ("%%vstore --limt 3\nSELECT 1", vs.InvalidInput, "Did you mean '--limit'"),
         ("%%vstore -o x\n  \n", vs.InvalidInput, "there is no SQL"),
+        ("%vstore s3://b/p eod --endpoint_url x", vs.InvalidInput, "--endpoint_url is too much: for storage options"),
+        ("%vstore ./my store eod", vs.InvalidInput, "and then %vstore lib"),
         ("%vstore nothing", vs.InvalidInput, "neither a URL, nor SQL, nor a Library"),
         ("%vstore_versions tradez", vs.NoSuchSymbol, "Did you mean 'trades'"),
         ("%vstore_versions", vs.InvalidInput, "name a symbol"),
