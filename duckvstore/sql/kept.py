@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from duckvstore.format import statistics
-from duckvstore.sql import headers, prune
+from duckvstore.sql import headers, prune, statements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _STATISTICS = "__vstore_statistics"
 # Values whose equality means that every comparison with them has the same outcome.
 _PLAIN_TYPES = frozenset((int, str, float, bool, bytes, datetime, date, Decimal, type(None)))
+# First words of statements that change settings, which a question may be asked under, and no functions.
+_SETTING_WORDS = frozenset(("SET", "RESET"))
 REMEMBERED_MAX = 256
 VERSIONS_MAX = 256
 SEGMENTS_MAX = 1_000_000
@@ -147,8 +149,11 @@ class Choices:
         """Forget all choices: ``statement`` was run, and may have changed what comparisons or functions mean."""
         with self._lock:
             self._choices.clear()
-            self._has_settings = self._has_settings or statement.kind == "other"
-            self._has_macros = self._has_macros or statement.kind in ("other", "create", "create_macro")
+            word = statement.text.split(None, 1)[0].upper().rstrip(";")
+            is_other = statement.kind == "other" and statements.own_change(statement) is None
+            self._has_settings = self._has_settings or is_other
+            makes_macros = statement.kind in ("create", "create_macro") or (is_other and word not in _SETTING_WORDS)
+            self._has_macros = self._has_macros or makes_macros
 
     def close(self) -> None:
         """Close the cursor for questions."""

@@ -94,6 +94,22 @@ def test_a_macro_hides_a_function_at_once(lib, body):
     assert segments >= 24  # the macro over symbols has its own
 
 
+@pytest.mark.parametrize(
+    "earlier",
+    ["SET threads = 2", "RESET threads", "BEGIN; COMMIT", "BEGIN; ROLLBACK", "CREATE SNAPSHOT s; DROP SNAPSHOT s"],
+)
+def test_functions_prune_after_settings_and_transactions_too(lib, earlier):
+    """Which make no macro; what a setting changes counts."""
+    asked = ("FROM trades WHERE ts >= now() + INTERVAL 36500 DAYS", "SELECT n FROM trades WHERE name < lower('02')")
+    lib.sql(earlier)
+    assert [counted(lib.sql(sql)) for sql in asked] == [(0, 0), (2, 1)]
+    lib.sql("SET default_collation = 'NOCASE'")
+    lib.write("names", pd.DataFrame({"name": [f"a{n}" for n in range(10)]}))
+    assert counted(lib.sql("FROM names WHERE name = concat('A', '3')"))[0] == 1
+    lib.sql("CREATE MACRO lower(x) AS 'zz'")
+    assert counted(lib.sql(asked[1]))[0] == 48
+
+
 def test_settings_hold_for_their_thread(lib):
     """What one thread has set leaves the choices of others as they are."""
     sql = "FROM trades WHERE ts < '2026-01-01 10:00:00'"
