@@ -314,7 +314,8 @@ class TableWriting:
             given = self.making.values.given
             if given is not None and not hasattr(given, "keys"):  # by position, of which some stand before
                 start = found.source if found.source is not None else found.where
-                given = given[sum(p.position is not None for at, p in self.statement.parameters if at < start) :]
+                behind = [p.position for at, p in self.statement.parameters if at >= start and p.position is not None]
+                given = given[behind[0] :] if behind else given
             return kept_segments(statement, 0, newest, Values.unchecked(given), self.making.seat.cursor)
         except DuckVStoreError:
             return everything  # what it is about, the statement itself will meet

@@ -653,6 +653,16 @@ def test_parameters_stand_in_values(lib):
     assert lib.sql("FROM u").fetchall() == [(0, "x"), (1, "x")]
 
 
+def test_parameters_of_a_later_statement_are_its_own():
+    """Among them those that tell which segments may have its rows."""
+    lib = vs.Store(MemoryObjects("later")).create_library("eod", segment_bytes=64 * 1024)
+    lib.sql("CREATE TABLE t AS SELECT range AS n, 'x' AS s FROM range(20_000)")
+    assert lib.get_description("t").segment_count > 2
+    lib.sql("UPDATE t SET s = ? WHERE n = ?; DELETE FROM t WHERE n = ?; DELETE FROM t WHERE n < ?", ["y", 1, 19_000, 1])
+    assert lib.sql("SELECT count(*), count(*) FILTER (s = 'y') FROM t").fetchall() == [(19_998, 1)]
+    lib.session.close()
+
+
 # -- at random ---------------------------------------------------------------------------------------------------------
 
 
