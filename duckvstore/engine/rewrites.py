@@ -68,10 +68,10 @@ def write(library: OpenLibrary, given: Given, metadata: Any, operation: str = "w
             return _nested(library, given, given.encoded, metadata, operation, shareable)
         return _value(library, given, metadata, operation, newest, shareable)
 
-    return _once(made)
+    return once(made)
 
 
-def _once(action: Callable[[Version | None], Outcome]) -> Callable[[Version | None], Outcome]:
+def once(action: Callable[[Version | None], Outcome]) -> Callable[[Version | None], Outcome]:
     """Return ``action``, but carried out once: later calls have the same result, or raise the same error.
 
     A plan may be made several times, and a stream can be read only once: what is left of it must never be taken for
@@ -129,7 +129,7 @@ def append(library: OpenLibrary, given: Given, metadata: Any, *, validate_index:
     Metadata None keeps the previous. No rows and no metadata: no new version. Raises InvalidInput for a schema that
     does not fit, and (``validate_index``) for an index that would no longer ascend.
     """
-    streamed = _once(lambda newest: _stored(library, given, newest))
+    streamed = once(lambda newest: _stored(library, given, newest))
 
     def plan(newest: Version | None) -> Draft | None:
         if newest is None or newest.deleted:
@@ -201,7 +201,7 @@ def update(
     ``date_range`` None means the range that the data spans; data outside of a given range is left out. Where there
     is no such symbol, ``missing()`` is raised, or (None) the data is written. Metadata None keeps the previous.
     """
-    whole = _once(lambda _: replace(given, encoded=_whole(given.rows)))
+    whole = once(lambda _: replace(given, encoded=_whole(given.rows)))
 
     def plan(newest: Version | None) -> Draft | None:
         if newest is None or newest.deleted:

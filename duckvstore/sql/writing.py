@@ -18,10 +18,10 @@ from duckvstore.errors import AlreadyExists, DuckVStoreError, NoSuchSnapshot, No
 from duckvstore.format import values as format_values
 from duckvstore.format.documents import Version
 from duckvstore.format.editing import check_tabular
-from duckvstore.sql import dialect, headers, merging, rewrite, statements, touching
+from duckvstore.sql import dialect, frames, headers, merging, rewrite, statements, touching
 from duckvstore.sql.figures import Figures, ScannedTable
 from duckvstore.sql.kept import kept_segments
-from duckvstore.sql.names import Symbol
+from duckvstore.sql.names import Frame, Symbol
 from duckvstore.sql.result import Result
 from duckvstore.sql.running import Running
 from duckvstore.sql.scratch import NAME, ROW, Scratch
@@ -157,6 +157,8 @@ class TableWriting:
         if kind == "drop":
             making.commit(self.library, self.symbol, edits.delete())
             return Result(None, making.figures)
+        if kind != "create_table" or self._reads_itself():
+            self._hold_streams()
         if kind == "create_table":
             try:
                 self._create()
@@ -166,6 +168,22 @@ class TableWriting:
         else:
             making.commit(self.library, self.symbol, self._edit)
         return self._result()
+
+    def _hold_streams(self) -> None:
+        """Pull the rows of the caller's streams: the statement may be evaluated again, and a stream is read once."""
+        scope, held = self.making.scope or {}, {}
+        for position, reference in enumerate(self.statement.references):
+            meaning, name = self.names.meanings.get(position), reference.parts[0]
+            if not isinstance(meaning, Frame) or scope.get(name) is not meaning.value:
+                continue
+            if name not in held:
+                try:
+                    held[name] = frames.to_registrable(meaning.value, uses=2)
+                except Exception as error:
+                    message = f"the rows of {name} cannot be read: {error}"
+                    raise self.statement.error(message, reference.start) from error
+            self.names.meanings[position] = Frame(name, held[name])
+        self.making.scope = {**scope, **held}
 
     def _result(self) -> Result:
         import pyarrow as pa
@@ -268,11 +286,8 @@ class TableWriting:
 
         Asked of the columns that it names, before whole segments are loaded, unless these are small.
         """
-        import pyarrow as pa
-
         chosen = [newest.segments[at] for at in kept]
-        is_once = any(isinstance(value, pa.RecordBatchReader) for value in plan.registered.values())
-        if is_once or sum(segment.size_bytes for segment in chosen) < ASKED_BYTES_MIN:
+        if sum(segment.size_bytes for segment in chosen) < ASKED_BYTES_MIN:
             return kept
         relation = self.making.session.scanned(plan, self.library, newest, chosen, touching.FILE)
         replaced = {**plan.replacements, self.position: relation}
@@ -327,8 +342,11 @@ class TableWriting:
         is_replacing, is_tolerant = bool(tree.args.get("replace")), statements.is_tolerant(self.statement)
         if tree.args.get("properties") is not None:
             raise self.statement.error("CREATE TABLE of a symbol takes no further clauses", self.reference.end)
-        reads_itself = self._reads_itself()
-        made: list[VersionPlan] = []
+
+        def create(newest: Version | None) -> VersionPlan:
+            return self._created(newest, found)
+
+        created = create if self._reads_itself() else rewrites.once(create)  # of a stream, which is read once
 
         def plan(newest: Version | None) -> Draft | None:
             if newest is not None and not newest.deleted and not is_replacing:
@@ -338,18 +356,18 @@ class TableWriting:
                     f"library {self.library.name!r} has a symbol {self.symbol!r} already: INSERT INTO it, or CREATE OR "
                     "REPLACE TABLE makes its next version"
                 )
-            if not made or reads_itself:
-                made[:] = [self._created(newest, found)]
-            draft = made[0](newest)
+            draft = created(newest)(newest)
             self._row_count = draft.row_count if draft is not None else 0
             return draft
 
         self.making.commit(self.library, self.symbol, plan)
 
     def _reads_itself(self) -> bool:
+        """Whether the statement reads what it is to replace, in its own text or in that of a view or macro."""
         return any(
-            found.role == "read" and found.at is None and found.parts[-1].casefold() == self.symbol.casefold()
-            for found in self.statement.references
+            found.role == "read" and (found.is_call or found.parts[-1].casefold() == self.symbol.casefold())
+            for names in (self.names, *self.names.companions)
+            for found in names.statement.references
         )
 
     def _created(self, newest: Version | None, found: statements.Parts) -> VersionPlan:
