@@ -14,7 +14,7 @@ from sqlglot import exp
 
 from duckvstore.errors import SqlError
 from duckvstore.format import schema as arrow_schema
-from duckvstore.sql import types
+from duckvstore.sql import tokens, types
 from duckvstore.sql.literals import literal, quote
 
 if TYPE_CHECKING:
@@ -185,6 +185,21 @@ def names_left(statement: Statement, replaced: Collection[int]) -> set[str]:
         for place, parameter in statement.parameters
         if parameter.name is not None and not any(start <= place < end for start, end in cuts)
     }
+
+
+def numbered(statement: Statement, replacements: Mapping[int, str | None]) -> str:
+    """Return what ``rewrite`` does with ``$n`` in place of each ``?``, so that a part of it means the same alone."""
+    text = rewrite(statement, replacements)
+    left = parameters_left(statement, [at for at, relation in replacements.items() if relation is not None])
+    places = [token for token in tokens.scan(text)[0] if token.kind == "parameter" and token.text == "?"]
+    for token, position in reversed(list(zip(places, left, strict=True))):
+        text = f"{text[: token.start]}${position + 1}{text[token.end :]}"
+    return text
+
+
+def names_in(text: str) -> set[str]:
+    """Return the names of the parameters that ``text`` has, none of which is a ``?``."""
+    return {token.text[1:] for token in tokens.scan(text)[0] if token.kind == "parameter"}
 
 
 def _cuts(statement: Statement, replaced: Collection[int]) -> list[tuple[int, int]]:

@@ -41,8 +41,13 @@ class Running:
         values: Values,
         note: Callable[[Statement, Failure], str] = lambda *_: "",
         names: Mapping[str, str] | None = None,
+        *,
+        is_part: bool = False,
     ) -> None:
-        """Run nothing yet. ``note``: what to add to an error of DuckDB. ``names``: the user's for those of ours."""
+        """Run nothing yet. ``note``: what to add to an error of DuckDB. ``names``: the user's for those of ours.
+
+        ``is_part``: the text has only parts of the statement, from ``rewrite.numbered``.
+        """
         self._note = note
         self._names_of_ours = names or {}
         self._seat = seat
@@ -50,9 +55,12 @@ class Running:
         self._plan = plan
         statement = plan.statement
         replaced = [position for position, relation in plan.replacements.items() if relation is not None]
-        self._parameters = values.for_duckdb(
-            rewrite.names_left(statement, replaced), rewrite.parameters_left(statement, replaced)
-        )
+        if is_part:
+            self._parameters = values.for_duckdb(rewrite.names_in(plan.text), ())
+        else:
+            self._parameters = values.for_duckdb(
+                rewrite.names_left(statement, replaced), rewrite.parameters_left(statement, replaced)
+            )
         self._registered: list[str] = []
         self._relation: Any = None
         self._reader: Any = None

@@ -241,10 +241,14 @@ class TableWriting:
         self._row_count, self._returned = returned.num_rows, self._shown(returned) if is_returning else None
         return scratch.edits(returned.column(returned.num_columns - 1))
 
-    def _running(self, plan: Plan) -> Running:
+    def _running(self, plan: Plan, *, is_part: bool = False) -> Running:
         row = rewrite.quote(ROW)
         names = {f", {row}": "", f"{row}, ": "", NAME: ".".join(self.reference.parts)}
-        return Running(self.making.seat, plan, self.making.values, self.making.session.note, names)
+        return Running(self.making.seat, plan, self.making.values, self.making.session.note, names, is_part=is_part)
+
+    def _asked(self, plan: Plan, query: str) -> pa.Table | None:
+        """Return the rows of a question of our own, made of parts of the statement."""
+        return self._running(replace(plan, text=query, leases=[]), is_part=True).finish()
 
     def _explicit(self, plan: Plan, columns: Sequence[str]) -> str:
         """Return the text of a MERGE in which every action names its columns, since the scratch table has one more."""
@@ -252,9 +256,9 @@ class TableWriting:
         if not found.actions:
             return plan.text
         source_columns: list[str] = []
-        if found.columns_query is not None:
-            asked = replace(plan, text=found.columns_query, leases=[], uses=None)
-            rows = self._running(asked).finish()
+        query = merging.read(rewrite.numbered(self.statement, plan.replacements)).columns_query
+        if query is not None:
+            rows = self._asked(plan, query)
             source_columns = list(rows.column_names) if rows is not None else []
         using = self.statement.tree.args.get("using")
         return found.explicit(columns, source_columns, using.alias_or_name or None)
@@ -291,11 +295,11 @@ class TableWriting:
             return kept
         relation = self.making.session.scanned(plan, self.library, newest, chosen, touching.FILE)
         replaced = {**plan.replacements, self.position: relation}
-        query = touching.question(rewrite.rewrite(self.statement, replaced), relation)
+        query = touching.question(rewrite.numbered(self.statement, replaced), relation)
         if query is None:
             return kept
         try:
-            found = self._running(replace(plan, text=query, leases=[], uses=None)).finish()
+            found = self._asked(plan, query)
         except DuckVStoreError:
             return kept  # what it is about, the statement itself will meet
         names = {name.rpartition("/")[2] for name in found.column(0).to_pylist()} if found is not None else set()

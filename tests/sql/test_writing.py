@@ -709,6 +709,45 @@ def test_parameters_stand_in_values(lib):
     assert lib.sql("FROM u").fetchall() == [(0, "x"), (1, "x")]
 
 
+@pytest.mark.parametrize("is_asked", [False, True])
+@pytest.mark.parametrize(
+    ("statement", "given"),
+    [
+        ("UPDATE t SET s = ? WHERE n % 1000 = ? RETURNING n", ["new", 7]),
+        ("UPDATE t SET s = $s WHERE n % 1000 = $rest RETURNING n", {"s": "new", "rest": 7}),
+        ("UPDATE t SET s = $2 WHERE n % 1000 = $1 RETURNING n", [7, "new"]),
+        (
+            (
+                "MERGE INTO t USING (SELECT range * 1000 + ? AS n, ? AS s FROM range(5)) r USING (n) "
+                "WHEN MATCHED AND t.s <> ? THEN UPDATE WHEN NOT MATCHED THEN INSERT RETURNING n"
+            ),
+            [7, "new", "y"],
+        ),
+        (
+            (
+                "MERGE INTO t USING (SELECT range * 1000 + 7 AS n, 'new' AS s FROM range(5)) r USING (n) "
+                "WHEN MATCHED AND t.s <> $other THEN UPDATE WHEN NOT MATCHED THEN INSERT RETURNING n"
+            ),
+            {"other": "y"},
+        ),
+        ("MERGE INTO t USING v USING (n) WHEN MATCHED THEN UPDATE WHEN NOT MATCHED THEN INSERT RETURNING n", None),
+        ("MERGE INTO t USING m('new') v ON t.n = v.n WHEN MATCHED THEN UPDATE SET * RETURNING n", None),
+    ],
+)
+def test_parameters_and_views_in_transactions_too(lib, monkeypatch, statement, given, is_asked):
+    """What is asked about a statement beforehand takes of its parameters those that it has, and its views."""
+    if is_asked:
+        monkeypatch.setattr(writing, "ASKED_BYTES_MIN", 0)
+    lib.sql("CREATE TABLE t AS SELECT range AS n, 'x' AS s FROM range(5000)")
+    lib.sql("CREATE TABLE o AS SELECT range * 1000 + 7 AS n FROM range(5)")
+    lib.sql("CREATE VIEW v AS SELECT n, 'new' AS s FROM o")
+    lib.sql("CREATE MACRO m(word) AS TABLE (SELECT n, word AS s FROM o)")
+    lib.sql("BEGIN")
+    assert sorted(lib.sql(statement, given).fetchall()) == [(7,), (1007,), (2007,), (3007,), (4007,)]
+    lib.sql("COMMIT")
+    assert lib.sql("SELECT count(*), count(*) FILTER (s = 'new') FROM t").fetchall() == [(5000, 5)]
+
+
 def test_parameters_of_a_later_statement_are_its_own():
     """Among them those that tell which segments may have its rows."""
     lib = vs.Store(MemoryObjects("later")).create_library("eod", segment_bytes=64 * 1024)
