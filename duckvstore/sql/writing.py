@@ -260,6 +260,13 @@ class TableWriting:
         if query is not None:
             rows = self._asked(plan, query)
             source_columns = list(rows.column_names) if rows is not None else []
+        is_update = any(kind == "update" for kind, _, _ in found.actions)
+        if is_update and len(source_columns) != len(columns):  # DuckDB would not see that they do not match
+            raise self.statement.error(
+                f"UPDATE by position takes all columns of {self.symbol} in their order: expected {len(columns)}, the "
+                f"source has {len(source_columns)}: write UPDATE BY NAME or UPDATE SET column = value",
+                self.reference.start,
+            )
         using = self.statement.tree.args.get("using")
         return found.explicit(columns, source_columns, using.alias_or_name or None)
 

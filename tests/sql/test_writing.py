@@ -96,6 +96,8 @@ STATEMENTS = [
     "UPDATE t SET id = 's'",
     "DELETE FROM t WHERE nope",
     "MERGE INTO t USING o ON t.id = o.id WHEN NOT MATCHED THEN INSERT",
+    "MERGE INTO t USING o ON t.id = o.id WHEN MATCHED THEN UPDATE",
+    "MERGE INTO t USING (SELECT 2 AS id, 'x', 1, NULL, [], 7) u USING (id) WHEN MATCHED THEN UPDATE SET *",
     "INSERT INTO missing VALUES (1)",
     "CREATE TABLE t AS SELECT 1 AS one",
 ]
