@@ -382,6 +382,12 @@ class Definitions:
             raise
         return items
 
+    def names_others(self, seat: Seat, texts: Sequence[str]) -> bool:
+        """Whether ``texts`` may use a view or macro that DuckDB has in the session and that is none of these."""
+        found = {name for _, _, name in _macros(seat)}
+        found |= {name for name in _views(seat) if not self.placed.is_ours(seat, name)}
+        return any(name in text.casefold() for name in found for text in texts)
+
     def spell(self, plan: Plan, seat: Seat, tables: Callable[[], Tables], to: Definition | None = None) -> None:
         """Replace names such as memory.main.v in ``plan``: on the cursor, v is a temporary view."""
         visible = self.visible(seat, plan.statement, to)
@@ -413,17 +419,23 @@ def _macros(seat: Seat) -> set[tuple[str, str, str]]:
     return {(kind, database, name) for kind, database, name in found}
 
 
-def _objects(seat: Seat, statement: Statement, header: Header) -> frozenset[Key]:
-    """Return the views and macros that DuckDB has in the session and ``statement``, which makes ``header``, names."""
-    views = seat.cursor.execute(
+def _views(seat: Seat) -> set[str]:
+    """Return the names, in lower case, of the views that DuckDB itself has in the session."""
+    found = seat.cursor.execute(
         "SELECT lower(view_name) FROM system.main.duckdb_views() "
         "WHERE NOT internal AND database_name IN ('memory', 'temp')"
     ).fetchall()
+    return {name for (name,) in found}
+
+
+def _objects(seat: Seat, statement: Statement, header: Header) -> frozenset[Key]:
+    """Return the views and macros that DuckDB has in the session and ``statement``, which makes ``header``, names."""
+    views = _views(seat)
     named = {reference.parts[-1].casefold() for reference in statement.references if reference.role == "read"}
     called = headers.called(statement.text) - {header.name.casefold()}
     macros = _macros(seat) if called else set()
     return frozenset(
-        [("view", name) for (name,) in views if name in named]
+        [("view", name) for name in views if name in named]
         + [(kind.replace("_", " "), name) for kind, _, name in macros if name in called]
     )
 

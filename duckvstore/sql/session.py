@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from duckvstore import clock
 from duckvstore.engine import catalogue, cuts
 from duckvstore.errors import DuckVStoreError, NoSuchSymbol, SqlError, nearest
-from duckvstore.sql import dialect, failures, frames, headers, listing, rewrite, sandbox, statements, writing
+from duckvstore.sql import dialect, failures, frames, headers, listing, rewrite, sandbox, statements, touching, writing
 from duckvstore.sql.begun import Begun
 from duckvstore.sql.connection import Connection
 from duckvstore.sql.definitions import Definitions, as_created
@@ -280,6 +280,14 @@ class Session:
         names = self._names(making, resolver)
         names.resolve()
         return self._planned(making, names)
+
+    def may_vary(self, making: Making, plan: Plan) -> bool:
+        """Whether a statement may read other rows when it is evaluated again, by its words or a view's or macro's."""
+        items = plan.uses.items if plan.uses is not None else []
+        texts = [making.statement.text, *(item.text for item in items)]
+        if any(map(touching.varies, texts)):
+            return True
+        return self._has_objects and self._definitions.names_others(making.seat, texts)
 
     def scanned(
         self, plan: Plan, library: OpenLibrary, version: Version, segments: Sequence[Segment], file: str

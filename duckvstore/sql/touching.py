@@ -1,7 +1,7 @@
 """Which files hold rows that UPDATE, DELETE or MERGE would change: the question, in the statement's own words. Pure.
 
 Invariant: the answer names every file with a row that the statement matches; where that cannot be asked, there is no
-question.
+question. What ``varies`` cannot be asked: the statement would match other rows than the answer is about.
 """
 
 from __future__ import annotations
@@ -16,9 +16,19 @@ if TYPE_CHECKING:
     from duckvstore.sql.tokens import Token
 
 FILE = "__vstore_file"
-# Asked twice, these give two answers.
-_VOLATILE = re.compile(r"\b(random|uuid\w*|gen_random_uuid|nextval|setseed|get_current_timestamp)\s*\(", re.IGNORECASE)
+# Asked twice, these may give two answers.
+_VOLATILE = re.compile(
+    r"\b((random|uuid\w*|gen_random_uuid|nextval|currval|setseed|get_current_timestamp)\s*\("
+    r"|(first|last|any_value|arbitrary|arg_\w+|(min|max)_by|array_agg|list|row_number|reservoir_quantile)\s*\("
+    r"|(sample|tablesample|limit|fetch)\b|distinct\s+on\b)",
+    re.IGNORECASE,
+)
 _ENDS = ("SET", "USING", "FROM", "WHERE", "RETURNING", "WHEN", ";")
+
+
+def varies(text: str) -> bool:
+    """Whether what is written in ``text`` may be something else when it is evaluated again."""
+    return _VOLATILE.search(text) is not None
 
 
 def question(text: str, relation: str) -> str | None:
@@ -26,8 +36,6 @@ def question(text: str, relation: str) -> str | None:
 
     ``text``: the statement with ``relation``, whose rows have a column ``FILE``, in place of what it changes.
     """
-    if _VOLATILE.search(text):
-        return None
     start = text.find(relation)
     tokens = _outer(text, start, start + len(relation))
     verb = next((token for token in tokens if token.upper in ("UPDATE", "DELETE", "MERGE")), None)

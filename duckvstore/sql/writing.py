@@ -300,6 +300,8 @@ class TableWriting:
         chosen = [newest.segments[at] for at in kept]
         if sum(segment.size_bytes for segment in chosen) < ASKED_BYTES_MIN:
             return kept
+        if self.making.session.may_vary(self.making, plan):
+            return kept
         relation = self.making.session.scanned(plan, self.library, newest, chosen, touching.FILE)
         replaced = {**plan.replacements, self.position: relation}
         query = touching.question(rewrite.numbered(self.statement, replaced), relation)

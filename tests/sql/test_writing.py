@@ -711,6 +711,35 @@ def test_parameters_stand_in_values(lib):
     assert lib.sql("FROM u").fetchall() == [(0, "x"), (1, "x")]
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "(SELECT n FROM s USING SAMPLE 5 ROWS)",
+        "(SELECT n FROM s TABLESAMPLE reservoir(5 ROWS))",
+        "(SELECT DISTINCT (random() * 19999)::BIGINT AS n FROM range(5))",
+        "by_chance()",
+        "own_chance",
+        "symbols_chance",
+    ],
+)
+def test_rows_by_chance_are_matched_as_they_are_drawn(monkeypatch, source):
+    """Whatever draws them, a sample or random(), in the statement, in a view or in a macro: nothing is there twice."""
+    monkeypatch.setattr(writing, "ASKED_BYTES_MIN", 0)
+    lib = vs.Store(MemoryObjects("chance")).create_library("eod", segment_bytes=64 * 1024)
+    lib.sql("CREATE TABLE t AS SELECT range AS n, 0 AS k, range::VARCHAR AS text FROM range(20_000)")
+    lib.sql("CREATE TABLE s AS SELECT n FROM t")
+    drawn = "SELECT DISTINCT (random() * 19999)::BIGINT AS n FROM range(5)"
+    lib.sql(f"CREATE MACRO by_chance() AS TABLE ({drawn}); CREATE VIEW own_chance AS {drawn}")
+    lib.sql("CREATE VIEW symbols_chance AS (SELECT n FROM s USING SAMPLE 5 ROWS)")
+    for _ in range(2):
+        lib.sql(
+            f"MERGE INTO t USING {source} AS r ON t.n = r.n "
+            "WHEN MATCHED THEN UPDATE SET k = k + 1 WHEN NOT MATCHED THEN INSERT (n, k) VALUES (r.n, 1)"
+        )
+    assert lib.sql("SELECT count(*), count(DISTINCT n) FROM t").fetchall() == [(20_000, 20_000)]
+    lib.session.close()
+
+
 @pytest.mark.parametrize("is_asked", [False, True])
 @pytest.mark.parametrize(
     ("statement", "given"),
