@@ -57,10 +57,13 @@ def own_change(statement: Statement) -> Change | None:
     tokens, _ = scan(statement.text)
     words = [token.upper for token in tokens[:4]] + [""] * 4
     if words[0] in _TRANSACTION_WORDS:
-        rest = [word for word in words[1:] if word not in ("", ";")]
-        if rest in ([], ["TRANSACTION"], ["WORK"]):
-            return Change(_TRANSACTION_WORDS[words[0]])
-        return None
+        kind = _TRANSACTION_WORDS[words[0]]
+        rest = [token.upper for token in tokens[1:] if token.text != ";"]
+        if kind == "begin" and rest[-2:] == ["READ", "ONLY"]:
+            raise statement.error("a transaction is for reading and writing: write BEGIN", tokens[0].start)
+        if kind == "begin" and rest[-2:] == ["READ", "WRITE"]:
+            rest = rest[:-2]
+        return Change(kind) if rest in ([], ["TRANSACTION"], ["WORK"]) else None
     if words[:2] == ["CREATE", "SNAPSHOT"]:
         return _snapshot(statement, tokens, "create_snapshot", ["IF", "NOT", "EXISTS"])
     if words[:2] == ["DROP", "SNAPSHOT"]:

@@ -536,6 +536,21 @@ def test_a_transaction_is_seen_inside_at_once_and_outside_after_commit(lib):
     assert lib.sql("SELECT (SELECT sum(n) FROM a), (SELECT sum(n) FROM b), (FROM log)").fetchall() == [(0, 9, 1)]
 
 
+def test_begin_in_all_its_words(lib):
+    """A transaction that only DuckDB knew of would never end."""
+    lib.sql("CREATE TABLE a AS SELECT 1 AS n")
+    for words in ("BEGIN", "BEGIN WORK", "START TRANSACTION", "BEGIN TRANSACTION READ WRITE", "BEGIN READ WRITE"):
+        lib.sql(f"{words}; INSERT INTO a VALUES (2)")
+        assert lib.session.in_transaction
+        lib.sql("ROLLBACK")
+    for words in ("BEGIN TRANSACTION READ ONLY", "BEGIN READ ONLY"):
+        with pytest.raises(SqlError, match="write BEGIN"):
+            lib.sql(words)
+        with pytest.raises(SqlError, match="stop"):
+            lib.sql("SELECT error('stop')").fetchall()
+        assert lib.sql("FROM a").fetchall() == [(1,)]
+
+
 def test_a_rollback_leaves_nothing(lib):
     """Neither in the library nor in the session; an error inside does not commit half."""
     lib.sql("CREATE TABLE a AS SELECT 1 AS n; CREATE TEMP TABLE log (x INTEGER)")
