@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 ASKED_BYTES_MIN = 4 * 2**20
 # Enough of the end of a segment's key to tell it from all others: it is random.
 NAME_CHARACTERS = 32
+ROW_ID = "rowid"
 _OPERATIONS = {"insert": "append", "copy": "append", "delete": "delete_rows", "truncate": "delete_rows"}
 
 
@@ -201,6 +202,7 @@ class TableWriting:
             raise NoSuchSymbol(f"library {self.library.name!r} has no symbol {self.symbol!r}: CREATE TABLE it first")
         kind = self.statement.kind
         check_tabular(newest.kind, kind.upper(), self.where)
+        self._refuse_rowid(newest)
         plan = self._planned(newest)
         try:
             kept = None if kind in ("insert", "copy") else self._touched(plan, newest, self._candidates(newest))
@@ -215,6 +217,28 @@ class TableWriting:
         finally:
             scratch.close()
         return row_edits.edited(self.library, newest, _OPERATIONS.get(kind, kind), wanted, scratch.rows_of)
+
+    def _refuse_rowid(self, newest: Version) -> None:
+        """Raise SqlError for DuckDB's number of a row, which a symbol has not: it would count what was loaded."""
+        if any(column.name.casefold() == ROW_ID for column in newest.schema.columns):
+            return
+        own = ("", (self.reference.alias or self.reference.parts[-1]).casefold())
+        symbols = [
+            reference.node
+            for at, reference in enumerate(self.statement.references)
+            if isinstance(self.names.meanings.get(at), Symbol) and reference.role == "read"
+        ]
+        for column in self.statement.tree.find_all(exp.Column):
+            if column.name.casefold() != ROW_ID or column.table.casefold() not in own:
+                continue
+            select = column.find_ancestor(exp.Select)
+            tables = list(select.find_all(exp.Table)) if select is not None else []
+            if not tables or column.table or any(table is node for table in tables for node in symbols):
+                raise self.statement.error(
+                    "the rows of a symbol have no rowid: tell them apart by their columns, or keep one of each with "
+                    "CREATE OR REPLACE TABLE … AS SELECT DISTINCT ON (…)",
+                    column.this.meta.get("start", self.reference.start),
+                )
 
     def _run_on_scratch(self, plan: Plan, scratch: Scratch, columns: Sequence[str]) -> RowEdits:
         """Run the user's statement on the scratch table; keep what it returns, and return what it did."""

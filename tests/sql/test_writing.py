@@ -637,6 +637,27 @@ def test_a_table_that_replaces_itself_loses_nothing_that_came_between(lib):
     other.session.close()
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM t WHERE rowid < 3000 AND n > 15_000",
+        "DELETE FROM t WHERE rowid NOT IN (SELECT min(rowid) FROM t GROUP BY n)",
+        "DELETE FROM t AS x WHERE x.RowID = 1",
+        "UPDATE t SET n = rowid",
+        "MERGE INTO t USING (SELECT 1 AS k) s ON t.rowid = s.k WHEN MATCHED THEN DELETE",
+    ],
+)
+def test_rows_have_no_number_of_their_own(lib, statement):
+    """DuckDB's would be that of a row among those that were loaded: rows that nobody meant."""
+    lib.sql("CREATE TABLE t AS SELECT range AS n FROM range(20_000); CREATE TEMP TABLE own AS SELECT 5 AS n")
+    with pytest.raises(SqlError, match="no rowid"):
+        lib.sql(statement)
+    lib.sql("DELETE FROM t USING own WHERE own.rowid = 0 AND t.n = own.n")
+    lib.sql("DELETE FROM t WHERE n IN (SELECT n + 1 FROM own WHERE rowid = 0)")
+    lib.sql("CREATE OR REPLACE TABLE t AS SELECT n AS rowid FROM t; DELETE FROM t WHERE rowid = 7")
+    assert lib.sql("SELECT count(*) FROM t").fetchall() == [(19_997,)]
+
+
 STREAM_SCHEMA = pa.schema([("n", pa.int64()), ("s", pa.string())])
 
 
