@@ -79,8 +79,9 @@ class Statement:
     """One statement, equal to itself alone: ``text`` is its slice of ``source``, from character ``offset`` on.
 
     ``tree`` is None and ``references`` empty where sqlglot cannot read it; ``maybe_names`` then holds the dotted
-    names after FROM and JOIN, and ``problem`` what sqlglot said. ``kind``: query, explain, describe, summarize, copy,
-    create_table, create_view, create_macro, create, insert, update, delete, merge, drop, alter, truncate or other.
+    names after FROM, JOIN, INTO and USING, and ``problem`` what sqlglot said. ``kind``: query, explain, describe,
+    summarize, copy, create_table, create_view, create_macro, create, insert, update, delete, merge, drop, alter,
+    truncate or other.
     ``parameters``: each parameter of the text with the character (of ``text``) where it stands.
     """
 
@@ -419,10 +420,10 @@ def _problem(error: Exception, text: str) -> tuple[str, int | None]:
 
 
 def _names_after_from(tokens: list[Token]) -> list[str]:
-    """Return the dotted names after FROM and JOIN, without their quotes."""
+    """Return the dotted names after FROM, JOIN, INTO and USING, without their quotes."""
     names: list[str] = []
     for index, token in enumerate(tokens):
-        if token.upper not in ("FROM", "JOIN"):
+        if token.upper not in ("FROM", "JOIN", "INTO", "USING"):
             continue
         parts: list[str] = []
         for following in tokens[index + 1 :: 2]:

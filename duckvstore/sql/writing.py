@@ -153,6 +153,11 @@ class TableWriting:
         """Make the version and return what DuckDB would: the rows of RETURNING, a count, or nothing."""
         making, kind = self.making, self.statement.kind
         making.refuse_read_only(kind.replace("_", " ").upper(), self.reference.start)
+        second = next(
+            (found for found in self.statement.references[self.position + 1 :] if found.role == "target"), None
+        )
+        if second is not None:
+            raise self.statement.error(f"{kind.upper()} takes one name: write a statement for each", second.start)
         if self.target.as_of is not None:
             raise self.statement.error("a snapshot never changes: name the symbol alone", self.reference.start)
         if kind == "drop":
@@ -379,6 +384,12 @@ class TableWriting:
         is_replacing, is_tolerant = bool(tree.args.get("replace")), statements.is_tolerant(self.statement)
         if tree.args.get("properties") is not None:
             raise self.statement.error("CREATE TABLE of a symbol takes no further clauses", self.reference.end)
+        if is_replacing and is_tolerant:
+            raise self.statement.error("OR REPLACE and IF NOT EXISTS exclude each other", self.reference.start)
+        if found.query is not None and any(isinstance(a, exp.ColumnDef) for a in statements.columns_defined(tree)):
+            raise self.statement.error(
+                "CREATE TABLE … AS takes names of columns without types: cast in the query", self.reference.end
+            )
 
         def create(newest: Version | None) -> VersionPlan:
             return self._created(newest, found)
@@ -446,8 +457,6 @@ class TableWriting:
 
     def _defined(self) -> pa.Table:
         """Return no rows of the columns that are defined. Raises SqlError for a constraint: nothing would keep it."""
-        from sqlglot import exp
-
         definitions = statements.columns_defined(self.statement.tree)
         for definition in definitions:
             if not isinstance(definition, exp.ColumnDef) or definition.args.get("constraints"):
