@@ -107,9 +107,11 @@ class Values:
 
     def for_duckdb(self, names: set[str], positions: Sequence[int]) -> dict[str, Any] | list[Any] | None:
         """Return the values that DuckDB needs for a statement in which these parameters are left."""
+        if self._given is None:  # nothing is asked for, or by PREPARE alone
+            return None
         if positions:
             return [self.of(Parameter(position=position)) for position in positions]
-        if not names or self._given is None:
+        if not names:
             return None
         if isinstance(self._given, Mapping):
             return {name: self._given[name] for name in sorted(names)}

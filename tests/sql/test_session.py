@@ -248,6 +248,7 @@ def test_parameters_reach_the_right_statement_and_the_right_place(lib):
     by_name = "CREATE OR REPLACE TEMP TABLE kept AS FROM trades AT SNAPSHOT $s; SELECT $x, count(*) FROM kept"
     assert rows(lib.sql(by_name, {"s": "eod", "x": 5})) == [(5, 3)]
     assert rows(lib.sql("PREPARE twice AS SELECT 2 * $1; EXECUTE twice(21)")) == [(42,)]
+    assert rows(lib.sql("PREPARE thrice AS SELECT 3 * ?; EXECUTE thrice(14)")) == [(42,)]
 
 
 @pytest.mark.parametrize(
