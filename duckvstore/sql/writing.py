@@ -6,6 +6,7 @@ another writer was first, it is evaluated again on that writer's version.
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,8 @@ ASKED_BYTES_MIN = 4 * 2**20
 # Enough of the end of a segment's key to tell it from all others: it is random.
 NAME_CHARACTERS = 32
 ROW_ID = "rowid"
+# Arrow has no zone for times of day, and bytes of DuckDB's own for the others.
+_INEXACT = re.compile(r"\b(TIME WITH TIME ZONE|BIT|BIGNUM|VARINT)(?=[\[\],)]|$)")
 _OPERATIONS = {"insert": "append", "copy": "append", "delete": "delete_rows", "truncate": "delete_rows"}
 
 
@@ -429,9 +432,19 @@ class TableWriting:
             plan.text = " " * found.query + rewritten[found.query :]
             rows = self._running(plan).start()
             value = self._source = Result(rows, Figures(), kind="create_table")
+            self._refuse_types(value.columns, value.types)
         value = self._named(value)
         given = rewrites.Given(self.symbol, format_values.encode_any(value, where=self.where), self.where)
         return rewrites.write(self.library, given, None)
+
+    def _refuse_types(self, columns: Sequence[str], types: Sequence[object]) -> None:
+        """Raise SqlError for a type whose values Arrow has no room for: they would come back as others."""
+        for name, kind in zip(columns, map(str, types), strict=True):
+            if _INEXACT.search(kind):
+                raise self.statement.error(
+                    f"column {name!r} has the type {kind}, which a symbol cannot keep: cast it to another, say VARCHAR",
+                    self.reference.end,
+                )
 
     def _named(self, value: Any) -> Any:
         """Return rows with the column names that CREATE TABLE name (…) gives, and duplicates told apart."""
@@ -473,6 +486,7 @@ class TableWriting:
         try:
             self._running(plan).finish()
             relation: Any = cursor.sql(f"FROM {rewrite.quote(NAME)}")
+            self._refuse_types(relation.columns, relation.types)
             table: pa.Table = relation.to_arrow_table() if hasattr(relation, "to_arrow_table") else relation.arrow()
             return table
         finally:
