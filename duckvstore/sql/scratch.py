@@ -20,7 +20,7 @@ from duckvstore.sql.rewrite import quote
 from duckvstore.sql.types import readable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import duckdb
     import pyarrow as pa
@@ -102,8 +102,7 @@ class Scratch:
 
         For MERGE: what its RETURNING gives is not always the row that was changed (DuckDB 1.5).
         """
-        names = [quote(name) for name in self._schema.names]
-        differs = " OR ".join(f"is_now.{name} IS DISTINCT FROM was.{name}" for name in names)
+        differs = " OR ".join(map(_differs, self._schema))
         self._cursor.register(_LOADED, self._loaded)
         try:
             touched = self._query(
@@ -125,15 +124,45 @@ class Scratch:
         self._cursor.register(_TOUCHED, pa.table({"number": asked}))
         try:
             among = f"WHERE {quote(ROW)} IN (SELECT number FROM {_TOUCHED}) ORDER BY {quote(ROW)}"
-            rows = self._select(among)
             found = self._query(f"SELECT {quote(ROW)} FROM {quote(NAME)} {among}")
+            changed = found.column(0).to_numpy().astype(np.int64)
+            before = self._rows.take(np.searchsorted(self._numbers, changed))
+            rows = self._select(among, self._kept_whole(before, among))
         finally:
             self._cursor.unregister(_TOUCHED)
-        changed = found.column(0).to_numpy().astype(np.int64)
-        before = self._rows.take(np.searchsorted(self._numbers, changed))
         added = self._select(f"WHERE {quote(ROW)} IS NULL ORDER BY rowid")
         removed = np.setdiff1d(numbers, changed, assume_unique=True)
         return RowEdits(removed, changed, before, self._kept_precision(before, rows), added)
+
+    def _kept_whole(self, before: pa.Table, among: str) -> dict[str, pa.ChunkedArray]:
+        """Return the nested columns of the rows ``among`` in which DuckDB shows less than is stored.
+
+        A value that was changed is DuckDB's, the others are those ``before``.
+        """
+        import numpy as np
+        import pyarrow as pa
+
+        finer = [field for field in self._schema if _holds_finer(field.type)]
+        if not finer:
+            return {}
+        asked = ", ".join(f"({_differs(field)}) AS {quote(field.name)}" for field in finer)
+        joined = f"{quote(NAME)} AS is_now JOIN {_LOADED} AS was USING ({quote(ROW)})"
+        self._cursor.register(_LOADED, self._loaded)
+        try:
+            differs = self._query(f"SELECT {asked} FROM {joined} {among}")
+        finally:
+            self._cursor.unregister(_LOADED)
+        found = {}
+        for field, column in zip(finer, differs.columns, strict=True):
+            is_new = column.to_numpy().astype(bool)
+            kept = before.column(field.name).filter(pa.array(~is_new))
+            if is_new.any():
+                now = self._query(f"SELECT {_expression(field)} FROM {quote(NAME)} {among}").column(0)
+                new = self._in_type(field, now.filter(pa.array(is_new)))
+                kept = pa.chunked_array([*kept.chunks, *new.chunks], type=field.type)
+            order = np.argsort(np.concatenate([np.flatnonzero(~is_new), np.flatnonzero(is_new)]), kind="stable")
+            found[field.name] = kept.take(pa.array(order))
+        return found
 
     def _kept_precision(self, before: pa.Table, after: pa.Table) -> pa.Table:
         """Return ``after`` with the stored value where DuckDB shows the same: it may show less than is stored."""
@@ -156,22 +185,31 @@ class Scratch:
         relation: Any = self._cursor.sql(text)
         return relation.to_arrow_table() if hasattr(relation, "to_arrow_table") else relation.arrow()
 
-    def _select(self, rest: str) -> pa.Table:
-        """Return rows in the stored schema. Raises SqlError for a value that the stored type does not hold."""
+    def _select(self, rest: str, known: Mapping[str, pa.ChunkedArray] | None = None) -> pa.Table:
+        """Return rows in the stored schema, some columns of which may be ``known``.
+
+        Raises SqlError for a value that the stored type does not hold.
+        """
         import pyarrow as pa
 
-        asked = ", ".join(_expression(field) for field in self._schema)
+        columns = dict(known or {})
+        fields = [field for field in self._schema if field.name not in columns]
+        asked = ", ".join(map(_expression, fields)) or "1"
         found = self._query(f"SELECT {asked} FROM {quote(NAME)} {rest}")
-        columns = []
-        for field, column in zip(self._schema, found.columns, strict=True):
-            try:
-                columns.append(_stored(column, field.type))
-            except (pa.ArrowException, ValueError) as error:
-                raise SqlError(
-                    f"a value for column {field.name!r} does not fit its type {field.type}: {error}: cast it in the "
-                    "statement"
-                ) from error
-        return pa.table(columns, schema=self._schema)
+        for field, column in zip(fields, found.columns, strict=False):
+            columns[field.name] = self._in_type(field, column)
+        return pa.table([columns[name] for name in self._schema.names], schema=self._schema)
+
+    def _in_type(self, field: pa.Field, column: pa.ChunkedArray) -> pa.ChunkedArray:
+        import pyarrow as pa
+
+        try:
+            return _stored(column, field.type)
+        except (pa.ArrowException, ValueError) as error:
+            raise SqlError(
+                f"a value for column {field.name!r} does not fit its type {field.type}: {error}: cast it in the "
+                "statement"
+            ) from error
 
 
 def _expression(field: pa.Field) -> str:
@@ -180,6 +218,25 @@ def _expression(field: pa.Field) -> str:
 
     column = quote(field.name)
     return f"epoch_ns({column})" if kinds.is_duration(field.type) else column
+
+
+def _differs(field: pa.Field) -> str:
+    """Return the condition that a column of ``is_now`` is not what it is in ``was``.
+
+    Also where DuckDB takes both for equal: by a collation, or as zeros of two signs.
+    """
+    import pyarrow.types as kinds
+
+    now, was = f"is_now.{quote(field.name)}", f"was.{quote(field.name)}"
+    differs = f"{now} IS DISTINCT FROM {was}"
+    kind = field.type.value_type if kinds.is_dictionary(field.type) else field.type
+    if kinds.is_string(kind) or kinds.is_large_string(kind) or kinds.is_string_view(kind):
+        return f"{now} COLLATE C IS DISTINCT FROM {was} COLLATE C"
+    if kinds.is_floating(kind):
+        return f"{differs} OR ({now} = 0 AND signbit({now}) <> signbit({was}))"
+    if kinds.is_nested(kind):
+        return f"{differs} OR {now}::VARCHAR COLLATE C IS DISTINCT FROM {was}::VARCHAR COLLATE C"
+    return differs
 
 
 def _stored(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
@@ -197,6 +254,14 @@ def _stored(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     if kinds.is_dictionary(kind):
         return exact(exact(column, kind.value_type), kind)
     return exact(column, kind)
+
+
+def _holds_finer(kind: pa.DataType) -> bool:
+    """Whether ``kind`` is nested and somewhere in it are values that DuckDB shows coarsely, or durations."""
+    import pyarrow.types as kinds
+
+    children = [kind.field(at).type for at in range(kind.num_fields)] if kinds.is_nested(kind) else []
+    return any(_is_finer(child) or kinds.is_duration(child) or _holds_finer(child) for child in children)
 
 
 def _is_finer(kind: pa.DataType) -> bool:

@@ -280,6 +280,42 @@ def test_values_that_duckdb_shows_coarsely_are_kept():
     lib.session.close()
 
 
+def test_nested_values_are_kept_whole_too(lib):
+    """A row whose other columns change keeps the nanoseconds in its lists and structs, and their durations."""
+    zoned = pa.timestamp("ns", "UTC")
+    first = pa.table(
+        {
+            "k": [1, 2, 3],
+            "times": pa.array([[1001, None], None, [7]], pa.list_(zoned)),
+            "pair": pa.array([{"at": 1, "took": 2001}, None, {"at": None, "took": 5}])
+            .cast(pa.struct([("at", pa.int64()), ("took", pa.int64())]))
+            .cast(pa.struct([("at", zoned), ("took", pa.duration("ns"))])),
+        }
+    )
+    lib.write("t", first)
+    lib.sql("UPDATE t SET k = k + 10 WHERE k < 3")
+    lib.sql("MERGE INTO t USING (SELECT 3 AS k) s USING (k) WHEN MATCHED THEN UPDATE SET k = 13")
+    expected = first.set_column(0, "k", pa.array([11, 12, 13]))
+    assert lib.read("t").data.equals(expected)
+    lib.sql("UPDATE t SET times = [TIMESTAMPTZ '2026-01-01 00:00:00+00'] WHERE k = 12")
+    assert lib.read("t").data.column("pair").equals(expected.column("pair"))
+    times = lib.read("t").data.column("times").cast(pa.list_(pa.int64())).to_pylist()
+    assert times == [[1001, None], [1767225600 * 10**9], [7]]
+
+
+def test_merge_sets_what_differs_only_by_collation_or_sign(lib):
+    """What DuckDB takes for equal is not the same to whoever reads it."""
+    lib.sql("CREATE TABLE t AS SELECT 1 AS k, 'a' AS s, 0.0::DOUBLE AS v, ['x'] AS l")
+    lib.sql("SET default_collation = 'NOCASE'")
+    lib.sql(
+        "MERGE INTO t USING (SELECT 1 AS k, 'A' AS s, '-0.0'::DOUBLE AS v, ['x'] AS l) u USING (k) "
+        "WHEN MATCHED THEN UPDATE"
+    )
+    lib.sql("MERGE INTO t USING (SELECT 1 AS k) u USING (k) WHEN MATCHED THEN UPDATE SET l = ['X']")
+    lib.sql("RESET default_collation")
+    assert repr(lib.sql("FROM t").fetchall()) == "[(1, 'A', -0.0, ['X'])]"
+
+
 def test_a_pandas_dtype_takes_what_sql_stores(lib):
     """As in an append: a new category becomes one, and a missing whole number makes the column nullable."""
     index = pd.CategoricalIndex(["x", "y"], name="key")
