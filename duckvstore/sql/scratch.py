@@ -97,6 +97,17 @@ class Scratch:
         empty = self._rows.slice(0, 0)
         return RowEdits(nothing, nothing, empty, empty, self._select("ORDER BY rowid"))
 
+    def left(self) -> RowEdits:
+        """Return the rows that are not there any more as rows to remove.
+
+        For DELETE, whose RETURNING crashes or leaves rows behind where USING finds them often (DuckDB 1.5.5).
+        """
+        import numpy as np
+
+        left = self._query(f"SELECT {quote(ROW)} FROM {quote(NAME)}").column(0).to_numpy().astype(np.int64)
+        empty = self._rows.slice(0, 0)
+        return RowEdits(np.setdiff1d(self._numbers, left), np.empty(0, dtype=np.int64), empty, empty, empty)
+
     def compared(self) -> RowEdits:
         """Return what became of all rows, by a comparison with what they were.
 

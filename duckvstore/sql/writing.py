@@ -267,6 +267,11 @@ class TableWriting:
             return scratch.compared()
         if kind == "truncate":
             plan.text = f"DELETE FROM {rewrite.quote(NAME)}"
+        if kind in ("delete", "truncate") and not is_returning:
+            self._running(plan).count()
+            wanted = scratch.left()
+            self._row_count = len(wanted.removed)
+            return wanted
         plan.text = f"{plan.text}\n{',' if is_returning else 'RETURNING'} {rewrite.quote(ROW)}"
         returned = self._running(plan).finish()
         assert returned is not None, "RETURNING gives rows"  # noqa: S101

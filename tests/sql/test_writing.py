@@ -54,6 +54,8 @@ STATEMENTS = [
     "DELETE FROM t WHERE v > (SELECT avg(v) FROM t WHERE NOT isnan(v))",
     "DELETE FROM t WHERE EXISTS (FROM o WHERE o.id = t.id) RETURNING *",
     "WITH c AS (SELECT 3 AS k) DELETE FROM t WHERE id IN (SELECT k FROM c)",
+    "DELETE FROM t USING o, range(1000) r WHERE o.id = t.id",
+    "DELETE FROM t USING t AS y, range(3000) r WHERE y.id = t.id - 1",
     "TRUNCATE t",
     "UPDATE t SET v = v + 1",
     "UPDATE t SET v = NULL, s = upper(s) WHERE id < 3 RETURNING *",
