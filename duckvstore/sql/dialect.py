@@ -35,7 +35,6 @@ _KINDS: tuple[tuple[type[Any], str], ...] = (
     (exp.Values, "query"),
     (exp.Describe, "describe"),
     (exp.Summarize, "summarize"),
-    (exp.Pivot, "query"),
     (exp.Copy, "copy"),
     (exp.Insert, "insert"),
     (exp.Update, "update"),
@@ -46,7 +45,7 @@ _KINDS: tuple[tuple[type[Any], str], ...] = (
     (exp.TruncateTable, "truncate"),
 )
 _AFTER_A_QUERY = frozenset((")", "ORDER", "LIMIT", "OFFSET", "UNION", "EXCEPT", "INTERSECT", "WITH"))
-_READ_PARENTS = (exp.From, exp.Join, exp.Describe, exp.Summarize, exp.Pivot, exp.Subquery, exp.Paren, exp.Lateral)
+_READ_PARENTS = (exp.From, exp.Join, exp.Describe, exp.Summarize, exp.Subquery, exp.Paren, exp.Lateral)
 _FOUND_TOKEN = re.compile(r" but got <Token.*", re.DOTALL)
 
 

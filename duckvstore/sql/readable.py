@@ -1,12 +1,11 @@
 """The text that stock sqlglot reads in place of the user's: what it does not know is blanked or spelled another way.
 
-Invariant: apart from one parenthesis that may be added at the end, the text has the user's length and each name
-stands where the user wrote it, so positions in sqlglot's tree are positions in the user's text.
+Invariant: the text has the user's length and each name stands where the user wrote it, so positions in sqlglot's
+tree are positions in the user's text.
 """
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING
 
 from duckvstore.sql.tokens import Token, blank, closing
@@ -24,6 +23,11 @@ _MARK = "\ue000"  # a letter for sqlglot, and of no use in anybody's names
 _SYNONYMS = {"PIVOT_WIDER": "PIVOT      ", "PIVOT_LONGER": "UNPIVOT     "}
 _END = Token("end", "", -1, -1)
 _PIVOTS = frozenset(("PIVOT", "UNPIVOT", *_SYNONYMS))
+_BEGINNINGS = frozenset(("SELECT", "FROM", "WITH", "VALUES", "TABLE", *_PIVOTS))
+_BEFORE_A_QUERY = frozenset(
+    ("(", "UNION", "EXCEPT", "INTERSECT", "ALL", "DISTINCT", "TABLE", "SUMMARIZE", "DESCRIBE", "DESC", "SHOW")
+)
+_AFTER_A_SOURCE = frozenset(("GROUP", "ORDER", "LIMIT", "OFFSET", "UNION", "EXCEPT", "INTERSECT"))
 
 
 def text(user: str, tokens: list[Token], gaps: list[Span], clauses: list[Span], explained: int, *, marked: bool) -> str:
@@ -38,12 +42,7 @@ def text(user: str, tokens: list[Token], gaps: list[Span], clauses: list[Span], 
     result = user
     for token, word in [*_respelled(tokens), *(_masked(body) if marked else ())]:
         result = result[: token.start] + word + result[token.end :]
-    tail = _pivot_tail(body, len(user))
-    result = blank(result, [*spans, *tail])
-    pivoted = _pivot_after_as(body)
-    if pivoted is not None:
-        result = f"{result[: pivoted - 1]}({result[pivoted:]})"
-    return result
+    return _without_pivots(blank(result, spans), body)
 
 
 def _respelled(tokens: list[Token]) -> Iterator[tuple[Token, str]]:
@@ -87,29 +86,81 @@ def _is_within(token: Token, spans: list[Span]) -> bool:
     return any(start <= token.start < end for start, end in spans)
 
 
-def _pivot_tail(body: list[Token], end: int) -> list[Span]:
-    """Return the span of ORDER BY and LIMIT behind a PIVOT statement, which sqlglot does not read there."""
-    first = 0 if body and body[0].upper in _PIVOTS else _pivot_index(body)
+def _without_pivots(result: str, body: list[Token]) -> str:
+    """Return ``result`` with each PIVOT statement, wherever it stands, as ``FROM`` its source and nothing else.
+
+    sqlglot reads few forms and places of it. Queries in its clauses stay, as further sources.
+    """
+    for index, token in enumerate(body):
+        if token.upper not in _PIVOTS or not _begins_query(body, index):
+            continue
+        result = result[: token.start] + "FROM".ljust(len(token.text)) + result[token.end :]
+        first = _clauses_of_pivot(body, index)
+        end = _end_of_query(body, first)
+        position = body[first].start if first < end else 0
+        for at in range(first, end):
+            opening = body[at]
+            is_query = opening.text == "(" and at + 1 < end and body[at + 1].upper in _BEGINNINGS
+            if is_query and opening.start > position:
+                result = blank(result, [(position, opening.start)])
+                result = f"{result[: opening.start - 1]},{result[opening.start :]}"
+                position = body[closing(body, at)].end
+        if first < end:
+            result = blank(result, [(position, max(position, body[end - 1].end))])
+    return result
+
+
+def _begins_query(body: list[Token], index: int) -> bool:
+    """Whether the PIVOT at ``index`` is a statement or subquery of its own, and no part of a FROM clause."""
+    after = body[index + 1] if index + 1 < len(body) else _END
+    if after.kind not in ("word", "quoted", "string", "dollar") and after.text != "(":
+        return False
+    before = body[index - 1] if index else _END
+    if before.text == ")":
+        opening = _opening(body, index - 1)
+        return opening > 0 and body[opening - 1].upper in ("AS", "MATERIALIZED")  # of a CTE
+    if before.upper == "NAME":
+        return body[index - 2].upper == "BY"
+    if before.upper == "AS":
+        return not any(token.upper in _BEGINNINGS - {"TABLE"} for token in body[: index - 1])
+    return not index or before.upper in _BEFORE_A_QUERY
+
+
+def _opening(body: list[Token], index: int) -> int:
+    """Return the index of the ``(`` that the ``)`` at ``index`` closes, or -1."""
     depth = 0
-    for token in body[first:] if first is not None else ():
+    for at in range(index, -1, -1):
+        depth += {")": 1, "(": -1}.get(body[at].upper, 0)
+        if depth == 0:
+            return at
+    return -1
+
+
+def _clauses_of_pivot(body: list[Token], index: int) -> int:
+    """Return the index behind the source of the PIVOT at ``index``, whose joins have an ON or USING of their own."""
+    depth = joins = 0
+    for at in range(index + 1, len(body)):
+        token = body[at]
         depth += {"(": 1, ")": -1}.get(token.upper, 0)
-        if depth == 0 and token.upper in ("ORDER", "LIMIT"):
-            return [(token.start, end)]
-    return []
+        if depth < 0 or (depth == 0 and token.upper in _AFTER_A_SOURCE):
+            return at
+        if depth == 0 and token.upper == "JOIN":
+            joins += not {"NATURAL", "CROSS", "POSITIONAL"} & {word.upper for word in body[max(0, at - 3) : at]}
+        elif depth == 0 and token.upper in ("ON", "USING"):
+            if not joins:
+                return at
+            joins -= 1
+    return len(body)
 
 
-def _pivot_index(body: list[Token]) -> int | None:
-    """Return the index of PIVOT in CREATE … AS PIVOT, which sqlglot reads in parentheses only."""
-    if not body or body[0].upper != "CREATE":
-        return None
-    pairs = enumerate(itertools.pairwise(body), start=1)
-    return next((at for at, (word, after) in pairs if word.upper == "AS" and after.upper in _PIVOTS), None)
-
-
-def _pivot_after_as(body: list[Token]) -> int | None:
-    """Return the character where PIVOT starts in CREATE … AS PIVOT."""
-    index = _pivot_index(body)
-    return None if index is None else body[index].start
+def _end_of_query(body: list[Token], index: int) -> int:
+    """Return the index behind the query of which ``index`` is a part."""
+    depth = 0
+    for at in range(index, len(body)):
+        depth += {"(": 1, ")": -1}.get(body[at].upper, 0)
+        if depth < 0 or (depth == 0 and body[at].upper in ("UNION", "EXCEPT", "INTERSECT")):
+            return at
+    return len(body)
 
 
 def _macro_parameters(tokens: list[Token]) -> list[Span]:
@@ -134,5 +185,5 @@ def _merge_modes(tokens: list[Token]) -> list[Span]:
 def _is_table_query(before: Token | None, after: Token) -> bool:
     """Whether the word TABLE between these tokens starts the query ``TABLE name``, which not every sqlglot reads."""
     follows = before is None or before.upper in ("(", "UNION", "EXCEPT", "INTERSECT", "ALL", "AS", "ANALYZE", "EXPLAIN")
-    named = after.kind == "quoted" or (after.kind == "word" and after.upper not in ("SELECT", "FROM", "WITH", "VALUES"))
+    named = after.kind == "quoted" or (after.kind == "word" and after.upper not in _BEGINNINGS)
     return follows and named

@@ -91,3 +91,5 @@ CREATE OR REPLACE TEMP TABLE kept AS WITH a AS (FROM refs§) SELECT * FROM a; FR
 SET VARIABLE top = (SELECT max(id) FROM trades§); SELECT getvariable('top') AS top
 
 PREPARE q AS SELECT $1 + 1; EXECUTE q(41); DEALLOCATE q; SELECT count(*) FROM trades§
+
+CREATE OR REPLACE MACRO whole() AS TABLE TABLE refs§; FROM whole() ORDER BY ALL
