@@ -132,7 +132,7 @@ def splices(statement: Statement, replacements: Mapping[int, str | None]) -> lis
     for at, reference in replaced.items():
         found.append(_splice(statement, reference, f"{replacements[at]}", names[at]))
         found.extend((start, end, "") for start, end in reference.cuts)
-    renamed = [(reference, names[at]) for at, reference in replaced.items() if _is_qualified(reference)]
+    renamed = [(reference, names[at], chain) for at, reference in replaced.items() if (chain := _chain(reference))]
     if renamed:
         found.extend(_qualifiers(statement, renamed))
     return sorted(set(found))
@@ -206,8 +206,14 @@ def _cuts(statement: Statement, replaced: Collection[int]) -> list[tuple[int, in
     return [cut for position in replaced for cut in statement.references[position].cuts]
 
 
-def _is_qualified(reference: Reference) -> bool:
-    return reference.alias is None and len(reference.parts) > 1
+def _chain(reference: Reference) -> tuple[str, ...]:
+    """Return by what columns of a replaced reference may be named that its relation does not have, in lower case.
+
+    A bare name is in the schema ``main``, so ``main.trades.id`` is a column of ``trades`` too.
+    """
+    if reference.alias is not None:
+        return ()
+    return _folded(reference) if len(reference.parts) > 1 else ("main", *_folded(reference))
 
 
 def _name(reference: Reference, replaced: list[Reference]) -> str:
@@ -216,7 +222,7 @@ def _name(reference: Reference, replaced: list[Reference]) -> str:
     Of ``FROM a.trades JOIN b.trades`` each keeps its whole name, so that both can be told apart.
     """
     bare = reference.parts[-1]
-    if not _is_qualified(reference):
+    if reference.alias is not None or len(reference.parts) == 1:
         return bare
     scope = reference.node.find_ancestor(exp.Select)
     for other in replaced:
@@ -247,15 +253,17 @@ def _splice(statement: Statement, reference: Reference, relation: str, name: str
     return reference.lead, reference.end, query
 
 
-def _qualifiers(statement: Statement, renamed: list[tuple[Reference, str]]) -> list[Splice]:
+def _qualifiers(statement: Statement, renamed: list[tuple[Reference, str, tuple[str, ...]]]) -> list[Splice]:
     """Return splices that turn ``library.symbol.column`` into ``symbol.column`` for the replaced references."""
+    text = statement.text.lower()
+    renamed = [item for item in renamed if item[2][0] != "main" or "main" in text]
     found: list[Splice] = []
-    for column in statement.tree.find_all(exp.Column):
+    for column in statement.tree.find_all(exp.Column) if renamed else ():
         parts = column.parts
-        for reference, name in renamed:
-            count = len(reference.parts)
-            chain = tuple(part.name.lower() for part in parts[:count])
-            if len(parts) <= count or chain != _folded(reference) or any("start" not in p.meta for p in parts[:count]):
+        for reference, name, chain in renamed:
+            count = len(chain)
+            named = tuple(part.name.lower() for part in parts[:count])
+            if len(parts) <= count or named != chain or any("start" not in p.meta for p in parts[:count]):
                 continue
             scope = reference.node.find_ancestor(exp.Select)
             if scope is None or any(ancestor is scope for ancestor in _ancestors(column)):

@@ -65,3 +65,7 @@ SELECT id FROM trades§ AS t¶ ORDER BY t.id
 SELECT id FROM trades§ t(id, s)¶ ORDER BY s, id
 
 SELECT id FROM trades§ AS t (id, s)¶ ORDER BY s, id
+
+SELECT main.trades.id, main.trades.info.x FROM trades§ WHERE trades.id > 1 AND main.trades.id < 4 ORDER BY main.trades.id
+
+SELECT Main.Trades.id, name FROM trades§ JOIN refs§ ON main.trades.sym = main.refs.sym WHERE EXISTS (FROM tree§ WHERE main.tree.id = main.trades.id) ORDER BY ALL
