@@ -152,6 +152,8 @@ class _Source:
             self._refuse_if_travelling(problem, place)
         references = tuple(self._references(tree)) if usable else ()
         kind = "explain" if self.explain_end else _kind(tree)
+        if usable and readable.enumeration_end(self.tokens):
+            kind = "create"
         return Statement(
             self.text,
             references,

@@ -27,6 +27,7 @@ _BEGINNINGS = frozenset(("SELECT", "FROM", "WITH", "VALUES", "TABLE", *_PIVOTS))
 _BEFORE_A_QUERY = frozenset(
     ("(", "UNION", "EXCEPT", "INTERSECT", "ALL", "DISTINCT", "TABLE", "SUMMARIZE", "DESCRIBE", "DESC", "SHOW")
 )
+_CREATING = frozenset(("CREATE", "OR", "REPLACE", "TEMP", "TEMPORARY"))
 _AFTER_A_SOURCE = frozenset(("GROUP", "ORDER", "LIMIT", "OFFSET", "UNION", "EXCEPT", "INTERSECT"))
 
 
@@ -38,7 +39,8 @@ def text(user: str, tokens: list[Token], gaps: list[Span], clauses: list[Span], 
     which it reads some, is written as one of other letters.
     """
     body = [token for token in tokens if token.start >= explained and not _is_within(token, clauses)]
-    spans = [*gaps, *clauses, (0, explained), *_merge_modes(tokens), *_macro_parameters(tokens)]
+    ends = [(0, explained), (0, enumeration_end(tokens))]
+    spans = [*gaps, *clauses, *ends, *_merge_modes(tokens), *_macro_parameters(tokens)]
     result = user
     for token, word in [*_respelled(tokens), *(_masked(body) if marked else ())]:
         result = result[: token.start] + word + result[token.end :]
@@ -80,6 +82,17 @@ def explain_end(tokens: list[Token]) -> int:
     elif tokens[index].text == "(" and tokens[min(2, len(tokens) - 1)].upper in ("ANALYZE", "ANALYSE", "FORMAT"):
         index = closing(tokens, index) + 1
     return tokens[index - 1].end if index else 0
+
+
+def enumeration_end(tokens: list[Token]) -> int:
+    """Return the character behind ENUM in CREATE TYPE … AS ENUM (query), or 0; sqlglot reads only the query of it."""
+    noun = next((token.upper for token in tokens if token.upper not in _CREATING), "")
+    if tokens[0].upper != "CREATE" or noun != "TYPE":
+        return 0
+    for word, opening, query in zip(tokens, tokens[1:], tokens[2:], strict=False):
+        if word.upper == "ENUM" and opening.text == "(" and query.upper in _BEGINNINGS:
+            return word.end
+    return 0
 
 
 def _is_within(token: Token, spans: list[Span]) -> bool:

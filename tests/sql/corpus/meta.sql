@@ -93,3 +93,7 @@ SET VARIABLE top = (SELECT max(id) FROM trades§); SELECT getvariable('top') AS 
 PREPARE q AS SELECT $1 + 1; EXECUTE q(41); DEALLOCATE q; SELECT count(*) FROM trades§
 
 CREATE OR REPLACE MACRO whole() AS TABLE TABLE refs§; FROM whole() ORDER BY ALL
+
+CREATE TEMP TYPE syms AS ENUM (SELECT DISTINCT sym FROM trades§ WHERE sym IS NOT NULL ORDER BY sym); SELECT enum_range(NULL::syms) AS known; DROP TYPE syms; SELECT 'done' AS state
+
+CREATE TEMPORARY TYPE named AS ENUM (FROM refs§ r¶ SELECT name ORDER BY name DESC); CREATE OR REPLACE TEMP TABLE kept AS SELECT enum_code(name::named) AS code FROM refs§; DROP TYPE named; FROM kept ORDER BY ALL
