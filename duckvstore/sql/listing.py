@@ -17,10 +17,10 @@ from duckvstore.errors import NoSuchKey
 from duckvstore.format import schema as arrow_schema
 from duckvstore.sql import types
 from duckvstore.sql.headers import unquoted
-from duckvstore.sql.literals import literal
+from duckvstore.sql.literals import literal, quote
 from duckvstore.sql.names import CATALOGUE_SCHEMA, MAIN_SCHEMA
 from duckvstore.sql.placed import Item
-from duckvstore.sql.tokens import closing, scan
+from duckvstore.sql.tokens import closing, scan, string_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -38,7 +38,7 @@ _WORDS = re.compile(
     r"pragma_database_list",
     re.IGNORECASE,
 )
-_SHOWING = re.compile(r"\b(?:SHOW|DESC|DESCRIBE|PRAGMA)\b", re.IGNORECASE)
+_SHOWING = re.compile(r"\b(?:SHOW|DESC|DESCRIBE|PRAGMA|CALL)\b", re.IGNORECASE)
 _DEEP_WORDS = re.compile(r"views|tables|columns|pg_|sqlite_", re.IGNORECASE)
 # Beyond the numbers that DuckDB gives to what it has.
 _FIRST_OID = 1_000_000_000
@@ -95,6 +95,10 @@ _SCHEMAS = """
     SELECT database_name, schema_name,
         database_name = current_database() AND schema_name = current_schema() AS current
     FROM duckdb_schemas() WHERE database_name NOT IN ('system', 'temp') ORDER BY ALL"""
+_TABLE_INFO = """
+    SELECT CAST(row_number() OVER () - 1 AS INTEGER) AS cid, column_name AS name, column_type AS type,
+        "null" = 'NO' AS "notnull", "default" AS dflt_value, coalesce(key = 'PRI', false) AS pk
+    FROM (DESCRIBE {table})"""
 _DATABASES = "SELECT database_name FROM duckdb_databases() WHERE NOT internal ORDER BY ALL"
 _TABLES = "tables"
 _QUERIES: dict[tuple[str, ...], str] = {
@@ -138,6 +142,9 @@ def _place(text: str) -> tuple[int, int, str] | None:
 
 def _query(tokens: list[Token]) -> str | None:
     words = tuple(token.upper for token in tokens[:6])
+    if words[:2] in (("PRAGMA", "TABLE_INFO"), ("CALL", "PRAGMA_TABLE_INFO")):
+        table = _table_named(tokens[2:])
+        return None if table is None else _TABLE_INFO.format(table=table)
     if words[:3] != ("SHOW", "TABLES", "FROM") or len(tokens) not in (4, 6):
         return _QUERIES.get(words) if len(tokens) <= len(words) else None
     folded = [f"lower({literal(unquoted(token))})" for token in tokens[3::2]]
@@ -147,6 +154,19 @@ def _query(tokens: list[Token]) -> str | None:
     place = ".".join(unquoted(token) for token in tokens[3::2])
     missing = f"there is no database, snapshot or schema {place!r}: SHOW SCHEMAS lists them"
     return _OF_PLACE.format(where=where, missing=literal(missing))
+
+
+def _table_named(tokens: list[Token]) -> str | None:
+    """Return the dotted name that a word or string in parentheses says, as SQL; None for anything else."""
+    if len(tokens) != 3 or (tokens[0].text, tokens[2].text) != ("(", ")"):
+        return None
+    said = tokens[1:2]
+    if said[0].kind == "string" and said[0].text[0] == "'":
+        said, _ = scan(string_value(said[0]))
+    names, dots = said[::2], said[1::2]
+    if any(name.kind not in ("word", "quoted") for name in names) or any(dot.text != "." for dot in dots):
+        return None
+    return ".".join(quote(unquoted(name)) for name in names) if len(names) == len(dots) + 1 else None
 
 
 def asks_for_lists(text: str) -> bool:

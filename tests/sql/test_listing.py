@@ -34,6 +34,18 @@ def test_show_tables_names_the_live_symbols(store, text):
     library.session.close()
 
 
+def test_table_info_takes_symbols_snapshots_and_the_catalogue(store):
+    """By a word or a string, which may have dots and quotes of its own, as DuckDB takes it."""
+    library = store["a b"]
+    library.snapshot("eod-1")
+    for text in ('PRAGMA table_info(\'"eod-1"."Ex x"\')', 'PRAGMA table_info("Ex x")', "PRAGMA table_info(TRADES)"):
+        result = library.sql(text)
+        assert result.columns == ["cid", "name", "type", "notnull", "dflt_value", "pk"]
+        assert [row[:3] for row in result.fetchall()] == [(0, "price", "DOUBLE"), (1, "sym", "VARCHAR")], text
+    assert library.sql("CALL pragma_table_info('vstore.snapshots')").fetchall()[0][1] == "snapshot"
+    library.session.close()
+
+
 def test_show_tables_names_what_the_session_made(store):
     """Temporary tables and views stand among the symbols; nothing that we registered does."""
     library = store["eod"]

@@ -97,3 +97,11 @@ CREATE OR REPLACE MACRO whole() AS TABLE TABLE refs§; FROM whole() ORDER BY ALL
 CREATE TEMP TYPE syms AS ENUM (SELECT DISTINCT sym FROM trades§ WHERE sym IS NOT NULL ORDER BY sym); SELECT enum_range(NULL::syms) AS known; DROP TYPE syms; SELECT 'done' AS state
 
 CREATE TEMPORARY TYPE named AS ENUM (FROM refs§ r¶ SELECT name ORDER BY name DESC); CREATE OR REPLACE TEMP TABLE kept AS SELECT enum_code(name::named) AS code FROM refs§; DROP TYPE named; FROM kept ORDER BY ALL
+
+PRAGMA table_info('trades')
+
+PRAGMA table_info(refs)
+
+CALL pragma_table_info('main.tree')
+
+CREATE OR REPLACE TEMP TABLE kept(a INTEGER PRIMARY KEY, b VARCHAR DEFAULT 'x' NOT NULL, "c d" DATE UNIQUE); PRAGMA table_info("kept")
