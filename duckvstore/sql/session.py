@@ -16,7 +16,19 @@ from typing import TYPE_CHECKING, Any
 from duckvstore import clock
 from duckvstore.engine import catalogue, cuts
 from duckvstore.errors import DuckVStoreError, NoSuchSymbol, SqlError, nearest
-from duckvstore.sql import dialect, failures, frames, headers, listing, rewrite, sandbox, statements, touching, writing
+from duckvstore.sql import (
+    dialect,
+    failures,
+    frames,
+    headers,
+    listing,
+    restoring,
+    rewrite,
+    sandbox,
+    statements,
+    touching,
+    writing,
+)
 from duckvstore.sql.begun import Begun
 from duckvstore.sql.connection import Connection
 from duckvstore.sql.definitions import Definitions, as_created
@@ -233,7 +245,7 @@ class Session:
             return Result(None, making.figures)
         names = self._names(making)
         if change is not None:
-            return writing.change(making, change, names)
+            return restoring.change(making, change, names)
         try:
             meanings = names.resolve()
         except NoSuchSymbol:

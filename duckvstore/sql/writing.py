@@ -7,15 +7,13 @@ another writer was first, it is evaluated again on that writer's version.
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
-from duckvstore.engine import catalogue, commits, edits, rewrites, row_edits
-from duckvstore.engine import snapshots as engine_snapshots
-from duckvstore.errors import AlreadyExists, DuckVStoreError, NoSuchSnapshot, NoSuchSymbol, NotFound, caret
+from duckvstore.engine import commits, edits, rewrites, row_edits
+from duckvstore.errors import AlreadyExists, DuckVStoreError, NoSuchSymbol
 from duckvstore.format import values as format_values
 from duckvstore.format.documents import Version
 from duckvstore.format.editing import check_tabular
@@ -29,7 +27,7 @@ from duckvstore.sql.scratch import NAME, ROW, Scratch
 from duckvstore.sql.values import Values
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     import pyarrow as pa
 
@@ -87,53 +85,6 @@ class Making:
                 "read_only",
                 position,
             )
-
-
-def change(making: Making, wanted: statements.Change, libraries: Names) -> Result:
-    """Carry out CREATE SNAPSHOT, DROP SNAPSHOT or RESTORE TABLE."""
-    words = wanted.kind.replace("_", " ").upper()
-    making.refuse_read_only(words)
-    library, name = _place(making, wanted, libraries)
-    if wanted.kind == "restore":
-        assert wanted.at is not None, "RESTORE has a version"  # noqa: S101
-        with _shown_at(making.statement, wanted.start, wanted.at.offset):
-            source = catalogue.resolve_to_refer(library, name, libraries.as_of(wanted.at))
-        making.commit(library, name, edits.restore(source))
-        return Result(None, making.figures)
-    if making.begun is not None:
-        raise making.statement.error(f"{words} is no part of a transaction: COMMIT first", wanted.start)
-    message = making.message
-    try:
-        with _shown_at(making.statement, wanted.start):
-            if wanted.kind == "create_snapshot":
-                engine_snapshots.create(library, name, author=making.session.author, message=message)
-            else:
-                engine_snapshots.delete(library, name)
-    except (AlreadyExists, NoSuchSnapshot):
-        if not wanted.is_tolerant:
-            raise
-    return Result(None, making.figures)
-
-
-@contextmanager
-def _shown_at(statement: Statement, start: int, at: int | None = None) -> Iterator[None]:
-    """Show errors about a name at ``start`` in the text, and those about the version asked for at ``at``."""
-    try:
-        yield
-    except (AlreadyExists, NotFound) as error:
-        cause, place = error.__cause__, start if at is None or isinstance(error, NoSuchSymbol) else at
-        found = cause if isinstance(cause, NoSuchSnapshot) else error
-        raise type(found)(f"{found}{caret(statement.source, statement.offset + place)}") from found.__cause__
-
-
-def _place(making: Making, wanted: statements.Change, names: Names) -> tuple[OpenLibrary, str]:
-    """Return the library and the name in it that a statement of ours names."""
-    if names.default is not None and len(wanted.parts) == 1:
-        return names.default, wanted.parts[0]
-    if len(wanted.parts) != 2:
-        name = ".".join(wanted.parts)
-        raise making.statement.error(f"which library is {name} of? Write library.{name}", wanted.start)
-    return names.library_named(wanted.parts[0], wanted.start), wanted.parts[1]
 
 
 class TableWriting:
