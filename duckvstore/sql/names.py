@@ -301,7 +301,7 @@ class Names:
     def _placed(self, reference: Reference, library: OpenLibrary, snapshot: str | None, as_of: AsOf) -> Wanted | None:
         """Return the symbol of ``library`` under the schema ``snapshot``, or None: that is DuckDB's own."""
         parts, at = reference.parts, reference.at
-        if (snapshot or "").casefold() == MAIN_SCHEMA and reference.role == "read":
+        if (snapshot or "").casefold() == MAIN_SCHEMA:
             return Wanted(self, reference, library, parts[-1], as_of, certain=at is not None or len(parts) > 2)
         if (snapshot or "").casefold() in _DUCKDB_SCHEMAS:
             return None

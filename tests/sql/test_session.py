@@ -156,7 +156,7 @@ def test_deleted_and_unknown_things_are_named(lib):
         "FROM eod.gone": (NoSuchVersion, "does not hold 'gone'"),
         "FROM eoy.trades AT VERSION 1": (NoSuchSnapshot, "no snapshot 'eoy'"),
         "FROM eod.trades AT VERSION 1": (SqlError, "is a snapshot already"),
-        "PRAGMA table_info('trades')": (SqlError, "DESCRIBE trades, FROM trades"),
+        "FROM query_table('trades')": (SqlError, "DESCRIBE trades, FROM trades"),
         "FROM eoy.trades": (SqlError, "Names in the store: 'eod'"),
         "FROM vstore.version": (SqlError, "Did you mean 'versions'"),
     }

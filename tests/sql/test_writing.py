@@ -376,6 +376,22 @@ def test_a_query_larger_than_memory_streams_into_a_symbol(lib):
     assert lib.get_description("big").segment_count > 3
 
 
+def test_the_schema_main_is_where_symbols_are_for_statements_that_change_them_too(lib):
+    """What FROM main.t reads is what INSERT INTO main.t adds to; and nothing is kept in DuckDB alone in silence."""
+    lib.sql(
+        "CREATE TABLE main.made AS SELECT 1 AS n; INSERT INTO main.made VALUES (2); UPDATE eod.main.made SET n = n + 1"
+    )
+    assert lib.read("made", output_format="pyarrow").data["n"].to_pylist() == [2, 3]
+    lib.sql(
+        "DELETE FROM main.made WHERE n = 2; CREATE TEMP TABLE own AS SELECT 5 AS n; INSERT INTO temp.main.own SELECT 6"
+    )
+    assert lib.sql("FROM main.made UNION ALL FROM temp.main.own ORDER BY n").fetchall() == [(3,), (5,), (6,)]
+    lib.sql("DROP TABLE main.made")
+    assert "made" not in lib.list_symbols()
+    with pytest.raises(vs.SqlError, match=r"main\.none|none"):
+        lib.sql("INSERT INTO main.none VALUES (1)")
+
+
 def test_copy_from_a_file_appends(lib, tmp_path):
     """COPY symbol FROM file is an INSERT of its rows."""
     path = tmp_path / "new.csv"
