@@ -14,13 +14,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from duckvstore import clock
-from duckvstore.engine import catalogue, cuts
-from duckvstore.errors import DuckVStoreError, NoSuchSymbol, SqlError, nearest
+from duckvstore.engine import cuts
+from duckvstore.errors import DuckVStoreError, NoSuchSymbol, SqlError
 from duckvstore.sql import (
     dialect,
     failures,
     frames,
     headers,
+    hints,
     listing,
     restoring,
     rewrite,
@@ -34,7 +35,7 @@ from duckvstore.sql.connection import Connection
 from duckvstore.sql.definitions import Definitions, as_created
 from duckvstore.sql.figures import Figures, ScannedTable
 from duckvstore.sql.files import SegmentFiles
-from duckvstore.sql.names import Names, matching
+from duckvstore.sql.names import Names
 from duckvstore.sql.placed import CHECK, Uses
 from duckvstore.sql.plan import Plan, Planner
 from duckvstore.sql.result import Result
@@ -468,44 +469,11 @@ class Session:
 
     def note(self, statement: Statement, failure: Failure) -> str:
         """Return a sentence that helps with a missing table: the nearest names, or why a known name failed."""
-        if failure.message.startswith("SET schema"):
-            return "\nUSE is for databases of DuckDB: name a snapshot or library with the table, as in FROM eod.trades"
-        if failure.missing is None or failure.missing[0] not in ("Table", "View", "Schema"):
-            return ""
-        missing = failure.missing[1]
-        symbols, snapshots = self._known_names()
-        for name in statement.maybe_names:
-            if matching(name, symbols):
-                reason = statement.problem or "write a query of its own"
-                return f"\n{name} is a symbol, but this kind of statement cannot use one: {reason}"
-        schema, _, _ = missing.rpartition(".")
-        if matching(missing, symbols):
-            return (
-                f"\n{missing} is a symbol, but this looks among DuckDB's own tables: DESCRIBE {missing}, FROM {missing}"
-            )
-        namesakes = [name for name in symbols if name.rpartition(".")[2].casefold() == missing.casefold()]
-        if self._default is None and namesakes:
-            return f" Names in the store: {' or '.join(map(repr, namesakes[:3]))}."
-        found = nearest(missing, symbols)
-        if schema and self._default is not None:
-            own = f" This session is of library {self._default.name!r}: store.sql is for several libraries."
-            found = nearest(schema, snapshots) or own
-        threads = self._connection.thread_count
-        found = found or nearest(missing, self._definitions.names(self._connection.seat()))
-        hint = " Temporary tables belong to the thread that made them." if threads > 1 and self._has_objects else ""
-        return f"{found.replace('Did you mean', 'Names in the store:').replace('?', '.')}{hint}"
-
-    def _known_names(self) -> tuple[list[str], list[str]]:
-        """Return what a table could be called, and what a schema could be, as far as that can be learned."""
-        try:
-            if self._default is not None:
-                return catalogue.symbol_names(self._default), catalogue.snapshot_names(self._default)
-            names = list(self._libraries)
-            return [
-                f"{name}.{symbol}" for name in names for symbol in catalogue.symbol_names(self._libraries[name])
-            ], []
-        except DuckVStoreError:
-            return [], []  # this only words a better error
+        views = self._definitions.names(self._connection.seat())
+        found = hints.of_names(statement, failure, self._libraries, self._default, views)
+        is_missing = failure.missing is not None and not found.startswith("\n")
+        is_of_threads = is_missing and self._connection.thread_count > 1 and self._has_objects
+        return f"{found} Temporary tables belong to the thread that made them." if is_of_threads else found
 
 
 def _with_figures(rows: Rows, statement: Statement, figures: Figures) -> Rows:
