@@ -160,7 +160,7 @@ class Query:
         """Display the rows, and the lines under them."""
         table = self.fetch(all_rows=False)
         result, columns = self.result, self.result.columns
-        if not columns:
+        if not columns or result.figures.changed is not None:
             self.show_lines()
             return
         shown = cells.rows(table.slice(0, self.rows_shown_max))

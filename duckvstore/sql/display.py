@@ -17,7 +17,7 @@ LINE_CHARACTERS_MAX = 160
 
 def as_text(columns: list[str], types: list[str], rows: list[list[str | None]], figures: Figures) -> str:
     """Return names, types and rows in columns, as many columns as fit, and the figures below."""
-    if not columns:
+    if not columns or figures.changed is not None:
         return figures.footer()
     head = [columns, [kind.lower() for kind in types]]
     body = [["NULL" if value is None else value for value in row] for row in rows]
@@ -62,7 +62,7 @@ def _more(rows: list[list[str | None]], figures: Figures) -> list[str]:
 
 def as_html(columns: list[str], types: list[str], rows: list[list[str | None]], figures: Figures) -> str:
     """Return the table as HTML."""
-    if not columns:
+    if not columns or figures.changed is not None:
         return paragraph(figures.footer())
     heads = "".join(
         f"<th>{html.escape(column)}<br><small>{html.escape(kind.lower())}</small></th>"

@@ -54,6 +54,11 @@ class Figures:
     seconds: float = 0.0
     tables: list[ScannedTable] = field(default_factory=list)
     made: list[ScannedTable] = field(default_factory=list)
+    #: how many rows were changed by a statement that does not give them back, and what became of them
+    changed: int | None = None
+    verb: str = "changed"
+    #: what else the statement did, such as ``created snapshot 'eod'``
+    done: str | None = None
     in_transaction: bool = False
     #: the same by reference, in the order in which they stand
     scans: list[Scanned] = field(default_factory=list)
@@ -67,6 +72,11 @@ class Figures:
         self.bytes_total += scanned.bytes_total
         if scanned.table not in self.tables:
             self.tables.append(scanned.table)
+
+    def go_on(self, before: Figures) -> None:
+        """Count what the statements before this one, of the same text, made and took."""
+        self.seconds += before.seconds
+        self.made[:0] = [made for made in before.made if made not in self.made]
 
     def by_reference(self) -> str:
         """Return a line such as ``trades v3 (2026-11-20): 3 of 40 segments, 12 of 310 MB`` for each reference."""
@@ -83,8 +93,12 @@ class Figures:
             parts.append(f"{self.segments_read:,} of {self.segments_total:,} segments")
             parts.append(f"{_of(self.bytes_read, self.bytes_total)}")
             parts.append(self._tables())
-        if self.row_count is not None:
-            parts.append(f"{self.row_count:,} row{'' if self.row_count == 1 else 's'}")
+        if self.done is not None:
+            parts.append(self.done)
+        if self.changed is not None:
+            parts.append(f"{_rows(self.changed)} {self.verb}")
+        elif self.row_count is not None:
+            parts.append(_rows(self.row_count))
         parts.append(_duration(self.seconds))
         if self.in_transaction:
             parts.append("transaction open")
@@ -94,6 +108,10 @@ class Figures:
         shown = [f"{t.symbol} v{t.version} ({t.created_at:%Y-%m-%d})" for t in self.tables[:TABLES_SHOWN_MAX]]
         more = len(self.tables) - TABLES_SHOWN_MAX
         return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'' if count == 1 else 's'}"
 
 
 def _of(part_bytes: int, whole_bytes: int) -> str:

@@ -46,6 +46,8 @@ def change(making: Making, wanted: Change, libraries: Names) -> Result:
     except (AlreadyExists, NoSuchSnapshot):
         if not wanted.is_tolerant:
             raise
+    else:
+        making.figures.done = f"{'created' if wanted.kind == 'create_snapshot' else 'dropped'} snapshot {name!r}"
     return Result(None, making.figures)
 
 

@@ -99,8 +99,6 @@ class Result:
         self._cursor_row = 0
         self._chunk: list[tuple[Any, ...]] = []
         self._lock = threading.RLock()
-        if rows is None:
-            self.figures.row_count = 0
 
     @classmethod
     def of_table(cls, table: pa.Table, figures: Figures, cursor: duckdb.DuckDBPyConnection) -> Result:

@@ -145,8 +145,10 @@ class Session:
         result = Result(None)
         for statement in statements:
             seat = self._connection.seat()
+            before = result.figures
             with seat.lock:
                 result = self._run(seat, statement, values, scope, message)
+            result.figures.go_on(before)
             if statement is not statements[-1]:
                 result.settle()
         return result
@@ -272,7 +274,8 @@ class Session:
         Running(seat, plan, making.values, self.note).finish()
         self._definitions.register(seat, draft, self._tables(seat))
         self._has_objects = self._has_objects or draft.is_temporary
-        return Result(None)
+        making.figures.done = f"created {draft.label}"
+        return Result(None, making.figures)
 
     def planned(self, making: Making, newest: Version | None, target: Wanted, resolved: Names | None = None) -> Plan:
         """Return the plan of a statement that makes the version above ``newest`` of ``target``.

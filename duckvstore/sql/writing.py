@@ -48,6 +48,7 @@ NAME_CHARACTERS = 32
 ROW_ID = "rowid"
 # Arrow has no zone for times of day, and bytes of DuckDB's own for the others.
 _INEXACT = re.compile(r"\b(TIME WITH TIME ZONE|BIT|BIGNUM|VARINT)(?=[\[\],)]|$)")
+_VERBS = {"create_table": "written", "insert": "added", "copy": "added", "delete": "deleted", "truncate": "deleted"}
 _OPERATIONS = {"insert": "append", "copy": "append", "delete": "delete_rows", "truncate": "delete_rows"}
 
 
@@ -150,6 +151,8 @@ class TableWriting:
 
         table = self._returned
         if table is None:
+            self.making.figures.changed = self._row_count
+            self.making.figures.verb = _VERBS.get(self.statement.kind, "changed")
             table = pa.table({"Count": pa.array([self._row_count], pa.int64())})
         return Result.of_table(table, self.making.figures, self.making.seat.cursor)
 

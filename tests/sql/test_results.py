@@ -219,6 +219,8 @@ def test_a_result_outlives_its_session(tmp_path):
         ),
         (Figures(row_count=1, seconds=2.34), "1 row · 2.3 s"),
         (Figures(seconds=0.0001), "0 ms"),
+        (Figures(row_count=1, changed=52, seconds=0.01), "52 rows changed · 10 ms"),
+        (Figures(done="created snapshot 'eod'", seconds=0.01), "created snapshot 'eod' · 10 ms"),
         (
             Figures(0, 1, 0, 9, None, 21.4, [ScannedTable("l", "a", n, datetime(2026, 1, 2)) for n in range(4)]),
             "0 of 1 segments · 0 of 9 B · a v0 (2026-01-02), a v1 (2026-01-02), a v2 (2026-01-02) and 1 more · 21.4 s",

@@ -172,6 +172,24 @@ def test_a_statement_returns_how_many_rows_it_touched(lib, statement, count):
     assert [(made.symbol, made.version) for made in result.figures.made] == ([("t", 1)] if count else [])
 
 
+def test_a_result_says_what_its_statements_did(lib):
+    """In one line, for all statements of the text; the count is there for code."""
+    lib.sql("CREATE TABLE t AS SELECT range AS v FROM range(3)")
+    updated = lib.sql("UPDATE t SET v = v + 1 WHERE true")
+    count = updated.fetchall()[0][0]
+    version = lib.list_versions("t", latest_only=True)
+    (newest,) = (pair.version for pair in version)
+    assert repr(updated).startswith(f"made t v{newest} · ")
+    assert f"{count} rows changed" in repr(updated)
+    assert f"{count} rows changed" in updated._repr_html_()
+    script = lib.sql("BEGIN; DELETE FROM t; CREATE TABLE other AS SELECT 1 AS n; COMMIT; CREATE SNAPSHOT done")
+    assert f"made other v0 · made t v{newest + 1}" in repr(script)
+    assert "created snapshot 'done'" in repr(script)
+    assert "rows" not in repr(script)
+    assert "created view 'v'" in repr(lib.sql("CREATE VIEW v AS FROM other"))
+    assert "dropped snapshot 'done'" in repr(lib.sql("DROP SNAPSHOT done"))
+
+
 def test_the_sql_is_the_message_unless_another_is_given(lib):
     """Long statements are cut."""
     lib.sql("CREATE TABLE t AS SELECT 1 AS a")
