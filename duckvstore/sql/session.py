@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from duckvstore import clock
 from duckvstore.engine import cuts
-from duckvstore.errors import DuckVStoreError, NoSuchSymbol, SqlError
+from duckvstore.errors import Conflict, DuckVStoreError, NoSuchSymbol, SqlError
 from duckvstore.sql import (
     dialect,
     failures,
@@ -193,8 +193,6 @@ class Session:
         scope: Mapping[str, object] | None,
         message: str | None,
     ) -> Result:
-        import duckdb
-
         watch = clock.Stopwatch()
         figures = Figures(in_transaction=seat in self._begun)
         reads = statement.kind in _READING_KINDS and statement.tree is not None
@@ -205,10 +203,7 @@ class Session:
             self._planner.choices.forget(statement)
         scope = None if self.sandbox else scope
         making = Making(self, seat, statement, values, scope, figures, self._begun.get(seat), message)
-        try:
-            plan = self._plan(making)
-        except duckdb.Error as error:
-            raise failures.to_error(failures.take_apart(error), statement.source, None, lambda _: "") from error
+        plan = self._plan_or_end(making)
         if isinstance(plan, Result):
             figures.seconds += watch.elapsed_seconds()
             return plan
@@ -235,6 +230,20 @@ class Session:
         seat.lend(result)
         seat.owe(result, running.release)
         return result
+
+    def _plan_or_end(self, making: Making) -> Plan | Result:
+        """Plan as ``_plan`` does; a Conflict ends the transaction, as at a COMMIT that comes too late."""
+        import duckdb
+
+        try:
+            return self._plan(making)
+        except duckdb.Error as error:
+            source = making.statement.source
+            raise failures.to_error(failures.take_apart(error), source, None, lambda _: "") from error
+        except Conflict:
+            if making.seat in self._begun:  # nothing of it can be committed any more
+                self._give_up(making.seat)
+            raise
 
     def _plan(self, making: Making) -> Plan | Result:
         """Resolve names and plan what DuckDB has to run; a statement that makes a version is carried out at once."""
@@ -385,7 +394,9 @@ class Session:
         seat, begun = making.seat, making.begun
         making.figures.in_transaction = kind == "begin"
         if kind == "begin":
-            seat.cursor.execute("BEGIN")  # raises where there is one already
+            if begun is not None:
+                raise making.statement.error("a transaction is open already: COMMIT or ROLLBACK it first", 0)
+            seat.cursor.execute("BEGIN")
             self._begun[seat] = Begun(self.author)
             self._definitions.begin(seat)
         elif begun is None:

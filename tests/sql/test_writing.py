@@ -664,6 +664,26 @@ def test_a_transaction_that_lost_its_race_is_a_conflict_and_leaves_nothing(lib):
     assert lib.sql("SELECT (FROM a), (SELECT sum(n) FROM b)").fetchall() == [(1, 6)]
 
 
+def test_a_conflict_at_a_statement_ends_the_transaction_as_one_at_commit_does(lib):
+    """What it says is so: nothing of it is committed, and the same text can be run again."""
+    lib.sql("CREATE TABLE a AS SELECT 1 AS n; CREATE TABLE b AS SELECT 1 AS n")
+    lib.sql("BEGIN; CREATE TABLE c AS FROM a")
+    for symbol in ("a", "b"):
+        lib.append(symbol, pa.table({"n": pa.array([5], pa.int32())}))
+    with pytest.raises(Conflict, match="nothing is committed: repeat the transaction"):
+        lib.sql("FROM b")
+    assert not lib.session.in_transaction
+    assert lib.list_symbols() == ["a", "b"]
+    with pytest.raises(vs.SqlError, match="there is no transaction"):
+        lib.sql("COMMIT")
+    lib.sql("BEGIN; CREATE TABLE c AS FROM a; FROM b; COMMIT")
+    assert lib.list_symbols() == ["a", "b", "c"]
+    lib.sql("BEGIN")
+    with pytest.raises(vs.SqlError, match="open already: COMMIT or ROLLBACK it first"):
+        lib.sql("BEGIN TRANSACTION")
+    lib.sql("ROLLBACK")
+
+
 def test_a_transaction_belongs_to_its_thread(lib):
     """Another thread of the session sees nothing of it and may have its own."""
     lib.sql("CREATE TABLE a AS SELECT 1 AS n")
