@@ -44,6 +44,8 @@ def of_names(
     namesakes = [name for name in symbols if name.rpartition(".")[2].casefold() == missing.casefold()]
     if default is None and namesakes:
         return f"{NEAREST} {' or '.join(map(repr, namesakes[:3]))}."
+    if default is None and failure.missing[0] == "Schema":
+        return f"\nThe store has no library {missing!r} either: store.create_library({missing!r}) makes one"
     schema, _, _ = missing.rpartition(".")
     found = nearest(missing, symbols)
     if schema and default is not None:

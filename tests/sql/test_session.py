@@ -82,6 +82,11 @@ def test_a_dataframe_of_just_that_name_hides_a_symbol_of_another_case(lib):
     assert rows(lib.sql("SELECT n FROM Trades AT VERSION -1")) == [(1,)], "AT always means a symbol"
 
 
+def test_a_table_in_a_library_that_is_not_there_says_how_to_make_that(store):
+    with pytest.raises(SqlError, match=r"no library 'eod' either: store.create_library\('eod'\)"):
+        store.sql("CREATE TABLE eod.trades AS SELECT 1 AS n")
+
+
 def test_a_dataframe_costs_one_look_however_many_symbols_there_are():
     """Whether there is a symbol of its name; more is asked only about a name that is neither."""
     library = vs.Store(objects := CountingObjects(MemoryObjects("frames"))).create_library("lib")
