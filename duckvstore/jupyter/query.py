@@ -211,13 +211,16 @@ def as_type(name: str, table: pa.Table, result: Result) -> Any:
 def parameters(sql: str, given: dict[str, Any], scope: dict[str, Any]) -> dict[str, Any]:
     """Return a value for each ``$name`` of ``sql``: of ``given``, else the variable of that name.
 
-    Raises SqlError with a caret under a name that is neither.
+    Those of PREPARE get theirs from EXECUTE. Raises SqlError with a caret under a name that is neither.
     """
     tokens, _ = scan(sql)
     found = dict(given)
+    is_first, is_prepared = True, False
     for token in tokens:
+        is_prepared = token.upper == "PREPARE" if is_first else is_prepared
+        is_first = token.upper == ";"
         name = token.text[1:]
-        if token.kind != "parameter" or token.text[0] != "$" or name in found or not name.isidentifier():
+        if is_prepared or token.kind != "parameter" or token.text[0] != "$" or name in found or not name.isidentifier():
             continue
         if name not in scope:
             known = [other for other, value in scope.items() if not other.startswith("_") and not callable(value)]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from duckvstore.objects.base import ObjectStore
+    from duckvstore.sql.prepared import Prepared
     from duckvstore.sql.result import Result
 
 Outcome = TypeVar("Outcome")
@@ -54,6 +55,8 @@ class Seat:
         self._open: weakref.ref[Result] | None = None
         self._abandoned: deque[Callable[[], None]] = deque()
         self._validates = True
+        #: the prepared statements over symbols, by name; DuckDB has those of its own on the cursor
+        self.prepared: dict[str, Prepared] = {}
         #: how often somebody stopped what runs here
         self.interrupts = 0
 

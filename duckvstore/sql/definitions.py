@@ -33,7 +33,7 @@ Tables = set[tuple[str, str, str]]
 
 _PLACES = ((), ("main",), ("memory",), ("memory", "main"), ("temp",), ("temp", "main"))
 # First words of statements that sqlglot does not read and that keep a query for later.
-_KEEPING_WORDS = frozenset(("PREPARE", "CREATE"))
+_KEEPING_WORDS = frozenset(("CREATE",))
 _CHANGING_KINDS = frozenset(("alter", "insert", "update", "delete", "merge", "truncate"))
 
 

@@ -81,7 +81,8 @@ class Statement:
     names after FROM, JOIN, INTO and USING, and ``problem`` what sqlglot said. ``kind``: query, explain, describe,
     summarize, copy, create_table, create_view, create_macro, create, insert, update, delete, merge, drop, alter,
     truncate or other.
-    ``parameters``: each parameter of the text with the character (of ``text``) where it stands.
+    ``parameters``: each parameter of the text with the character (of ``text``) where it stands. ``body``: the statement
+    that PREPARE prepares, whose parameters are not those of PREPARE.
     """
 
     text: str
@@ -93,6 +94,7 @@ class Statement:
     maybe_names: tuple[str, ...] = ()
     problem: str | None = None
     parameters: tuple[tuple[int, Parameter], ...] = ()
+    body: Statement | None = None
 
     def error(self, message: str, position: int) -> SqlError:
         """Return an SqlError whose caret is under character ``position`` of this statement's text."""
@@ -146,6 +148,10 @@ class _Source:
         for malformed in self.malformed:
             if malformed.is_sure:
                 raise self._error(malformed.message, malformed.offset)
+        body = self._body()
+        if body is not None:
+            own = (self.text, (), None, "other", self.source, self.offset, body.maybe_names, body.problem)
+            return Statement(*own, body=body)
         tree, problem, place = self._tree()
         usable = tree is not None and not isinstance(tree, exp.Command)
         if not usable:
@@ -163,8 +169,18 @@ class _Source:
             self.offset,
             () if usable else tuple(_names_after_from(self.tokens)),
             problem,
-            tuple(self.parameters),
+            () if self.tokens[0].upper == "PREPARE" else tuple(self.parameters),
         )
+
+    def _body(self) -> Statement | None:
+        """Return the statement behind PREPARE name AS; None where there is none."""
+        words = [token.upper for token in self.tokens[:4]]
+        if len(words) < 4 or words[0] != "PREPARE" or words[2] != "AS" or words[3] == "PREPARE":
+            return None
+        start = self.tokens[3].start
+        own = [Token(t.kind, t.text, t.start - start, t.end - start) for t in self.tokens[3:]]
+        gaps = [(a - start, b - start) for a, b in self.gaps if a >= start]
+        return _Source(self.source, self.offset + start, self.text[start:], own, gaps, 0).statement()
 
     def _error(self, message: str, position: int) -> SqlError:
         return SqlError(message, self.source, self.offset + position)

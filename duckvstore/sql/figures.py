@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from duckvstore.sql.result import Rows
+
+EXPLAIN_COLUMNS = 2
 TABLES_SHOWN_MAX = 3
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
@@ -77,6 +80,12 @@ class Figures:
         """Count what the statements before this one, of the same text, made and took."""
         self.seconds += before.seconds
         self.made[:0] = [made for made in before.made if made not in self.made]
+
+    def added_to(self, rows: Rows, kind: str) -> Rows:
+        """Return ``rows``; after those of EXPLAIN, one that says which segments each reference reads."""
+        if kind != "explain" or not self.scans or len(rows.columns) != EXPLAIN_COLUMNS:
+            return rows
+        return rows.followed_by(["segments", self.by_reference()])
 
     def by_reference(self) -> str:
         """Return a line such as ``trades v3 (2026-11-20): 3 of 40 segments, 12 of 310 MB`` for each reference."""

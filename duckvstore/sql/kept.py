@@ -33,6 +33,8 @@ _STATISTICS = "__vstore_statistics"
 _PLAIN_TYPES = frozenset((int, str, float, bool, bytes, datetime, date, Decimal, type(None)))
 # First words of statements that change settings, which a question may be asked under, and no functions.
 _SETTING_WORDS = frozenset(("SET", "RESET"))
+# First words of statements that change neither: DuckDB prepares nothing that would.
+_KEEPING_WORDS = frozenset(("PREPARE", "EXECUTE", "DEALLOCATE"))
 REMEMBERED_MAX = 256
 VERSIONS_MAX = 256
 SEGMENTS_MAX = 1_000_000
@@ -151,6 +153,7 @@ class Choices:
             self._choices.clear()
             word = statement.text.split(None, 1)[0].upper().rstrip(";")
             is_other = statement.kind == "other" and statements.own_change(statement) is None
+            is_other = is_other and word not in _KEEPING_WORDS
             self._has_settings = self._has_settings or is_other
             makes_macros = statement.kind in ("create", "create_macro") or (is_other and word not in _SETTING_WORDS)
             self._has_macros = self._has_macros or makes_macros

@@ -23,6 +23,7 @@ from duckvstore.sql import (
     headers,
     hints,
     listing,
+    prepared,
     restoring,
     rewrite,
     sandbox,
@@ -56,12 +57,10 @@ if TYPE_CHECKING:
     from duckvstore.sql.failures import Failure
     from duckvstore.sql.names import Wanted
     from duckvstore.sql.placed import Item
-    from duckvstore.sql.result import Rows
 
     Tables: TypeAlias = Callable[[], set[tuple[str, str, str]]]
     Resolver: TypeAlias = Callable[[OpenLibrary, Sequence[tuple[str, AsOf]]], list[Version | DuckVStoreError | None]]
 
-EXPLAIN_COLUMNS = 2
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Kinds of statements that leave nothing behind in DuckDB that a later name could mean.
 _READING_KINDS = frozenset(("query", "explain", "describe", "summarize", "copy"))
@@ -70,7 +69,7 @@ _REMOTE = re.compile(r"(?:s3|s3a|s3n|gcs|gs|r2|https?)://", re.IGNORECASE)
 _HARMLESS_WORDS = frozenset(
     {
         *("SET", "RESET", "PRAGMA", "CALL", "BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "LOAD", "INSTALL"),
-        *("PREPARE", "DEALLOCATE", "CHECKPOINT", "SHOW"),
+        *("PREPARE", "EXECUTE", "DEALLOCATE", "CHECKPOINT", "SHOW"),
     }
 )
 _SESSION_TABLES = """
@@ -147,7 +146,7 @@ class Session:
             seat = self._connection.seat()
             before = result.figures
             with seat.lock:
-                result = self._run(seat, statement, values, scope, message)
+                result = self._run(seat, *prepared.executed(seat, statement, values), scope, message)
             result.figures.go_on(before)
             if statement is not statements[-1]:
                 result.settle()
@@ -222,10 +221,11 @@ class Session:
             if not reads:
                 self._planner.choices.forget(statement)  # again: others have gone on meanwhile
         self._definitions.replaced(seat, statement)
+        prepared.settled(seat, statement)
         figures.seconds += watch.elapsed_seconds()
         if rows is None:
             return Result(None, figures, kind=statement.kind)
-        result = Result(_with_figures(rows, statement, figures), figures, kind=statement.kind)
+        result = Result(figures.added_to(rows, statement.kind), figures, kind=statement.kind)
         running.result = weakref.ref(result)
         seat.lend(result)
         seat.owe(result, running.release)
@@ -253,7 +253,8 @@ class Session:
             return self._end_or_begin(making, change.kind)
         if self.sandbox:
             sandbox.check(statement, making.seat.cursor)
-        if change is None and self._definitions.settle(making.seat, statement, self._tables(making.seat)):
+        tables = self._tables(making.seat)
+        if change is None and (self._prepares(making) or self._definitions.settle(making.seat, statement, tables)):
             return Result(None, making.figures)
         names = self._names(making)
         if change is not None:
@@ -285,6 +286,14 @@ class Session:
         self._has_objects = self._has_objects or draft.is_temporary
         making.figures.done = f"created {draft.label}"
         return Result(None, making.figures)
+
+    def _prepares(self, making: Making) -> bool:
+        """Keep what a PREPARE over symbols prepares; False for any other statement."""
+        if making.statement.body is None:
+            return False
+        body = making.of(making.statement.body)
+        names = self._names(body)
+        return prepared.settle(making, names, lambda: self._planned(body, names))
 
     def planned(self, making: Making, newest: Version | None, target: Wanted, resolved: Names | None = None) -> Plan:
         """Return the plan of a statement that makes the version above ``newest`` of ``target``.
@@ -342,7 +351,7 @@ class Session:
             lambda at: as_of(at, statement, values, self._time),
             scope,
             resolver or self._resolver(making),
-            value_of=values.of,
+            value_of=values.known,
             origin=origin,
         )
 
@@ -488,10 +497,3 @@ class Session:
         is_missing = failure.missing is not None and not found.startswith("\n")
         is_of_threads = is_missing and self._connection.thread_count > 1 and self._has_objects
         return f"{found} Temporary tables belong to the thread that made them." if is_of_threads else found
-
-
-def _with_figures(rows: Rows, statement: Statement, figures: Figures) -> Rows:
-    """Return ``rows``; after those of EXPLAIN, one that says which segments each reference reads."""
-    if statement.kind != "explain" or not figures.scans or len(rows.columns) != EXPLAIN_COLUMNS:
-        return rows
-    return rows.followed_by(["segments", figures.by_reference()])

@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 from duckvstore.errors import InvalidInput, SqlError
+from duckvstore.sql import typed
 from duckvstore.sql.dialect import Expression, Parameter
 
 if TYPE_CHECKING:
@@ -36,8 +37,7 @@ class Values:
         self._given = _plain(given)
         wanted = [(statement, place, found) for statement in statements for place, found in statement.parameters]
         for statement, place, parameter in wanted:
-            if not _is_prepare(statement):
-                self._check(statement, place, parameter)
+            self._check(statement, place, parameter)
         self._check_no_extra([parameter for _, _, parameter in wanted])
 
     @classmethod
@@ -100,6 +100,10 @@ class Values:
             raise LookupError
         return self._given[int(parameter.name) - 1]
 
+    def known(self, parameter: Parameter) -> Any:
+        """Return what the value of ``parameter`` says: that of EXECUTE may carry a type of DuckDB's."""
+        return typed.plain(self.of(parameter))
+
     @property
     def given(self) -> Given:
         """The values as the caller gave them."""
@@ -107,7 +111,7 @@ class Values:
 
     def for_duckdb(self, names: set[str], positions: Sequence[int]) -> dict[str, Any] | list[Any] | None:
         """Return the values that DuckDB needs for a statement in which these parameters are left."""
-        if self._given is None:  # nothing is asked for, or by PREPARE alone
+        if self._given is None:  # nothing is asked for, or what PREPARE prepares
             return None
         if positions:
             return [self.of(Parameter(position=position)) for position in positions]
@@ -158,16 +162,12 @@ def _names(given: Given) -> str:
     return ", ".join(f"${name}" for name in given) if isinstance(given, Mapping) else "? only"
 
 
-def _is_prepare(statement: Statement) -> bool:
-    return statement.text.lstrip()[:7].upper() == "PREPARE"
-
-
 def as_of(at: At, statement: Statement, values: Values, evaluate: Callable[[str], datetime]) -> AsOf:
     """Return what an AT form means: a number, a time, or the name of a snapshot.
 
     ``evaluate`` runs a constant expression in DuckDB. Raises SqlError with the place of the form.
     """
-    value: Any = values.of(at.value) if isinstance(at.value, Parameter) else at.value
+    value: Any = values.known(at.value) if isinstance(at.value, Parameter) else at.value
     if at.kind == "version":
         if isinstance(value, bool) or not hasattr(value, "__index__"):
             raise statement.error(f"AT VERSION takes a whole number, not {value!r}", at.offset)

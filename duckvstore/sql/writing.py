@@ -65,6 +65,10 @@ class Making:
     begun: Begun | None
     message: str | None
 
+    def of(self, statement: Statement) -> Making:
+        """Return the same for ``statement``, a part of this one, whose parameters have no values yet."""
+        return replace(self, statement=statement, values=Values.unchecked(None), figures=Figures())
+
     def commit(self, library: OpenLibrary, symbol: str, plan: VersionPlan) -> Version | None:
         """Make a version, within the transaction that is open; return it, or the newest when ``plan`` made none."""
         library.layout.symbol_versions(symbol)  # refuses a name that cannot be stored

@@ -72,6 +72,8 @@ def test_names_with_a_dollar_are_variables_of_the_notebook(connected):
     ].tolist() == [5, 6]
     assert len(connected.run("%vstore SELECT * FROM trades AT VERSION $version").value) == 3
     assert connected.run("%vstore SELECT '$wanted' AS s").value["s"].tolist() == ["$wanted"]
+    cell = "%%vstore\nPREPARE p AS SELECT * FROM trades AT VERSION $v;\nEXECUTE p(v := 0)"
+    assert re.search(FOOTER.format(0, 3), connected.run(cell).html), "those of PREPARE get theirs from EXECUTE"
 
 
 def test_variables_of_a_function_are_seen(connected):

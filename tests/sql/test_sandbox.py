@@ -83,6 +83,7 @@ ATTACKS = [
     "EXPORT DATABASE '{outside}/dump'",
     "IMPORT DATABASE '{outside}'",
     "PREPARE p AS COPY (SELECT 1) TO '{copies}/new.csv'; EXECUTE p",
+    "PREPARE p AS FROM trades AT VERSION 0; EXECUTE p",
     "EXECUTE p",
     "INSERT INTO trades VALUES (9, 'z')",
     "UPDATE trades SET n = 0",

@@ -212,8 +212,9 @@ def test_nothing_of_a_view_stays_on_the_cursor_for_statements_that_do_not_use_it
     assert rows(lib.sql("SELECT count(*) FROM system.main.duckdb_views() WHERE NOT internal")) == [(0,)]
     with pytest.raises(SqlError, match="v does not exist"):
         lib.sql("FROM query_table('v')")
-    with pytest.raises(SqlError, match="this kind of statement cannot use it"):
-        lib.sql("PREPARE later AS FROM v")
+    lib.sql("PREPARE later AS SELECT count(*) FROM v")
+    assert rows(lib.sql("SELECT count(*) FROM system.main.duckdb_views() WHERE NOT internal")) == [(0,)]
+    assert rows(lib.sql("EXECUTE later")) == [(1,)]
 
 
 def test_names_of_views_tables_and_macros_are_guarded_as_in_duckdb(lib):
