@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from duckvstore.sql.dialect import Parameter, Statement
 
 CATALOGUE_SCHEMA = "vstore"
+# What is made in the session, unless it is a table that is to be a symbol.
+_OWN_KINDS = frozenset(("create_view", "create_macro", "create_table"))
 MAIN_SCHEMA = "main"  # where the session lists the symbols themselves
 # Schemas and databases that are DuckDB's own, where no snapshot or library is looked for.
 _DUCKDB_SCHEMAS = frozenset(("main", "temp", "memory", "system", "information_schema", "pg_catalog"))
@@ -140,7 +142,7 @@ class Names:
         made = statements.target(self.statement) if self.statement.kind == "create_table" else None
         for position, reference in enumerate(self.statement.references):
             self.meanings[position] = None
-            if reference.role == "target" and self.statement.kind in ("create_view", "create_macro"):
+            if reference.role == "target" and position != made and self.statement.kind in _OWN_KINDS:
                 continue  # which may have the name of a symbol
             if reference.is_call:
                 self.calls[position] = self._sides(reference)

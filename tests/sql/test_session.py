@@ -58,6 +58,14 @@ def test_a_cte_hides_a_symbol_and_a_temp_table_does_too(lib):
     assert rows(lib.sql("SELECT n FROM trades")) == [(1,)]
 
 
+def test_a_temp_table_may_have_the_name_of_a_deleted_symbol(lib):
+    lib.write("gone", TRADES)
+    lib.delete("gone")
+    lib.sql("CREATE TEMP TABLE gone AS SELECT 'mine' AS x")
+    assert rows(lib.sql("FROM gone")) == [("mine",)]
+    lib.sql("DROP TABLE gone")
+
+
 def test_a_symbol_hides_a_dataframe_of_the_same_name(lib):
     trades = pd.DataFrame({"x": [1]})  # noqa: F841
     fills = pd.DataFrame({"n": [1, 9]})  # noqa: F841
