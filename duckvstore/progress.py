@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,6 +17,8 @@ Item = TypeVar("Item")
 
 VARIABLE = "DUCKVSTORE_PROGRESS"
 DELAY_SECONDS = 1.0
+_KNOWN = "{l_bar}{bar}| {elapsed}<{remaining}"
+_UNKNOWN = "{desc}: {elapsed}"
 
 
 def is_watched() -> bool:
@@ -37,3 +39,27 @@ def progress(items: Iterable[Item], doing: str, unit: str, total: int | None = N
         return items
     bar: Iterable[Item] = tqdm(items, desc=doing, unit=unit, total=total, leave=False, delay=DELAY_SECONDS)
     return bar
+
+
+class Percentage:
+    """A bar of one thing that says itself how far it is, in percent, and began ``elapsed_seconds`` ago."""
+
+    def __init__(self, doing: str, elapsed_seconds: float) -> None:
+        """Draw nothing yet. ``doing`` says what is done. Raises ImportError without tqdm."""
+        from tqdm.auto import tqdm
+
+        # With a delay, however short, nothing is drawn before the first numbers are there.
+        self._bar: Any = tqdm(desc=doing, total=100, leave=False, delay=1e-9)
+        self._bar.start_t -= elapsed_seconds
+
+    def show(self, percent: float) -> None:
+        """Draw ``percent``, or the time alone where it is not known: not above 0."""
+        self._bar.n = min(max(percent, 0.0), 100.0)
+        self._bar.bar_format = _KNOWN if percent > 0 else _UNKNOWN
+        self._bar.refresh(nolock=True)  # Ctrl-C in here would leave the lock of all bars taken
+
+    def close(self) -> None:
+        """Remove the bar."""
+        self._bar.refresh(nolock=True)  # after Ctrl-C in the middle of drawing, its length is not known
+        self._bar.n = self._bar.total  # a notebook would keep one that did not reach its end, in red
+        self._bar.close()

@@ -139,7 +139,7 @@ class Query:
         limit = self.asked.limit
         self.null_counts = [0] * len(self.result.columns)
         kept: list[pa.RecordBatch] = []
-        try:
+        with self.result, self.result.bar:
             for batch in self.result.batches():
                 self.is_limited = limit is not None and self.row_count + batch.num_rows > limit
                 rows = batch.slice(0, limit - self.row_count) if limit is not None and self.is_limited else batch
@@ -150,8 +150,6 @@ class Query:
                 self.row_count += rows.num_rows
                 if self.is_limited:
                     break
-        finally:
-            self.result.close()
         # Without a single batch there is nothing but the schema, and that is asked of the result.
         self._table = pa.Table.from_batches(kept) if kept else self.result.arrow()
         return self._table

@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from duckvstore import progress
 from duckvstore.errors import DuckVStoreError, StorageUnavailable, Unsupported
 from duckvstore.sql import failures, sandbox
 from duckvstore.sql.rewrite import literal, quote
@@ -35,7 +36,9 @@ Outcome = TypeVar("Outcome")
 _inherited: list[Any] = []
 _SECRET_PARAMETER = re.compile(r"[A-Za-z_]+")
 _INTERRUPT_EVERY_SECONDS = 0.05
-_WAKE_EVERY_SECONDS = 1.0
+_WAKE_EVERY_SECONDS = 0.25
+_BAR_SETTINGS = {"enable_progress_bar_print": "false", "enable_progress_bar": "true"}
+_SETS_BAR = re.compile(r"(?:enable|disable)\w*_progress_bar", re.IGNORECASE)
 
 
 class Seat:
@@ -57,6 +60,8 @@ class Seat:
         self._validates = True
         #: the prepared statements over symbols, by name; DuckDB has those of its own on the cursor
         self.prepared: dict[str, Prepared] = {}
+        #: whether ``cursor.query_progress`` says how far a statement is, for a bar of ours
+        self.tells_progress = not is_locked and progress.is_watched() and self._set_bar(on=True)
         #: how often somebody stopped what runs here
         self.interrupts = 0
 
@@ -75,6 +80,20 @@ class Seat:
                     raise
                 return  # the user has locked the configuration; asking anew is only slower
             self._validates = on
+
+    def _set_bar(self, *, on: bool) -> bool:
+        """Make DuckDB know how far a statement is and print nothing, or all as it was; return whether it knows."""
+        try:
+            for setting, value in _BAR_SETTINGS.items():
+                self.cursor.execute(f"SET SESSION {setting} = {value}" if on else f"RESET {setting}")
+        except Exception:  # noqa: BLE001 - the user has locked the configuration: then there is no bar
+            return False
+        return on
+
+    def leave_bar(self, text: str) -> None:
+        """Leave bars to DuckDB from now on if ``text``, a statement that is no query, is about its own."""
+        if self.tells_progress and _SETS_BAR.search(text):
+            self.tells_progress = self._set_bar(on=False)
 
     def lend(self, result: Result) -> None:
         """Remember that ``result`` will pull its rows from this cursor."""
@@ -331,8 +350,12 @@ def httpfs_of_wheel(duckdb_version: str) -> Path | None:
     return None
 
 
-def run_interruptibly(cursor: duckdb.DuckDBPyConnection, action: Callable[[], Outcome]) -> Outcome:
+def run_interruptibly(
+    cursor: duckdb.DuckDBPyConnection, action: Callable[[], Outcome], look: Callable[[], None] = lambda: None
+) -> Outcome:
     """Return ``action()``, a call into DuckDB on ``cursor``; KeyboardInterrupt stops it at once.
+
+    ``look`` is called now and then by the thread that waits.
 
     DuckDB does not look at Python's signals while it works, so on the main thread (the only one that gets them)
     the action runs on a thread of its own while this one waits.
@@ -353,8 +376,9 @@ def run_interruptibly(cursor: duckdb.DuckDBPyConnection, action: Callable[[], Ou
     worker = threading.Thread(target=work, name="duckvstore-sql", daemon=True)
     try:
         worker.start()
+        look()
         while not done.wait(_WAKE_EVERY_SECONDS):
-            pass
+            look()
         worker.join()
     except KeyboardInterrupt:
         # Repeated, since an interrupt that comes before DuckDB has begun is forgotten.

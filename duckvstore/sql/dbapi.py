@@ -352,7 +352,8 @@ class Cursor:
 
     def arrow(self) -> pa.Table:
         """Return the rows that are left as a pyarrow Table."""
-        return self.fetch_record_batch().read_all()
+        with self._fetching():
+            return self.fetch_record_batch().read_all()
 
     def fetch_arrow_table(self) -> pa.Table:
         """Return the rows that are left as a pyarrow Table, under the name that ADBC has for it."""
@@ -393,7 +394,7 @@ class Cursor:
             self._check_open()
             if self._feed is None:
                 raise ProgrammingError("there are no results to fetch: execute() a query first")
-            with self.connection.operation():
+            with self.connection.operation(), self._feed.result.bar:
                 yield self._feed
 
     def stop(self, *, unless_of: int) -> None:

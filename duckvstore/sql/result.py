@@ -34,7 +34,8 @@ class Rows:
     """Rows that DuckDB has yet to give: ``columns`` and ``types`` are known, ``pull`` gives the next batch.
 
     ``schema`` starts the statement and is called first, once, by who holds ``lock``. ``pull`` returns None at the
-    end and raises errors of this package. ``release`` gives back whatever the rows needed (registered frames, cached
+    end and raises errors of this package. ``bar`` is entered around several pulls, which then have one progress bar.
+    ``release`` gives back whatever the rows needed (registered frames, cached
     files); it is called once, at the end or after an error.
     """
 
@@ -46,6 +47,7 @@ class Rows:
         pull: Callable[[], pa.RecordBatch | None],
         release: Callable[[], None],
         lock: AbstractContextManager[Any] | None = None,
+        bar: AbstractContextManager[Any] | None = None,
     ) -> None:
         """Take the parts; nothing is pulled yet."""
         self.columns = columns
@@ -54,6 +56,7 @@ class Rows:
         self.pull = pull
         self.release = release
         self.lock = lock or nullcontext()
+        self.bar = bar or nullcontext()
 
     def followed_by(self, values: Sequence[str]) -> Rows:
         """Return these rows and one more, of text."""
@@ -71,7 +74,7 @@ class Rows:
             batch = self.pull()
             return last.pop() if batch is None and last else batch
 
-        return Rows(self.columns, self.types, schema, pull, self.release, self.lock)
+        return Rows(self.columns, self.types, schema, pull, self.release, self.lock, self.bar)
 
 
 class Result:
@@ -160,8 +163,15 @@ class Result:
 
     def settle(self) -> None:
         """Pull every remaining row into memory, so that the connection is free. Raises what the statement raised."""
-        while self._pull() is not None:
-            pass
+        with self.bar:
+            while self._pull() is not None:
+                pass
+
+    @property
+    def bar(self) -> AbstractContextManager[Any]:
+        """Enter it around several pulls in one call, so that they show one progress bar, not one each."""
+        rows = self._rows
+        return rows.bar if rows is not None else nullcontext()
 
     @property
     def schema(self) -> pa.Schema:
@@ -259,10 +269,11 @@ class Result:
         """Return the first rows, and whether they are all rows that there are."""
         import pyarrow as pa
 
-        self._arrow_schema()
-        with self._lock:
+        with self.bar:
+            self._arrow_schema()
             while self._kept_bytes <= KEPT_BYTES_MAX and self._pull() is not None:
                 pass
+        with self._lock:
             if self._dropped:
                 raise self._streamed_away()
             table = pa.Table.from_batches(self._batches, schema=self._arrow_schema())

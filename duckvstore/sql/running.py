@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from duckvstore.errors import DuckVStoreError
 from duckvstore.sql import failures, rewrite
+from duckvstore.sql.bar import Bar
 from duckvstore.sql.connection import Outcome, run_interruptibly
 from duckvstore.sql.result import Rows
 
@@ -62,6 +63,7 @@ class Running:
                 rewrite.names_left(statement, replaced), rewrite.parameters_left(statement, replaced)
             )
         self._registered: list[str] = []
+        self._bar = Bar(seat)
         self._relation: Any = None
         self._reader: Any = None
         self._names: list[str] | None = None
@@ -72,9 +74,9 @@ class Running:
         try:
             self._register()
             self._seat.set_validation(on=not self._plan.only_segments)
-            self._relation = run_interruptibly(
-                self._cursor, lambda: self._cursor.sql(self._plan.text, params=self._parameters)
-            )
+            if self._plan.statement.kind == "other":
+                self._seat.leave_bar(self._plan.statement.text)
+            self._relation = self._wait(lambda: self._cursor.sql(self._plan.text, params=self._parameters))
             if self._relation is None:
                 self.release()
                 return None
@@ -84,7 +86,7 @@ class Running:
             if isinstance(error, Exception):
                 raise self._translated(error, binding=True) from error
             raise
-        return Rows(columns, types, self._schema, self._pull, self.release, self._seat.lock)
+        return Rows(columns, types, self._schema, self._pull, self.release, self._seat.lock, self._bar)
 
     def finish(self) -> pa.Table | None:
         """Run a statement that changes tables of DuckDB to its end; return its rows, None: it gives none."""
@@ -111,11 +113,15 @@ class Running:
         try:
             self._register()
             self._seat.set_validation(on=not self._plan.only_segments)
-            return run_interruptibly(self._cursor, action)
+            return self._wait(action)
         except Exception as error:
             raise self._translated(error) from error
         finally:
             self.release()
+
+    def _wait(self, action: Callable[[], Outcome]) -> Outcome:
+        with self._bar:
+            return run_interruptibly(self._cursor, action, self._bar.draw)
 
     def _register(self) -> None:
         for name, value in self._plan.registered.items():
@@ -158,9 +164,9 @@ class Running:
                 self._seat.set_validation(on=not self._plan.only_segments)
             relation = self._relation
             if hasattr(relation, "to_arrow_reader"):
-                self._reader = run_interruptibly(self._cursor, lambda: relation.to_arrow_reader(ROWS_PER_BATCH))
+                self._reader = self._wait(lambda: relation.to_arrow_reader(ROWS_PER_BATCH))
             else:
-                self._reader = run_interruptibly(self._cursor, lambda: relation.fetch_record_batch(ROWS_PER_BATCH))
+                self._reader = self._wait(lambda: relation.fetch_record_batch(ROWS_PER_BATCH))
         except Exception as error:
             raise self._translated(error) from error
         return self._reader.schema if self._names is None else _renamed(self._reader.schema, self._names)
@@ -175,7 +181,7 @@ class Running:
 
         interrupts = self._seat.interrupts
         try:
-            return run_interruptibly(self._cursor, read)
+            return self._wait(read)
         except Exception as error:
             was_stopped = self._seat.interrupts != interrupts  # then there is no other error to look for
             raise self._translated(error if was_stopped else self._real_error(error)) from error
@@ -191,7 +197,7 @@ class Running:
             return error
         self._reader, relation = None, self._relation
         try:
-            run_interruptibly(self._cursor, relation.to_arrow_table)
+            self._wait(relation.to_arrow_table)
         except Exception as real:  # noqa: BLE001 - whatever it is, it is the answer
             return real
         return error
