@@ -7,7 +7,7 @@ that the statement left alone keeps its stored values; only what it changed come
 from __future__ import annotations
 
 import uuid
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from duckvstore.engine import reads, segments
@@ -20,7 +20,7 @@ from duckvstore.sql.rewrite import quote
 from duckvstore.sql.types import readable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import duckdb
     import pyarrow as pa
@@ -98,15 +98,30 @@ class Scratch:
         return RowEdits(nothing, nothing, empty, empty, self._select("ORDER BY rowid"))
 
     def left(self) -> RowEdits:
-        """Return the rows that are not there any more as rows to remove.
+        """Return the rows that are not there any more as rows to remove."""
+        import numpy as np
 
-        For DELETE, whose RETURNING crashes or leaves rows behind where USING finds them often (DuckDB 1.5.5).
-        """
+        empty = self._rows.slice(0, 0)
+        return RowEdits(self._removed(), np.empty(0, dtype=np.int64), empty, empty, empty)
+
+    def _removed(self) -> Any:
         import numpy as np
 
         left = self._query(f"SELECT {quote(ROW)} FROM {quote(NAME)}").column(0).to_numpy().astype(np.int64)
-        empty = self._rows.slice(0, 0)
-        return RowEdits(np.setdiff1d(self._numbers, left), np.empty(0, dtype=np.int64), empty, empty, empty)
+        return np.setdiff1d(self._numbers, left)
+
+    @contextmanager
+    def gone(self) -> Iterator[str]:
+        """Yield the relation with the rows that are not there any more, as they were."""
+        import numpy as np
+        import pyarrow as pa
+
+        is_gone = pa.array(np.isin(self._numbers, self._removed()))
+        self._cursor.register(_LOADED, self._loaded.drop_columns([ROW]).filter(is_gone))
+        try:
+            yield quote(_LOADED)
+        finally:
+            self._cursor.unregister(_LOADED)
 
     def compared(self) -> RowEdits:
         """Return what became of all rows, by a comparison with what they were.

@@ -59,6 +59,14 @@ def question(text: str, relation: str) -> str | None:
     return f"{text[: verb.start]} SELECT DISTINCT {quote(FILE)} FROM {joined}"
 
 
+def parted(text: str) -> tuple[str, str, str]:
+    """Return, of a DELETE with RETURNING: all before RETURNING; the WITH in front, if any; and what is asked for."""
+    tokens = _outer(text, 0, 0)
+    verb = next(token for token in tokens if token.upper == "DELETE")
+    returning = next(token for token in tokens if token.upper == "RETURNING" and token.start > verb.start)
+    return text[: returning.start], text[: verb.start], text[returning.end :]
+
+
 def _outer(text: str, start: int, end: int) -> list[Token]:
     """Return the tokens outside all parentheses and outside [start, end)."""
     found: list[Token] = []

@@ -53,6 +53,12 @@ STATEMENTS = [
     "DELETE FROM t AS x USING o WHERE x.id = o.id AND o.w > 20 RETURNING x.id, s",
     "DELETE FROM t WHERE v > (SELECT avg(v) FROM t WHERE NOT isnan(v))",
     "DELETE FROM t WHERE EXISTS (FROM o WHERE o.id = t.id) RETURNING *",
+    "DELETE FROM t WHERE id > 1 RETURNING t",
+    "DELETE FROM t AS x WHERE id > 1 RETURNING id + 1 AS next, upper(x.s), /* c */ [x.id] -- all",
+    "DELETE FROM t WHERE id > 1 RETURNING (SELECT max(w) FROM o)",
+    "WITH keys AS (SELECT 2 AS id) DELETE FROM t USING keys WHERE t.id = keys.id RETURNING t.*",
+    "DELETE FROM t RETURNING nope",
+    "DELETE FROM t USING o WHERE t.id = o.id RETURNING o.w",
     "WITH c AS (SELECT 3 AS k) DELETE FROM t WHERE id IN (SELECT k FROM c)",
     "DELETE FROM t USING o, range(1000) r WHERE o.id = t.id",
     "DELETE FROM t USING t AS y, range(3000) r WHERE y.id = t.id - 1",
@@ -170,6 +176,14 @@ def test_a_statement_returns_how_many_rows_it_touched(lib, statement, count):
     result = lib.sql(statement)
     assert (result.columns, result.fetchall()) == (["Count"], [(count,)])
     assert [(made.symbol, made.version) for made in result.figures.made] == ([("t", 1)] if count else [])
+
+
+def test_delete_gives_back_each_row_once_however_often_it_is_found(lib):
+    """DuckDB 1.5.5 itself crashes in such a RETURNING, or leaves rows behind."""
+    lib.sql("CREATE TABLE t AS SELECT range AS id FROM range(5)")
+    found = lib.sql("DELETE FROM t USING range(3000) r WHERE t.id > r.range % ? RETURNING id, t", [4])
+    assert found.fetchall() == [(number, {"id": number}) for number in range(1, 5)]
+    assert lib.sql("FROM t").fetchall() == [(0,)]
 
 
 def test_a_result_says_what_its_statements_did(lib):
