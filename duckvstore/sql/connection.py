@@ -75,8 +75,8 @@ class Seat:
             mode = "VALIDATE_ALL" if on else "NO_VALIDATION"
             try:
                 self.cursor.execute(f"SET SESSION validate_external_file_cache = '{mode}'")
-            except Exception:
-                if on:
+            except Exception as error:
+                if on or failures.is_ctrl_c(error):
                     raise
                 return  # the user has locked the configuration; asking anew is only slower
             self._validates = on

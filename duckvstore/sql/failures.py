@@ -90,6 +90,11 @@ def take_apart(error: BaseException) -> Failure:
     return Failure(kind.removesuffix(" Error"), _shortened(message), None, _missing(message))
 
 
+def is_ctrl_c(error: BaseException) -> bool:
+    """Whether ``error`` is what DuckDB makes of a KeyboardInterrupt while the main thread is inside of it."""
+    return isinstance(error, RuntimeError) and str(error) == "Query interrupted"
+
+
 def moved(failure: Failure, shift_bytes: int) -> Failure:
     """Return ``failure`` with its position moved."""
     return failure if failure.position is None else replace(failure, position=max(0, failure.position + shift_bytes))
@@ -150,6 +155,11 @@ def to_error(failure: Failure, sql: str, offset: int | None, note: Callable[[Fai
             return StorageUnavailable(f"a file could not be read: {message}: check the address, then run it again")
     named = failure.kind in _SQL_KINDS or failure.of_storage
     return SqlError(f"{failure.kind} error: {message}" if named else message, sql, offset)
+
+
+def while_planning(error: Exception, sql: str) -> BaseException:
+    """Return what to raise for an error of DuckDB in a question of our own about ``sql``."""
+    return KeyboardInterrupt() if is_ctrl_c(error) else to_error(take_apart(error), sql, None, lambda _: "")
 
 
 def _with_next_step(message: str, kind: str, sql: str, offset: int) -> str:

@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from duckvstore.format import statistics
-from duckvstore.sql import headers, prune, statements
+from duckvstore.sql import failures, headers, prune, statements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -90,8 +90,10 @@ def _kept(
         return everything
     try:
         return ask(condition)
-    except Exception:  # noqa: BLE001 - whatever it is, the statement itself will meet it
-        return everything
+    except Exception as error:
+        if failures.is_ctrl_c(error):
+            raise
+        return everything  # whatever it is, the statement itself will meet it
 
 
 def _asked(cursor: duckdb.DuckDBPyConnection, condition: Condition, table: str) -> list[int]:

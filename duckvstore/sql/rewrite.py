@@ -121,7 +121,9 @@ def rewrite(statement: Statement, replacements: Mapping[int, str | None]) -> str
     for start, end, text in splices(statement, replacements):
         pieces += [statement.text[position:start], text]
         position = end
-    return "".join([*pieces, statement.text[position:]])
+    # At the very end DuckDB takes a space of another alphabet now for nothing, now for the alias of a column.
+    closing = "\n" if pieces and statement.text[-1:] in tokens.ODD_SPACES else ""
+    return "".join([*pieces, statement.text[position:], closing])
 
 
 def splices(statement: Statement, replacements: Mapping[int, str | None]) -> list[Splice]:

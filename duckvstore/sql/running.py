@@ -224,6 +224,8 @@ class Running:
         """Return the error of this package for an exception of DuckDB or of the Arrow reader."""
         if isinstance(error, DuckVStoreError):
             return error
+        if failures.is_ctrl_c(error):
+            return KeyboardInterrupt()
         failure = failures.in_bytes(failures.take_apart(error), self._plan.text)
         for ours, users in self._names_of_ours.items():
             failure = replace(failure, message=failure.message.replace(ours, users))

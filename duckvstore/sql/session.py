@@ -237,9 +237,8 @@ class Session:
 
         try:
             return self._plan(making)
-        except duckdb.Error as error:
-            source = making.statement.source
-            raise failures.to_error(failures.take_apart(error), source, None, lambda _: "") from error
+        except (duckdb.Error, RuntimeError) as error:
+            raise failures.while_planning(error, making.statement.source) from error
         except Conflict:
             if making.seat in self._begun:  # nothing of it can be committed any more
                 self._give_up(making.seat)

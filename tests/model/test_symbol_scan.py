@@ -36,7 +36,7 @@ def test_every_symbol_is_found_once_at_any_page_size(monkeypatch):
         for _ in range(30):
             counts = {name: choose.choice((0, 1, 2, 3, 4, 9)) for name in choose.sample(NAMES, 8)}
             library = fill(MemoryObjects("scan"), counts)
-            assert list(catalogue._symbol_heads(library)) == expected(counts), (size, counts)
+            assert list(catalogue.symbol_heads(library)) == expected(counts), (size, counts)
 
 
 @pytest.mark.timeout(120)
@@ -46,4 +46,4 @@ def test_every_symbol_is_found_once_on_a_server_that_lists_folder_by_folder(s3_b
     library = fill(vs.open(s3_bucket.url, s3_bucket.storage_options).objects, counts)
     for size in (1, 2, 3, 5, 1000):
         monkeypatch.setattr(catalogue, "SYMBOLS_PAGE", size)
-        assert list(catalogue._symbol_heads(library)) == expected(counts), size
+        assert list(catalogue.symbol_heads(library)) == expected(counts), size

@@ -264,8 +264,8 @@ def test_any_text_gets_duckdbs_verdict_or_a_typed_error(part, lib, plain):
     seen = Counter()
     for number in [int(chosen)] if chosen else range(part, COUNT, PARTS):
         text, left = text_of(random.Random(SEED * 1_000_003 + number))
-        if _CHANGING.search(text):
-            continue
+        if _CHANGING.search(text) or text[-1:] in tokens.ODD_SPACES:
+            continue  # at the very end DuckDB itself takes such a space now for an alias, now for none
         found = ours(connection, text)
         where = f"text {number}: {text!r}"
         if is_endless(found):  # as a recursion is from which the counter was taken

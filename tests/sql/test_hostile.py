@@ -180,6 +180,13 @@ def test_a_column_that_is_named_by_its_subquery_shows_the_users_names(lib, sql):
     assert lib.sql("SELECT view_name FROM system.main.duckdb_views() WHERE NOT internal").fetchall() == []
 
 
+@pytest.mark.parametrize("space", ["\N{NO-BREAK SPACE}", "\N{ZERO WIDTH SPACE}", "\N{IDEOGRAPHIC SPACE}"])
+def test_a_column_has_one_name_where_a_text_ends_with_a_space_of_another_alphabet(lib, space):
+    """DuckDB takes it for an alias at one time and for nothing at another."""
+    result = lib.sql(f"SELECT (SELECT max(id) FROM trades AT VERSION 0) {space}")
+    assert result.columns == result.arrow().column_names == ["(SELECT max(id) FROM trades AT VERSION 0)"]
+
+
 @pytest.mark.parametrize("value", [np.int64(5), np.uint8(5), np.float32(5), np.bool_(True), 5])
 def test_numbers_of_numpy_are_values(lib, value):
     result = lib.sql("SELECT count(*) FROM trades AT VERSION 0 WHERE id = ? AND ? = 'w05'", [value, "w05"])

@@ -20,7 +20,7 @@ import duckvstore as vs
 from duckvstore.errors import InvalidInput, NoSuchLibrary, NoSuchSnapshot, NoSuchSymbol, NoSuchVersion, SqlError
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.objects.wrappers import CountingObjects
-from duckvstore.sql import dialect
+from duckvstore.sql import dialect, kept
 from duckvstore.sql.files import SegmentFiles
 from duckvstore.sql.running import Running
 from tests.cuts import cut_every
@@ -392,9 +392,9 @@ def test_pruning_shows_in_the_figures_and_keeps_the_answer(lib, monkeypatch):
     cut_every(monkeypatch, 100)
     lib.write("long", pd.DataFrame({"n": range(1000), "s": [f"{n:04}" for n in range(1000)]}))
     cases = {"n BETWEEN 150 AND 250": (101, 2), "s = '0999'": (1, 1), "n < 0": (0, 0), "n % 2 = 0": (500, 10)}
-    for where, (row_count, kept) in cases.items():
+    for where, (row_count, read) in cases.items():
         result = lib.sql(f"SELECT count(*) FROM long WHERE {where}")
-        assert (rows(result), result.figures.segments_read) == ([(row_count,)], kept)
+        assert (rows(result), result.figures.segments_read) == ([(row_count,)], read)
         assert result.figures.segments_total == 10
     assert rows(lib.sql("SELECT count(*) FROM long WHERE n > $n", {"n": 899})) == [(100,)]
     lib.sql("SET default_collation = 'nocase'")
@@ -482,3 +482,17 @@ def test_sql_without_symbols_reaches_duckdb_byte_for_byte(lib, monkeypatch, text
     monkeypatch.setattr(Running, "start", start)
     assert lib.sql(text).fetchall() == duckdb.sql(text).fetchall()
     assert asked == [text]
+
+
+def test_ctrl_c_inside_a_short_question_of_ours_is_not_lost(lib, monkeypatch):
+    """On the main thread DuckDB turns it into an error of its own, which must not be taken for a failed question."""
+    stopped = RuntimeError("Query interrupted")
+
+    def raising(*_arguments):
+        raise stopped
+
+    monkeypatch.setattr(kept, "_asked", raising)
+    with pytest.raises(KeyboardInterrupt):
+        lib.sql("SELECT n FROM trades AT VERSION 0 WHERE price > 15")
+    monkeypatch.undo()
+    assert rows(lib.sql("SELECT n FROM trades AT VERSION 0 WHERE price > 15")) == [(2,), (3,)]
