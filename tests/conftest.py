@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,9 @@ os.environ.update(
     AWS_EC2_METADATA_DISABLED="true",
     NO_PROXY="127.0.0.1,localhost",
 )
+
+# A shell that runs the tests in the background has told them to ignore Ctrl-C, which some of them are about.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples in every run; make test-full looks for new ones.
 settings.register_profile("ci", derandomize=True, database=None, deadline=None, max_examples=100)
