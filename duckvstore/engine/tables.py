@@ -97,8 +97,6 @@ def table(library: OpenLibrary, name: str, choose: Choose | None = None) -> pa.T
         raise InvalidInput(f"the catalogue has no table {name!r}.{nearest(name, COLUMNS)} It has {', '.join(COLUMNS)}")
     if name == "snapshots":
         return build(name, _snapshot_rows(library))
-    if name == "symbols":
-        return build(name, _symbol_rows(library, choose or list))
     return build(name, _ROWS[name](library, choose or list))
 
 
@@ -215,6 +213,7 @@ def _snapshot_rows(library: OpenLibrary) -> Iterator[Row]:
 
 
 _ROWS: dict[str, Callable[[OpenLibrary, Choose], Iterator[Row]]] = {
+    "symbols": _symbol_rows,
     "versions": _version_rows,
     "segments": _segment_rows,
     "columns": _column_rows,

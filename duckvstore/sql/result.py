@@ -35,8 +35,8 @@ class Rows:
 
     ``schema`` starts the statement and is called first, once, by who holds ``lock``. ``pull`` returns None at the
     end and raises errors of this package. ``bar`` is entered around several pulls, which then have one progress bar.
-    ``release`` gives back whatever the rows needed (registered frames, cached
-    files); it is called once, at the end or after an error.
+    ``release`` gives back whatever the rows needed (registered frames, cached files); it is called once, at the end or
+    after an error.
     """
 
     def __init__(

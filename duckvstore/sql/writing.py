@@ -146,8 +146,7 @@ class TableWriting:
                 try:
                     held[name] = frames.to_registrable(meaning.value, uses=2)
                 except Exception as error:
-                    message = f"the rows of {name} cannot be read: {error}"
-                    raise self.statement.error(message, reference.start) from error
+                    raise self.statement.error(f"cannot read the rows of {name}: {error}", reference.start) from error
             self.names.meanings[position] = Frame(name, held[name])
         self.making.scope = {**scope, **held}
 
@@ -183,6 +182,7 @@ class TableWriting:
             wanted = self._run_on_scratch(plan, scratch, newest.schema.names)
         finally:
             scratch.close()
+            plan.release_files()
         return row_edits.edited(self.library, newest, _OPERATIONS.get(kind, kind), wanted, scratch.rows_of)
 
     def _refuse_rowid(self, newest: Version) -> None:

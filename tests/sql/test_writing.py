@@ -186,6 +186,23 @@ def test_delete_gives_back_each_row_once_however_often_it_is_found(lib):
     assert lib.sql("FROM t").fetchall() == [(0,)]
 
 
+def test_copies_of_segments_are_let_go_after_every_statement(lib):
+    """A store that DuckDB cannot scan in place: what a statement needed does not stay for good."""
+    lib.sql("CREATE TABLE t AS SELECT range AS id FROM range(5); CREATE TABLE o AS SELECT 1 AS id")
+    for statement in (
+        "DELETE FROM t USING o WHERE t.id = o.id RETURNING t.id",
+        "DELETE FROM t USING o WHERE t.id = o.id + 1",
+        "UPDATE t SET id = 7 FROM o WHERE t.id = o.id + 2 RETURNING t.id",
+        "MERGE INTO t USING o USING (id) WHEN NOT MATCHED THEN INSERT",
+        "INSERT INTO t FROM o",
+    ):
+        lib.sql(statement).fetchall()
+        assert [copy.leases for copy in lib.session._files._copies.values()] == [0], statement
+    with pytest.raises(vs.SqlError):
+        lib.sql("DELETE FROM t USING o WHERE t.id = o.id RETURNING error('boom')").fetchall()
+    assert [copy.leases for copy in lib.session._files._copies.values()] == [0]
+
+
 def test_a_result_says_what_its_statements_did(lib):
     """In one line, for all statements of the text; the count is there for code."""
     lib.sql("CREATE TABLE t AS SELECT range AS v FROM range(3)")
