@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from tests.release_before import release_before  # noqa: F401 - a fixture
 from tests.servers import READER, MotoServer, SeaweedServer, Server, shared_seaweed
 
 if TYPE_CHECKING:

@@ -16,7 +16,6 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "duckvstore").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 FUNCTION_LINES_MAX = 70
-MODULE_LINES_MAX = 500
 
 
 def tracked() -> list[Path]:
@@ -31,24 +30,18 @@ def tracked() -> list[Path]:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_functions_and_modules_stay_small(path):
-    """A function fits a screen, a module can be read in one go."""
-    text = path.read_text()
-    assert text.count("\n") <= MODULE_LINES_MAX
-    for node in ast.walk(ast.parse(text)):
+def test_functions_stay_small(path):
+    """A function fits a screen. How long a module may be is a matter of what it holds, not of a number."""
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.FunctionDef):
             assert node.end_lineno - node.lineno < FUNCTION_LINES_MAX, f"{node.name} is too long"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_modules_say_their_purpose_and_invariant(path):
+def test_modules_say_their_purpose(path):
     """Every module's docstring states what it is for; empty package markers have nothing to say."""
     text = path.read_text()
-    if text.strip():
-        docstring = ast.get_docstring(ast.parse(text))
-        assert docstring, "no docstring"
-        if path.name not in ("__main__.py", "errors.py"):
-            assert "nvariant" in docstring, "the docstring names no invariant"
+    assert not text.strip() or ast.get_docstring(ast.parse(text)), "no docstring"
 
 
 def test_no_module_is_a_drawer_of_odds_and_ends():
@@ -81,9 +74,15 @@ def test_importing_the_package_loads_nothing_heavy():
 
 
 def test_top_level_folders_are_the_agreed_ones():
-    """A newcomer sees four folders."""
+    """A newcomer sees five folders."""
     folders = {path.relative_to(ROOT).parts[0] for path in tracked() if len(path.relative_to(ROOT).parts) > 1}
-    assert {name for name in folders if not name.startswith(".")} <= {"duckvstore", "extension", "notebooks", "tests"}
+    assert {name for name in folders if not name.startswith(".")} <= {
+        "docs",
+        "duckvstore",
+        "extension",
+        "notebooks",
+        "tests",
+    }
 
 
 def test_every_command_is_in_the_readme():
@@ -96,9 +95,10 @@ def test_every_command_is_in_the_readme():
     assert not missing
 
 
-def test_every_public_method_is_in_the_readme():
-    """What the library handle can do is listed for users."""
-    readme = (ROOT / "README.md").read_text()
+def test_every_public_method_is_documented():
+    """What the library handle can do is listed for users, in the README or under docs/."""
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    readme = "\n".join(page.read_text() for page in pages)
     methods = [name for name in dir(duckvstore.Library) if not name.startswith("_")]
     assert not [name for name in methods if not re.search(rf"\b{name}\b", readme)]
 

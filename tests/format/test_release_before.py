@@ -1,0 +1,24 @@
+"""The release before reads what it knows, and refuses by name what it does not."""
+
+from __future__ import annotations
+
+import pandas as pd
+from pandas.testing import assert_frame_equal
+
+import duckvstore as vs
+
+READ = """
+import duckvstore as vs
+assert vs.__file__.startswith(__import__('os').getcwd())
+print(vs.open(sys.argv[1])["prices"].read("eod").data["close"].tolist())
+"""
+
+
+def test_it_reads_a_store_without_new_features(tmp_path, release_before):
+    """A plain frame asks for nothing that it does not know."""
+    url = str(tmp_path / "store")
+    frame = pd.DataFrame({"close": [1.5, 2.5]}, index=pd.date_range("2026-01-01", periods=2, name="day"))
+    library = vs.open(url).create_library("prices")
+    library.write("eod", frame)
+    assert_frame_equal(library.read("eod").data, frame)
+    assert release_before(READ, url).strip() == "[1.5, 2.5]"
