@@ -270,4 +270,4 @@ def _key(statement: Statement, position: int, version: Version, values: Values) 
         if any(type(value) not in _PLAIN_TYPES for _, value in pairs):
             return None
         plain = tuple((name, type(value), value) for name, value in pairs)
-    return statement.text, position, version.library_id, version.write_id, version.number, version.row_count, plain
+    return statement.text, position, version.library_id, version.write_id, plain

@@ -289,7 +289,7 @@ class TableWriting:
         if self.statement.kind == "create_table":
             holds = not self._reads_itself()
         else:  # what it reads was resolved at a moment at which this was the newest version
-            holds = newest is not None and isinstance(seen, Version) and seen.number == newest.number
+            holds = newest is not None and isinstance(seen, Version) and seen.write_id == newest.write_id
         if not holds:
             names = None
         return self.making.session.planned(self.making, newest, self.target, names)

@@ -648,6 +648,26 @@ def test_a_transaction_is_seen_inside_at_once_and_outside_after_commit(lib):
     assert lib.sql("SELECT (SELECT sum(n) FROM a), (SELECT sum(n) FROM b), (FROM log)").fetchall() == [(0, 9, 1)]
 
 
+def test_every_statement_of_a_transaction_reads_what_those_before_it_made(lib, plain):
+    """The same texts over again too, and what is committed is what was seen; after a ROLLBACK nothing of it is."""
+    count = "SELECT count(*), sum(a) FROM t WHERE a < 1000"
+    own_sum = "UPDATE t SET a = (SELECT sum(a) FROM t) WHERE id = "
+    program = [
+        "CREATE TABLE t(id INTEGER, a INTEGER)",
+        "INSERT INTO t SELECT r, r * 10 FROM range(1, 6) AS x(r)",
+        count,
+    ]
+    program += ["BEGIN", "UPDATE t SET a = 7 WHERE id = 1", count, f"{own_sum}2", count, f"{own_sum}3", count]
+    program += ["DELETE FROM t WHERE a = (SELECT max(a) FROM t)", count, "INSERT INTO t FROM t", count]
+    program += ["COMMIT", count, "BEGIN", "INSERT INTO t VALUES (8, 8)", count, "INSERT INTO t VALUES (9, 9)", count]
+    program += ["ROLLBACK", count, "BEGIN", "INSERT INTO t VALUES (18, 18)", count, "ROLLBACK", count, "DELETE FROM t"]
+    for statement in program:
+        found, expected = lib.sql(statement), plain.sql(statement)
+        if statement == count:
+            assert found.fetchall() == expected.fetchall()
+    assert [found.version for found in lib.list_versions("t")] == [3, 2, 1, 0]
+
+
 def test_begin_in_all_its_words(lib):
     """A transaction that only DuckDB knew of would never end."""
     lib.sql("CREATE TABLE a AS SELECT 1 AS n")
