@@ -37,7 +37,18 @@ from duckvstore.handles.differences import Diff
 from duckvstore.handles.transactions import Transaction
 from duckvstore.items import ColumnInfo, SnapshotInfo, SymbolDescription, SymbolVersion, VersionedItem, VersionInfo
 from duckvstore.library import Library
-from duckvstore.payloads import DataError, ReadInfoRequest, ReadRequest, UpdatePayload, WritePayload
+from duckvstore.payloads import (
+    DataError,
+    DeleteRequest,
+    OutputFormat,
+    ReadInfoRequest,
+    ReadRequest,
+    StagedDataFinalizeMethod,
+    StageResult,
+    UpdatePayload,
+    WriteMetadataPayload,
+    WritePayload,
+)
 from duckvstore.store import Combined, Store, combine, open  # noqa: A004
 
 if TYPE_CHECKING:
@@ -52,6 +63,7 @@ __all__ = [
     "Combined",
     "Conflict",
     "DataError",
+    "DeleteRequest",
     "Diff",
     "DuckVStoreError",
     "Integrity",
@@ -64,10 +76,13 @@ __all__ = [
     "NoSuchVersion",
     "NotFound",
     "OutcomeUnknown",
+    "OutputFormat",
     "ReadInfoRequest",
     "ReadRequest",
     "SnapshotInfo",
     "SqlError",
+    "StageResult",
+    "StagedDataFinalizeMethod",
     "StorageUnavailable",
     "Store",
     "SymbolDescription",
@@ -77,6 +92,7 @@ __all__ = [
     "UpdatePayload",
     "VersionInfo",
     "VersionedItem",
+    "WriteMetadataPayload",
     "WritePayload",
     "combine",
     "load_ipython_extension",

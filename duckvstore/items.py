@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from duckvstore.format.documents import Snapshot, Version
 
 _SHOWN_MAX = 5
+_ORDERS = {True: "ASCENDING", False: "UNSORTED", None: "UNKNOWN"}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -57,7 +58,7 @@ class VersionedItem:
     @property
     def timestamp(self) -> int:
         """Nanoseconds from 1970-01-01 UTC to ``created_at``."""
-        return (self.created_at - _EPOCH) // timedelta(microseconds=1) * 1000
+        return nanoseconds(self.created_at)
 
     def __repr__(self) -> str:
         return _text(self, data=_data_text(self.data))
@@ -147,7 +148,10 @@ class ColumnInfo:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class SymbolDescription:
-    """What is known of a version without reading its rows. ``date_range`` needs a datetime index (else None)."""
+    """What is known of a version without reading its rows. ``date_range`` needs a datetime index (else None).
+
+    ``sorted``: "ASCENDING" or "UNSORTED" by that index, "UNKNOWN" without one.
+    """
 
     symbol: str
     version: int
@@ -157,7 +161,7 @@ class SymbolDescription:
     row_count: int
     last_update_time: datetime
     date_range: tuple[datetime, datetime] | None
-    sorted: bool | None
+    sorted: str
     segment_count: int
     logical_bytes: int
     stored_bytes: int
@@ -180,7 +184,7 @@ class SymbolDescription:
             row_count=version.row_count,
             last_update_time=version.created_at,
             date_range=date_range,
-            sorted=version.is_sorted,
+            sorted=_ORDERS[version.is_sorted],
             segment_count=len(version.segments),
             logical_bytes=version.logical_bytes,
             stored_bytes=version.stored_bytes,
@@ -195,6 +199,11 @@ class SymbolDescription:
         columns, index = (", ".join(f"{c.name}: {c.dtype}" for c in part) for part in (self.columns, self.index))
         dates = "None" if self.date_range is None else f"({', '.join(_time_text(time) for time in self.date_range)})"
         return _text(self, columns=f"({columns})", index=f"({index})", date_range=dates)
+
+
+def nanoseconds(time: datetime) -> int:
+    """Return the nanoseconds from 1970-01-01 UTC to ``time``."""
+    return (time - _EPOCH) // timedelta(microseconds=1) * 1000
 
 
 def _text(item: Any, **shown: str) -> str:

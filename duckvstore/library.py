@@ -15,7 +15,6 @@ from duckvstore.handles.differences import difference
 from duckvstore.handles.snapshots import Snapshots
 from duckvstore.handles.staging import Staging
 from duckvstore.handles.transactions import Transactions
-from duckvstore.handles.upkeep import Upkeep
 from duckvstore.handles.versions import VersionHandle, asked_for
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from duckvstore.sql.session import Session
 
 
-class Library(Upkeep, Batches, Staging, Snapshots, Transactions):
+class Library(Batches, Staging, Snapshots, Transactions):
     """Versioned symbols under one name of a store. Safe to use from many threads."""
 
     def __init__(self, opened: OpenLibrary) -> None:

@@ -5,7 +5,8 @@ The names are ArcticDB's where the job is the same. Invariant: plain, immutable 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,11 +17,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class WritePayload:
-    """One item of ``write_batch``, ``append_batch`` or (without data) ``write_metadata_batch``."""
+    """One item of ``write_batch``, ``append_batch`` or ``write_pickle_batch``."""
 
     symbol: str
-    data: Any = None
+    data: Any
     metadata: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class WriteMetadataPayload:
+    """One item of ``write_metadata_batch``."""
+
+    symbol: str
+    metadata: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +48,12 @@ class ReadRequest:
 
     symbol: str
     as_of: Any = None
-    columns: Sequence[Any] | None = None
     date_range: tuple[Any, Any] | None = None
     row_range: tuple[int | None, int | None] | None = None
-    where: str | None = None
-    output_format: str | None = None
+    columns: Sequence[Any] | None = None
+    where: str | None = field(default=None, kw_only=True)
+    output_format: str | None = field(default=None, kw_only=True)
+    allow_pickle: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +62,37 @@ class ReadInfoRequest:
 
     symbol: str
     as_of: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteRequest:
+    """One item of ``delete_batch``: the versions of a symbol to remove, for good."""
+
+    symbol: str
+    version_ids: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """What ``stage`` stored: one part of ``symbol``, for ``finalize_staged_data`` and ``delete_staged_data``."""
+
+    symbol: str
+    part_id: str
+
+
+class StagedDataFinalizeMethod(Enum):
+    """How ``finalize_staged_data`` publishes: alone, or behind the newest version; "write" and "append" do as well."""
+
+    WRITE = "write"
+    APPEND = "append"
+
+
+class OutputFormat(StrEnum):
+    """What ``read`` gives back; the texts do as well."""
+
+    PANDAS = "pandas"
+    PYARROW = "pyarrow"
+    POLARS = "polars"
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,7 @@ class Store:
     def __iter__(self) -> Iterator[str]:
         return iter(self.list_libraries())
 
-    def get_library(self, name: str, *, create_if_missing: bool = False) -> Library:
+    def get_library(self, name: str, create_if_missing: bool = False) -> Library:
         """Return a library, made first when it is missing and ``create_if_missing``. Raises NoSuchLibrary."""
         try:
             return Library(engine_libraries.open_library(self.objects, name, self._open_segments))

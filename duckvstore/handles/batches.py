@@ -13,8 +13,16 @@ from duckvstore.engine import cuts
 from duckvstore.errors import DuckVStoreError, InvalidInput
 from duckvstore.handles.base import plain
 from duckvstore.handles.reading import Reading
-from duckvstore.handles.writing import Writing
-from duckvstore.payloads import DataError, ReadInfoRequest, ReadRequest, UpdatePayload, WritePayload
+from duckvstore.handles.upkeep import Upkeep
+from duckvstore.payloads import (
+    DataError,
+    DeleteRequest,
+    ReadInfoRequest,
+    ReadRequest,
+    UpdatePayload,
+    WriteMetadataPayload,
+    WritePayload,
+)
 from duckvstore.progress import progress
 
 if TYPE_CHECKING:
@@ -29,16 +37,18 @@ Outcome = TypeVar("Outcome")
 PARALLEL_ITEMS = 8
 
 
-class Batches(Writing, Reading):
+class Batches(Upkeep, Reading):
     """The methods of a library that take many items."""
 
     def write_batch(
         self,
         payloads: Sequence[WritePayload],
         prune_previous_versions: bool = False,
+        validate_index: bool | None = None,
         **options: Any,
     ) -> list[VersionedItem | DataError]:
-        """Write many symbols; ``options`` are those of ``write`` (author, message, validate_index)."""
+        """Write many symbols; ``options`` are those of ``write`` (author, message, allow_pickle …)."""
+        options["validate_index"] = validate_index
         return self._each_symbol_once(
             payloads,
             WritePayload,
@@ -46,52 +56,88 @@ class Batches(Writing, Reading):
             "writing",
         )
 
-    def append_batch(
+    def write_pickle_batch(
         self,
         payloads: Sequence[WritePayload],
         prune_previous_versions: bool = False,
         **options: Any,
     ) -> list[VersionedItem | DataError]:
+        """Write many objects; see ``write_pickle``, whose ``options`` they are."""
+        return self.write_batch(payloads, prune_previous_versions, allow_pickle=True, **options)
+
+    def append_batch(
+        self,
+        append_payloads: Sequence[WritePayload],
+        prune_previous_versions: bool = False,
+        validate_index: bool | None = None,
+        **options: Any,
+    ) -> list[VersionedItem | DataError]:
         """Append to many symbols; ``options`` are those of ``append``."""
+        options["validate_index"] = validate_index
         return self._each_symbol_once(
-            payloads,
+            append_payloads,
             WritePayload,
             lambda one: self.append(one.symbol, one.data, one.metadata, prune_previous_versions, **options),
             "appending",
         )
 
     def update_batch(
-        self, payloads: Sequence[UpdatePayload], *, upsert: bool = False, **options: Any
+        self,
+        update_payloads: Sequence[UpdatePayload],
+        upsert: bool = False,
+        prune_previous_versions: bool = False,
+        **options: Any,
     ) -> list[VersionedItem | DataError]:
         """Update many symbols; ``options`` are those of ``update``."""
+        options["prune_previous_versions"] = prune_previous_versions
         return self._each_symbol_once(
-            payloads,
+            update_payloads,
             UpdatePayload,
             lambda one: self.update(one.symbol, one.data, one.metadata, upsert, one.date_range, **options),
             "updating",
         )
 
-    def write_metadata_batch(self, payloads: Sequence[WritePayload], **options: Any) -> list[VersionedItem | DataError]:
+    def write_metadata_batch(
+        self,
+        write_metadata_payloads: Sequence[WriteMetadataPayload],
+        prune_previous_versions: bool = False,
+        **options: Any,
+    ) -> list[VersionedItem | DataError]:
         """Give many symbols new metadata; ``options`` are those of ``write_metadata``."""
         return self._each_symbol_once(
-            payloads,
-            WritePayload,
-            lambda one: self.write_metadata(one.symbol, one.metadata, **options),
+            write_metadata_payloads,
+            WriteMetadataPayload,
+            lambda one: self.write_metadata(one.symbol, one.metadata, prune_previous_versions, **options),
             "describing",
         )
 
-    def delete_batch(self, symbols: Sequence[str], **options: Any) -> list[DataError | None]:
-        """Delete many symbols; None stands for each that is deleted. ``options`` are those of ``delete``."""
+    def delete_batch(self, delete_requests: Sequence[str | DeleteRequest], **options: Any) -> list[DataError | None]:
+        """Delete many symbols, or with a DeleteRequest some of their versions; None stands for each that is done.
 
-        def one(symbol: str) -> None:
-            self.delete(symbol, **options)
+        ``options`` are those of ``delete``.
+        """
 
-        return _in_parallel(one, [_text(symbol) for symbol in symbols], lambda symbol: symbol, "deleting")
+        def one(request: str | DeleteRequest) -> None:
+            if isinstance(request, str):
+                self.delete(request, **options)
+            else:
+                self.delete(request.symbol, request.version_ids, **options)
 
-    def read_batch(self, requests: Sequence[str | ReadRequest], **options: Any) -> list[VersionedItem | DataError]:
-        """Read many symbols; newest versions are those of one moment. ``options``: of ``read``, for plain names."""
-        wanted = [ReadRequest(one, **options) if isinstance(one, str) else one for one in requests]
+        listed = list(delete_requests)
+        _check((one for one in listed if not isinstance(one, str)), DeleteRequest)
+        return _in_parallel(
+            one, listed, lambda request: request if isinstance(request, str) else request.symbol, "deleting"
+        )
+
+    def read_batch(self, symbols: Sequence[str | ReadRequest], **options: Any) -> list[VersionedItem | DataError]:
+        """Read many symbols; newest versions are those of one moment.
+
+        ``options``: of ``read``, for plain names. ``output_format`` and ``allow_pickle`` are also for the requests that
+        say nothing of them.
+        """
+        wanted = [ReadRequest(one, **options) if isinstance(one, str) else one for one in symbols]
         _check(wanted, ReadRequest)
+        output_format, allow_pickle = options.get("output_format"), options.get("allow_pickle", False)
         versions = self._cut(wanted)
 
         def one(item: tuple[ReadRequest, Version | DuckVStoreError]) -> VersionedItem:
@@ -108,18 +154,19 @@ class Batches(Writing, Reading):
                 date_range=request.date_range,
                 row_range=request.row_range,
                 where=request.where,
-                output_format=request.output_format,
+                output_format=request.output_format or output_format,
+                allow_pickle=request.allow_pickle or allow_pickle,
             )
 
         return _in_parallel(one, list(zip(wanted, versions, strict=True)), lambda item: item[0].symbol, "reading")
 
-    def read_metadata_batch(self, requests: Sequence[str | ReadInfoRequest]) -> list[VersionedItem | DataError]:
+    def read_metadata_batch(self, symbols: Sequence[str | ReadInfoRequest]) -> list[VersionedItem | DataError]:
         """Read the metadata of many symbols, as of one moment where no version is named."""
-        return self._of_versions(requests, self._item)
+        return self._of_versions(symbols, self._item)
 
-    def get_description_batch(self, requests: Sequence[str | ReadInfoRequest]) -> list[SymbolDescription | DataError]:
+    def get_description_batch(self, symbols: Sequence[str | ReadInfoRequest]) -> list[SymbolDescription | DataError]:
         """Describe many symbols, as of one moment where no version is named."""
-        return self._of_versions(requests, self._described)
+        return self._of_versions(symbols, self._described)
 
     def _of_versions(
         self, requests: Sequence[str | ReadInfoRequest], action: Callable[[Version], Outcome]

@@ -32,10 +32,10 @@ class Reading(Handle):
         self,
         symbol: str,
         as_of: AsOf = None,
-        *,
-        columns: Sequence[Any] | None = None,
         date_range: tuple[Any, Any] | None = None,
         row_range: tuple[int | None, int | None] | None = None,
+        columns: Sequence[Any] | None = None,
+        *,
         where: str | None = None,
         output_format: str | None = None,
         allow_pickle: bool = False,
@@ -45,9 +45,9 @@ class Reading(Handle):
         ``columns``: labels, in the order wanted (index levels always come along). ``date_range``: (start, end),
         both included, over a datetime index; a date means its midnight. ``row_range``: (start, stop), stop
         excluded. ``where``: a SQL predicate over the stored columns. ``output_format``: "pandas", "polars" or
-        "pyarrow"; None gives back the type that was written. ``allow_pickle``: load a pickled value, which runs code
-        that its writer chose. Raises NoSuchSymbol, NoSuchVersion, NoSuchColumn,
-        InvalidInput, Integrity.
+        "pyarrow", or an ``OutputFormat``; None gives back the type that was written. ``allow_pickle``: load a pickled
+        value, which runs code that its writer chose.
+        Raises NoSuchSymbol, NoSuchVersion, NoSuchColumn, InvalidInput, Integrity.
         """
         return self._read_version(
             lambda: self._resolve(symbol, as_of),
@@ -70,8 +70,8 @@ class Reading(Handle):
         output_format: str | None,
         allow_pickle: bool = False,
     ) -> VersionedItem:
-        if output_format is not None and output_format not in values.OUTPUT_FORMATS:
-            raise InvalidInput(f"output_format={output_format!r} is none of {', '.join(values.OUTPUT_FORMATS)}")
+        if output_format is not None:
+            output_format = _known_format(output_format)
         if isinstance(columns, str):
             raise InvalidInput(f"columns is text: give a list of labels, columns=[{columns!r}]")
         if sum(option is not None for option in (date_range, row_range, where)) > 1:
@@ -126,13 +126,30 @@ class Reading(Handle):
             return read_where(opened, version, columns, where)
         return reads.read_all(opened, version, columns, dictionaries)
 
-    def head(self, symbol: str, n: int = 5, as_of: AsOf = None, columns: Sequence[Any] | None = None) -> VersionedItem:
+    def head(
+        self,
+        symbol: str,
+        n: int = 5,
+        as_of: AsOf = None,
+        columns: Sequence[Any] | None = None,
+        *,
+        output_format: str | None = None,
+    ) -> VersionedItem:
         """Read the first ``n`` rows; a negative ``n`` leaves out that many at the end."""
-        return self.read(symbol, as_of, columns=columns, row_range=(0, n))
+        return self.read(symbol, as_of, row_range=(0, n), columns=columns, output_format=output_format)
 
-    def tail(self, symbol: str, n: int = 5, as_of: AsOf = None, columns: Sequence[Any] | None = None) -> VersionedItem:
+    def tail(
+        self,
+        symbol: str,
+        n: int = 5,
+        as_of: AsOf = None,
+        columns: Sequence[Any] | None = None,
+        *,
+        output_format: str | None = None,
+    ) -> VersionedItem:
         """Read the last ``n`` rows; a negative ``n`` leaves out that many at the start."""
-        return self.read(symbol, as_of, columns=columns, row_range=(-n, None) if n else (0, 0))
+        rows = (-n, None) if n else (0, 0)
+        return self.read(symbol, as_of, row_range=rows, columns=columns, output_format=output_format)
 
     def read_metadata(self, symbol: str, as_of: AsOf = None) -> VersionedItem:
         """Read a version's metadata only; ``data`` is None."""
@@ -168,6 +185,9 @@ class Reading(Handle):
             raise InvalidInput(f"regex {regex!r} cannot be compiled: {error}") from error
         return [name for name in names if pattern.search(name)]
 
+    def reload_symbol_list(self) -> None:
+        """Do nothing: there is no list of symbols beside the object store's own, so none can be out of date."""
+
     def has_symbol(self, symbol: str, as_of: AsOf = None) -> bool:
         """Return whether ``read`` would find this version."""
         try:
@@ -180,7 +200,6 @@ class Reading(Handle):
         self,
         symbol: str | None = None,
         snapshot: str | None = None,
-        *,
         latest_only: bool = False,
         skip_snapshots: bool = False,
     ) -> dict[SymbolVersion, VersionInfo]:
@@ -221,6 +240,14 @@ class Reading(Handle):
         if not versions:
             catalogue.resolve(opened, symbol)  # raises with the nearest names
         return versions[:1] if latest_only else versions
+
+
+def _known_format(output_format: object) -> str:
+    """Return the name of an output format, in which the case of letters does not matter."""
+    name = output_format.lower() if isinstance(output_format, str) else output_format
+    if name not in values.OUTPUT_FORMATS:
+        raise InvalidInput(f"output_format={output_format!r} is none of {', '.join(values.OUTPUT_FORMATS)}")
+    return str(name)
 
 
 def _held(versions: Mapping[str, int]) -> Iterator[tuple[str, catalogue.Held]]:

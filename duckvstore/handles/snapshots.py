@@ -51,7 +51,7 @@ class Snapshots(Handle):
         )
         return SnapshotInfo.of(self.name, made)
 
-    def list_snapshots(self, *, load_metadata: bool = True) -> dict[str, Any] | list[str]:
+    def list_snapshots(self, load_metadata: bool = True) -> dict[str, Any] | list[str]:
         """Return snapshot names with their metadata, or (``load_metadata=False``) only the names."""
         if not load_metadata:
             return catalogue.snapshot_names(self.open_library)

@@ -8,10 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duckvstore.engine import staging
-from duckvstore.errors import InvalidInput, NoSuchSymbol
+from duckvstore.errors import InvalidInput, NoSuchSymbol, NotFound
 from duckvstore.handles.writing import Writing
+from duckvstore.payloads import StagedDataFinalizeMethod, StageResult
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from duckvstore.format.documents import Version
     from duckvstore.items import VersionedItem
 
 
@@ -22,26 +26,34 @@ class Staging(Writing):
         self,
         symbol: str,
         data: Any,
-        *,
         validate_index: bool | None = None,
+        sort_on_index: bool = False,
+        sort_columns: Sequence[Any] | None = None,
+        *,
         author: str | None = None,
         message: str | None = None,
-    ) -> str:
-        """Store rows for ``symbol`` that nobody sees until ``finalize_staged_data``; return the part's id.
+    ) -> StageResult:
+        """Store rows for ``symbol`` that nobody sees until ``finalize_staged_data``; return what names the part.
 
         Any number of processes may stage parts of one symbol at the same time. Parts that are not finalised within
-        the grace period are removed by gc. Raises InvalidInput for what ``write`` refuses.
+        the grace period are removed by gc. ``sort_on_index``: put the rows in the order of their index first;
+        ``sort_columns``: in the order of these columns. Raises InvalidInput for what ``write`` refuses.
         """
         call = self._call(symbol, author, message)
-        return staging.stage(self.open_library, call, self._given(symbol, data, validate_index=validate_index))
+        if sort_on_index or sort_columns:
+            data = _in_order(data, repr(f"{self.name}/{symbol}"), on_index=sort_on_index, columns=sort_columns or ())
+        given = self._given(symbol, data, validate_index=validate_index)
+        return StageResult(symbol, staging.stage(self.open_library, call, given))
 
     def finalize_staged_data(
         self,
         symbol: str,
-        mode: str = "write",
+        mode: StagedDataFinalizeMethod | str | None = "write",
         prune_previous_versions: bool = False,
         metadata: Any = None,
         *,
+        delete_staged_data_on_failure: bool = False,
+        stage_results: Sequence[StageResult] | None = None,
         author: str | None = None,
         message: str | None = None,
         expected_version: int | None = None,
@@ -49,24 +61,94 @@ class Staging(Writing):
         """Publish the staged parts of a symbol as one version: alone ("write"), or behind the newest one ("append").
 
         Parts are put in the order of their datetime index, which must not overlap; without one, in the order in which
-        they were staged. Raises NoSuchSymbol when nothing is staged, and InvalidInput for parts that do not fit.
+        they were staged. ``stage_results``: publish just these parts; others stay staged.
+        ``delete_staged_data_on_failure``: what cannot be published, because it does not fit, is not kept either.
+        Raises NoSuchSymbol when nothing is staged, NotFound for a part that is not, and InvalidInput for parts that do
+        not fit.
         """
-        if mode not in staging.MODES:
-            raise InvalidInput(f"mode={mode!r} is none of {', '.join(staging.MODES)}")
+        wanted = _mode(mode)
         call = self._call(symbol, author, message, expected_version)
+        found = self._staged(symbol, stage_results)
+        try:
+            plan = staging.finalize(self.open_library, symbol, found, wanted, metadata)
+            item = self._made(call, plan, prune=prune_previous_versions)
+        except InvalidInput:
+            if delete_staged_data_on_failure:
+                staging.discard(self.open_library, symbol, [part.write_id for part in found])
+            raise
+        staging.discard(self.open_library, symbol, [part.write_id for part in found])
+        return item
+
+    def _staged(self, symbol: str, results: Sequence[StageResult] | None) -> list[Version]:
+        """Return the staged parts of a symbol, or those that ``results`` name."""
         found = staging.parts(self.open_library, symbol)
         if not found:
             raise NoSuchSymbol(f"nothing is staged for {symbol!r} of library {self.name!r}: stage() rows first")
-        plan = staging.finalize(self.open_library, symbol, found, mode, metadata)
-        item = self._made(call, plan, prune=prune_previous_versions)
-        staging.discard(self.open_library, symbol, [part.write_id for part in found])
-        return item
+        if results is None:
+            return found
+        wanted = _part_ids(symbol, results)
+        missing = set(wanted) - {part.write_id for part in found}
+        if missing:
+            raise NotFound(
+                f"{len(missing)} of the {len(wanted)} parts of {symbol!r} in stage_results are not staged any more, "
+                f"the first is {min(missing)}: they were finalised or deleted"
+            )
+        return [part for part in found if part.write_id in wanted]
 
     def get_staged_symbols(self) -> list[str]:
         """Return the symbols that have staged parts, sorted."""
         return staging.symbols(self.open_library)
 
-    def delete_staged_data(self, symbol: str) -> None:
-        """Delete what is staged for a symbol; does nothing when there is nothing."""
-        self._call(symbol, None, None)
-        staging.discard(self.open_library, symbol)
+    def delete_staged_data(self, symbol: str | StageResult | Sequence[StageResult]) -> None:
+        """Delete what is staged for a symbol, or the parts that ``stage`` returned; what is not there is left."""
+        if isinstance(symbol, str):
+            self._call(symbol, None, None)
+            staging.discard(self.open_library, symbol)
+            return
+        results = [symbol] if isinstance(symbol, StageResult) else list(symbol)
+        for name in dict.fromkeys(_checked(result).symbol for result in results):
+            parts = [result.part_id for result in results if result.symbol == name]
+            staging.discard(self.open_library, name, parts)
+
+
+def _mode(mode: StagedDataFinalizeMethod | str | None) -> str:
+    """Return the name of a mode: None is "write", and the case of letters does not matter."""
+    if mode is None:
+        return staging.MODES[0]
+    text = mode.value if isinstance(mode, StagedDataFinalizeMethod) else mode
+    name = text.lower() if isinstance(text, str) else text
+    if name not in staging.MODES:
+        raise InvalidInput(f"mode={mode!r} is none of {', '.join(staging.MODES)}")
+    return name
+
+
+def _checked(result: object) -> StageResult:
+    if not isinstance(result, StageResult):
+        raise InvalidInput(f"{result!r} is no staged part: give what stage() returned")
+    return result
+
+
+def _part_ids(symbol: str, results: Sequence[StageResult]) -> list[str]:
+    others = sorted({_checked(result).symbol for result in results} - {symbol})
+    if others:
+        raise InvalidInput(f"stage_results has a part of {others[0]!r}, not of {symbol!r}: finalise each symbol alone")
+    return [result.part_id for result in results]
+
+
+def _in_order(data: Any, where: str, *, on_index: bool, columns: Sequence[Any]) -> Any:
+    """Return rows in the order of their index or of columns; equal ones keep their order."""
+    if isinstance(columns, str):
+        raise InvalidInput(f"sort_columns is text: give a list of labels, [{columns!r}]")
+    labels = list(columns)
+    try:
+        if hasattr(data, "sort_index"):  # pandas
+            if labels:
+                data = data.sort_values(labels, kind="stable")
+            return data.sort_index(kind="stable") if on_index else data
+        if not on_index and hasattr(data, "sort_by"):  # pyarrow
+            return data.sort_by([(label, "ascending") for label in labels])
+        if not on_index and hasattr(data, "sort"):  # polars
+            return data.sort(labels, maintain_order=True)
+    except Exception as error:
+        raise InvalidInput(f"the rows for {where} cannot be put in order: {error}") from error
+    raise InvalidInput(f"a {type(data).__name__} for {where} has no order to be put in: sort it before stage()")

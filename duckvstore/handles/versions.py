@@ -15,10 +15,12 @@ from duckvstore.engine import segments
 from duckvstore.errors import DuckVStoreError, InvalidInput
 from duckvstore.format import encoding
 from duckvstore.format import schema as schemas
+from duckvstore.items import nanoseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from concurrent.futures import Future
+    from datetime import datetime
 
     import pyarrow as pa
 
@@ -77,10 +79,10 @@ class VersionHandle:
 
     def read(
         self,
-        *,
-        columns: Sequence[Any] | None = None,
         date_range: tuple[Any, Any] | None = None,
         row_range: tuple[int | None, int | None] | None = None,
+        columns: Sequence[Any] | None = None,
+        *,
         where: str | None = None,
         output_format: str | None = None,
         allow_pickle: bool = False,
@@ -95,6 +97,31 @@ class VersionHandle:
             output_format=output_format,
             allow_pickle=allow_pickle,
         )
+
+    @property
+    def library(self) -> str:
+        """The name of its library."""
+        return self._library.name
+
+    @property
+    def data(self) -> Any:
+        """The value, as ``read`` gives it, each time read anew."""
+        return self.read().data
+
+    @property
+    def metadata(self) -> Any:
+        """The metadata that was written with it."""
+        return self._found().metadata
+
+    @property
+    def created_at(self) -> datetime:
+        """When it was written, in UTC."""
+        return self._found().created_at
+
+    @property
+    def timestamp(self) -> int:
+        """Nanoseconds from 1970-01-01 UTC to ``created_at``."""
+        return nanoseconds(self.created_at)
 
     def __arrow_c_schema__(self) -> object:
         """Return the schema of the stream."""

@@ -57,14 +57,40 @@ class Writing(Handle):
         given = self._given(symbol, data, validate_index=validate_index, allow_pickle=allow_pickle)
         return self._made(call, rewrites.write(self.open_library, given, metadata), prune=prune_previous_versions)
 
-    def append(
+    def write_pickle(
         self,
         symbol: str,
         data: Any,
         metadata: Any = None,
         prune_previous_versions: bool = False,
         *,
+        author: str | None = None,
+        message: str | None = None,
+        expected_version: int | None = None,
+    ) -> VersionedItem:
+        """Write any object: what ``write`` takes is stored as it is there, anything else is pickled.
+
+        Reading a pickle needs ``allow_pickle=True``, because it runs code that its writer chose.
+        """
+        return self.write(
+            symbol,
+            data,
+            metadata,
+            prune_previous_versions,
+            allow_pickle=True,
+            author=author,
+            message=message,
+            expected_version=expected_version,
+        )
+
+    def append(
+        self,
+        symbol: str,
+        data: Any,
+        metadata: Any = None,
+        prune_previous_versions: bool = False,
         validate_index: bool | None = None,
+        *,
         author: str | None = None,
         message: str | None = None,
         expected_version: int | None = None,

@@ -321,7 +321,7 @@ def test_description(lib, small_segments):
     found = lib.get_description("trades")
     assert [(column.name, column.dtype) for column in found.index] == [("time", "timestamp[us]")]
     assert [column.name for column in found.columns] == ["price", "qty", "sym"]
-    assert (found.row_count, found.sorted, found.segment_count) == (100, True, 10)
+    assert (found.row_count, found.sorted, found.segment_count) == (100, "ASCENDING", 10)
     assert found.date_range == (datetime(2026, 1, 1), datetime(2026, 1, 5, 3))
     assert (found.author, found.message, found.operation, found.version) == ("ann", "first", "write", 0)
 
@@ -335,7 +335,7 @@ def test_unsorted_dates_are_refused_unless_told(lib):
     assert_frame_equal(lib.read("trades").data, data, check_freq=False)
     found = lib.read("trades", date_range=("2026-01-02", "2026-01-02 02:00")).data
     assert len(found) == 3
-    assert lib.get_description("trades").sorted is False
+    assert lib.get_description("trades").sorted == "UNSORTED"
 
 
 def test_other_kinds_of_values(lib):

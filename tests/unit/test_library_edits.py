@@ -101,7 +101,7 @@ def test_append_out_of_order_is_refused_unless_asked_for(lib):
         lib.append("trades", frame(5, "2026-03-02").iloc[::-1])
     assert lib.read_metadata("trades").version == 0
     lib.append("trades", frame(5, "2026-01-02"), validate_index=False)
-    assert lib.get_description("trades").sorted is False
+    assert lib.get_description("trades").sorted == "UNSORTED"
     lib.append("trades", frame(5, "2026-01-02"), validate_index=False)
     lib.append("trades", frame(1, "2026-01-03 01:00"), validate_index=False)
     assert len(lib.read("trades").data) == 61
@@ -112,7 +112,7 @@ def test_append_at_the_very_end_of_the_index_fits(lib):
     lib.write("trades", frame(50))
     last = frame(50).index[-1]
     lib.append("trades", frame(3, last))
-    assert lib.get_description("trades").sorted is True
+    assert lib.get_description("trades").sorted == "ASCENDING"
 
 
 def test_small_appends_are_merged_and_few_segments_are_read(lib, counting):
@@ -305,7 +305,7 @@ def test_batches_keep_their_order_and_name_what_failed(lib):
         [vs.UpdatePayload("s6", frame(3, seed=9)), vs.UpdatePayload("new", frame(3))], upsert=True
     )
     assert [item.version for item in updated] == [1, 0]
-    assert lib.write_metadata_batch([vs.WritePayload("s7", metadata="x")])[0].metadata == "x"
+    assert lib.write_metadata_batch([vs.WriteMetadataPayload("s7", "x")])[0].metadata == "x"
     assert lib.delete_batch(["s8", "s9"]) == [None, None]
     assert not lib.has_symbol("s8")
 
@@ -336,7 +336,7 @@ def test_staged_parts_become_one_version_in_the_order_of_their_index(lib):
         lib.finalize_staged_data("trades")
     lib.stage("trades", frame(10, "2026-03-01", 3))
     assert lib.finalize_staged_data("trades", mode="append").row_count == 30
-    assert lib.get_description("trades").sorted is True
+    assert lib.get_description("trades").sorted == "ASCENDING"
 
 
 def test_staged_parts_that_overlap_are_refused(lib):

@@ -1,0 +1,20 @@
+"""The pages under docs/ are true: their Python blocks run, one after the other."""
+
+import pathlib
+import re
+
+import pytest
+
+import duckvstore.objects
+
+DOCS = pathlib.Path(__file__).parents[2] / "docs"
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: page.stem)
+def test_blocks_run(page, monkeypatch, tmp_path):
+    monkeypatch.setattr(duckvstore.objects, "_memories", {})
+    monkeypatch.chdir(tmp_path)
+    known = {}
+    for number, block in enumerate(BLOCK.findall(page.read_text())):
+        exec(compile(block, f"{page.name}, block {number}", "exec"), known)
