@@ -82,8 +82,9 @@ class Store:
 
         ``options``: those of ``Library.set_options``, in force from the start.
 
-        Raises AlreadyExists, Unsupported when the object store fails the test, and Conflict while there are remains of
-        a deleted library of that name (``delete_library`` removes them).
+        Raises AlreadyExists, InvalidInput for a name that SQL reserves (main, temp, memory …), Unsupported when the
+        object store fails the test, and Conflict while there are remains of a deleted library of that name
+        (``delete_library`` removes them).
         """
         made = engine_libraries.create_library(
             self.objects, name, segments_url=self.segments_url, open_segments=self._open_segments

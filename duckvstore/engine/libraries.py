@@ -23,7 +23,7 @@ from duckvstore.errors import (
     nearest,
 )
 from duckvstore.format import documents, records
-from duckvstore.format.layout import Layout, library_root, unescape
+from duckvstore.format.layout import Layout, check_unreserved, library_root, unescape
 from duckvstore.format.options import Options
 from duckvstore.objects import self_test
 
@@ -105,10 +105,11 @@ def create_library(
 ) -> OpenLibrary:
     """Make a library, after a test that the object store creates conditionally.
 
-    ``segments_url``: keep segments and manifests there, and documents here. Raises AlreadyExists, Unsupported when an
-    object store fails the test, and Conflict while there are remains of a deleted library of that name (they would be
-    mixed with the new one) or the place for the segments has another owner.
+    ``segments_url``: keep segments and manifests there, and documents here. Raises AlreadyExists, InvalidInput for a
+    name that SQL reserves, Unsupported when an object store fails the test, and Conflict while there are remains of a
+    deleted library of that name (they would be mixed with the new one) or the place for the segments has another owner.
     """
+    check_unreserved(name, "library")
     key = Layout(library_root(name)).library
     self_test(objects)
     _refuse_remains(objects, name)

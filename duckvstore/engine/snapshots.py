@@ -22,6 +22,7 @@ from duckvstore.errors import (
 )
 from duckvstore.format import documents
 from duckvstore.format.documents import Snapshot
+from duckvstore.format.layout import check_unreserved
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -41,9 +42,11 @@ def create(
 ) -> Snapshot:
     """Create a snapshot of the newest version of every live symbol, or of ``versions`` exactly.
 
-    Raises AlreadyExists (taken name), NoSuchSymbol or NoSuchVersion (of ``versions`` or ``skip_symbols``).
+    Raises AlreadyExists (taken name), InvalidInput (a name that SQL reserves), NoSuchSymbol or NoSuchVersion (of
+    ``versions`` or ``skip_symbols``).
     """
     age = clock.Stopwatch()
+    check_unreserved(name, "snapshot")
     key = library.layout.snapshot(name)
     if any(entry.key == key for entry in library.objects.list(key, limit=1)):
         raise _taken(library, name)

@@ -22,6 +22,8 @@ _NAMED_FILES = {
     "manifest": re.compile(r"[0-9a-f]{16}\.parquet"),
 }
 _IDENTITY = re.compile(r"[0-9a-f]{32}")
+# What SQL means by these in front of a table's name, in whatever case: no new library or snapshot has one.
+RESERVED_NAMES = frozenset(("main", "temp", "memory", "system", "information_schema", "pg_catalog", "vstore"))
 
 
 def escape(name: str, *, noun: str = "symbol") -> str:
@@ -56,6 +58,19 @@ def unescape(escaped: str) -> str:
     except (UnicodeError, InvalidInput):
         pass
     raise Integrity(f"key segment {escaped!r} is no escaped name: another program wrote under this prefix")
+
+
+def check_unreserved(name: str, noun: str) -> None:
+    """Raise InvalidInput for the name of a new library or snapshot (``noun``) that SQL could not reach.
+
+    Earlier releases made such; they stay readable from Python, and in SQL by ``AT SNAPSHOT`` or in their own session.
+    """
+    if isinstance(name, str) and name.casefold() in RESERVED_NAMES:
+        listed = ", ".join(sorted(RESERVED_NAMES))
+        raise InvalidInput(
+            f"a {noun} cannot be called {name!r}: in SQL these are schemas and databases of DuckDB's own or the "
+            f"catalogue ({listed}): choose another name"
+        )
 
 
 def library_root(name: str) -> str:

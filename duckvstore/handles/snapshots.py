@@ -34,7 +34,8 @@ class Snapshots(Handle):
         """Name the newest version of every symbol as they stand at one moment, or ``versions`` exactly.
 
         ``versions``: symbol to number; other symbols are then left out.
-        Raises AlreadyExists for a taken name, NoSuchSymbol and NoSuchVersion for what is named and missing.
+        Raises AlreadyExists for a taken name, InvalidInput for one that SQL reserves (main, temp, …), NoSuchSymbol and
+        NoSuchVersion for what is named and missing.
         """
         if isinstance(skip_symbols, str):
             raise InvalidInput(f"skip_symbols is text: give a list of symbols, [{skip_symbols!r}]")

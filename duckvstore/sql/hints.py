@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from duckvstore.engine import catalogue
 from duckvstore.errors import DuckVStoreError, nearest
-from duckvstore.sql.names import matching
+from duckvstore.sql.names import matching, of_reserved
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,6 +33,10 @@ def of_names(
         return "\nUSE is for databases of DuckDB: name a snapshot or library with the table, as in FROM eod.trades"
     if failure.missing is None or failure.missing[0] not in ("Table", "View", "Schema"):
         return ""
+    schemas = [reference.parts[-2] for reference in statement.references if len(reference.parts) > 1]
+    reserved = next(filter(None, (of_reserved(schema, libraries, default) for schema in schemas)), "")
+    if reserved:
+        return f"\n{reserved}"
     missing = failure.missing[1]
     symbols, snapshots = _known_names(libraries, default)
     for name in statement.maybe_names:

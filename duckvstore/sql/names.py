@@ -23,8 +23,10 @@ from duckvstore.errors import (
     caret,
     nearest,
 )
+from duckvstore.format.layout import RESERVED_NAMES
 from duckvstore.sql import diff, frames, statements
 from duckvstore.sql.dialect import At, Reference
+from duckvstore.sql.literals import literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -40,7 +42,7 @@ CATALOGUE_SCHEMA = "vstore"
 _OWN_KINDS = frozenset(("create_view", "create_macro", "create_table"))
 MAIN_SCHEMA = "main"  # where the session lists the symbols themselves
 # Schemas and databases that are DuckDB's own, where no snapshot or library is looked for.
-_DUCKDB_SCHEMAS = frozenset(("main", "temp", "memory", "system", "information_schema", "pg_catalog"))
+_DUCKDB_SCHEMAS = RESERVED_NAMES - {CATALOGUE_SCHEMA}
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,10 +188,10 @@ class Names:
             raise self._error(f"the catalogue table {'.'.join(parts)} takes no AT form: filter its rows", reference)
         if name not in catalogue_tables.COLUMNS:
             known = ", ".join(f"{CATALOGUE_SCHEMA}.{table}" for table in [*catalogue_tables.COLUMNS, "diff(…)"])
-            raise self._error(
-                f"the catalogue has no table {parts[-1]!r}.{nearest(name, catalogue_tables.COLUMNS)} It has {known}",
-                reference,
-            )
+            near = nearest(name, catalogue_tables.COLUMNS)
+            advice = of_reserved(parts[-2], self.libraries, self.default)
+            found = f"the catalogue has no table {parts[-1]!r}.{near} It has {known}"
+            raise self._error(f"{found}. {advice}" if advice else found, reference)
         if len(parts) == 3:
             meaning = Catalogue(name, (self.library_named(parts[0], reference.start),))
         elif self.default is not None:
@@ -304,6 +306,8 @@ class Names:
         """Return the symbol of ``library`` under the schema ``snapshot``, or None: that is DuckDB's own."""
         parts, at = reference.parts, reference.at
         if (snapshot or "").casefold() == MAIN_SCHEMA:
+            if at is None:
+                self._refuse_snapshot_main(reference, library)
             return Wanted(self, reference, library, parts[-1], as_of, certain=at is not None or len(parts) > 2)
         if (snapshot or "").casefold() in _DUCKDB_SCHEMAS:
             return None
@@ -312,6 +316,17 @@ class Names:
         if snapshot is not None:
             return self._qualified(reference, library, snapshot, as_of)
         return Wanted(self, reference, library, parts[-1], as_of, certain=at is not None or len(parts) > 1)
+
+    def _refuse_snapshot_main(self, reference: Reference, library: OpenLibrary) -> None:
+        """Raise SqlError where earlier releases made a snapshot of this name: either could be meant."""
+        found = [name for name in catalogue.snapshot_names(library) if name.casefold() == MAIN_SCHEMA]
+        if found:
+            name = reference.parts[-1]
+            raise self._error(
+                f"library {library.name!r} has a snapshot {found[0]!r}, and {MAIN_SCHEMA} is also the schema of the "
+                f"newest versions: write {name} AT SNAPSHOT {literal(found[0])}, or {name} alone for the newest",
+                reference,
+            )
 
     def _qualified(self, reference: Reference, library: OpenLibrary, schema: str, as_of: AsOf) -> Wanted | None:
         """Return the symbol under a schema: a snapshot, or the name of the session's own library."""
@@ -474,6 +489,24 @@ def matching(name: str, candidates: Iterable[str]) -> list[str]:
     if name in listed:
         return [name]
     return [candidate for candidate in listed if candidate.casefold() == name.casefold()]
+
+
+def of_reserved(schema: str, libraries: Iterable[str], default: OpenLibrary | None) -> str:
+    """Return how to reach a library or snapshot that has ``schema``, a name of DuckDB's own; "" where there is none.
+
+    No new ones are made, but earlier releases did.
+    """
+    if schema.casefold() not in RESERVED_NAMES:
+        return ""
+    try:
+        found = matching(schema, libraries if default is None else catalogue.snapshot_names(default))
+    except DuckVStoreError:
+        return ""  # this only words a better error
+    if not found:
+        return ""
+    if default is None:
+        return f"For the library {found[0]!r} use its own session: store[{found[0]!r}].sql(…)"
+    return f"For the snapshot {found[0]!r} write AT SNAPSHOT {literal(found[0])} behind the symbol"
 
 
 def is_session_table(parts: tuple[str, ...], tables: set[tuple[str, str, str]]) -> bool:
