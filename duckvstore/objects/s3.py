@@ -1,7 +1,8 @@
 """Objects in an S3 bucket, through boto3.
 
 Invariant: ``create`` sends its conditional PUT once, and says AlreadyExists, done, or OutcomeUnknown; nothing
-in here repeats a request whose first copy may still take effect.
+in here repeats a request whose first copy may still take effect. Every answer is read to its end and counts only when
+it is whole (``answers``): one that is not is no answer, as if the connection had ended before it.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ import copy
 import os
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
+from http.client import HTTPException
+from io import BytesIO
 from threading import Lock, local
 from typing import TYPE_CHECKING, Any, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from duckvstore import clock
 from duckvstore.errors import (
@@ -26,6 +29,7 @@ from duckvstore.errors import (
     StorageUnavailable,
     Unsupported,
 )
+from duckvstore.objects import answers
 from duckvstore.objects.base import DeleteFailure, Listed, ObjectStore
 from duckvstore.objects.keys import check_key, check_prefix, in_byte_order, start_below
 from duckvstore.objects.s3_deleted import DeletedObjects
@@ -46,6 +50,9 @@ _PUT_BYTES_MAX = 5 * 1024**3
 _PAGE_KEYS_MAX = 1000
 _CODES_NOT_DONE = {"ConditionalRequestConflict", "OperationAborted", "RequestTimeout"}
 _CODES_WORTH_REPEATING = {"InternalError", "SlowDown", "ServiceUnavailable", "OperationAborted", "RequestTimeout"}
+_LISTINGS = {"ListObjectsV2": "ListBucketResult", "ListObjectVersions": "ListVersionsResult"}
+_DOCUMENTS = {"DeleteObjects": "DeleteResult", "GetBucketVersioning": "VersioningConfiguration"}
+_OF_OBJECTS = {"GetObject", "HeadObject", "PutObject"}
 _SCANNABLE_PREFIX = re.compile(r"[A-Za-z0-9._~/-]*")
 
 
@@ -129,7 +136,11 @@ class S3Objects(ObjectStore):
                 **settings,
             )
             client = session.client("s3", endpoint_url=options.endpoint_url, config=config)
-            client.meta.events.register("before-send.s3", self._before_send)
+            exchange = client._endpoint.http_session  # noqa: SLF001 - the way past it would repeat all of botocore's set-up
+            classes = exchange._pool_classes_by_scheme  # noqa: SLF001 - shared by all of its pools; botocore offers no other
+            for scheme, pool in classes.items():
+                classes[scheme] = _with_whole_heads(pool)
+            client.meta.events.register("before-send.s3", partial(self._send, exchange))
             client.meta.events.register("response-received.s3", self._response_received)
             return client
 
@@ -148,8 +159,35 @@ class S3Objects(ObjectStore):
         except (BotoCoreError, ValueError) as error:
             raise self._mapped(error, "open") from error
 
-    def _before_send(self, **_: object) -> None:
+    def _send(self, exchange: Any, request: Any, event_name: str, **_: object) -> Any:
+        """Return the answer to a request, read to its end and whole; botocore repeats what raises its own error.
+
+        botocore calls this before it sends a request itself, and takes what it returns for the answer.
+        """
+        from botocore.awsrequest import AWSResponse
+        from botocore.exceptions import ConnectionClosedError
+        from urllib3.exceptions import HTTPError
+
         self._sent.at = clock.utc_now()
+        answer = exchange.send(request)
+        try:
+            body = answer.raw.read() if request.stream_output else answer.content
+            self._check_whole(event_name.rpartition(".")[2], request, answer, body)
+        except (answers.NotWhole, HTTPError, HTTPException, OSError) as error:
+            answer.raw.close()
+            raise ConnectionClosedError(error=error, request=request, endpoint_url=request.url) from error
+        return AWSResponse(answer.url, answer.status_code, answer.headers, _Body(body))
+
+    def _check_whole(self, operation: str, request: Any, answer: Any, body: bytes) -> None:
+        method, status, headers = request.method, answer.status_code, answer.headers
+        answers.check_body(method, status, headers, body)
+        if operation in _OF_OBJECTS:
+            answers.check_object(method, status, headers, body)
+        elif status == 200 and operation in _DOCUMENTS:
+            answers.check_document(body, _DOCUMENTS[operation])
+        elif status == 200 and operation in _LISTINGS:
+            prefix = parse_qs(urlsplit(request.url).query).get("prefix", [""])[0]
+            answers.check_listing(body, _LISTINGS[operation], self.bucket, prefix)
 
     def _response_received(self, parsed_response: Mapping[str, Any] | None = None, **_: object) -> None:
         headers = (parsed_response or {}).get("ResponseMetadata", {}).get("HTTPHeaders", {})
@@ -167,18 +205,25 @@ class S3Objects(ObjectStore):
     def _call(self, operation: str, action: str, **parameters: Any) -> Any:
         """Carry out an operation that may be repeated, with standard retries once the server has been heard.
 
-        Before that a connection that fails is reported at once: it is a wrong address more often than a pause.
+        Before that what cannot be reached is reported at once: it is a wrong address more often than a pause.
         """
-        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError
 
         clients = self._clients()
         try:
-            if not self._time.is_known:
+            for attempt in range(_ATTEMPTS_MAX):
+                if self._time.is_known:
+                    break
                 try:
                     return getattr(clients.once, operation)(Bucket=self.bucket, **parameters)
                 except ClientError as error:
                     if error_status(error) < 500:
                         raise
+                    break
+                except ConnectionClosedError:
+                    if attempt == _ATTEMPTS_MAX - 1:
+                        raise
+                    clock.sleep(clock.jitter(_backoff_seconds(attempt)))
             return getattr(clients.standard, operation)(Bucket=self.bucket, **parameters)
         except (BotoCoreError, ClientError) as error:
             if error_code(error) in {"NoSuchKey", "404"} and "Key" in parameters:
@@ -195,6 +240,8 @@ class S3Objects(ObjectStore):
     # -- the contract ---------------------------------------------------------------------------------------------
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:  # noqa: D102
+        from botocore.exceptions import FlexibleChecksumError
+
         full_key = self._full_key(key)
         if length is not None and length <= 0:
             self._call("head_object", f"look for {key!r}", Key=full_key)
@@ -202,35 +249,16 @@ class S3Objects(ObjectStore):
         span: dict[str, str] = {}
         if start or length is not None:
             span["Range"] = f"bytes={start}-{'' if length is None else start + length - 1}"
-        for attempt in range(_ATTEMPTS_MAX):
-            try:
-                return self._get(full_key, key, span)
-            except StorageUnavailable as error:
-                # botocore repeats requests, but not a body that breaks off while it is read.
-                if not getattr(error, "body_broke_off", False) or attempt == _ATTEMPTS_MAX - 1:
-                    raise
-                clock.sleep(clock.jitter(_backoff_seconds(attempt)))
-        raise AssertionError
-
-    def _get(self, full_key: str, key: str, span: Mapping[str, str]) -> bytes:
-        from botocore.exceptions import BotoCoreError, FlexibleChecksumError
-        from urllib3.exceptions import HTTPError
-
         try:
             answer = self._call("get_object", f"read {key!r}", Key=full_key, **span)
+            with answer["Body"] as body:
+                return bytes(body.read())
         except InvalidInput as error:
             if span and error_status(error.__cause__) == 416:  # the range starts at or past the end
                 return b""
             raise
-        try:
-            with answer["Body"] as body:
-                return bytes(body.read())
         except FlexibleChecksumError as error:
             raise Integrity(f"{self.url}: {key!r} does not match its checksum: restore it or delete it") from error
-        except (BotoCoreError, HTTPError, OSError) as error:
-            broken = StorageUnavailable(f"{self.url}: reading {key!r} broke off at {self._endpoint_url()}: try again")
-            broken.body_broke_off = True  # type: ignore[attr-defined]
-            raise broken from error
 
     def stored_as(self, parameters: Mapping[str, str]) -> ObjectStore:  # noqa: D102
         if not parameters:
@@ -426,6 +454,20 @@ class S3Objects(ObjectStore):
             if frozen.token:
                 secret["SESSION_TOKEN"] = frozen.token
         return secret
+
+
+class _Body(BytesIO):
+    """A body that was read, as botocore reads one."""
+
+    def stream(self, *_: object, **__: object) -> Iterator[bytes]:
+        """Yield what is left of it."""
+        yield self.read()
+
+
+def _with_whole_heads(pool: Any) -> Any:
+    """Return a urllib3 connection pool like ``pool``, but on its connections a head that broke off is an error."""
+    connection = type("WholeHeadConnection", (pool.ConnectionCls,), {"response_class": answers.WholeHeadResponse})
+    return type("WholeHeadPool", (pool,), {"ConnectionCls": connection})
 
 
 @cache

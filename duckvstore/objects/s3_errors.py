@@ -12,6 +12,7 @@ from duckvstore.errors import (
     StorageUnavailable,
     Unsupported,
 )
+from duckvstore.objects.answers import NotWhole
 
 _CREDENTIAL_REMEDIES = (
     "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or storage_options 'profile', or 'access_key_id' and "
@@ -129,6 +130,12 @@ def _mapped_failure(error: BaseException, what: str, endpoint: str) -> DuckVStor
         )
     if isinstance(error, ValueError):
         return InvalidInput(f"{what}: {error}")
+    broken = getattr(error, "kwargs", {}).get("error")
+    if isinstance(broken, NotWhole):
+        return StorageUnavailable(
+            f"{what}: {endpoint} gave no whole answer, also after repeating ({broken}): check that it is an S3 server, "
+            "and what is on the way to it, then try again"
+        )
     return StorageUnavailable(
         f"{what}: no answer from {endpoint} ({type(error).__name__}): check the network, try again"
     )

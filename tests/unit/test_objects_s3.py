@@ -83,6 +83,7 @@ class Scripted:
                 self.send_response_only(status)
                 self.send_header("Date", date or self.date_time_string())
                 self.send_header("Content-Length", str(len(body) if length is None else length))
+                self.send_header("ETag", '"0"')
                 self.end_headers()
                 if self.command != "HEAD":
                     self.wfile.write(body)
@@ -296,7 +297,8 @@ def test_body_that_always_breaks_off(monkeypatch):
 def test_listing_out_of_order_is_refused():
     """A server that does not sort (S3 Express) would hide versions: it is refused, naming the two keys."""
     body = "".join(f"<Contents><Key>p/{key}</Key><Size>1</Size></Contents>" for key in ("a", "c", "b"))
-    page = f"<ListBucketResult><IsTruncated>false</IsTruncated>{body}</ListBucketResult>".encode()
+    names = "<Name>bucket</Name><Prefix>p/</Prefix><IsTruncated>false</IsTruncated>"
+    page = f"<ListBucketResult>{names}{body}</ListBucketResult>".encode()
     with Scripted([page]) as server:
         error = raised(lambda: list(server.objects().list("")))
     assert type(error) is Unsupported

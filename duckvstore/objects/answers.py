@@ -1,0 +1,124 @@
+"""Whether an HTTP answer of an S3 server came whole: its head, its body, and what S3 promises to say in it.
+
+HTTP clients take the end of a connection for the end of the head, and a body of unknown length for what arrived, and
+S3's own parsers take an empty text for an empty listing. So an answer that broke off, or that a gateway gave in the
+server's place, would say that there is nothing.
+
+Invariant: pure functions over the method, status, headers and body (and one reader of lines). What passes is what the
+server said, to its last byte.
+"""
+
+from __future__ import annotations
+
+import io
+from http.client import HTTPResponse, RemoteDisconnected
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, unquote_plus
+from xml.etree import ElementTree as ET
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_STATUSES_WITHOUT_BODY = {204, 304}
+
+
+class NotWhole(Exception):
+    """An answer that broke off, or is not the server's: the request may be repeated, the answer tells nothing."""
+
+
+class _WholeLines(io.BufferedReader):
+    """A connection on which a line that ends without its newline is no line."""
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(size)
+        if not line.endswith(b"\n") and len(line) != size:
+            raise RemoteDisconnected("the connection ended within the head or between the chunks of an answer")
+        return line
+
+
+class WholeHeadResponse(HTTPResponse):
+    """An answer whose head came to its empty line, and each size of a chunk to its newline, or an error.
+
+    ``http.client`` itself takes a head that broke off for a whole one, and half a number for the size of a chunk.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """Take what ``HTTPResponse`` takes."""
+        super().__init__(*arguments, **options)
+        self.fp = _WholeLines(self.fp.detach())
+
+
+def check_body(method: str, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    """Raise NotWhole unless the body is as long as was announced (chunks are checked as they are read).
+
+    Args:
+        method: of the request.
+        status: of the answer.
+        headers: by names in any case that the mapping itself understands (``content-length``).
+        body: all bytes that came.
+    """
+    if method == "HEAD" or status in _STATUSES_WITHOUT_BODY:
+        return
+    if "chunked" in headers.get("transfer-encoding", "").lower():
+        return
+    length = headers.get("content-length")
+    if length is None:
+        raise NotWhole("it announces neither its length nor chunks")
+    if length.strip() != str(len(body)):
+        raise NotWhole(f"{len(body)} bytes came of {length.strip() or 'an unknown number'}")
+
+
+def check_object(method: str, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    """Raise NotWhole unless an answer about one object is S3's own.
+
+    Success has an ETag, which the empty ``200`` of a gateway lacks. That an object is missing has to be said by S3, not
+    by whoever found no server; only the answer to HEAD cannot say so.
+    """
+    if status in {200, 206} and not headers.get("etag"):
+        raise NotWhole("it has no ETag, as every answer of S3 about an object has")
+    if status == 404 and method != "HEAD" and not _text(_root(body, "Error"), "Code"):
+        raise NotWhole("it says 404, but not in the words of S3")
+
+
+def check_document(body: bytes, name: str) -> None:
+    """Raise NotWhole unless ``body`` is a whole XML document of this name."""
+    _root(body, name)
+
+
+def check_listing(body: bytes, name: str, bucket: str, prefix: str) -> None:
+    """Raise NotWhole unless ``body`` is a whole listing of this bucket and prefix that says whether more follows.
+
+    Args:
+        body: of the answer.
+        name: of the XML document, ``ListBucketResult``.
+        bucket: whose objects were asked for.
+        prefix: of all keys.
+    """
+    root = _root(body, name)
+    listed = _text(root, "Name")
+    if not listed or not (listed == bucket or _may_have_other_names(bucket)):
+        raise NotWhole(f"it lists bucket {listed!r}, not {bucket!r}")
+    of = _text(root, "Prefix")
+    if prefix not in {of, unquote(of), unquote_plus(of)}:
+        raise NotWhole(f"it lists prefix {of!r}, not {prefix!r}")
+    if _text(root, "IsTruncated").lower() not in {"true", "false"}:
+        raise NotWhole("it does not say whether the listing goes on")
+
+
+def _may_have_other_names(bucket: str) -> bool:
+    """Return whether this is the name of an access point, or of a tenant's bucket: the server knows it by another."""
+    return ":" in bucket or bucket.endswith("-s3alias")
+
+
+def _root(body: bytes, name: str) -> ET.Element:
+    try:
+        root = ET.fromstring(body)  # noqa: S314 - as botocore parses it; expat itself bounds what entities grow to
+    except ET.ParseError as error:
+        raise NotWhole(f"it is no XML ({error})" if body else "it is empty") from error
+    if root.tag.rpartition("}")[2] != name:
+        raise NotWhole(f"it is no {name}")
+    return root
+
+
+def _text(root: ET.Element, name: str) -> str:
+    return next((child.text or "" for child in root if child.tag.rpartition("}")[2] == name), "")
