@@ -7,22 +7,24 @@ they hold no wanted row.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-from duckvstore.engine import segments
+from duckvstore.engine import ranges, segments
 from duckvstore.errors import InvalidInput
-from duckvstore.format import schema, statistics
+from duckvstore.format import order, schema, statistics
+from duckvstore.format.documents import ColumnStatistics
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    import pandas as pd
     import pyarrow as pa
 
     from duckvstore.engine.library import OpenLibrary
+    from duckvstore.engine.ranges import DateRange
     from duckvstore.format.documents import Version
 
-_NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
+_UNKNOWN = ColumnStatistics()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ def read_rows(
     library: OpenLibrary, version: Version, columns: Sequence[str] | None, row_range: tuple[int | None, int | None]
 ) -> Rows:
     """Read rows ``start <= n < stop``; None is open, negative numbers count from the end, as in a slice."""
-    start, stop = _row_bounds(row_range, version.row_count)
+    start, stop = ranges.row_bounds(row_range, version.row_count)
     chosen: list[int] = []
     first_row = 0
     segment_start = 0
@@ -63,28 +65,10 @@ def read_rows(
     return Rows(table.slice(start - first_row if chosen else 0, stop - start), range(start, stop))
 
 
-def _row_bounds(row_range: tuple[int | None, int | None], row_count: int) -> tuple[int, int]:
-    try:
-        first, last = row_range
-        start, stop, _ = slice(first, last).indices(row_count)
-    except (TypeError, ValueError) as error:
-        raise InvalidInput(
-            f"row_range={row_range!r} is no pair of row numbers: give (start, stop), stop excluded, None for open"
-        ) from error
-    return start, max(start, stop)
-
-
-def read_dates(
-    library: OpenLibrary, version: Version, columns: Sequence[str] | None, date_range: tuple[Any, Any]
-) -> Rows:
-    """Read the rows whose first index level lies within ``date_range``, both ends included, None is open.
-
-    A bound without a zone means UTC where the index has a zone. Raises InvalidInput without a datetime index.
-    """
+def read_dates(library: OpenLibrary, version: Version, columns: Sequence[str] | None, date_range: DateRange) -> Rows:
+    """Read the rows whose first index level lies within ``date_range``. Raises InvalidInput without times there."""
     column, index_type = date_index(library, version)
-    low, high = date_bounds_of(date_range, index_type, column)
-    if high is not None and low is not None and low > high:
-        raise InvalidInput(f"date_range={date_range!r} ends before it starts: swap the bounds")
+    low, high = date_range.ticks(index_type, column)
     wanted = None if columns is None else list(dict.fromkeys([column, *columns]))
     chosen = segments_between(version, column, low, high)
     table = segments.read_table(library, version, columns=wanted, segments=chosen)
@@ -121,68 +105,50 @@ def last_label(version: Version, column: str) -> int | None:
     return None if known is None else known.maximum
 
 
-def date_bounds(version: Version) -> tuple[datetime, datetime] | None:
-    """Return the first and last time of a version's datetime index, from its statistics, or None."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
+def date_bounds(version: Version) -> tuple[pd.Timestamp, pd.Timestamp] | None:
+    """Return the first and last time of a version's index of times, exactly, from its statistics, or None."""
+    bounds = time_bounds(version)
+    return None if bounds is None else (time_of(version, bounds[0]), time_of(version, bounds[1]))
 
-    if not version.schema.index or not version.segments:
+
+def time_of(version: Version, ticks: int) -> pd.Timestamp:
+    """Return a time of a version's index, which is of times, from its number in the index's own unit."""
+    import numpy as np
+    import pandas as pd
+
+    kind = schema.to_arrow(version.schema).field(version.schema.index[0]).type
+    naive = pd.Timestamp(np.datetime64(ticks, kind.unit))
+    return naive if kind.tz is None else naive.tz_localize("UTC")
+
+
+def is_sorted(library: OpenLibrary, version: Version) -> bool:
+    """Return whether a version's index of times ascends; reads it where the document does not say."""
+    if version.is_sorted is not None or not version.row_count:
+        return version.is_sorted is not False
+    column, _ = date_index(library, version)
+    return order.of_times(segments.read_table(library, version, columns=[column]).column(column)).is_sorted
+
+
+def time_bounds(version: Version) -> tuple[int, int] | None:
+    """Return the least and the greatest time of a version's index, in its own unit; None: there is none, or unknown."""
+    column = order.time_level(version.schema)
+    if column is None or not version.segments:
         return None
-    identity = next(found.id for found in version.schema.columns if found.name == version.schema.index[0])
-    bounds = statistics.typed_table(version, [identity])
-    minimum, maximum = bounds.column(f"min_{identity}"), bounds.column(f"max_{identity}")
-    if not pa.types.is_timestamp(minimum.type) or minimum.null_count or maximum.null_count:
-        return None
-    microseconds = pa.timestamp("us", "UTC" if minimum.type.tz else None)
-    first, last = (bound.cast(microseconds, safe=False).as_py() for bound in (pc.min(minimum), pc.max(maximum)))
-    return first, last
+    identity = next(found.id for found in version.schema.columns if found.name == column)
+    known = [segment.statistics.get(identity, _UNKNOWN) for segment in version.segments]
+    lows, highs = [found.minimum for found in known], [found.maximum for found in known]
+    return None if None in lows or None in highs else (min(lows), max(highs))
 
 
 def date_index(library: OpenLibrary, version: Version) -> tuple[str, pa.DataType]:
     """Return (name, type) of the first index level. Raises InvalidInput unless it is of times."""
-    import pyarrow as pa
-
-    if version.schema.index:
-        name = version.schema.index[0]
-        found = schema.to_arrow(version.schema).field(name).type
-        if pa.types.is_timestamp(found):
-            return name, found
+    name = order.time_level(version.schema)
+    if name is not None:
+        return name, schema.to_arrow(version.schema).field(name).type
     raise InvalidInput(
         f"date_range needs a datetime index, which version {version.number} of {library.name}/{version.symbol} does "
         "not have: use where= or row_range="
     )
-
-
-def date_bounds_of(date_range: tuple[Any, Any], index_type: pa.DataType, column: str) -> tuple[int | None, int | None]:
-    """Return a date_range in the unit of the index; None is open. Raises InvalidInput for what is no date range."""
-    try:
-        first, last = date_range
-    except (TypeError, ValueError) as error:
-        raise InvalidInput(f"date_range={date_range!r} is no pair (start, end): use None for an open end") from error
-    factor = _NANOSECONDS[index_type.unit]
-    low = None if first is None else -(-_nanoseconds(first, index_type, column) // factor)
-    high = None if last is None else _nanoseconds(last, index_type, column) // factor
-    return low, high
-
-
-def _nanoseconds(bound: object, index_type: pa.DataType, column: str) -> int:
-    import pandas as pd
-
-    if not isinstance(bound, (str, datetime, date)) and type(bound).__name__ != "datetime64":
-        raise InvalidInput(f"date_range bound {bound!r} is no date or time: give a datetime, a date or ISO text")
-    try:
-        time = pd.Timestamp(bound)  # type: ignore[arg-type]
-    except ValueError as error:
-        raise InvalidInput(f"date_range bound {bound!r} is no date or time: {error}") from error
-    if pd.isna(time):
-        raise InvalidInput("date_range bound is NaT: use None for an open end")
-    if time.tzinfo is not None:
-        if index_type.tz is None:
-            raise InvalidInput(
-                f"date_range bound {bound!r} has a time zone and index {column!r} has none: give a naive time"
-            )
-        time = time.tz_convert("UTC").tz_localize(None)
-    return int(time.asm8.astype("int64")) * _NANOSECONDS[time.unit]
 
 
 def segments_between(version: Version, column: str, low: int | None, high: int | None) -> list[int]:

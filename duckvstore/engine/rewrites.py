@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from duckvstore.engine import composite, edits, manifests, reads, segments
 from duckvstore.engine.commits import Draft
+from duckvstore.engine.ranges import NO_TICKS
 from duckvstore.engine.segments import Placed
 from duckvstore.errors import InvalidInput
-from duckvstore.format import chunking, evolution, values
+from duckvstore.format import chunking, evolution, order, values
 from duckvstore.format.editing import check_tabular, resized
+from duckvstore.format.encoding import exact
 from duckvstore.format.manifests import tail as tail_of
 from duckvstore.format.schema import to_arrow
 
@@ -25,28 +27,31 @@ if TYPE_CHECKING:
 
     from duckvstore.engine.edits import Plan
     from duckvstore.engine.library import OpenLibrary
+    from duckvstore.engine.ranges import DateRange
     from duckvstore.engine.segments import Shareable
     from duckvstore.format.documents import Schema, Segment, Version
     from duckvstore.format.evolution import Merged
+    from duckvstore.format.order import Order
     from duckvstore.format.values import Encoded, Nested
 
 
 Outcome = TypeVar("Outcome")
 
+_UPDATES_NEED_IT = "which update() needs"
+
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """Rows that a caller gives to an edit of ``symbol``.
+    """Rows that a caller gives to an edit of ``symbol``; ``checks_order``: they are refused unless their times ascend.
 
-    ``bounds``: the first and last label of a datetime index (None: it has none, or no rows). ``is_sorted``: whether
-    that index ascends.
+    ``order``: of their times; None: they have none, or are yet to be read.
     """
 
     symbol: str
     encoded: Encoded | Nested
     where: str
-    bounds: tuple[Any, Any] | None = None
-    is_sorted: bool | None = None
+    order: Order | None = None
+    checks_order: bool = False
 
     @property
     def rows(self) -> Encoded:
@@ -54,6 +59,27 @@ class Given:
         if isinstance(self.encoded, values.Nested):
             raise InvalidInput(f"a nested value for {self.where} cannot be added to rows: write() it as a whole")
         return self.encoded
+
+
+def given(symbol: str, encoded: Encoded | Nested, where: str, *, checks_order: bool) -> Given:
+    """Return rows for an edit. Raises InvalidInput where ``checks_order`` and their times are known not to ascend."""
+    found = order.of_encoded(encoded) if isinstance(encoded, values.Encoded) else None
+    if checks_order:
+        _check_ascends(where, found)
+    return Given(symbol, encoded, where, found, checks_order)
+
+
+def _check_ascends(where: str, found: Order | None, otherwise: str = "or pass validate_index=False") -> None:
+    if found is None or found.is_sorted:
+        return
+    if found.has_missing:
+        raise InvalidInput(
+            f"the index of the data for {where} has NaT, which is in no order: drop those rows, {otherwise}"
+        )
+    raise InvalidInput(
+        f"the index of the data for {where} is not sorted: sort_index() it (sort the rows by it in Arrow and polars), "
+        f"{otherwise}"
+    )
 
 
 def write(library: OpenLibrary, given: Given, metadata: Any, operation: str = "write") -> Plan:
@@ -97,13 +123,33 @@ def once(action: Callable[[Version | None], Outcome]) -> Callable[[Version | Non
 def _value(
     library: OpenLibrary, given: Given, metadata: Any, operation: str, newest: Version | None, shareable: Shareable
 ) -> Draft:
-    encoded = given.rows
+    encoded, times = _watched(given, None)
     window = _window(library, encoded, newest)
     pieces = chunking.pieces(encoded, segment_bytes=library.options.segment_bytes, window=window)
     placed = segments.place(library, given.symbol, encoded.schema, pieces, shareable)
     base = newest.segments if newest is not None else ()
     folded = replace(placed, segments=manifests.fold(library, given.symbol, placed.segments, base))
-    return draft(operation, encoded.kind, encoded.schema, metadata, folded, given.is_sorted, window)
+    is_sorted = _sorted_alone(given, times)
+    return draft(operation, encoded.kind, encoded.schema, metadata, folded, is_sorted, window)
+
+
+def _watched(given: Given, newest: Version | None) -> tuple[Encoded, Order | None]:
+    """Return the rows and the order of their times, which is known once they were read (None: they have none).
+
+    Rows without an index of their own are ordered by that of ``newest``.
+    """
+    column = order.time_level(given.rows.schema) or (order.time_level(newest.schema) if newest is not None else None)
+    if given.order is not None or given.rows.reader is None or column is None:
+        return given.rows, given.order
+    found = order.Order()
+    return order.watched(given.rows, column, found), found
+
+
+def _sorted_alone(given: Given, times: Order | None) -> bool | None:
+    """Return whether rows that were read ascend. Raises InvalidInput where they must and do not."""
+    if given.checks_order:
+        _check_ascends(given.where, times)
+    return None if times is None else times.is_sorted
 
 
 def _nested(
@@ -123,11 +169,11 @@ def _nested(
     return draft(operation, "nested", schema, metadata, Placed(folded, new_rows, new_bytes), None, None)
 
 
-def append(library: OpenLibrary, given: Given, metadata: Any, *, validate_index: bool) -> Plan:
+def append(library: OpenLibrary, given: Given, metadata: Any) -> Plan:
     """Plan a version with rows added at the end; a missing symbol is made. Small segments there are merged.
 
     Metadata None keeps the previous. No rows and no metadata: no new version. Raises InvalidInput for a schema that
-    does not fit, and (``validate_index``) for an index that would no longer ascend.
+    does not fit, and (where the rows' order is checked) for an index that would no longer ascend.
     """
     streamed = once(lambda newest: _stored(library, given, newest))
 
@@ -135,7 +181,7 @@ def append(library: OpenLibrary, given: Given, metadata: Any, *, validate_index:
         if newest is None or newest.deleted:
             if given.rows.table is not None:
                 return write(library, given, metadata, "append")(newest)
-            return _alone(given, streamed(newest), metadata)
+            return _alone(given, *streamed(newest), metadata)
         if newest.kind != "ndarray":
             check_tabular(newest.kind, "append", given.where)
         base, merged = _evolved(newest, given)
@@ -143,17 +189,22 @@ def append(library: OpenLibrary, given: Given, metadata: Any, *, validate_index:
         table = given.rows.table
         if table is not None and table.num_rows == 0:
             return None if metadata is None else edits.same_segments("append", newest, metadata)
-        is_sorted = _still_sorted(library, base, given, validate_index=validate_index)
+        new = None if table is None else merged.rows(table)
+        times = _known_times(given, base, new)
+        is_sorted = _still_sorted(base, given, times)
         window = _window(library, given.rows, newest)
-        if table is None and not streamed(newest).row_count and metadata is None:
-            return None
-        if table is None:
-            placed, tail = _joining(library, given, base, merged, streamed(newest)), 0
+        if new is None:
+            stored, read = streamed(newest)
+            if not stored.row_count and metadata is None:
+                return None
+            placed, tail = _joining(library, given, base, merged, stored), 0
+            if times is None:
+                is_sorted = _still_sorted(base, given, _placed_times(base, placed, read))
         else:
             last = tail_of(base.segments)
             counts = [segment.row_count for segment in last]
-            tail = edits.merged_tail(counts, table.num_rows, 2 * window if window else table.num_rows)
-            whole = joined(library, base, last[len(last) - tail :], [merged.rows(table)])
+            tail = edits.merged_tail(counts, new.num_rows, 2 * window if window else new.num_rows)
+            whole = joined(library, base, last[len(last) - tail :], [new])
             placed = segments.place(library, given.symbol, base.schema, cut(whole, base.schema, window))
         found = manifests.extended(library, given.symbol, base.segments, tail, placed.segments)
         every = Placed(found, placed.new_rows, placed.new_bytes)
@@ -164,15 +215,17 @@ def append(library: OpenLibrary, given: Given, metadata: Any, *, validate_index:
     return plan
 
 
-def _stored(library: OpenLibrary, given: Given, newest: Version | None) -> Placed:
-    """Store the rows of a stream, in its own schema."""
+def _stored(library: OpenLibrary, given: Given, newest: Version | None) -> tuple[Placed, Order | None]:
+    """Store the rows of a stream, in its own schema; return them with the order of their times."""
     window = _window(library, given.rows, newest)
-    pieces = chunking.pieces(given.rows, segment_bytes=library.options.segment_bytes, window=window)
-    return segments.place(library, given.symbol, given.rows.schema, pieces)
+    rows, times = _watched(given, newest)
+    pieces = chunking.pieces(rows, segment_bytes=library.options.segment_bytes, window=window)
+    return segments.place(library, given.symbol, given.rows.schema, pieces), times
 
 
-def _alone(given: Given, stored: Placed, metadata: Any) -> Draft:
-    return draft("append", given.rows.kind, given.rows.schema, metadata, stored, given.is_sorted, None)
+def _alone(given: Given, stored: Placed, times: Order | None, metadata: Any) -> Draft:
+    is_sorted = _sorted_alone(given, times) if order.time_level(given.rows.schema) is not None else None
+    return draft("append", given.rows.kind, given.rows.schema, metadata, stored, is_sorted, None)
 
 
 def _joining(library: OpenLibrary, given: Given, base: Version, merged: Merged, stored: Placed) -> Placed:
@@ -193,32 +246,39 @@ def update(
     library: OpenLibrary,
     given: Given,
     metadata: Any,
-    date_range: tuple[Any, Any] | None,
+    date_range: DateRange | None,
     missing: Callable[[], Exception] | None,
 ) -> Plan:
-    """Plan a version in which the rows of a closed range of the datetime index are replaced by the given ones.
+    """Plan a version in which the rows of a closed range of the index of times are replaced by the given ones.
 
     ``date_range`` None means the range that the data spans; data outside of a given range is left out. Where there
     is no such symbol, ``missing()`` is raised, or (None) the data is written. Metadata None keeps the previous.
+    Raises InvalidInput for data without times.
     """
-    whole = once(lambda _: replace(given, encoded=_whole(given.rows)))
+    if given.rows.kind not in ("arrow", "polars"):  # these may have the index column of what they join
+        _check_times(given)
+    _check_ascends(given.where, given.order, _UPDATES_NEED_IT)
+    whole = once(lambda _: _whole(given.rows))
 
     def plan(newest: Version | None) -> Draft | None:
         if newest is None or newest.deleted:
             if missing is not None:
                 raise missing()
-            return write(library, whole(newest), metadata, "update")(newest)
+            _check_times(given)
+            return write(library, _within(given, whole(newest), date_range), metadata, "update")(newest)
         check_tabular(newest.kind, "update", given.where)
-        if given.bounds is None and date_range is None:
+        table = whole(newest)
+        if not table.num_rows and date_range is None:
             return None if metadata is None else edits.same_segments("update", newest, metadata)
         base, merged = _evolved(newest, given)
         column, index_type = reads.date_index(library, base)
-        _check_updatable(base, given)
-        low, high = reads.date_bounds_of(date_range or given.bounds or (None, None), index_type, column)
-        new = merged.rows(whole(newest).rows.table)
+        new = merged.rows(table)
+        times = order.of_times(new.column(column))
+        _check_updatable(library, newest, given, times)
+        low, high = (times.low, times.high) if date_range is None else date_range.ticks(index_type, column)
         new = new.filter(reads.between(new.column(column), low, high))
         touched = reads.segments_between(base, column, low, high)
-        if new.num_rows == 0 and not touched:
+        if (new.num_rows == 0 and not touched) or (low, high) == NO_TICKS:
             return None if metadata is None else edits.same_segments("update", newest, metadata)
         placed, window = _replaced(library, base, touched, column, (low, high), new)
         schema = edited_schema(base.schema, placed.row_count, is_mixed=is_mixed(base, placed))
@@ -226,6 +286,26 @@ def update(
         return draft("update", newest.kind, schema, kept_metadata, placed, True, window)
 
     return plan
+
+
+def _check_times(given: Given) -> None:
+    if order.time_level(given.rows.schema) is None:
+        raise InvalidInput(
+            f"update() of {given.where} needs data with a DatetimeIndex, or times as the first of several levels: "
+            "set_index() them (index_column= names them in an Arrow or polars table), or write() it all"
+        )
+
+
+def _within(given: Given, table: pa.Table, date_range: DateRange | None) -> Given:
+    """Return the rows of ``table``, which are those of ``given``, whose times lie within ``date_range`` (None: all)."""
+    schema = given.rows.schema
+    column = schema.index[0]
+    if date_range is not None:
+        low, high = date_range.ticks(to_arrow(schema).field(column).type, column)
+        table = table.filter(reads.between(table.column(column), low, high))
+    times = order.of_times(table.column(column))
+    _check_ascends(given.where, times, _UPDATES_NEED_IT)
+    return replace(given, encoded=replace(given.rows, table=table, reader=None), order=times)
 
 
 def delete_rows(
@@ -310,30 +390,57 @@ def _evolved(newest: Version, given: Given) -> tuple[Version, Merged]:
     return replace(newest, schema=schema, segments=tuple(map(merged.statistics, newest.segments))), merged
 
 
-def _check_updatable(base: Version, given: Given) -> None:
-    for what, is_sorted in ((f"the index of the data for {given.where}", given.is_sorted), ("it", base.is_sorted)):
-        if is_sorted is False:
-            raise InvalidInput(
-                f"{given.where} cannot be updated by index range: the index of {'the data' if what != 'it' else 'it'} "
-                "is not sorted: sort_index() first, and write() the whole value where that is the one"
-            )
-
-
-def _still_sorted(library: OpenLibrary, base: Version, given: Given, *, validate_index: bool) -> bool | None:
-    """Return whether the index ascends after the append; raises InvalidInput where it must and does not."""
-    if given.bounds is None or base.is_sorted is None or not base.schema.index:
-        return base.is_sorted
-    column, index_type = reads.date_index(library, base)
-    last = reads.last_label(base, column)
-    first, _ = reads.date_bounds_of((given.bounds[0], None), index_type, column)
-    is_sorted = bool(base.is_sorted and given.is_sorted and (last is None or first is None or first >= last))
-    if is_sorted or not validate_index:
-        return is_sorted
-    if base.is_sorted and given.is_sorted:
-        end = reads.date_bounds(base)
+def _check_updatable(library: OpenLibrary, newest: Version, given: Given, times: Order) -> None:
+    _check_ascends(given.where, times, _UPDATES_NEED_IT)
+    if not reads.is_sorted(library, newest):
         raise InvalidInput(
-            f"the data for {given.where} begins at {given.bounds[0]}, before the end of version {base.number} at "
-            f"{end[1] if end else '?'}: update() replaces rows inside, validate_index=False appends out of order"
+            f"{given.where} cannot be updated by index range: its index is not sorted: write() the whole value in order"
+        )
+
+
+def _known_times(given: Given, base: Version, new: pa.Table | None) -> Order | None:
+    """Return the order of the times of rows to append, in the unit of ``base`` (None: it has none, or not yet known).
+
+    ``new``: the rows in the schema of ``base``, unless they are streamed.
+    """
+    column = order.time_level(base.schema)
+    if column is None:
+        return None
+    if new is not None:
+        return order.of_times(new.column(column))
+    level = given.rows.first_level
+    return None if level is None else order.of_times(exact(level, to_arrow(base.schema).field(column).type))
+
+
+def _placed_times(base: Version, placed: Placed, read: Order | None) -> Order | None:
+    """Return the order of streamed times, ``read`` in a unit of their own, in the unit of ``base``."""
+    bounds = reads.time_bounds(replace(base, segments=placed.segments))
+    if read is None or bounds is None:
+        return read
+    return replace(read, low=bounds[0], high=bounds[1])
+
+
+def _still_sorted(base: Version, given: Given, times: Order | None) -> bool | None:
+    """Return whether the index ascends after the append of rows with ``times``; None: not known, or there are none.
+
+    Raises InvalidInput where it must and does not.
+    """
+    column = order.time_level(base.schema)
+    if column is None or times is None:
+        return base.is_sorted
+    if given.checks_order:
+        _check_ascends(given.where, times)
+    was_sorted = base.is_sorted if base.row_count else True
+    last = reads.last_label(base, column)
+    follows = last is None or times.low is None or times.low >= last
+    if was_sorted is None:
+        return None if times.is_sorted and follows else False
+    is_sorted = was_sorted and times.is_sorted and follows
+    if given.checks_order and was_sorted and times.low is not None and last is not None and not follows:
+        first, end = (reads.time_of(base, ticks) for ticks in (times.low, last))
+        raise InvalidInput(
+            f"the data for {given.where} begins at {first}, before the end of version {base.number} at {end}: update() "
+            "replaces rows inside, validate_index=False appends out of order"
         )
     return is_sorted
 
@@ -356,12 +463,11 @@ def window_of(library: OpenLibrary, newest: Version) -> int | None:
     return _window(library, None, newest)
 
 
-def _whole(encoded: Encoded) -> Encoded:
-    """Return a value with all its rows in a table; text that came as dictionaries is dense."""
+def _whole(encoded: Encoded) -> pa.Table:
+    """Return all rows of a value in a table; text that came as dictionaries is dense."""
     if encoded.reader is None:
-        return encoded
-    table = encoded.reader.read_all().cast(to_arrow(encoded.schema))
-    return replace(encoded, table=table, reader=None)
+        return encoded.table
+    return encoded.reader.read_all().cast(to_arrow(encoded.schema))
 
 
 def joined(library: OpenLibrary, base: Version, old: Sequence[Segment], new: list[pa.Table]) -> pa.Table:

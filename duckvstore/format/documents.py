@@ -182,7 +182,7 @@ def dump_version(version: Version) -> bytes:
             "stored_bytes": version.stored_bytes,
             "new_bytes": version.new_bytes,
             "new_rows": version.new_rows,
-            "is_sorted": version.is_sorted,
+            **_order_to_json(version),
             **({"window": version.window} if version.window is not None else {}),
             **({"parts": list(version.parts)} if version.parts else {}),
             **_segments_to_json(version.segments),
@@ -224,7 +224,7 @@ def load_version(data: bytes, *, where: str) -> Version:
             stored_bytes=envelope.integer(body["stored_bytes"]),
             new_bytes=envelope.integer(body["new_bytes"]),
             new_rows=envelope.integer(body["new_rows"]),
-            is_sorted=body["is_sorted"],
+            is_sorted=body["is_sorted"] if body["is_sorted"] is not None else body.get("first_level_sorted"),
             window=body.get("window"),
             parts=tuple(body.get("parts", ())),
             segments=_segments_from_json(body),
@@ -237,6 +237,26 @@ def _features(version: Version) -> list[str]:
     """Return what a reader of this version must know."""
     mixed = ["mixed_schema"] if version.schema.mixed else []
     return [*mixed, *(["manifests"] if isinstance(version.segments, FoldedSegments) else [])]
+
+
+def _order_to_json(version: Version) -> dict[str, Any]:
+    """Return whether the times of the first index level ascend.
+
+    Of a pandas index that is no DatetimeIndex it stands in a field that an earlier release, which appends to such an
+    index without looking at its order, leaves out of what it writes; so it is never there and wrong.
+    """
+    index = version.schema.value.get("index")
+    if version.is_sorted is None or not isinstance(index, dict) or _is_datetime_index(index):
+        return {"is_sorted": version.is_sorted}
+    return {"is_sorted": None, "first_level_sorted": version.is_sorted}
+
+
+def _is_datetime_index(index: dict[str, Any]) -> bool:
+    """Whether the index in the JSON of a pandas value is a DatetimeIndex."""
+    if index.get("multi") or not index.get("columns"):
+        return False
+    dtype = index["columns"][0]["dtype"]
+    return dtype.startswith("datetime64") if isinstance(dtype, str) else dtype.get("type") == "datetimetz"
 
 
 def _segments_to_json(segments: Sequence[Segment]) -> dict[str, Any]:

@@ -31,14 +31,13 @@ TEXT_BATCHES_ROWS_MIN = 500_000
 TEXT_BATCH_ROWS = 65_536
 
 
-def encode_frame(
-    frame: pd.DataFrame, where: str
-) -> tuple[Schema, pa.Table, None] | tuple[Schema, None, pa.RecordBatchReader]:
-    """Return (schema, rows, None) of a dataframe, or (schema, None, reader) of a large one with text objects.
+def encode_frame(frame: pd.DataFrame, where: str) -> tuple[Schema, pa.Table | None, pa.RecordBatchReader | None, Any]:
+    """Return (schema, rows, None, None) of a dataframe; of a large one with text objects (schema, None, reader, level).
 
     Making Arrow text of Python objects is slow and holds the GIL; read in batches, it overlaps what other
     threads do with the batches before. The reader's schema is the stored one, except that text of few distinct
-    values comes as dictionaries. Raises InvalidInput or Unsupported naming the column.
+    values comes as dictionaries; ``level`` is the first index level (None: there is none). Raises InvalidInput or
+    Unsupported naming the column.
     """
     if type(frame) is not pd.DataFrame:
         raise _subclass(frame, "DataFrame", where)
@@ -63,11 +62,12 @@ def encode_frame(
     schema = _schema(arrays, sql_labels, list(frame.columns), value)
     stored = schemas.to_arrow(schema)
     if not later:
-        return schema, pa.Table.from_arrays(arrays, schema=stored), None
+        return schema, pa.Table.from_arrays(arrays, schema=stored), None, None
     for position, (raw, _) in later.items():
         if has_few_values(raw):
             stored = stored.set(position, stored.field(position).with_type(CODED_TEXT))
-    return schema, None, pa.RecordBatchReader.from_batches(stored, _batches(arrays, later, stored, len(frame)))
+    reader = pa.RecordBatchReader.from_batches(stored, _batches(arrays, later, stored, len(frame)))
+    return schema, None, reader, arrays[0] if schema.index else None
 
 
 def _batches(

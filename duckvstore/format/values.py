@@ -30,13 +30,15 @@ OUTPUT_FORMATS = ("pandas", "polars", "pyarrow")
 class Encoded:
     """A value as rows in the stored schema: ``table``, or ``reader`` for what is streamed (the other is None).
 
-    In a reader, columns of text may come as dictionaries, whose stored type is that of the text.
+    In a reader, columns of text may come as dictionaries, whose stored type is that of the text. ``first_level``: the
+    first index level of what is streamed, where it is known before.
     """
 
     kind: str
     schema: Schema
     table: pa.Table | None
     reader: pa.RecordBatchReader | None
+    first_level: pa.Array | pa.ChunkedArray | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from duckvstore.engine import catalogue, composite, reads
+from duckvstore.engine import catalogue, composite, ranges, reads
 from duckvstore.errors import InvalidInput, NotFound, Unsupported
 from duckvstore.format import composite as format_composite
 from duckvstore.format import values
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from duckvstore.engine.catalogue import AsOf
+    from duckvstore.engine.ranges import DateRange
     from duckvstore.format.documents import Version
 
 
@@ -43,10 +44,10 @@ class Reading(Handle):
         """Read a version: the newest, or as of a number, negative number, snapshot name or datetime (naive: UTC).
 
         ``columns``: labels, in the order wanted (index levels always come along). ``date_range``: (start, end),
-        both included, over a datetime index; a date means its midnight. ``row_range``: (start, stop), stop
-        excluded. ``where``: a SQL predicate over the stored columns. ``output_format``: "pandas", "polars" or
-        "pyarrow", or an ``OutputFormat``; None gives back the type that was written. ``allow_pickle``: load a pickled
-        value, which runs code that its writer chose.
+        both included, over an index of times; a date means its midnight, None is open; or a DatetimeIndex.
+        ``row_range``: (start, stop), stop excluded, as a slice. ``where``: a SQL predicate over the stored columns.
+        ``output_format``: "pandas", "polars" or "pyarrow", or an ``OutputFormat``; None gives back the type that was
+        written. ``allow_pickle``: load a pickled value, which runs code that its writer chose.
         Raises NoSuchSymbol, NoSuchVersion, NoSuchColumn, InvalidInput, Integrity.
         """
         return self._read_version(
@@ -76,6 +77,7 @@ class Reading(Handle):
             raise InvalidInput(f"columns is text: give a list of labels, columns=[{columns!r}]")
         if sum(option is not None for option in (date_range, row_range, where)) > 1:
             raise InvalidInput("give one of date_range, row_range and where: put the others into where")
+        dates = ranges.date_range_if(date_range)
         version = resolve()
         parts = {
             "columns": columns,
@@ -93,7 +95,7 @@ class Reading(Handle):
         needed = None if stored is None else list(dict.fromkeys([*version.schema.index, *stored]))
         is_pandas = version.kind in ("dataframe", "series") and output_format in (None, "pandas")
         dictionaries = values.text_objects(version.schema) if is_pandas else ()
-        rows = self._rows(version, needed, date_range, row_range, where, dictionaries)
+        rows = self._rows(version, needed, dates, row_range, where, dictionaries)
         chosen: dict[str, Any] = {"columns": columns, "rows": rows.positions}
         try:
             if output_format is None:
@@ -110,14 +112,14 @@ class Reading(Handle):
         self,
         version: Version,
         columns: Sequence[str] | None,
-        date_range: tuple[Any, Any] | None,
+        dates: DateRange | None,
         row_range: tuple[int | None, int | None] | None,
         where: str | None,
         dictionaries: Collection[str],
     ) -> reads.Rows:
         opened = self.open_library
-        if date_range is not None:
-            return reads.read_dates(opened, version, columns, date_range)
+        if dates is not None:
+            return reads.read_dates(opened, version, columns, dates)
         if row_range is not None:
             return reads.read_rows(opened, version, columns, row_range)
         if where is not None:
@@ -136,7 +138,8 @@ class Reading(Handle):
         output_format: str | None = None,
     ) -> VersionedItem:
         """Read the first ``n`` rows; a negative ``n`` leaves out that many at the end."""
-        return self.read(symbol, as_of, row_range=(0, n), columns=columns, output_format=output_format)
+        rows = (0, ranges.count(n))
+        return self.read(symbol, as_of, row_range=rows, columns=columns, output_format=output_format)
 
     def tail(
         self,
@@ -148,7 +151,8 @@ class Reading(Handle):
         output_format: str | None = None,
     ) -> VersionedItem:
         """Read the last ``n`` rows; a negative ``n`` leaves out that many at the start."""
-        rows = (-n, None) if n else (0, 0)
+        count = ranges.count(n)
+        rows = (-count, None) if count else (0, 0)
         return self.read(symbol, as_of, row_range=rows, columns=columns, output_format=output_format)
 
     def read_metadata(self, symbol: str, as_of: AsOf = None) -> VersionedItem:

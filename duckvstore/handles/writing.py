@@ -9,9 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from duckvstore.engine import catalogue, commits, edits, reads, rewrites
-from duckvstore.engine.rewrites import Given
-from duckvstore.errors import InvalidInput
+from duckvstore.engine import catalogue, commits, edits, ranges, reads, rewrites
 from duckvstore.format import metadata as user_metadata
 from duckvstore.format import values
 from duckvstore.handles.base import Handle, plain
@@ -19,6 +17,7 @@ from duckvstore.handles.base import Handle, plain
 if TYPE_CHECKING:
     from duckvstore.engine.catalogue import AsOf
     from duckvstore.engine.edits import Plan
+    from duckvstore.engine.rewrites import Given
     from duckvstore.format.documents import Version
     from duckvstore.items import VersionedItem
 
@@ -47,7 +46,8 @@ class Writing(Handle):
         ``metadata``: any nesting of dicts, lists and scalars; it replaces the previous version's. Segments that the
         newest version has already are shared: ``new_rows`` and ``new_bytes`` of the result say what was stored.
         ``prune_previous_versions``: see there.
-        ``validate_index``: refuse an unsorted DatetimeIndex (None: as the library's options say, which is yes).
+        ``validate_index``: refuse an unsorted index (its first level) of times (None: as the library's options say:
+        yes).
         ``expected_version``: the number that must be at the head, or Conflict is raised.
         Raises InvalidInput or Unsupported (naming column and type) for what could not come back equal.
         """
@@ -105,9 +105,8 @@ class Writing(Handle):
         call = self._call(symbol, author, message, expected_version)
         user_metadata.to_json(metadata)
         call = self._looking_ahead(call)
-        checks = self._validates(validate_index)
-        given = self._given(symbol, data, validate_index=checks)
-        plan = rewrites.append(self.open_library, given, metadata, validate_index=checks)
+        given = self._given(symbol, data, validate_index=validate_index)
+        plan = rewrites.append(self.open_library, given, metadata)
         return self._made(call, plan, prune=prune_previous_versions)
 
     def update(
@@ -123,22 +122,20 @@ class Writing(Handle):
         message: str | None = None,
         expected_version: int | None = None,
     ) -> VersionedItem:
-        """Replace the rows of a closed range of the datetime index: what ``data`` spans, or ``date_range``.
+        """Replace the rows of a closed range of the index of times: what ``data`` spans, or ``date_range``.
 
-        Rows of ``data`` outside of a given ``date_range`` are left out; None in it is open. Only segments with rows in
+        Of several index levels the first counts. Rows of ``data`` outside of a given ``date_range`` (as in ``read``)
+        are left out. Only segments with rows in
         the range are written again. ``upsert``: write the data where there is no such symbol. Schemas may differ as
         in ``append``; ``metadata`` None keeps the previous version's.
         Raises NoSuchSymbol, and InvalidInput where an index is not sorted or holds no times.
         """
         call = self._call(symbol, author, message, expected_version)
         user_metadata.to_json(metadata)
-        given = self._given(symbol, data, validate_index=True)
-        if given.is_sorted is None:
-            raise InvalidInput(
-                f"update() of {given.where} needs data with a DatetimeIndex: set_index() one, or write() it all"
-            )
+        wanted = ranges.date_range_if(date_range)
+        given = self._given(symbol, data, validate_index=False)
         missing = None if upsert else lambda: self._missing(symbol, "update (or pass upsert=True)")
-        plan = rewrites.update(self.open_library, given, metadata, date_range, missing)
+        plan = rewrites.update(self.open_library, given, metadata, wanted, missing)
         return self._made(call, plan, prune=prune_previous_versions)
 
     def delete_data_in_range(
@@ -156,10 +153,11 @@ class Writing(Handle):
         Where no row lies in it, the newest version is returned and none is made. Raises NoSuchSymbol, InvalidInput.
         """
         call = self._call(symbol, author, message, expected_version)
+        wanted = ranges.date_range(date_range)
 
         def matching(version: Version) -> Any:
             column, _ = reads.date_index(self.open_library, version)
-            return reads.read_dates(self.open_library, version, [column], date_range).positions
+            return reads.read_dates(self.open_library, version, [column], wanted).positions
 
         return self._without(call, "delete_data_in_range", matching, prune=prune_previous_versions)
 
@@ -255,27 +253,4 @@ class Writing(Handle):
         if isinstance(data, Result):  # a C stream would lose the class of an error that comes with a later row
             data = data.reader()
         encoded = values.encode_any(data, where=where, allow_pickle=allow_pickle)
-        is_sorted, bounds = _times_of_index(data)
-        if is_sorted is False and self._validates(validate_index):
-            raise _unsorted(f"{self.name}/{symbol}", data.index)
-        return Given(symbol, encoded, where, bounds, is_sorted)
-
-
-def _unsorted(where: str, index: Any) -> InvalidInput:
-    if index.hasnans:
-        return InvalidInput(
-            f"the index of the data for {where} has NaT, which is in no order: drop those rows, or pass "
-            "validate_index=False"
-        )
-    return InvalidInput(
-        f"the index of the data for {where} is not sorted: sort_index() it, or pass validate_index=False"
-    )
-
-
-def _times_of_index(data: Any) -> tuple[bool | None, tuple[Any, Any] | None]:
-    """Return whether a pandas value's DatetimeIndex ascends (None: it has none), and its first and last time."""
-    index: Any = getattr(data, "index", None)
-    if type(index).__name__ != "DatetimeIndex":
-        return None, None
-    present = index.dropna() if index.hasnans else index
-    return bool(index.is_monotonic_increasing), (present.min(), present.max()) if len(present) else None
+        return rewrites.given(symbol, encoded, where, checks_order=self._validates(validate_index))
