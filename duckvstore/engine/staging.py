@@ -10,12 +10,13 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from duckvstore.engine import cuts, manifests, reads, rewrites, segments
+from duckvstore.engine import cuts, edits, manifests, ranges, reads, rewrites, segments
 from duckvstore.engine.commits import Draft
 from duckvstore.engine.library import create_definitely
 from duckvstore.errors import InvalidInput, NoSuchKey, StorageUnavailable
-from duckvstore.format import documents, evolution
+from duckvstore.format import documents, evolution, order
 from duckvstore.format.documents import Version
+from duckvstore.format.schema import to_arrow
 from duckvstore.format.values import Encoded
 
 if TYPE_CHECKING:
@@ -99,48 +100,76 @@ def discard(library: OpenLibrary, symbol: str, identities: Sequence[str] | None 
         )
 
 
-def finalize(library: OpenLibrary, symbol: str, staged: Sequence[Version], mode: str, metadata: Any) -> Plan:
+def finalize(
+    library: OpenLibrary,
+    symbol: str,
+    staged: Sequence[Version],
+    mode: str,
+    metadata: Any,
+    *,
+    checks_order: bool = True,
+    sorts: bool = False,
+) -> Plan:
     """Plan a version of the ``staged`` parts (mode "write"), or of the newest version and them ("append").
 
-    Parts stand in the order of their datetime index, which must not overlap; without one, in the order in which they
-    were staged. No data is read or written, except of parts whose schema is another. None is planned when every
-    part is in a version already. Raises InvalidInput for parts that overlap or do not fit together.
+    Parts stand in the order of their times; without an index of times, in the order in which they were staged. No data
+    is read or written, except of parts whose schema is another. Parts without rows add nothing; alone they are an empty
+    version, or none where there is one to append to. None is planned when every part is in a version already.
+    ``checks_order``: raise InvalidInput where the times would not ascend, as ``append`` does. ``sorts``: put all rows
+    of the parts in the order of their times first, in memory. Raises InvalidInput for parts that do not fit together.
     """
 
     def plan(newest: Version | None) -> Draft | None:
         taken = _taken(library, newest, staged)
-        todo = _in_order(library, symbol, [part for part in staged if part.write_id not in taken])
-        if not todo:
+        mine = [part for part in staged if part.write_id not in taken]
+        if not mine:
             return None
         base = newest if mode == "append" and newest is not None and not newest.deleted else None
-        identities = tuple(part.write_id for part in todo)
-        if base is None:
-            base, *todo = todo
-        kept: tuple[Segment, ...] = tuple(base.segments)
-        state, new_rows, new_bytes, is_sorted = base, 0, 0, base.is_sorted
-        for part in todo:
-            schema, old, new, placed = _joined(library, state, kept, part)
-            is_sorted = is_sorted and part.is_sorted and _follows(replace(state, segments=kept), part)
-            kept = (*old, *new)
-            new_rows, new_bytes = new_rows + placed[0], new_bytes + placed[1]
-            state = replace(state, schema=schema)
-        mine = [part for part in staged if part.write_id in identities]
-        row_count = sum(segment.row_count for segment in kept)
+        identities = tuple(part.write_id for part in mine)
+        todo = _in_order([part for part in mine if part.row_count])
+        if not todo and base is not None:
+            kept = edits.same_segments("finalize", base, metadata)
+            return None if metadata is None else replace(kept, parts=identities)
+        todo = todo or mine[:1]
+        if sorts:
+            todo = _sorted_rows(library, symbol, todo)
+        if checks_order:
+            _check_order(library, symbol, base, todo)
+        is_sorted = _is_sorted(library, base, todo)
+        whole = _together(library, todo[0] if base is None else base, todo[1:] if base is None else todo)
+        kept_metadata = base.metadata if metadata is None and base is not None else metadata
+        folded = manifests.fold(library, symbol, whole.segments, newest.segments if newest is not None else ())
         return Draft(
             operation="finalize",
-            kind=base.kind,
-            schema=rewrites.edited_schema(state.schema, row_count, is_mixed=state.schema.mixed),
-            metadata=base.metadata if metadata is None and base is newest else metadata,
-            row_count=row_count,
-            new_rows=new_rows + sum(part.new_rows for part in mine),
-            new_bytes=new_bytes + sum(part.new_bytes for part in mine),
+            kind=whole.kind,
+            schema=whole.schema,
+            metadata=kept_metadata,
+            row_count=whole.row_count,
+            new_rows=whole.new_rows + sum(part.new_rows for part in mine),
+            new_bytes=whole.new_bytes + sum(part.new_bytes for part in mine),
             is_sorted=is_sorted,
-            window=base.window,
+            window=whole.window,
             parts=identities,
-            segments=manifests.fold(library, symbol, kept, newest.segments if newest is not None else ()),
+            segments=folded,
         )
 
     return plan
+
+
+def _together(library: OpenLibrary, first: Version, others: Sequence[Version]) -> Version:
+    """Return ``first`` with the rows of ``others`` behind its own; new are the rows that are written for it."""
+    kept: tuple[Segment, ...] = tuple(first.segments)
+    state, new_rows, new_bytes = first, 0, 0
+    for part in others:
+        schema, old, new, placed = _joined(library, state, kept, part)
+        kept = (*old, *new)
+        new_rows, new_bytes = new_rows + placed[0], new_bytes + placed[1]
+        state = replace(state, schema=schema)
+    if not others:  # nothing of what the schema says of all rows has changed
+        return replace(first, segments=kept, new_rows=0, new_bytes=0)
+    row_count = sum(segment.row_count for segment in kept)
+    schema = rewrites.edited_schema(state.schema, row_count, is_mixed=state.schema.mixed)
+    return replace(state, schema=schema, segments=kept, row_count=row_count, new_rows=new_rows, new_bytes=new_bytes)
 
 
 def _taken(library: OpenLibrary, newest: Version | None, staged: Sequence[Version]) -> set[str]:
@@ -154,18 +183,98 @@ def _taken(library: OpenLibrary, newest: Version | None, staged: Sequence[Versio
     return found
 
 
-def _in_order(library: OpenLibrary, symbol: str, found: list[Version]) -> list[Version]:
-    spans = [(reads.date_bounds(part), part) for part in found if part.row_count]
-    if any(span is None for span, _ in spans):
-        return [part for _, part in spans]
-    ordered = sorted(spans, key=lambda item: item[0] or ())
-    for (before, first), (after, second) in pairwise(ordered):
-        if before and after and after[0] < before[1]:
+def _in_order(found: list[Version]) -> list[Version]:
+    """Return parts in the order of their times; as they are where one has none."""
+    spans = [(span, part) for part in found if (span := _span(part)) is not None]
+    return [part for _, part in sorted(spans, key=lambda item: item[0])] if len(spans) == len(found) else found
+
+
+def _span(version: Version) -> tuple[int, int] | None:
+    """Return the first and last time of a version in nanoseconds, whatever the unit of its index; None as there."""
+    bounds = reads.time_bounds(version)
+    if bounds is None:
+        return None
+    factor = ranges.NANOSECONDS[to_arrow(version.schema).field(version.schema.index[0]).type.unit]
+    return bounds[0] * factor, bounds[1] * factor
+
+
+def _is_sorted(library: OpenLibrary, base: Version | None, parts: Sequence[Version]) -> bool | None:
+    """Return whether the times of ``base`` and then the ``parts`` ascend; None: they have none, or it is not known."""
+    if any(order.time_level(part.schema) is None for part in parts):
+        return None
+    versions = [*([base] if base is not None and base.row_count else []), *(part for part in parts if part.row_count)]
+    follow = all(_follows(before, after) for before, after in pairwise(versions))
+    if not follow or not all(reads.is_sorted(library, part) for part in parts):
+        return False
+    return base.is_sorted if base is not None and base.row_count else True
+
+
+def _follows(before: Version, after: Version) -> bool:
+    first, second = _span(before), _span(after)
+    return first is not None and second is not None and second[0] >= first[1]
+
+
+def _check_order(library: OpenLibrary, symbol: str, base: Version | None, parts: Sequence[Version]) -> None:
+    """Raise InvalidInput where the times of ``parts``, behind those of ``base``, do not ascend."""
+    where, otherwise = f"{library.name}/{symbol}", f"sort_and_finalize_staged_data({symbol!r}) puts all rows in order"
+    timed = [part for part in parts if part.row_count and order.time_level(part.schema) is not None]
+    for part in timed:
+        if not reads.is_sorted(library, part):
             raise InvalidInput(
-                f"staged parts {first.write_id} (to {before[1]}) and {second.write_id} (from {after[0]}) of "
-                f"{library.name}/{symbol} overlap: delete_staged_data({symbol!r}), and stage rows that do not"
+                f"staged part {part.write_id} of {where} has an index that is not sorted: {otherwise}, and "
+                "validate_index=False takes them as they are"
             )
-    return [part for _, part in ordered]
+    for before, after in pairwise(timed):
+        if not _follows(before, after):
+            ends, begins = reads.date_bounds(before), reads.date_bounds(after)
+            raise InvalidInput(
+                f"staged parts {before.write_id} (to {ends and ends[1]}) and {after.write_id} (from "
+                f"{begins and begins[0]}) of {where} overlap: delete_staged_data({symbol!r}) and stage rows that do "
+                f"not; or {otherwise}, and validate_index=False takes one part after the other"
+            )
+    if base is None or not base.is_sorted or not base.row_count or not timed or _follows(base, timed[0]):
+        return
+    begins, ends = reads.date_bounds(timed[0]), reads.date_bounds(base)
+    raise InvalidInput(
+        f"what is staged for {where} begins at {begins and begins[0]}, before the end of version {base.number} at "
+        f"{ends and ends[1]}: update() replaces rows inside, validate_index=False appends out of order"
+    )
+
+
+def _sorted_rows(library: OpenLibrary, symbol: str, parts: Sequence[Version]) -> list[Version]:
+    """Return ``parts``, or one part with all their rows in the order of their times where they are not in it.
+
+    Rows of one time stay in the order in which they were. Raises InvalidInput for rows without a time.
+    """
+    if all(order.time_level(part.schema) is not None for part in parts) and _is_sorted(library, None, parts):
+        return list(parts)
+    whole = _together(library, parts[0], parts[1:])
+    column, where = order.time_level(whole.schema), f"{library.name}/{symbol}"
+    if column is None:
+        raise InvalidInput(
+            f"what is staged for {where} has no index of times to be sorted by: finalize_staged_data({symbol!r}) takes "
+            "the parts in the order in which they were staged"
+        )
+    rows = segments.read_table(library, whole)
+    times = rows.column(column)
+    if times.null_count:
+        raise InvalidInput(
+            f"what is staged for {where} has NaT in its index, which is in no order: delete_staged_data({symbol!r}) "
+            "and stage it without those rows"
+        )
+    rows = rows.take(order.ascending(times))
+    schema = rewrites.edited_schema(whole.schema, rows.num_rows, is_mixed=False)
+    placed = segments.place(library, symbol, schema, rewrites.cut(rows, schema, rewrites.window_of(library, whole)))
+    return [
+        replace(
+            whole,
+            schema=schema,
+            segments=tuple(placed.segments),
+            is_sorted=True,
+            new_rows=placed.new_rows,
+            new_bytes=placed.new_bytes,
+        )
+    ]
 
 
 def _joined(
@@ -183,8 +292,3 @@ def _joined(
     rows = merged.rows(segments.read_table(library, part))
     placed = segments.place(library, part.symbol, schema, rewrites.cut(rows, schema, part.window))
     return schema, old, tuple(placed.segments), (placed.new_rows, placed.new_bytes)
-
-
-def _follows(before: Version, part: Version) -> bool:
-    first, second = reads.date_bounds(before), reads.date_bounds(part)
-    return first is None or second is None or second[0] >= first[1]

@@ -59,6 +59,12 @@ def of_times(times: pa.ChunkedArray | pa.Array) -> Order:
     return found
 
 
+def ascending(times: pa.ChunkedArray) -> pa.Array:
+    """Return the numbers of the rows in the order of their times, of which none is missing; equal ones keep theirs."""
+    ticks = pa.chunked_array([chunk.view(pa.int64()) for chunk in times.chunks], pa.int64()).to_numpy()
+    return pa.array(ticks.argsort(kind="stable"))
+
+
 def time_level(schema: Schema) -> str | None:
     """Return the stored name of the first index level if it is of times."""
     if not schema.index:

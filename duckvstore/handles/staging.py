@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from duckvstore.engine import staging
 from duckvstore.errors import InvalidInput, NoSuchSymbol, NotFound
+from duckvstore.format import metadata as user_metadata
 from duckvstore.handles.writing import Writing
 from duckvstore.payloads import StagedDataFinalizeMethod, StageResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from duckvstore.engine.commits import Call
     from duckvstore.format.documents import Version
     from duckvstore.items import VersionedItem
 
@@ -51,32 +53,88 @@ class Staging(Writing):
         mode: StagedDataFinalizeMethod | str | None = "write",
         prune_previous_versions: bool = False,
         metadata: Any = None,
-        *,
+        validate_index: bool | None = None,
         delete_staged_data_on_failure: bool = False,
         stage_results: Sequence[StageResult] | None = None,
+        *,
         author: str | None = None,
         message: str | None = None,
         expected_version: int | None = None,
     ) -> VersionedItem:
         """Publish the staged parts of a symbol as one version: alone ("write"), or behind the newest one ("append").
 
-        Parts are put in the order of their datetime index, which must not overlap; without one, in the order in which
-        they were staged. ``stage_results``: publish just these parts; others stay staged.
+        Parts are put in the order of their times; without an index of times, in the order in which they were staged.
+        ``validate_index``: refuse parts that overlap, are not sorted, or (append) begin before the end of what is there
+        (None: as the library's options say: yes). ``stage_results``: publish just these parts; others stay staged.
         ``delete_staged_data_on_failure``: what cannot be published, because it does not fit, is not kept either.
         Raises NoSuchSymbol when nothing is staged, NotFound for a part that is not, and InvalidInput for parts that do
         not fit.
         """
-        wanted = _mode(mode)
         call = self._call(symbol, author, message, expected_version)
-        found = self._staged(symbol, stage_results)
+        return self._finalized(
+            call,
+            mode,
+            metadata,
+            prune=prune_previous_versions,
+            deletes_on_failure=delete_staged_data_on_failure,
+            results=stage_results,
+            checks_order=self._validates(validate_index),
+        )
+
+    def sort_and_finalize_staged_data(
+        self,
+        symbol: str,
+        mode: StagedDataFinalizeMethod | str | None = "write",
+        prune_previous_versions: bool = False,
+        metadata: Any = None,
+        delete_staged_data_on_failure: bool = False,
+        stage_results: Sequence[StageResult] | None = None,
+        *,
+        author: str | None = None,
+        message: str | None = None,
+        expected_version: int | None = None,
+    ) -> VersionedItem:
+        """Publish staged parts that overlap, or are not sorted: as ``finalize_staged_data``, their rows in order.
+
+        All rows are read and put in the order of their times, in memory; those of one time stay in the order of their
+        parts. Parts that are in order already are published as they are. With "append" they must not begin before the
+        end of what is there. Raises InvalidInput for parts without an index of times, or with NaT in it.
+        """
+        call = self._call(symbol, author, message, expected_version)
+        return self._finalized(
+            call,
+            mode,
+            metadata,
+            prune=prune_previous_versions,
+            deletes_on_failure=delete_staged_data_on_failure,
+            results=stage_results,
+            checks_order=True,
+            sorts=True,
+        )
+
+    def _finalized(
+        self,
+        call: Call,
+        mode: StagedDataFinalizeMethod | str | None,
+        metadata: Any,
+        *,
+        prune: bool,
+        deletes_on_failure: bool,
+        results: Sequence[StageResult] | None,
+        **order: bool,
+    ) -> VersionedItem:
+        wanted = _mode(mode)
+        user_metadata.to_json(metadata)
+        found = self._staged(call.symbol, results)
+        identities = [part.write_id for part in found]
         try:
-            plan = staging.finalize(self.open_library, symbol, found, wanted, metadata)
-            item = self._made(call, plan, prune=prune_previous_versions)
+            plan = staging.finalize(self.open_library, call.symbol, found, wanted, metadata, **order)
+            item = self._made(call, plan, prune=prune)
         except InvalidInput:
-            if delete_staged_data_on_failure:
-                staging.discard(self.open_library, symbol, [part.write_id for part in found])
+            if deletes_on_failure:
+                staging.discard(self.open_library, call.symbol, identities)
             raise
-        staging.discard(self.open_library, symbol, [part.write_id for part in found])
+        staging.discard(self.open_library, call.symbol, identities)
         return item
 
     def _staged(self, symbol: str, results: Sequence[StageResult] | None) -> list[Version]:

@@ -18,7 +18,9 @@ METHODS = {
     "delete_data_in_range": "symbol date_range prune_previous_versions",
     "delete_snapshot": "snapshot_name",
     "delete_staged_data": "symbol",
-    "finalize_staged_data": "symbol mode prune_previous_versions metadata",
+    "finalize_staged_data": (
+        "symbol mode prune_previous_versions metadata validate_index delete_staged_data_on_failure stage_results"
+    ),
     "get_description": "symbol as_of",
     "get_description_batch": "symbols",
     "get_staged_symbols": "",
@@ -33,6 +35,9 @@ METHODS = {
     "read_metadata": "symbol as_of",
     "read_metadata_batch": "symbols",
     "reload_symbol_list": "",
+    "sort_and_finalize_staged_data": (
+        "symbol mode prune_previous_versions metadata delete_staged_data_on_failure stage_results"
+    ),
     "snapshot": "snapshot_name metadata skip_symbols versions",
     "stage": "symbol data validate_index sort_on_index sort_columns",
     "tail": "symbol n as_of columns",
@@ -46,7 +51,6 @@ METHODS = {
     "write_pickle_batch": "payloads prune_previous_versions",
 }
 BY_NAME = {
-    "finalize_staged_data": "delete_staged_data_on_failure stage_results",
     "head": "output_format",
     "read": "output_format",
     "tail": "output_format",
