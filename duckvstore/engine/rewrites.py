@@ -14,7 +14,7 @@ from duckvstore.engine.commits import Draft
 from duckvstore.engine.ranges import NO_TICKS
 from duckvstore.engine.segments import Placed
 from duckvstore.errors import InvalidInput
-from duckvstore.format import chunking, evolution, order, values
+from duckvstore.format import altering, chunking, evolution, order, values
 from duckvstore.format.editing import check_tabular, resized
 from duckvstore.format.encoding import exact
 from duckvstore.format.manifests import tail as tail_of
@@ -349,6 +349,26 @@ def delete_rows(
     return plan
 
 
+def altered(newest: Version, schema: Schema) -> Draft:
+    """Return the draft of a version over the segments of ``newest``, as seen through another ``schema``."""
+    if not newest.segments:
+        schema = replace(schema, mixed=False, next_id=None)
+    return replace(edits.same_segments("alter", newest, newest.metadata), schema=schema)
+
+
+def recast(library: OpenLibrary, newest: Version, name: str, column: Encoded) -> Draft:
+    """Return the draft of a version in which the stored column ``name`` has other values, one for each row."""
+    assert column.table is not None, "one column is no stream"  # noqa: S101
+    schema = replace(altering.retyped(newest.kind, newest.schema, name, column), mixed=False, next_id=None)
+    position = schema.names.index(name)
+    rows = _concat([segments.read_table(library, newest)], newest.schema)
+    rows = rows.set_column(position, to_arrow(schema).field(position), column.table.column(0)).cast(to_arrow(schema))
+    window = _window(library, None, newest)
+    placed = segments.place(library, newest.symbol, schema, cut(rows, schema, window))
+    folded = replace(placed, segments=manifests.fold(library, newest.symbol, placed.segments, newest.segments))
+    return draft("alter", newest.kind, schema, newest.metadata, folded, newest.is_sorted, window)
+
+
 def _replaced(
     library: OpenLibrary,
     base: Version,
@@ -500,7 +520,10 @@ def is_mixed(base: Version, placed: Placed) -> bool:
 def edited_schema(schema: Schema, row_count: int, *, is_mixed: bool) -> Schema:
     """Return ``schema`` for edited rows, of which some segments may have another one (``is_mixed``)."""
     edited = resized(schema, row_count)
-    return edited if edited.mixed == is_mixed else replace(edited, mixed=is_mixed)
+    if edited.mixed == is_mixed:
+        return edited
+    # Without such segments no dropped column is left whose field id could be met again.
+    return replace(edited, mixed=is_mixed, next_id=edited.next_id if is_mixed else None)
 
 
 def draft(

@@ -35,7 +35,9 @@ class Schema:
     ``columns``: stored order, index levels first. ``arrow``: base64 of the Arrow IPC schema message.
     ``index``: names of the columns that are index levels. ``value``: what is needed beside the rows to
     give back the value that was written (JSON; ``format.values`` owns its content). ``mixed``: segments may have
-    been written with fewer columns or narrower types; they are read through this schema by field id.
+    been written with fewer columns or narrower types; they are read through this schema by field id. ``next_id``:
+    the lowest field id that no segment has, where columns were dropped or renamed (None: one more than the highest of
+    ``columns``); then segments may have columns that are not in the schema, and others under another name.
     """
 
     columns: tuple[Column, ...] = ()
@@ -43,6 +45,7 @@ class Schema:
     index: tuple[str, ...] = ()
     value: dict[str, Any] = field(default_factory=dict)
     mixed: bool = False
+    next_id: int | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -176,6 +179,7 @@ def dump_version(version: Version) -> bytes:
                 "index": list(schema.index),
                 "value": schema.value,
                 **({"mixed": True} if schema.mixed else {}),
+                **({"next_id": schema.next_id} if schema.next_id is not None else {}),
             },
             "row_count": version.row_count,
             "logical_bytes": version.logical_bytes,
@@ -218,6 +222,7 @@ def load_version(data: bytes, *, where: str) -> Version:
                 tuple(schema["index"]),
                 schema["value"],
                 schema.get("mixed", False),
+                envelope.integer(schema["next_id"]) if "next_id" in schema else None,
             ),
             row_count=envelope.integer(body["row_count"]),
             logical_bytes=envelope.integer(body["logical_bytes"]),
@@ -236,7 +241,8 @@ def load_version(data: bytes, *, where: str) -> Version:
 def _features(version: Version) -> list[str]:
     """Return what a reader of this version must know."""
     mixed = ["mixed_schema"] if version.schema.mixed else []
-    return [*mixed, *(["manifests"] if isinstance(version.segments, FoldedSegments) else [])]
+    altered = ["altered_schema"] if version.schema.next_id is not None else []
+    return [*mixed, *altered, *(["manifests"] if isinstance(version.segments, FoldedSegments) else [])]
 
 
 def _order_to_json(version: Version) -> dict[str, Any]:

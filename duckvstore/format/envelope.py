@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 FORMAT_NUMBER = 1
-FEATURES = frozenset(("mixed_schema", "manifests", "segments_url"))  # of documents that this release understands
+FEATURES = frozenset(
+    ("mixed_schema", "altered_schema", "manifests", "segments_url")
+)  # of documents that this release understands
 
 
 def time_to_json(time: datetime) -> str:

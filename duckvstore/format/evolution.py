@@ -301,7 +301,7 @@ def _planned(
         problems += _inexact_values(planned, given.type, table)
     if problems:
         raise _refusal(where, problems)
-    next_id = 1 + max((column.id for column in stored.columns), default=0)
+    next_id = schemas.next_id(stored)
     taken = set(sources.values())
     added = [(source, given) for source, given in enumerate(news) if source not in taken]
     names = schemas.unique_names([given.label for _, given in added], stored.names)
@@ -343,7 +343,9 @@ def _merged(stored: Schema, columns: Sequence[_Planned], value: dict[str, Any], 
         identity = {schemas.FIELD_ID: str(planned.id).encode()}
         fields.append(pa.field(planned.name, planned.type, nullable=nullable, metadata=identity))
     names = tuple(Column(planned.name, str(planned.type), planned.id) for planned in columns)
-    schema = Schema(names, schemas.encode_ipc(pa.schema(fields)), stored.index, value, stored.mixed)
+    schema = replace(stored, columns=names, arrow=schemas.encode_ipc(pa.schema(fields)), value=value)
+    if stored.next_id is not None:
+        schema = replace(schema, next_id=max(stored.next_id, schemas.next_id(schema)))
     return Merged(schema, changed=True, where=where, stored=stored, columns=tuple(columns))
 
 

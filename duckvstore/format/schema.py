@@ -40,6 +40,12 @@ def to_arrow(schema: Schema) -> pa.Schema:
     return decode_ipc(schema.arrow)
 
 
+def next_id(schema: Schema) -> int:
+    """Return the field id of a column that joins ``schema``: none that a segment has, not even in a dropped column."""
+    highest = max((column.id for column in schema.columns), default=0)
+    return max(highest + 1, schema.next_id or 1)
+
+
 def encode_ipc(schema: pa.Schema) -> str:
     """Return ``schema`` as base64 of its Arrow IPC message."""
     return base64.b64encode(schema.serialize().to_pybytes()).decode("ascii")

@@ -40,10 +40,14 @@ class Begun:
         """Resolve as ``cuts.find_cut`` does, the newest versions as this transaction sees them."""
         past = [pair for pair in wanted if pair[1] is not None]
         found = iter(cuts.find_cut(library, past))
-        return [self._newest(library, symbol) if as_of is None else next(found) for symbol, as_of in wanted]
+        return [self._found(library, symbol) if as_of is None else next(found) for symbol, as_of in wanted]
 
-    def _newest(self, library: OpenLibrary, symbol: str) -> Version | DuckVStoreError | None:
-        newest = self._of(library).newest(symbol)
+    def newest(self, library: OpenLibrary, symbol: str) -> Version | None:
+        """Return the newest version of ``symbol`` as this transaction sees it, which may be a deletion."""
+        return self._of(library).newest(symbol)
+
+    def _found(self, library: OpenLibrary, symbol: str) -> Version | DuckVStoreError | None:
+        newest = self.newest(library, symbol)
         return missing.deleted(library, newest, None) if newest is not None and newest.deleted else newest
 
     def apply(self, library: OpenLibrary, call: Call, plan: Plan) -> Version | None:

@@ -237,7 +237,9 @@ class _Source:
             )
         named = [reference for reference in found if reference is not None]
         kept = [r for r in named if r.at is not None or r.role == "target" or not _is_cte(r.node)]
-        return sorted(kept, key=lambda reference: reference.start)
+        kept.sort(key=lambda reference: reference.start)
+        # sqlglot takes the names in RENAME a TO b for those of tables.
+        return kept[:1] if isinstance(tree, exp.Alter) else kept
 
     def _reference(self, node: Any, by_end: dict[int, int], open_clauses: dict[int, Clause]) -> Reference | None:
         parts = node.parts

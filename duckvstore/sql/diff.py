@@ -16,7 +16,7 @@ import pyarrow as pa
 from duckvstore.errors import NoSuchColumn, SqlError, nearest
 from duckvstore.format import evolution_types
 from duckvstore.format import schema as schemas
-from duckvstore.format.documents import Version
+from duckvstore.format.documents import Schema, Version
 from duckvstore.sql import types
 from duckvstore.sql.literals import quote
 from duckvstore.sql.timetravel import At, Expression
@@ -211,12 +211,23 @@ class _Reader:
 def unshared(before: Version, after: Version) -> tuple[list[int], list[int]]:
     """Return the positions of the segments that only one version has, for ``before`` and for ``after``, ascending.
 
-    A segment that a version holds twice counts twice.
+    A segment that a version holds twice counts twice. None counts as shared where columns were dropped or renamed
+    between the two: the same segment then has other rows on either side.
     """
+    if not (_has_rows_of(before.schema, after.schema) and _has_rows_of(after.schema, before.schema)):
+        return list(range(len(before.segments))), list(range(len(after.segments)))
     olds = [segment.key for segment in before.segments]
     news = [segment.key for segment in after.segments]
     shared = Counter(olds) & Counter(news)
     return _without(olds, shared), _without(news, shared)
+
+
+def _has_rows_of(one: Schema, other: Schema) -> bool:
+    """Whether each column of ``one`` is the same in ``other``, or younger than it and so without values in its rows."""
+    ids, free = {column.name: column.id for column in other.columns}, schemas.next_id(other)
+    return all(ids.get(column.name, column.id) == column.id for column in one.columns) and all(
+        column.name in ids or column.id >= free for column in one.columns
+    )
 
 
 def _without(keys: list[str], shared: Counter[str]) -> list[int]:

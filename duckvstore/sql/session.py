@@ -31,6 +31,7 @@ from duckvstore.sql import (
     touching,
     writing,
 )
+from duckvstore.sql.altering import Altering
 from duckvstore.sql.begun import Begun
 from duckvstore.sql.connection import Connection
 from duckvstore.sql.definitions import Definitions, as_created
@@ -261,12 +262,13 @@ class Session:
         try:
             meanings = names.resolve()
         except NoSuchSymbol:
-            if statement.kind == "drop" and statements.is_tolerant(statement):
+            if statement.kind in ("drop", "alter") and statements.is_tolerant(statement):
                 return Result(None, making.figures)
             raise
         position = statements.target(statement)
         if position in names.targets and (statement.kind == "create_table" or meanings[position] is not None):
-            return TableWriting(making, names, position).run()
+            kind = Altering if statement.kind == "alter" else TableWriting
+            return kind(making, names, position).run()
         draft = self._definitions.drafted(making.seat, statement, names)
         if draft is not None:
             return self._define(making, names, draft)

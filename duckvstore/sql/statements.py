@@ -83,7 +83,7 @@ def _snapshot(
         tolerant
     )
     index += len(tolerant) if is_tolerant else 0
-    parts, end = _dotted(tokens, index)
+    parts, end = dotted(tokens, index)
     verb = kind.partition("_")[0].upper()
     if not parts:
         place = tokens[index].start if index < len(tokens) else len(statement.text)
@@ -94,7 +94,7 @@ def _snapshot(
 
 
 def _restore(statement: Statement, tokens: list[Token]) -> Change:
-    parts, end = _dotted(tokens, 2)
+    parts, end = dotted(tokens, 2)
     if not parts or end >= len(tokens) or tokens[end].upper != "TO":
         place = tokens[min(end, len(tokens) - 1)].start
         raise statement.error(f"RESTORE TABLE needs a symbol and a version: write {_RESTORE}", place)
@@ -109,7 +109,7 @@ def _restore(statement: Statement, tokens: list[Token]) -> Change:
     return Change("restore", parts, tokens[2].start, at=clauses[0].at)
 
 
-def _dotted(tokens: list[Token], index: int) -> tuple[tuple[str, ...], int]:
+def dotted(tokens: list[Token], index: int) -> tuple[tuple[str, ...], int]:
     """Return the parts of the dotted name at ``index`` and the index behind it; a name may be a string too."""
     parts: list[str] = []
     while index < len(tokens) and tokens[index].kind in ("word", "quoted", "string"):
@@ -133,7 +133,7 @@ def target(statement: Statement) -> int | None:
         return None
     if statement.kind == "create_table":
         is_ours = tree.find(exp.TemporaryProperty) is None
-    elif statement.kind == "drop":
+    elif statement.kind in ("drop", "alter"):
         is_ours = str(tree.args.get("kind") or "").upper() == "TABLE"
     else:
         is_ours = statement.kind in _ROW_KINDS or statement.kind == "copy"

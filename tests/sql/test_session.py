@@ -267,7 +267,7 @@ def test_parameters_reach_the_right_statement_and_the_right_place(lib):
 @pytest.mark.parametrize(
     "sql",
     [
-        "ALTER TABLE trades ADD COLUMN x INT",
+        "ALTER TABLE trades ADD COLUMN x INT DEFAULT 3",
         "EXPLAIN DELETE FROM trades",
         "DROP VIEW trades",
     ],

@@ -1,0 +1,227 @@
+"""The schema of a value after ALTER TABLE: a column joins or leaves it, or has another name or type.
+
+The field id is what ties a column to the segments: it stays through a change of name or type, and one that is dropped
+is never given again while a segment may still have it. So no segment is written for any of this, except for a type
+that is not merely wider.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from duckvstore.errors import InvalidInput
+from duckvstore.format import schema as schemas
+from duckvstore.format import values
+from duckvstore.format.documents import Column
+from duckvstore.format.evolution_types import common, has_unit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from duckvstore.format.documents import Schema
+    from duckvstore.format.values import Encoded
+
+PANDAS = ("dataframe", "series")
+
+
+def added(kind: str, schema: Schema, name: str, empty: pa.ChunkedArray, where: str) -> Schema:
+    """Return the schema of a value of ``kind`` with a column ``name`` at its end, of the type of ``empty``.
+
+    Rows that are there have no value in it. Raises InvalidInput where the value has room for one column only.
+    """
+    _check_frame(kind, schema, where, f"take another column {name!r}")
+    given = encoded_column(kind, name, empty, where)
+    field = schemas.to_arrow(given.schema).field(0)
+    column = Column(schemas.unique_names([name], schema.names)[0], str(field.type), schemas.next_id(schema))
+    natures = [*_natures(kind, schema), _nature_without_rows(kind, given)]
+    value = _value(kind, schema, natures, lambda labels: [*labels, name], where)
+    fields = [*schemas.to_arrow(schema), _field(column, field.type, nullable=True)]
+    return _altered(schema, (*schema.columns, column), fields, schema.index, value)
+
+
+def dropped(kind: str, schema: Schema, name: str, where: str) -> Schema:
+    """Return the schema without the stored column ``name``. Raises InvalidInput for an index level or the last one."""
+    _check_frame(kind, schema, where, f"lose column {name!r}")
+    if name in schema.index:
+        raise InvalidInput(
+            f"column {name!r} of {where} is a level of its index, which rows are found by: read() it, reset_index() "
+            "and write() it without"
+        )
+    if len(schema.columns) - len(schema.index) < 2:
+        raise InvalidInput(f"column {name!r} is the only one of {where}: DROP TABLE removes the whole")
+    at = schema.names.index(name)
+    natures = _natures(kind, schema)
+    del natures[at]
+    level_count = len(schema.index)
+
+    def without(labels: list[Any]) -> list[Any]:
+        return labels[: at - level_count] + labels[at - level_count + 1 :]
+
+    value = _value(kind, schema, natures, without, where)
+    fields = [field for position, field in enumerate(schemas.to_arrow(schema)) if position != at]
+    columns = tuple(column for column in schema.columns if column.name != name)
+    return _altered(schema, columns, fields, schema.index, value)
+
+
+def renamed(kind: str, schema: Schema, old: str, new: str, where: str) -> Schema:
+    """Return the schema in which the stored column ``old`` is called ``new``."""
+    at, level_count = schema.names.index(old), len(schema.index)
+    columns = tuple(replace(column, name=new) if column.name == old else column for column in schema.columns)
+    fields = [field.with_name(new) if field.name == old else field for field in schemas.to_arrow(schema)]
+    index = tuple(new if level == old else level for level in schema.index)
+
+    def relabel(labels: list[Any]) -> list[Any]:
+        return [new if position == at - level_count else label for position, label in enumerate(labels)]
+
+    natures = _natures(kind, schema)
+    if kind in PANDAS and at < level_count:
+        natures[at] = {**natures[at], "name": new}
+    value = _value(kind, schema, natures, relabel, where)
+    return _altered(schema, columns, fields, index, value)
+
+
+def retyped(kind: str, schema: Schema, name: str, given: Encoded) -> Schema:
+    """Return the schema in which ``name`` has the type of ``given``, one column as ``encoded_column`` makes it."""
+    at = schema.names.index(name)
+    field = schemas.to_arrow(given.schema).field(0)
+    natures = _natures(kind, schema)
+    natures[at] = _natures(kind, given.schema)[0]
+    columns = list(schema.columns)
+    columns[at] = replace(columns[at], type=str(field.type))
+    fields = list(schemas.to_arrow(schema))
+    fields[at] = _field(columns[at], field.type, nullable=True)
+    return _altered(schema, tuple(columns), fields, schema.index, _value(kind, schema, natures, list, ""))
+
+
+def is_wider(old: pa.DataType, new: pa.DataType) -> bool:
+    """Whether segments that have ``old`` are read as ``new`` as they are, their statistics too."""
+    if old == new or has_unit(old) or pa.types.is_nested(old) or pa.types.is_dictionary(old):
+        return False
+    return bool(common(old, new) == new)
+
+
+def encoded_column(kind: str, name: str, column: pa.ChunkedArray, where: str) -> Encoded:
+    """Return ``column`` as a value of ``kind`` with this column alone, in its stored form."""
+    table = pa.table([column], names=[name])
+    if kind == "polars":
+        import polars as pl
+
+        return values.encode_table(pl.DataFrame(table), where)
+    if kind in PANDAS:
+        return _whole(values.encode_table(_frame(table), where))
+    return values.encode_table(table, where)
+
+
+def _whole(encoded: Encoded) -> Encoded:
+    if encoded.reader is None:
+        return encoded
+    table = encoded.reader.read_all().cast(schemas.to_arrow(encoded.schema))
+    return replace(encoded, table=table, reader=None)
+
+
+def _frame(table: pa.Table) -> Any:
+    """Return a table as a frame with the usual dtypes of pandas, and Arrow's where those would lose something."""
+    import pandas as pd
+
+    masked = {
+        **{getattr(pa, name.lower())(): getattr(pd, f"{name}Dtype")() for name in _MASKED},
+        pa.bool_(): pd.BooleanDtype(),
+    }
+    frame = table.to_pandas(types_mapper=masked.get)
+    for position, (label, dtype) in enumerate(frame.dtypes.items()):
+        if dtype.kind == "O" and not isinstance(dtype, pd.api.extensions.ExtensionDtype):
+            frame = frame.astype({label: pd.ArrowDtype(table.schema.field(position).type)})
+    return frame
+
+
+_MASKED = ("Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64")
+
+
+def _altered(
+    schema: Schema,
+    columns: tuple[Column, ...],
+    fields: Sequence[pa.Field],
+    index: tuple[str, ...],
+    value: dict[str, Any],
+) -> Schema:
+    """Return the schema of segments that have other columns, or the same by other names: found by field id alone."""
+    return replace(
+        schema,
+        columns=columns,
+        arrow=schemas.encode_ipc(pa.schema(fields)),
+        index=index,
+        value=value,
+        mixed=True,
+        next_id=max(schemas.next_id(schema), 1 + max(column.id for column in columns)),
+    )
+
+
+def _field(column: Column, kind: pa.DataType, *, nullable: bool) -> pa.Field:
+    return pa.field(column.name, kind, nullable=nullable, metadata={schemas.FIELD_ID: str(column.id).encode()})
+
+
+def _check_frame(kind: str, schema: Schema, where: str, what: str) -> None:
+    if kind == "series" or (kind == "polars" and schema.value["series"]):
+        raise InvalidInput(f"{where} is a series, which cannot {what}: write() a dataframe in its place")
+
+
+def _natures(kind: str, schema: Schema) -> list[Any]:
+    """Return what its kind of value knows of each stored column beside its type: index levels, then columns."""
+    value = schema.value
+    if kind == "arrow":
+        return list(schemas.decode_ipc(value["schema"]))
+    if kind == "polars":
+        return list(value["dtypes_polars"])
+    return [*value["index"].get("columns", ()), *value["dtypes"]]
+
+
+def _nature_without_rows(kind: str, given: Encoded) -> Any:
+    from duckvstore.format import evolution_pandas
+
+    nature = _natures(kind, given.schema)[0]
+    if kind == "arrow":
+        return nature.with_nullable(True)
+    return evolution_pandas.nullable(nature) if kind in PANDAS else nature
+
+
+def _value(
+    kind: str, schema: Schema, natures: list[Any], relabel: Callable[[list[Any]], list[Any]], where: str
+) -> dict[str, Any]:
+    """Return ``schema.value`` for columns of these ``natures``; ``relabel`` makes their labels of those there are."""
+    value = schema.value
+    if kind == "arrow":
+        original = schemas.decode_ipc(value["schema"])
+        fields = [field.with_name(name) for name, field in zip(relabel(original.names), natures, strict=True)]
+        # What pandas noted of its columns does not hold any more.
+        kept = {key: text for key, text in (original.metadata or {}).items() if key != b"pandas"}
+        return {**value, "schema": schemas.encode_ipc(pa.schema(fields, metadata=kept or None))}
+    if kind == "polars":
+        return {**value, "names": relabel(value["names"]), "dtypes_polars": natures}
+    level_count = len(schema.index)
+    found = {**value, "dtypes": natures[level_count:]}
+    if level_count:
+        found["index"] = {**value["index"], "columns": natures[:level_count]}
+    return {**found, **_pandas_labels(value, relabel, where)}
+
+
+def _pandas_labels(value: dict[str, Any], relabel: Callable[[list[Any]], list[Any]], where: str) -> dict[str, Any]:
+    import pandas as pd
+
+    from duckvstore.format import evolution_pandas, labels
+    from duckvstore.format.pandas_indexes import index_from_json, index_to_json
+
+    known = evolution_pandas.labels_of(value)
+    found = relabel(known)
+    if found == known:
+        return {}
+    if "columns" not in value:
+        return {"name": labels.label_to_json(found[0], where=where)}
+    index = index_from_json(value["columns"])
+    if index.nlevels > 1:
+        raise InvalidInput(f"{where} has column labels of {index.nlevels} levels: write() it with other columns")
+    is_same_kind = all(isinstance(label, str) for label in known)
+    every = pd.Index(found, dtype=index.dtype if is_same_kind else None, name=index.name, tupleize_cols=False)
+    return {"columns": index_to_json(every, f"the columns of {where}")}
