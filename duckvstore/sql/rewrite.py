@@ -135,6 +135,11 @@ def splices(statement: Statement, replacements: Mapping[int, str | None]) -> lis
         found.append(_splice(statement, reference, f"{replacements[at]}", names[at]))
         found.extend((start, end, "") for start, end in reference.cuts)
     renamed = [(reference, names[at], chain) for at, reference in replaced.items() if (chain := _chain(reference))]
+    for at, reference in replaced.items():
+        if _takes_no_alias(statement, reference):  # so its columns are named by what stands there
+            own = f"{replacements[at]}".strip('"')
+            renamed = [item for item in renamed if item[0] is not reference]
+            renamed += [(reference, own, chain) for chain in {_chain(reference), (names[at].lower(),)} if chain]
     if renamed:
         found.extend(_qualifiers(statement, renamed))
     return sorted(set(found))
@@ -263,6 +268,8 @@ def _qualifiers(statement: Statement, renamed: list[tuple[Reference, str, tuple[
     for column in statement.tree.find_all(exp.Column) if renamed else ():
         parts = column.parts
         for reference, name, chain in renamed:
+            if _takes_no_alias(statement, reference) and column.find_ancestor(exp.Returning) is None:
+                continue
             count = len(chain)
             named = tuple(part.name.lower() for part in parts[:count])
             if len(parts) <= count or named != chain or any("start" not in p.meta for p in parts[:count]):
@@ -272,6 +279,11 @@ def _qualifiers(statement: Statement, renamed: list[tuple[Reference, str, tuple[
                 found.append((parts[0].meta["start"], parts[count - 1].meta["end"] + 1, quote(name)))
                 break
     return found
+
+
+def _takes_no_alias(statement: Statement, reference: Reference) -> bool:
+    """Whether it is what INSERT adds to, whose alias DuckDB does not know in RETURNING."""
+    return statement.kind == "insert" and reference.role == "target" and reference.alias is None
 
 
 def _ancestors(node: Any) -> Iterator[Any]:

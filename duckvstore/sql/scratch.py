@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from duckvstore.format.documents import Version
 
 NAME = "__vstore_target"
+BARE = "__vstore_bare"
 ROW = "__vstore_row"
 _LOADED = "__vstore_loaded"
 _TOUCHED = "__vstore_touched"
@@ -122,6 +123,29 @@ class Scratch:
             yield quote(_LOADED)
         finally:
             self._cursor.unregister(_LOADED)
+
+    @contextmanager
+    def without_rows(self) -> Iterator[str]:
+        """Yield the name of a table like the symbol's, without rows and without their numbers."""
+        columns = f"* EXCLUDE ({quote(ROW)})"
+        self._cursor.execute(f"CREATE OR REPLACE TEMP TABLE {BARE} AS SELECT {columns} FROM {quote(NAME)} LIMIT 0")
+        try:
+            yield BARE
+        finally:
+            with suppress(Exception):  # in an aborted transaction it goes with that
+                self._cursor.execute(f"DROP TABLE IF EXISTS temp.{BARE}")
+
+    @contextmanager
+    def changed(self, numbers: pa.ChunkedArray) -> Iterator[str]:
+        """Yield the relation with the rows of these ``numbers`` as they are now, each as often as it is there."""
+        import pyarrow as pa
+
+        self._cursor.register(_TOUCHED, pa.table({"number": numbers}))
+        row = quote(ROW)
+        try:
+            yield f"(SELECT is_now.* EXCLUDE ({row}) FROM {_TOUCHED} JOIN {quote(NAME)} AS is_now ON {row} = number)"
+        finally:
+            self._cursor.unregister(_TOUCHED)
 
     def compared(self) -> RowEdits:
         """Return what became of all rows, by a comparison with what they were.

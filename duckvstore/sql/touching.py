@@ -13,6 +13,8 @@ from duckvstore.sql.literals import quote
 from duckvstore.sql.tokens import scan
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from duckvstore.sql.tokens import Token
 
 FILE = "__vstore_file"
@@ -60,11 +62,26 @@ def question(text: str, relation: str) -> str | None:
 
 
 def parted(text: str) -> tuple[str, str, str]:
-    """Return, of a DELETE with RETURNING: all before RETURNING; the WITH in front, if any; and what is asked for."""
+    """Return, of an UPDATE or DELETE with RETURNING: all before RETURNING; the WITH in front, if any; what is asked."""
     tokens = _outer(text, 0, 0)
-    verb = next(token for token in tokens if token.upper == "DELETE")
+    verb = next(token for token in tokens if token.upper in ("UPDATE", "DELETE"))
     returning = next(token for token in tokens if token.upper == "RETURNING" and token.start > verb.start)
     return text[: returning.start], text[: verb.start], text[returning.end :]
+
+
+def takes_whole_rows(text: str, names: Collection[str]) -> bool:
+    """Whether an expression in ``text`` is made of all columns, as * within parentheses or by one of ``names``."""
+    folded = {name.casefold() for name in names}
+    tokens = scan(text)[0]
+    outer = {token.start for token in _outer(text, 0, 0)}
+    for at, token in enumerate(tokens):
+        before, after = (tokens[near].upper if 0 <= near < len(tokens) else "" for near in (at - 1, at + 1))
+        if token.upper == "*" and token.start not in outer and before in ("(", ",", "."):
+            return True
+        is_name = token.kind in ("word", "quoted") and token.text.strip('"').casefold() in folded
+        if is_name and after != "." and before not in (".", "AS"):
+            return True
+    return False
 
 
 def _outer(text: str, start: int, end: int) -> list[Token]:

@@ -23,7 +23,7 @@ from duckvstore.sql.kept import kept_segments
 from duckvstore.sql.names import Frame, Symbol
 from duckvstore.sql.result import Result
 from duckvstore.sql.running import Running
-from duckvstore.sql.scratch import NAME, ROW, Scratch
+from duckvstore.sql.scratch import BARE, NAME, ROW, Scratch
 from duckvstore.sql.values import Values
 
 if TYPE_CHECKING:
@@ -46,7 +46,6 @@ ASKED_BYTES_MIN = 4 * 2**20
 # Enough of the end of a segment's key to tell it from all others: it is random.
 NAME_CHARACTERS = 32
 ROW_ID = "rowid"
-_EXPLAIN = "EXPLAIN "
 # Arrow has no zone for times of day, and bytes of DuckDB's own for the others.
 _INEXACT = re.compile(r"\b(TIME WITH TIME ZONE|BIT|BIGNUM|VARINT)(?=[\[\],)]|$)")
 _VERBS = {"create_table": "written", "insert": "added", "copy": "added", "delete": "deleted", "truncate": "deleted"}
@@ -107,6 +106,7 @@ class TableWriting:
         self._fresh: Names | None = names
         self._source: Result | None = None
         self._returned: pa.Table | None = None
+        self._outcome: Result | None = None
         self._row_count = 0
 
     def run(self) -> Result:
@@ -133,7 +133,7 @@ class TableWriting:
                     self._source.close()  # whatever happened, the cursor must be free
         else:
             making.commit(self.library, self.symbol, self._edit)
-        return self._result()
+        return self._outcome or self._result()
 
     def _hold_streams(self) -> None:
         """Pull the rows of the caller's streams: the statement may be evaluated again, and a stream is read once."""
@@ -180,6 +180,7 @@ class TableWriting:
             self._count(newest, kept)
         try:
             wanted = self._run_on_scratch(plan, scratch, newest.schema.names)
+            self._outcome = self._result()  # before the commit: where it fails, nothing is changed
         finally:
             scratch.close()
             plan.release_files()
@@ -220,7 +221,7 @@ class TableWriting:
         if kind == "merge":
             plan.text = self._explicit(plan, columns)
             if is_returning:
-                self._returned = self._shown(self._running(plan).finish())
+                self._returned = self._shown(_rows(self._running(plan).finish()), columns)
             else:
                 self._row_count = self._running(plan).count()
             return scratch.compared()
@@ -229,11 +230,27 @@ class TableWriting:
             wanted = scratch.left()
             self._row_count = len(wanted.removed)
             return wanted
-        plan.text = f"{plan.text}\n{',' if is_returning else 'RETURNING'} {rewrite.quote(ROW)}"
-        returned = self._running(plan).finish()
-        assert returned is not None, "RETURNING gives rows"  # noqa: S101
-        self._row_count, self._returned = returned.num_rows, self._shown(returned) if is_returning else None
-        return scratch.edits(returned.column(returned.num_columns - 1))
+        return scratch.edits(self._update(plan, scratch))
+
+    def _update(self, plan: Plan, scratch: Scratch) -> pa.ChunkedArray:
+        """Run UPDATE and return the numbers of the rows that it changed; its RETURNING is asked of these rows.
+
+        In the statement itself, * would have the number of the row, and so would the row as a whole.
+        """
+        row = rewrite.quote(ROW)
+        if self._parts().returning is None:
+            plan.text = f"{plan.text}\nRETURNING {row}"
+            touched = _rows(self._running(plan).finish())
+        else:
+            names = self._names_returned(plan, scratch)
+            words, common, asked = touching.parted(rewrite.numbered(self.statement, plan.replacements))
+            touched = _rows(self._asked(plan, f"{words}RETURNING {row}"))
+        numbers, self._row_count = touched.column(0), touched.num_rows
+        if self._parts().returning is not None:
+            with scratch.changed(numbers) as relation:
+                found = self._asked(plan, f"{common}SELECT {asked}\nFROM {relation} AS {self._own_name()}")
+            self._returned = _rows(found).rename_columns(names)
+        return numbers
 
     def _delete(self, plan: Plan, scratch: Scratch) -> None:
         """Run DELETE; what its RETURNING asks for is asked of the rows that are gone.
@@ -245,17 +262,32 @@ class TableWriting:
         if self._parts().returning is None:
             self._running(plan).count()
             return
-        explained = f"{_EXPLAIN}{plan.text}"  # so that what DuckDB refuses is refused, in its words
-        self._running(replace(plan, text=explained, shift=len(_EXPLAIN), leases=[])).finish()
+        names = self._names_returned(plan, scratch)
         words, common, asked = touching.parted(rewrite.numbered(self.statement, plan.replacements))
         self._asked(plan, words)
         with scratch.gone() as relation:
-            name = rewrite.quote(self.reference.alias or self.reference.parts[-1])
-            self._returned = self._asked(plan, f"{common}SELECT {asked}\nFROM {relation} AS {name}")
+            found = self._asked(plan, f"{common}SELECT {asked}\nFROM {relation} AS {self._own_name()}")
+        self._returned = _rows(found).rename_columns(names)
+
+    def _names_returned(self, plan: Plan, scratch: Scratch) -> list[str]:
+        """Return the names of the columns that RETURNING gives, by the statement itself on a table without rows.
+
+        So what DuckDB refuses is refused in its words.
+        """
+        with scratch.without_rows() as name:
+            replaced = {**plan.replacements, self.position: rewrite.quote(name)}
+            text = rewrite.rewrite(self.statement, replaced)
+            bare = replace(plan, text=text, replacements=replaced, leases=[])
+            return list(_rows(self._running(bare).finish()).column_names)
+
+    def _own_name(self) -> str:
+        """Return the name by which the statement calls what it changes, quoted."""
+        return rewrite.quote(self.reference.alias or self.reference.parts[-1])
 
     def _running(self, plan: Plan, *, is_part: bool = False) -> Running:
         row = rewrite.quote(ROW)
-        names = {f", {row}": "", f"{row}, ": "", NAME: ".".join(self.reference.parts)}
+        own = ".".join(self.reference.parts)
+        names = {f", {row}": "", f"{row}, ": "", NAME: own, BARE: own}
         return Running(self.making.seat, plan, self.making.values, self.making.session.note, names, is_part=is_part)
 
     def _asked(self, plan: Plan, query: str) -> pa.Table | None:
@@ -331,12 +363,19 @@ class TableWriting:
     def _parts(self) -> statements.Parts:
         return statements.parts(self.statement, self.reference.end)
 
-    def _shown(self, returned: pa.Table | None) -> pa.Table | None:
-        """Return the rows that the user's RETURNING asked for."""
-        if returned is None:
-            return None
+    def _shown(self, returned: pa.Table, columns: Sequence[str]) -> pa.Table:
+        """Return the rows that the RETURNING of a MERGE asked for. Raises SqlError where they may hold our number."""
         # DuckDB tells a second one of the same name apart by a number.
-        return returned.select([at for at, name in enumerate(returned.column_names) if not name.startswith(ROW)])
+        shown = returned.select([at for at, name in enumerate(returned.column_names) if not name.startswith(ROW)])
+        asked = self.statement.text[self._parts().returning or 0 :]
+        names = {self.reference.parts[-1], self.reference.alias or ""}.difference(columns)
+        has_number = any(ROW in name for name in shown.column_names) or touching.takes_whole_rows(asked, names)
+        if has_number or not shown.num_columns:
+            raise self.statement.error(
+                f"RETURNING of a MERGE takes * alone or columns by their names, not whole rows of {self.symbol}",
+                self._parts().returning or self.reference.start,
+            )
+        return shown
 
     def _candidates(self, newest: Version) -> Sequence[int]:
         """Return the positions of the segments that may have rows that the statement changes."""
@@ -345,7 +384,7 @@ class TableWriting:
         if self.statement.kind not in ("delete", "update") or found.where is None:
             return everything
         text = self.statement.text
-        alias = rewrite.quote(self.reference.alias or self.reference.parts[-1])
+        alias = self._own_name()
         others = "" if found.source is None else f", {text[found.source : found.where]}"
         end = found.returning if found.returning is not None else len(text)
         asked = f"SELECT 1 FROM {rewrite.quote(self.symbol)} AS {alias}{others} {text[found.where : end]}"
@@ -471,6 +510,12 @@ class TableWriting:
             return table
         finally:
             cursor.execute(f"DROP TABLE IF EXISTS temp.{rewrite.quote(NAME)}")
+
+
+def _rows(table: pa.Table | None) -> pa.Table:
+    """Return the rows of what always gives some: a query, or a statement with RETURNING."""
+    assert table is not None, "RETURNING gives rows"  # noqa: S101
+    return table
 
 
 def refuse(statement: Statement, meanings: Mapping[int, Meaning]) -> None:

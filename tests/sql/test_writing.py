@@ -69,6 +69,19 @@ STATEMENTS = [
     "UPDATE t AS x SET s = o.label, v = o.w FROM o WHERE o.id = x.id AND x.id > 2",
     "UPDATE t SET d = d + INTERVAL 1 DAY WHERE d IS NOT NULL",
     "UPDATE t SET s = DEFAULT",
+    "UPDATE t SET v = 0 RETURNING * EXCLUDE v",
+    "UPDATE t SET v = 0 RETURNING * EXCLUDE (s, d, l, v)",
+    "UPDATE t SET v = 0 RETURNING * REPLACE (v + 1 AS v), t.* EXCLUDE (id)",
+    "UPDATE t SET v = 0 RETURNING id, id, v + 1, *, COLUMNS(*)::VARCHAR, COLUMNS('i|v') AS x",
+    "UPDATE t SET v = 0 WHERE id < 3 RETURNING t, hash(t), [*COLUMNS(* EXCLUDE (s, d, l))], to_json(t) AS j",
+    "UPDATE t AS x SET v = id FROM o WHERE o.id = x.id RETURNING x, x.id AS id, -- all",
+    "WITH c AS (SELECT 3 AS k) UPDATE t SET v = 7 WHERE id IN (SELECT k FROM c) RETURNING id + 1 AS next, t.v",
+    "UPDATE t SET v = 0 WHERE false RETURNING *, 1 AS one",
+    "DELETE FROM t RETURNING id, id, v + 1, COLUMNS('i|v') AS x, hash(t)",
+    "INSERT INTO t (id) VALUES (7) RETURNING t.id, main.t.v, t.*, id, [*COLUMNS('i|v')]",
+    "INSERT INTO t SELECT t.* FROM t WHERE t.id > 2 RETURNING t.id + 1, s",
+    "MERGE INTO t USING o USING (id) WHEN MATCHED THEN UPDATE SET v = w RETURNING merge_action, *, COLUMNS('i|v')",
+    "MERGE INTO t USING o USING (id) WHEN MATCHED THEN DELETE RETURNING id, merge_action, t.v + 1",
     "UPDATE t SET (id, s) = (id + 1, 'both') WHERE id = 1",
     "UPDATE t SET v = (SELECT max(w) FROM o WHERE o.id = t.id)",
     "UPDATE t SET v = v WHERE id = 77",
@@ -107,6 +120,22 @@ STATEMENTS = [
     "INSERT INTO t (nope) VALUES (1)",
     "UPDATE t SET nope = 1",
     "UPDATE t SET id = 's'",
+    "UPDATE t SET v = 0 RETURNING * EXCLUDE (id, s, v, d, l)",
+    "UPDATE t SET v = 0 RETURNING * EXCLUDE nope",
+    "UPDATE t SET v = 0 RETURNING CAST(s AS INTEGER)",
+    "UPDATE t SET v = 0 RETURNING CASE WHEN id = 4 THEN error('late') END",
+    "UPDATE t SET v = 0 RETURNING sum(id)",
+    "UPDATE t SET v = 0 RETURNING row_number() OVER ()",
+    "UPDATE t SET v = 0 RETURNING (SELECT max(w) FROM o)",
+    "UPDATE t SET v = o.w FROM o WHERE o.id = t.id RETURNING o.w",
+    "INSERT INTO t (id) VALUES (7), (8) RETURNING CASE WHEN id = 8 THEN error('late') END",
+    "INSERT INTO t (id) VALUES (7) RETURNING * EXCLUDE (id, s, v, d, l)",
+    "DELETE FROM t RETURNING CASE WHEN id = 4 THEN error('late') END",
+    "DELETE FROM t RETURNING * EXCLUDE (id, s, v, d, l)",
+    "DELETE FROM t RETURNING count(*)",
+    "MERGE INTO t USING o USING (id) WHEN MATCHED THEN UPDATE SET v = w RETURNING * EXCLUDE (id, s, v, d, l)",
+    "MERGE INTO t USING o USING (id) WHEN MATCHED THEN DELETE RETURNING CASE WHEN id = 4 THEN error('late') END",
+    "CREATE OR REPLACE TABLE t AS SELECT CASE WHEN id = 4 THEN error('late') END AS id FROM t",
     "DELETE FROM t WHERE nope",
     "MERGE INTO t USING o ON t.id = o.id WHEN NOT MATCHED THEN INSERT",
     "MERGE INTO t USING o ON t.id = o.id WHEN MATCHED THEN UPDATE",
@@ -141,7 +170,7 @@ def outcome(run, statement, name="t"):
         found = run(statement)
     except (duckdb.Error, DuckVStoreError):
         return "error", contents(run, name)
-    returned = sorted(map(repr, found.fetchall())) if "RETURNING" in statement else None
+    returned = (list(found.columns), sorted(map(repr, found.fetchall()))) if "RETURNING" in statement else None
     return returned, contents(run, name)
 
 
@@ -563,6 +592,14 @@ def test_a_wrong_name_or_version_is_shown_in_its_place(lib, statement, kind, pla
         ("CREATE TABLE u AS SELECT ['101'::BIT] AS i", SqlError, "'i' has the type BIT"),
         ("CREATE TABLE u (a INTEGER, i STRUCT(b TIMETZ))", SqlError, "'i' has the type STRUCT"),
         ("CREATE TABLE u AS SELECT CAST(a || 'x' AS INTEGER) AS n FROM t", SqlError, "1x"),
+        *(
+            (
+                f"MERGE INTO t USING (SELECT 1 AS a) s USING (a) WHEN MATCHED THEN DELETE RETURNING {asked}",
+                SqlError,
+                "whole rows",
+            )
+            for asked in ("t", "hash(t)", "[*COLUMNS('.*')]", "[*COLUMNS(*)]")
+        ),
     ],
 )
 def test_refusals_say_what_to_do_and_make_nothing(lib, statement, kind, message):
