@@ -10,6 +10,8 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pyarrow as pa
 
 TEXT_LENGTH_MAX = 200
@@ -18,12 +20,15 @@ _RIGHT_ALIGNED = re.compile(
 )
 
 
-def rows(table: pa.Table) -> list[list[str | None]]:
-    """Return the rows of ``table`` as DuckDB writes values, cut to ``TEXT_LENGTH_MAX``; None for null."""
+def rows(table: pa.Table, types: Sequence[str] | None = None) -> list[list[str | None]]:
+    """Return the rows of ``table`` as DuckDB writes values, cut to ``TEXT_LENGTH_MAX``; None for null.
+
+    ``types``: those of DuckDB, if they are rows of a result.
+    """
     from duckvstore.sql import conversion
 
     try:
-        found = conversion.to_texts(table)
+        found = conversion.to_texts(table, types)
     except Exception:  # noqa: BLE001 - a type that DuckDB does not take must not hide the other columns
         columns = [[_arrow_text(value) for value in column] for column in table.columns]
         found = [list(row) for row in zip(*columns, strict=True)]

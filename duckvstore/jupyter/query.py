@@ -151,7 +151,7 @@ class Query:
                 if self.is_limited:
                     break
         # Without a single batch there is nothing but the schema, and that is asked of the result.
-        self._table = pa.Table.from_batches(kept) if kept else self.result.arrow()
+        self._table = pa.Table.from_batches(kept) if kept else self.result.table()
         return self._table
 
     def show_table(self) -> None:
@@ -161,7 +161,7 @@ class Query:
         if not columns or result.figures.changed is not None:
             self.show_lines()
             return
-        shown = cells.rows(table.slice(0, self.rows_shown_max))
+        shown = cells.rows(table.slice(0, self.rows_shown_max), self.result.types)
         lines, code = self._lines(len(shown)), self._code()
         if columns == ["explain_key", "explain_value"]:
             plan = "\n".join(str(row["explain_value"]) for row in table.to_pylist())
@@ -200,9 +200,9 @@ def as_type(name: str, table: pa.Table, result: Result) -> Any:
     from duckvstore.sql import conversion
 
     if name == "arrow":
-        return table
+        return conversion.to_arrow(table, result.types)
     if name == "polars":
-        return conversion.to_polars(table)
+        return conversion.to_polars(table, result.types)
     return conversion.to_pandas(table, result.columns, result.types)
 
 

@@ -1,8 +1,8 @@
-"""Arrow rows of a result into pandas, polars, tuples and texts, as DuckDB itself would give them.
+"""Rows of a result into Arrow, pandas, polars, tuples and texts, as DuckDB itself would give them.
 
-Invariant: what DuckDB's own ``.df()`` and ``.fetchall()`` give for a statement is what comes out here, though the
-rows went through Arrow: a column whose DuckDB type Arrow cannot say is cast back to it first. Four rare types lose
-something in Arrow itself, so there the nearest value comes out: UHUGEINT, BIGNUM, BIT and TIME WITH TIME ZONE.
+Invariant: what DuckDB's own ``.df()`` and ``.fetchall()`` give for a statement is what comes out here, though the rows
+went through Arrow, in the carriers of ``kinds``: no value becomes another on the way. Where DuckDB has no form for a
+type, or one that loses something, docs/types.md says what comes out instead.
 """
 
 from __future__ import annotations
@@ -10,31 +10,36 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from duckvstore.errors import Unsupported
+from duckvstore.sql.kinds import Kind, carrier, decoded, known
 from duckvstore.sql.rewrite import literal, quote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Sequence
 
     import duckdb
     import pandas as pd
     import polars as pl
     import pyarrow as pa
 
-_NAIVE = {"s": "TIMESTAMP_S", "ms": "TIMESTAMP_MS", "us": "TIMESTAMP", "ns": "TIMESTAMP_NS"}
+Outcome = TypeVar("Outcome")
+
+#: of which DuckDB makes no column of pandas
+_NO_PANDAS = frozenset(("UHUGEINT", "BIGNUM", "TIME WITH TIME ZONE", "VARIANT"))
+#: that travel in another type than the one that Arrow has for them
+_ANOTHER_IN_ARROW = frozenset(("INTERVAL", "TIME_NS", "GEOMETRY", "UNION"))
+_MICROS_MAX = (2**63 - 1) // 1000
+_DAY_MICROS = 86_400_000_000
 
 _lock = threading.Lock()
 _inherited: list[Any] = []
 _converter: tuple[int, Any] | None = None
 
 
-@contextmanager
-def _cursor() -> Iterator[duckdb.DuckDBPyConnection]:
-    """Give a cursor of a DuckDB instance that holds nothing and is only used to convert values."""
+def _instance() -> duckdb.DuckDBPyConnection:
+    """Return a DuckDB instance that holds nothing and is only used to convert values."""
     global _converter  # noqa: PLW0603 - one per process, made on first use
     import duckdb
 
@@ -44,15 +49,42 @@ def _cursor() -> Iterator[duckdb.DuckDBPyConnection]:
                 _inherited.append(_converter[1])  # closing it would wait for threads that a fork left behind
             _converter = (os.getpid(), duckdb.connect(":memory:"))
             _converter[1].execute("SET GLOBAL python_enable_replacements = false")
-        cursor = _converter[1].cursor()
-    try:
-        yield cursor
-    finally:
-        cursor.close()
+        return _converter[1]
 
 
-def _select(cursor: duckdb.DuckDBPyConnection, table: pa.Table, types: list[str], columns: list[str]) -> Any:
-    """Return a relation over ``table`` whose columns have their DuckDB types again."""
+def _discard(broken: duckdb.DuckDBPyConnection) -> None:
+    global _converter  # noqa: PLW0603 - as above
+    with _lock:
+        if _converter is not None and _converter[1] is broken:
+            _converter = None
+
+
+def _through_duckdb(action: Callable[[duckdb.DuckDBPyConnection], Outcome]) -> Outcome:
+    """Return ``action`` of a cursor that holds nothing.
+
+    Values that break DuckDB take its whole instance with them: who meets a broken one goes on with another.
+    Raises Unsupported for what DuckDB cannot convert.
+    """
+    import duckdb
+
+    for is_last in (False, True):
+        instance = _instance()
+        try:
+            with instance.cursor() as cursor:
+                return action(cursor)
+        except (duckdb.FatalException, duckdb.InternalException) as error:
+            _discard(instance)
+            if is_last:
+                raise Unsupported(f"DuckDB cannot convert these rows: cast them in the query ({error})") from error
+        except duckdb.Error as error:
+            raise Unsupported(
+                f"DuckDB has no such form of these rows ({error}): ask for .arrow(), or cast them in the query"
+            ) from error
+    raise AssertionError("the second time it returns or raises")
+
+
+def _select(cursor: duckdb.DuckDBPyConnection, table: pa.Table, kinds: Sequence[Kind], columns: Sequence[str]) -> Any:
+    """Return a relation over ``table``, with these names for its columns, that have their DuckDB types again."""
     names = [f"c{position}" for position in range(table.num_columns)]
     cursor.register("result_rows", table.rename_columns(names))
     zones = {field.type.tz for field in table.schema if _is_zoned(field.type)}
@@ -60,9 +92,9 @@ def _select(cursor: duckdb.DuckDBPyConnection, table: pa.Table, types: list[str]
         cursor.execute(f"SET TimeZone = {literal(next(iter(zones)))}")
     found = [str(kind) for kind in cursor.sql("FROM result_rows").types]
     parts = []
-    for name, wanted, present, column in zip(names, types, found, columns, strict=True):
-        value = quote(name) if wanted in (present, "BIT") else f"CAST({quote(name)} AS {wanted})"
-        parts.append(f"{value} AS {quote(column)}")
+    for name, wanted, present, column in zip(names, kinds, found, columns, strict=True):
+        is_right = wanted.is_foreign or wanted == known(present)
+        parts.append(f"{quote(name) if is_right else decoded(quote(name), wanted)} AS {quote(column)}")
     return cursor.sql(f"SELECT {', '.join(parts)} FROM result_rows")
 
 
@@ -72,74 +104,210 @@ def _is_zoned(arrow_type: pa.DataType) -> bool:
     return bool(pa.types.is_timestamp(arrow_type) and arrow_type.tz is not None)
 
 
-def to_pandas(table: pa.Table, columns: list[str], types: list[str]) -> pd.DataFrame:
-    """Return what DuckDB's ``.df()`` gives for rows of these names and types."""
+def _is_another(kind: str) -> bool:
+    return kind.partition("(")[0] in _ANOTHER_IN_ARROW and not kind.endswith("]")
+
+
+def to_arrow(table: pa.Table, types: Sequence[str]) -> pa.Table:
+    """Return the rows in the Arrow types that DuckDB has for ``types``, where these hold every value.
+
+    Raises Unsupported for an interval that Arrow's type is too small for.
+    """
+    import pyarrow as pa
+
+    if not any(_is_another(kind) for kind in types):
+        return table
+    schema = arrow_schema(table.schema, types)
+    columns = [
+        _arrow_column(name, column, known(kind))
+        for name, column, kind in zip(table.column_names, table.columns, types, strict=True)
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def arrow_schema(schema: pa.Schema, types: Sequence[str]) -> pa.Schema:
+    """Return what ``to_arrow`` makes of the schema of carriers."""
+    import pyarrow as pa
+
+    if not any(_is_another(kind) for kind in types):
+        return schema
+
+    shown: dict[str, pa.DataType] = {"INTERVAL": pa.month_day_nano_interval(), "TIME_NS": pa.time64("ns")}
+    wkb = {"ARROW:extension:name": "geoarrow.wkb", "ARROW:extension:metadata": "{}"}
+    fields = []
+    for field, kind in zip(schema, map(known, types), strict=True):
+        if kind.name == "UNION":
+            shown["UNION"] = pa.sparse_union([member.with_nullable(True) for member in field.type][1:])
+        new = field.with_type(shown[kind.name]) if kind.name in shown else field
+        fields.append(new.with_metadata(wkb) if kind.name == "GEOMETRY" else new.remove_metadata())
+    return pa.schema(fields)
+
+
+def _arrow_column(name: str, column: pa.ChunkedArray, kind: Kind) -> pa.ChunkedArray:
+    import pyarrow as pa
+
+    if kind.name == "INTERVAL":
+        return pa.chunked_array(
+            [_months_days_nanos(name, chunk) for chunk in column.chunks], type=pa.month_day_nano_interval()
+        )
+    if kind.name == "TIME_NS" and not pa.types.is_time64(column.type):
+        ticks = [None if text is None else _nanoseconds(text) for text in column.to_pylist()]
+        return pa.chunked_array([pa.array(ticks, pa.int64()).view(pa.time64("ns"))])
+    if kind.name == "UNION":
+        kinds = pa.sparse_union(list(column.type)[1:])
+        return pa.chunked_array([_union(chunk, kind.labels) for chunk in column.chunks], type=kinds)
+    return column
+
+
+def _union(array: pa.Array, labels: Sequence[str]) -> pa.Array:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    tags, *members = array.flatten()
+    codes = pc.fill_null(pc.index_in(tags, pa.array(labels)), 0).cast(pa.int8())
+    return pa.UnionArray.from_sparse(codes, members, field_names=list(labels))
+
+
+def _nanoseconds(text: str) -> int:
+    clock, _, fraction = text.partition(".")
+    hours, minutes, seconds = map(int, clock.split(":"))
+    return ((hours * 60 + minutes) * 60 + seconds) * 10**9 + int(fraction.ljust(9, "0"))
+
+
+def _months_days_nanos(name: str, array: pa.Array) -> pa.Array:
+    import numpy as np
+    import pyarrow as pa
+
+    months, days, micros = (part.fill_null(0).to_numpy(zero_copy_only=False) for part in array.flatten())
+    if len(micros) and (int(micros.max()) > _MICROS_MAX or int(micros.min()) < -_MICROS_MAX):
+        raise Unsupported(
+            f"column {name!r} holds an interval of more than 292 years in hours, which Arrow's type has no room for: "
+            "cast it to VARCHAR in the query, or ask for fetchall()"
+        )
+    rows = np.zeros(len(array), dtype=[("months", "<i4"), ("days", "<i4"), ("nanos", "<i8")])
+    rows["months"], rows["days"], rows["nanos"] = months, days, micros * 1000
+    valid = pa.array(array.is_valid().to_numpy(zero_copy_only=False)).buffers()[1]
+    return pa.Array.from_buffers(pa.month_day_nano_interval(), len(array), [valid, pa.py_buffer(rows.tobytes())])
+
+
+def to_pandas(table: pa.Table, columns: list[str], types: Sequence[str]) -> pd.DataFrame:
+    """Return what DuckDB's ``.df()`` gives for rows of these names and types.
+
+    Raises Unsupported for values that have no form in pandas.
+    """
     import pandas as pd
 
     if not columns:
         return pd.DataFrame()
-    if len(set(columns)) == len(columns) and all(_is_plain(column) for column in table.columns):
+    kinds = [known(kind) for kind in types]
+    if len(set(columns)) == len(columns) and all(map(_is_plain, table.columns, kinds)):
         plain: pd.DataFrame = table.replace_schema_metadata(None).to_pandas()
         return plain
-    with _cursor() as cursor, warnings.catch_warnings():
+    return _in_pandas(table, columns, kinds)
+
+
+def _in_pandas(table: pa.Table, columns: list[str], kinds: Sequence[Kind]) -> pd.DataFrame:
+    import pandas as pd
+    import pyarrow as pa
+
+    from duckvstore.sql import fetched
+
+    by_hand = [at for at, kind in enumerate(kinds) if kind.holds(_NO_PANDAS)]
+    asked, of_asked = table, list(kinds)
+    for at in by_hand:
+        asked, of_asked[at] = asked.set_column(at, columns[at], pa.nulls(len(table), pa.int32())), Kind("INTEGER")
+
+    def convert(cursor: duckdb.DuckDBPyConnection) -> pd.DataFrame:
+        found: pd.DataFrame = _select(cursor, asked, of_asked, columns).df()
+        return found
+
+    with warnings.catch_warnings():
         # DuckDB's conversion of zoned times uses a keyword that pandas 3.1 deprecates.
         warnings.simplefilter("ignore", DeprecationWarning)
-        frame: pd.DataFrame = _select(cursor, table, types, columns).df()
-        return frame
+        frame = _through_duckdb(convert)
+    for at in by_hand:
+        frame.isetitem(at, pd.Series(fetched.values(table.column(at), kinds[at]), dtype=object).array)
+    return frame
 
 
-def _is_plain(column: pa.ChunkedArray) -> bool:
+def _is_plain(column: pa.ChunkedArray, kind: Kind) -> bool:
     """Whether pyarrow makes the same pandas column of it as DuckDB does (and faster)."""
     import pyarrow as pa
 
-    kind = column.type
-    if pa.types.is_timestamp(kind):
-        return not _is_zoned(kind)
-    if pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_boolean(kind):
+    arrow_type = column.type
+    if carrier(kind) != kind or kind.name == "UUID":
+        return False
+    if pa.types.is_timestamp(arrow_type):
+        return not _is_zoned(arrow_type)
+    if pa.types.is_integer(arrow_type) or pa.types.is_string(arrow_type) or pa.types.is_boolean(arrow_type):
         return bool(column.null_count == 0)
-    return bool(pa.types.is_float32(kind) or pa.types.is_float64(kind))
+    return bool(pa.types.is_float32(arrow_type) or pa.types.is_float64(arrow_type))
 
 
-def to_polars(table: pa.Table) -> pl.DataFrame:
-    """Return the rows as a polars DataFrame; raises Unsupported when polars is not installed."""
+def to_polars(table: pa.Table, types: Sequence[str]) -> pl.DataFrame:
+    """Return the rows as a polars DataFrame, intervals as durations.
+
+    Raises Unsupported when polars is not installed, and for intervals with months, which are no durations.
+    """
     try:
         import polars as pl
     except ImportError as error:
         raise Unsupported("polars is not installed: pip install polars, or ask for .df() or .arrow()") from error
+    import pyarrow as pa
+
+    for at, kind in enumerate(map(known, types)):
+        name = table.column_names[at]
+        if kind.name == "INTERVAL":
+            table = table.set_column(at, pa.field(name, pa.duration("us")), _durations(name, table.column(at)))
+        elif kind.name == "TIME_NS":
+            table = table.set_column(at, pa.field(name, pa.time64("ns")), _arrow_column(name, table.column(at), kind))
     frame = pl.from_arrow(table) if table.num_columns else pl.DataFrame()
     assert isinstance(frame, pl.DataFrame)  # noqa: S101 - a table never becomes a Series
     return frame
 
 
-def to_tuples(table: pa.Table, types: list[str]) -> list[tuple[Any, ...]]:
+def _durations(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    found = []
+    for chunk in column.chunks:
+        months, days, micros = chunk.flatten()
+        if pc.any(pc.not_equal(months, 0)).as_py():
+            raise Unsupported(
+                f"column {name!r} holds intervals with months, and polars has durations only: subtract times in the "
+                "query, cast to VARCHAR, or ask for .arrow() or .df()"
+            )
+        try:
+            whole = pc.add_checked(micros, pc.multiply_checked(days.cast(pa.int64()), _DAY_MICROS))
+        except pa.ArrowException as error:
+            raise Unsupported(
+                f"column {name!r} holds an interval beyond what a duration in microseconds holds: cast it to VARCHAR "
+                "in the query"
+            ) from error
+        found.append(whole.cast(pa.duration("us")))
+    return pa.chunked_array(found, type=pa.duration("us"))
+
+
+def to_tuples(table: pa.Table, types: Sequence[str]) -> list[tuple[Any, ...]]:
     """Return the rows as DuckDB's ``.fetchall()`` does; times with a zone are in UTC."""
     if not table.num_columns:
         return []
     if all(kind in _SIMPLE for kind in types):
         return _simple_tuples(table, types)
-    # A zoned time is given to DuckDB as a naive one in UTC: for the zone itself it would need pytz.
-    import pyarrow as pa
+    from duckvstore.sql import fetched
 
-    zoned = [position for position, field in enumerate(table.schema) if _is_zoned(field.type)]
-    naive_types = list(types)
-    for position in zoned:
-        field = table.schema.field(position)
-        column = table.column(position).cast(pa.timestamp(field.type.unit))
-        table = table.set_column(position, field.name, column)
-        naive_types[position] = _NAIVE[field.type.unit]
-    with _cursor() as cursor:
-        names = [f"c{position}" for position in range(table.num_columns)]
-        rows: list[tuple[Any, ...]] = _select(cursor, table, naive_types, names).fetchall()
-    return [_in_utc(row, zoned) for row in rows] if zoned else rows
+    columns = [fetched.values(column, known(kind)) for column, kind in zip(table.columns, types, strict=True)]
+    return list(zip(*columns, strict=True))
 
 
-# Types whose values pyarrow gives as the same Python objects as DuckDB: asking DuckDB costs 3 ms.
+# Types whose values pyarrow gives as the same Python objects as DuckDB.
 _SIMPLE = frozenset(
     f"{sign}{name}" for sign in ("", "U") for name in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
 ) - {"UHUGEINT"} | {"FLOAT", "DOUBLE", "VARCHAR", "BOOLEAN"}
 
 
-def _simple_tuples(table: pa.Table, types: list[str]) -> list[tuple[Any, ...]]:
+def _simple_tuples(table: pa.Table, types: Sequence[str]) -> list[tuple[Any, ...]]:
     columns = [column.to_pylist() for column in table.columns]
     for position, kind in enumerate(types):
         if kind == "HUGEINT":  # a decimal in Arrow
@@ -147,23 +315,15 @@ def _simple_tuples(table: pa.Table, types: list[str]) -> list[tuple[Any, ...]]:
     return list(zip(*columns, strict=True))
 
 
-def _in_utc(row: tuple[Any, ...], zoned: list[int]) -> tuple[Any, ...]:
-    values = list(row)
-    for position in zoned:
-        value = values[position]
-        if isinstance(value, datetime):
-            values[position] = value.replace(tzinfo=UTC)
-        elif isinstance(value, str):  # DuckDB writes what Python's datetime cannot hold
-            values[position] = f"{value}+00"
-    return tuple(values)
-
-
-def to_texts(table: pa.Table) -> list[list[str | None]]:
-    """Return the rows as DuckDB writes values in text; None for NULL."""
+def to_texts(table: pa.Table, types: Sequence[str] | None = None) -> list[list[str | None]]:
+    """Return the rows as DuckDB writes values in text; None for NULL. ``types``: of rows in carriers."""
     if not table.num_columns:
         return []
-    names = [f"c{position}" for position in range(table.num_columns)]
-    with _cursor() as cursor:
-        cursor.register("result_rows", table.rename_columns(names))
-        casts = ", ".join(f"CAST({quote(name)} AS VARCHAR)" for name in names)
-        return [list(row) for row in cursor.execute(f"SELECT {casts} FROM result_rows").fetchall()]
+
+    def convert(cursor: duckdb.DuckDBPyConnection) -> list[list[str | None]]:
+        kinds = [Kind("")] * table.num_columns if types is None else [known(kind) for kind in types]
+        relation = _select(cursor, table, kinds, [f"c{position}" for position in range(table.num_columns)])
+        casts = ", ".join(f"CAST(c{position} AS VARCHAR)" for position in range(table.num_columns))
+        return [list(row) for row in relation.project(casts).fetchall()]
+
+    return _through_duckdb(convert)

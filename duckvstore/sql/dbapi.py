@@ -352,8 +352,15 @@ class Cursor:
 
     def arrow(self) -> pa.Table:
         """Return the rows that are left as a pyarrow Table."""
-        with self._fetching():
-            return self.fetch_record_batch().read_all()
+        with self._fetching() as feed:
+            return conversion.to_arrow(self._table(), feed.result.types)
+
+    def _table(self) -> pa.Table:
+        """Return the rows that are left, in the types in which they travel."""
+        import pyarrow as pa
+
+        with self._fetching() as feed:
+            return pa.RecordBatchReader.from_batches(feed.schema, self._left(feed)).read_all()
 
     def fetch_arrow_table(self) -> pa.Table:
         """Return the rows that are left as a pyarrow Table, under the name that ADBC has for it."""
@@ -364,7 +371,9 @@ class Cursor:
         import pyarrow as pa
 
         with self._fetching() as feed:
-            return pa.RecordBatchReader.from_batches(feed.schema, self._left(feed))
+            result = feed.result
+            schema = conversion.arrow_schema(feed.schema, result.types)
+            return pa.RecordBatchReader.from_batches(schema, map(result.shown, self._left(feed)))
 
     def _left(self, feed: _Feed) -> Iterator[pa.RecordBatch]:
         while True:
@@ -377,12 +386,12 @@ class Cursor:
     def df(self) -> pd.DataFrame:
         """Return the rows that are left as a pandas DataFrame."""
         with self._fetching() as feed, pep249.translated():
-            return conversion.to_pandas(self.arrow(), feed.result.columns, feed.result.types)
+            return conversion.to_pandas(self._table(), feed.result.columns, feed.result.types)
 
     def pl(self) -> pl.DataFrame:
         """Return the rows that are left as a polars DataFrame."""
-        with self._fetching(), pep249.translated():
-            return conversion.to_polars(self.arrow())
+        with self._fetching() as feed, pep249.translated():
+            return conversion.to_polars(self._table(), feed.result.types)
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         """Return the rows that are left as an Arrow C stream, pulled from DuckDB as the consumer goes."""
@@ -456,8 +465,8 @@ class _Feed:
 
     @property
     def schema(self) -> pa.Schema:
-        """The Arrow schema of the rows; asking for it starts the query."""
-        return self.result.schema
+        """The Arrow schema of the rows as they travel; asking for it starts the query."""
+        return self.result.carriers().schema
 
     def _has_more(self) -> bool:
         """Whether there is a row at the position, in the batch that is pulled if need be."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from duckvstore import clock
 from duckvstore.errors import DuckVStoreError, InvalidInput
-from duckvstore.sql import conversion, display
+from duckvstore.sql import conversion, display, kinds
 from duckvstore.sql.figures import Figures
 
 if TYPE_CHECKING:
@@ -107,12 +107,16 @@ class Result:
     def of_table(cls, table: pa.Table, figures: Figures, cursor: duckdb.DuckDBPyConnection) -> Result:
         """Return a result with the rows of ``table``, whose DuckDB types ``cursor`` tells."""
         batches = iter(table.to_batches())
-        types = [str(kind) for kind in cursor.from_arrow(table).types]
+        types = kinds.read_from(table.schema) or [str(kind) for kind in cursor.from_arrow(table).types]
         rows = Rows(list(table.column_names), types, lambda: table.schema, lambda: next(batches, None), lambda: None)
         return cls(rows, figures, kind="write")
 
     def arrow(self) -> pa.Table:
         """Return the rows as a pyarrow Table."""
+        return conversion.to_arrow(self.table(), self.types)
+
+    def table(self) -> pa.Table:
+        """Return the rows as a pyarrow Table, in the types in which they travel (``kinds.carrier``)."""
         import pyarrow as pa
 
         self.settle()
@@ -126,15 +130,15 @@ class Result:
 
     def df(self) -> pd.DataFrame:
         """Return the rows as a pandas DataFrame, with the types that DuckDB's own ``.df()`` gives."""
-        return conversion.to_pandas(self.arrow(), self.columns, self.types)
+        return conversion.to_pandas(self.table(), self.columns, self.types)
 
     def pl(self) -> pl.DataFrame:
         """Return the rows as a polars DataFrame."""
-        return conversion.to_polars(self.arrow())
+        return conversion.to_polars(self.table(), self.types)
 
     def fetchall(self) -> list[tuple[Any, ...]]:
         """Return the rows as tuples of Python values; times with a zone are in UTC."""
-        return conversion.to_tuples(self.arrow(), self.types)
+        return conversion.to_tuples(self.table(), self.types)
 
     def fetchone(self) -> tuple[Any, ...] | None:
         """Return the next row as a tuple, or None after the last."""
@@ -142,7 +146,7 @@ class Result:
         with self._lock:
             at = self._cursor_row % _ROWS_PER_FETCH
             if at == 0:
-                self._chunk = conversion.to_tuples(self.arrow().slice(self._cursor_row, _ROWS_PER_FETCH), self.types)
+                self._chunk = conversion.to_tuples(self.table().slice(self._cursor_row, _ROWS_PER_FETCH), self.types)
             if at >= len(self._chunk):
                 return None
             self._cursor_row += 1
@@ -157,6 +161,19 @@ class Result:
 
     def reader(self) -> pa.RecordBatchReader:
         """Return the same stream as a pyarrow reader: its errors are those of this package, which a C stream loses."""
+        import pyarrow as pa
+
+        return pa.RecordBatchReader.from_batches(self.schema, map(self.shown, self.batches()))
+
+    def shown(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Return rows of ``batches`` in the types of ``schema``."""
+        import pyarrow as pa
+
+        table = conversion.to_arrow(pa.Table.from_batches([batch]), self.types)
+        return table.to_batches()[0] if table.num_rows else table.schema.empty_table().to_batches()[0]
+
+    def carriers(self) -> pa.RecordBatchReader:
+        """Return the rows as a reader, in the types in which they travel."""
         import pyarrow as pa
 
         return pa.RecordBatchReader.from_batches(self._arrow_schema(), self.batches())
@@ -176,7 +193,7 @@ class Result:
     @property
     def schema(self) -> pa.Schema:
         """The Arrow schema of the rows; asking for it starts the query."""
-        return self._arrow_schema()
+        return conversion.arrow_schema(self._arrow_schema(), self.types)
 
     @property
     def is_settled(self) -> bool:
@@ -242,7 +259,7 @@ class Result:
             rows.release()
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield the rows as Arrow record batches, pulled and kept as ``__arrow_c_stream__`` does."""
+        """Yield the rows as record batches, as they travel, pulled and kept as ``__arrow_c_stream__`` does."""
         index = 0
         self._arrow_schema()
         while True:
@@ -287,7 +304,7 @@ class Result:
             return f"<Result: {error}>"
         if self.kind == "explain":
             return "\n".join([*(str(row[-1]) for row in conversion.to_tuples(head, self.types)), self.figures.footer()])
-        return display.as_text(self.columns, self.types, conversion.to_texts(head), self.figures)
+        return display.as_text(self.columns, self.types, conversion.to_texts(head, self.types), self.figures)
 
     def _repr_html_(self) -> str:
         """Return the same as ``repr`` does, as HTML in which names and values are text."""
@@ -298,7 +315,7 @@ class Result:
         if self.kind == "explain":
             plan = "\n".join(str(row[-1]) for row in conversion.to_tuples(head, self.types))
             return display.preformatted(plan, self.figures)
-        return display.as_html(self.columns, self.types, conversion.to_texts(head), self.figures)
+        return display.as_html(self.columns, self.types, conversion.to_texts(head, self.types), self.figures)
 
     def close(self) -> None:
         """Give up the rows that were not pulled yet."""

@@ -11,9 +11,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from duckvstore.errors import DuckVStoreError
-from duckvstore.sql import failures, rewrite
+from duckvstore.sql import failures, kinds, rewrite
 from duckvstore.sql.bar import Bar
 from duckvstore.sql.connection import Outcome, run_interruptibly
+from duckvstore.sql.kinds import encoded, known
 from duckvstore.sql.result import Rows
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class Running:
                 self.release()
                 return None
             columns, types = self._column_names(), [str(kind) for kind in self._relation.types]
+            self._relation = carried(self._relation)
         except BaseException as error:
             self.release()
             if isinstance(error, Exception):
@@ -95,8 +97,7 @@ class Running:
             relation: Any = self._cursor.sql(self._plan.text, params=self._parameters)
             if relation is None:
                 return None
-            table: pa.Table = relation.to_arrow_table() if hasattr(relation, "to_arrow_table") else relation.arrow()
-            return table
+            return fetched(relation)
 
         return self._finished(run)
 
@@ -262,6 +263,26 @@ class Running:
         finally:
             self.release()
         return failure
+
+
+def carried(relation: Any) -> Any:
+    """Return ``relation`` with columns that Arrow has no room for in a form in which nothing is lost."""
+    found = [encoded(f"#{at}", known(str(kind))) for at, kind in enumerate(relation.types, start=1)]
+    if all(expression is None for expression in found):
+        return relation
+    columns = [
+        f"{expression or f'#{at}'} AS {rewrite.quote(name)}"
+        for at, (expression, name) in enumerate(zip(found, relation.columns, strict=True), start=1)
+    ]
+    return relation.project(", ".join(columns))
+
+
+def fetched(relation: Any) -> pa.Table:
+    """Return the rows of ``relation`` as ``carried``; their fields tell the types that DuckDB has."""
+    types = list(map(str, relation.types))
+    rows = carried(relation)
+    table: pa.Table = rows.to_arrow_table() if hasattr(rows, "to_arrow_table") else rows.arrow()
+    return table.cast(kinds.written(table.schema, types))
 
 
 def _place(statement: Statement, missing: str) -> int | None:
