@@ -37,7 +37,6 @@ TREE_KIND = "tree"
 PLACES_SHOWN_MAX = 5
 
 _TAGGED_SCALARS = (datetime, date, timedelta, Decimal, bytes)
-_LABEL_TAGS = frozenset(("$NaT", "$NA", "$Timestamp", "$Timedelta", "$Period", "$Interval", "$numpy"))
 _PLAIN_TYPES = (dict, list, tuple, str, int, float, bytes)
 _ACCEPTED = (
     "give a pandas, polars or Arrow table, a Series, a numpy array, or dicts with text keys, lists and tuples of these "
@@ -252,13 +251,12 @@ class _Walk:
         from duckvstore.format import labels
 
         try:
-            body = labels.label_to_json(value, where=self._place())
-            back = labels.label_from_json(body)
-            if type(back) is type(value) and labels.label_to_json(back, where="") == body:
-                return body
+            body = labels.scalar_to_json(value, where=self._place())
         except InvalidInput as error:
             raise self._refusal(value) from error
-        raise self._refusal(value)
+        if body is None:
+            raise self._refusal(value)
+        return body
 
     def _refusal(self, value: Any) -> InvalidInput:
         kind = type(value)
@@ -351,7 +349,7 @@ def _from_json(tree: Any, leaves: Sequence[Any]) -> Any:
         return tuple(_from_json(item, leaves) for item in tree[tag])
     if tag == "$leaf":
         return leaves[tree[tag]]
-    if tag in _LABEL_TAGS:
+    if tag in metadata.LABEL_TAGS:
         from duckvstore.format import labels
 
         return labels.label_from_json(tree)

@@ -158,6 +158,7 @@ class Decision:
 def dump_version(version: Version) -> bytes:
     """Return the JSON of a version document."""
     schema = version.schema
+    metadata = user_metadata.to_json(version.metadata)
     return envelope.dump(
         "version",
         {
@@ -172,7 +173,7 @@ def dump_version(version: Version) -> bytes:
             "transaction": version.transaction,
             "author": version.author,
             "message": version.message,
-            "metadata": user_metadata.to_json(version.metadata),
+            "metadata": metadata,
             "schema": {
                 "columns": [{"name": c.name, "type": c.type, "id": c.id} for c in schema.columns],
                 "arrow": schema.arrow,
@@ -191,7 +192,7 @@ def dump_version(version: Version) -> bytes:
             **({"parts": list(version.parts)} if version.parts else {}),
             **_segments_to_json(version.segments),
         },
-        requires=_features(version),
+        requires=_features(version, metadata),
     )
 
 
@@ -238,11 +239,21 @@ def load_version(data: bytes, *, where: str) -> Version:
         raise envelope.damaged("version", where, error) from error
 
 
-def _features(version: Version) -> list[str]:
-    """Return what a reader of this version must know."""
-    mixed = ["mixed_schema"] if version.schema.mixed else []
-    altered = ["altered_schema"] if version.schema.next_id is not None else []
-    return [*mixed, *altered, *(["manifests"] if isinstance(version.segments, FoldedSegments) else [])]
+def _features(version: Version, metadata: Any) -> list[str]:
+    """Return what a reader of this version must know; ``metadata`` is the user's as JSON."""
+    needed = {
+        "mixed_schema": version.schema.mixed,
+        "altered_schema": version.schema.next_id is not None,
+        "manifests": isinstance(version.segments, FoldedSegments),
+        "metadata_types": any(map(user_metadata.has_later_tags, (metadata, *_attributes(version.schema.value)))),
+    }
+    return [feature for feature, is_needed in needed.items() if is_needed]
+
+
+def _attributes(value: dict[str, Any]) -> list[Any]:
+    """Return the attributes of a pandas value, or of those in the leaves of a nested one, as JSON."""
+    inner = [leaf["schema"]["value"] for leaf in value.get("leaves", ())]
+    return [found["attrs"] for found in (value, *inner) if "attrs" in found]
 
 
 def _order_to_json(version: Version) -> dict[str, Any]:
@@ -319,6 +330,7 @@ def _inline_from_json(body: dict[str, Any]) -> tuple[Segment, ...]:
 
 def dump_snapshot(snapshot: Snapshot) -> bytes:
     """Return the JSON of a snapshot document."""
+    metadata = user_metadata.to_json(snapshot.metadata)
     return envelope.dump(
         "snapshot",
         {
@@ -327,10 +339,11 @@ def dump_snapshot(snapshot: Snapshot) -> bytes:
             "write_id": snapshot.write_id,
             "created_at": envelope.time_to_json(snapshot.created_at),
             "versions": snapshot.versions,
-            "metadata": user_metadata.to_json(snapshot.metadata),
+            "metadata": metadata,
             "author": snapshot.author,
             "message": snapshot.message,
         },
+        requires=["metadata_types"] if user_metadata.has_later_tags(metadata) else [],
     )
 
 

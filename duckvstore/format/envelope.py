@@ -15,9 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 FORMAT_NUMBER = 1
-FEATURES = frozenset(
-    ("mixed_schema", "altered_schema", "manifests", "segments_url")
-)  # of documents that this release understands
+FEATURES = frozenset(  # of documents that this release understands
+    (
+        "altered_schema",
+        "manifests",
+        "metadata_types",
+        "mixed_schema",
+        "segments_url",
+    )
+)
 
 
 def time_to_json(time: datetime) -> str:

@@ -21,6 +21,26 @@ def label_to_json(label: Any, *, where: str) -> Any:
     """Return ``label`` as JSON; tags as in ``format.metadata``, and further ones for pandas' scalars."""
     if type(label) is tuple:
         return {"$tuple": [label_to_json(item, where=where) for item in label]}
+    if type(label) is frozenset:
+        raise InvalidInput(f"{where} is a frozenset, which labels cannot be: use a tuple")
+    found = _known_to_json(label, where)
+    return metadata.to_json(label, where=where) if found is None else found
+
+
+def scalar_to_json(value: Any, *, where: str) -> Any:
+    """Return a scalar of pandas or numpy as JSON, after taking it back; None for what is none, or comes back otherwise.
+
+    Raises InvalidInput for a scalar that JSON cannot hold.
+    """
+    body = _known_to_json(value, where)
+    if body is None:
+        return None
+    back = label_from_json(body)
+    return body if type(back) is type(value) and _known_to_json(back, "") == body else None
+
+
+def _known_to_json(label: Any, where: str) -> Any:
+    """Return a scalar of pandas or numpy as JSON; None for anything else."""
     if label is pd.NaT:
         return {"$NaT": True}
     if label is pd.NA:
@@ -34,15 +54,15 @@ def label_to_json(label: Any, *, where: str) -> Any:
         return {"$Period": [int(label.ordinal), label.freqstr]}
     if isinstance(label, pd.Interval):
         return {"$Interval": [label_to_json(side, where=where) for side in (label.left, label.right)] + [label.closed]}
-    if isinstance(label, np.generic):
-        return _numpy_to_json(label, where)
-    return metadata.to_json(label, where=where)
+    return _numpy_to_json(label, where) if isinstance(label, np.generic) else None
 
 
 def _numpy_to_json(label: np.generic, where: str) -> Any:
     kind = label.dtype.kind
     if kind not in "biufMmUS" or (label.dtype.itemsize > 8 and kind == "f"):
-        raise InvalidInput(f"{where} is a numpy {label.dtype}, which labels cannot be: convert it to Python's own type")
+        raise InvalidInput(
+            f"{where} is a numpy {label.dtype}, which cannot be stored here: convert it to Python's own type"
+        )
     item = int(label.view("i8")) if kind in "Mm" else label.item()
     return {"$numpy": [label.dtype.str, metadata.to_json(item, where=where)]}
 

@@ -2,12 +2,13 @@
 
 Invariant: ``from_json(to_json(x)) == x`` with the same types, or ``to_json`` raises InvalidInput naming the
 place. A tag is an object whose first key is ``$<type>``; a dict with any key that starts with ``$`` is itself
-tagged ``$dict``.
+tagged ``$dict``, and one with a key that is no text is ``$items``, a list of pairs.
 """
 
 from __future__ import annotations
 
 import base64
+import json
 import math
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -15,6 +16,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from duckvstore.errors import InvalidInput
+
+# Of pandas and numpy, whose values ``format.labels`` takes; with sets and pairs they came after the first release.
+_LIBRARIES = ("pandas", "numpy")
+LABEL_TAGS = frozenset(("$NaT", "$NA", "$Timestamp", "$Timedelta", "$Period", "$Interval", "$numpy"))
+_LATER_TAGS = LABEL_TAGS | {"$items", "$set", "$frozenset"}
 
 
 def to_json(value: Any, *, where: str = "metadata") -> Any:
@@ -39,13 +45,15 @@ def to_json(value: Any, *, where: str = "metadata") -> Any:
 
 
 def _dict_to_json(value: dict[Any, Any], where: str) -> Any:
-    for key in value:
-        if type(key) is not str:
-            raise InvalidInput(
-                f"{where} has the key {key!r} of type {type(key).__name__}; keys must be text: convert it with str()"
-            )
+    if not all(type(key) is str for key in value):
+        pairs = value.items()
+        return {"$items": [[_key_to_json(k, where), to_json(item, where=f"{where}[{k!r}]")] for k, item in pairs]}
     items = {to_json(key): to_json(item, where=f"{where}[{key!r}]") for key, item in value.items()}
     return {"$dict": items} if any(key.startswith("$") for key in items) else items
+
+
+def _key_to_json(key: Any, where: str) -> Any:
+    return to_json(key, where=f"the key {key!r} of {where}")
 
 
 def _scalar_to_json(value: Any, where: str) -> Any:  # noqa: C901 - one guard per type, in a row
@@ -66,13 +74,18 @@ def _scalar_to_json(value: Any, where: str) -> Any:  # noqa: C901 - one guard pe
         return {"$decimal": str(value)}
     if type(value) is bytes:
         return {"$bytes": base64.b64encode(value).decode("ascii")}
-    if type(value).__module__ == "numpy" and hasattr(value, "dtype") and getattr(value, "ndim", None) == 0:
-        raise InvalidInput(f"{where} is a numpy {value.dtype}; convert it with .item()")
-    if type(value).__name__ == "Timestamp":
-        raise InvalidInput(f"{where} is a pandas Timestamp; convert it with .to_pydatetime()")
+    if type(value) in (set, frozenset):
+        found = (to_json(item, where=f"{where}, in which {item!r}") for item in value)
+        return {f"${type(value).__name__}": sorted(found, key=json.dumps)}  # equal sets are equal JSON
+    if type(value).__module__.partition(".")[0] in _LIBRARIES:
+        from duckvstore.format import labels
+
+        scalar = labels.scalar_to_json(value, where=where)
+        if scalar is not None:
+            return scalar
     raise InvalidInput(
-        f"{where} is a {type(value).__name__}, which metadata cannot hold: use dicts with text keys, lists, tuples, "
-        "text, numbers, booleans, None, dates, times, timedeltas, Decimals or bytes"
+        f"{where} is a {type(value).__name__}, which metadata cannot hold: use dicts, lists, tuples, sets, text, "
+        "numbers, booleans, None, dates, times, timedeltas, Decimals, bytes, or scalars of pandas and numpy"
     )
 
 
@@ -97,11 +110,26 @@ def from_json(value: Any) -> Any:
     tag = next(iter(value), "")
     if not tag.startswith("$"):
         return {key: from_json(item) for key, item in value.items()}
-    return _TAGS[tag](value[tag], value) if tag in _TAGS else _unknown(tag)
+    if tag in _TAGS:
+        return _TAGS[tag](value[tag], value)
+    if tag in LABEL_TAGS:
+        from duckvstore.format import labels
 
-
-def _unknown(tag: str) -> Any:
+        return labels.label_from_json(value)
     raise ValueError(f"unknown tag {tag!r} in metadata")
+
+
+def has_later_tags(value: Any) -> bool:
+    """Return whether JSON of ``to_json`` has a tag that readers of the first release do not know."""
+    if isinstance(value, list):
+        return any(map(has_later_tags, value))
+    if not isinstance(value, dict):
+        return False
+    tag = next(iter(value), "")
+    if tag in _LATER_TAGS:
+        return True
+    body = value[tag] if tag == "$dict" else value
+    return any(map(has_later_tags, body.values()))
 
 
 def _datetime_from_json(text: str, body: dict[str, Any]) -> datetime:
@@ -118,6 +146,9 @@ _TAGS: dict[str, Any] = {
     "$float": lambda text, _: float(text),
     "$tuple": lambda items, _: tuple(from_json(item) for item in items),
     "$dict": lambda items, _: {key: from_json(item) for key, item in items.items()},
+    "$items": lambda pairs, _: {from_json(key): from_json(item) for key, item in pairs},
+    "$set": lambda items, _: {from_json(item) for item in items},
+    "$frozenset": lambda items, _: frozenset(from_json(item) for item in items),
     "$datetime": _datetime_from_json,
     "$date": lambda text, _: date.fromisoformat(text),
     "$time": lambda text, _: time.fromisoformat(text),
