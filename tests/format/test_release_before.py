@@ -22,3 +22,16 @@ def test_it_reads_a_store_without_new_features(tmp_path, release_before):
     library.write("eod", frame)
     assert_frame_equal(library.read("eod").data, frame)
     assert release_before(READ, url).strip() == "[1.5, 2.5]"
+
+
+def test_it_refuses_metadata_that_it_cannot_give_back(tmp_path, release_before):
+    """A frame without any is read by both."""
+    url = str(tmp_path / "store")
+    library = vs.open(url).create_library("prices")
+    library.write("eod", pd.DataFrame({"close": [1.5]}), metadata={1: pd.Timestamp("2026-01-01")})
+    assert library.read("eod").metadata == {1: pd.Timestamp("2026-01-01")}
+    said = release_before(READ, url)
+    assert said.startswith("Unsupported")
+    assert "metadata_types" in said
+    library.write("eod", pd.DataFrame({"close": [2.5]}), metadata={"one": 1})
+    assert release_before(READ, url).strip() == "[2.5]"

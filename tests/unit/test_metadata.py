@@ -161,4 +161,7 @@ def test_what_the_first_release_knew_names_no_feature():
 def test_equal_sets_are_equal_json():
     """Whatever order they were filled in."""
     names = [f"n{number}" for number in range(50)]
-    assert metadata.to_json(set(names)) == metadata.to_json(set(names[::-1]))
+    other = set()
+    for name in reversed(names):
+        other.add(name)
+    assert metadata.to_json(set(names)) == metadata.to_json(other)
