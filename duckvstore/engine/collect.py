@@ -12,9 +12,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from duckvstore import clock
-from duckvstore.engine import commits, condemned, libraries, options, prune, references
+from duckvstore.engine import catalogue, commits, condemned, doubts, libraries, options, prune, references
 from duckvstore.engine.reports import CollectionReport
-from duckvstore.errors import Integrity, InvalidInput, NoSuchKey, StorageUnavailable, Unsupported
+from duckvstore.errors import Integrity, InvalidInput, NoSuchKey, NoSuchSnapshot, StorageUnavailable, Unsupported
 from duckvstore.format import records
 from duckvstore.format.records import Garbage
 from duckvstore.objects.base import DeleteFailure
@@ -33,6 +33,7 @@ Item = TypeVar("Item")
 
 DELETE_BATCH = 1000
 KEYS_PER_GARBAGE = 2000
+PARENTS_READ_MAX = 500
 
 
 def collect(library: OpenLibrary, *, grace: timedelta | None = None, dry_run: bool = True) -> CollectionReport:
@@ -41,7 +42,7 @@ def collect(library: OpenLibrary, *, grace: timedelta | None = None, dry_run: bo
     ``grace``: None is the library's own; zero does all in one run and is for when nobody else writes. ``dry_run``:
     change nothing, report what would be done. Raises Integrity or Unsupported (and has deleted nothing) when a
     document cannot be read, NoSuchLibrary, Conflict (also when the segments belong to another library),
-    StorageUnavailable.
+    StorageUnavailable (also when a listing lacks what is there: see ``doubts``).
     """
     if grace is not None and (not isinstance(grace, timedelta) or grace < timedelta(0)):
         raise InvalidInput(f"grace={grace!r} is no length of time: give a datetime.timedelta, or None")
@@ -74,8 +75,9 @@ class _Run:
         self.inventory: Inventory = references.inventory(self.library)
         for part in self.parts:
             self.inventory.references.add_keys(part.keys)
-        self._load_garbage()
+        self._load_garbage(entry.key for entry in self.objects.list(self.layout.all_garbage))
         self.held = prune.holders(self.library)
+        self._look_again()
         self._settle_transactions()
         self._retain()
         self._condemn_invisible()
@@ -97,8 +99,8 @@ class _Run:
         """Return whether the grace period was over when this run began."""
         return not self.wait or time <= self.started - self.wait
 
-    def _load_garbage(self) -> None:
-        keys = [entry.key for entry in self.objects.list(self.layout.all_garbage)]
+    def _load_garbage(self, listed: Iterable[str]) -> None:
+        keys = list(listed)
         for start in range(0, len(keys), references.BATCH):
             batch = keys[start : start + references.BATCH]
             loaded = self.library.in_parallel(lambda key: condemned.read(self.library, key), batch)
@@ -106,6 +108,85 @@ class _Run:
                 if garbage is not None:
                     is_own = garbage.library_id == self.library.library_id
                     (self.garbage if is_own else self.foreign_garbage)[key] = garbage
+
+    def _look_again(self) -> None:
+        """List all again, and refuse listings that lack what is named and there, or what was there long before.
+
+        What named versions was read before, so the second listing must show them. What came since is taken in: the
+        more is known, the less is removed.
+        """
+        library, layout, inventory = self.library, self.layout, self.inventory
+        named = {pair: f"snapshot {names[0]!r} holds it" for pair, names in self.held.items()}
+        named |= dict.fromkeys(self._condemned_versions(), "it is named as condemned")
+        announced: list[str] = []
+        if not inventory.documents:
+            named |= self._decided_versions()
+            announced = self._announced_symbols()
+        snapshots = {layout.snapshot(name) for names in self.held.values() for name in names}
+        for key in doubts.shown_again(library, layout.all_staging, {part.key for part in self.parts}):
+            part = references.staged_part(library, key)
+            if part is not None:
+                self._check_young(key, part.staged_at)
+                inventory.references.add_keys(part.keys)
+        for key in doubts.shown_again(
+            library, layout.versions, {layout.version(*pair) for pair in inventory.documents}
+        ):
+            version = self._load(layout.parse_version(key))
+            if version is not None:
+                self._check_young(key, version.created_at)
+                inventory.add([(0, version)])
+        self._load_garbage(doubts.shown_again(library, layout.all_garbage, {*self.garbage, *self.foreign_garbage}))
+        for key in doubts.shown_again(library, layout.snapshots, snapshots):
+            self._hold(key)
+        named = self._parents() | named
+        doubts.check_named(library, {pair: named[pair] for pair in named.keys() - inventory.documents.keys()})
+        doubts.check_nothing_of(library, set(announced) - inventory.highest.keys(), "the journal names its symbol")
+
+    def _check_young(self, key: str, time: datetime) -> None:
+        if time < self.started - self.wait / 2:  # clocks differ
+            raise doubts.contradiction(self.library, key, "a second listing showed it")
+
+    def _hold(self, key: str) -> None:
+        try:
+            snapshot = catalogue.read_snapshot(self.library, self.layout.parse_snapshot(key))
+        except NoSuchSnapshot:
+            return
+        if snapshot.versions:  # of an empty one nothing was seen the first time either
+            self._check_young(key, snapshot.created_at)
+        for pair in snapshot.versions.items():
+            self.held.setdefault(pair, []).append(snapshot.name)
+
+    def _parents(self) -> dict[tuple[str, int], str]:
+        """Return versions that others were made above and that are not there: most were pruned, so some will do."""
+        found = {
+            (document.symbol, document.parent): f"version {document.number} was made above it"
+            for document in self._own_documents()
+            if document.parent is not None and (document.symbol, document.parent) not in self.inventory.documents
+        }
+        return dict([*found.items()][:: len(found) // PARENTS_READ_MAX + 1])
+
+    def _decided_versions(self) -> dict[tuple[str, int], str]:
+        found: dict[tuple[str, int], str] = {}
+        for entry in self.objects.list(self.layout.transactions):
+            name = entry.key.removeprefix(self.layout.transactions).removesuffix(".json")
+            try:
+                decision = self.library.decision(name)
+            except (Integrity, Unsupported):
+                continue  # reported where decisions are removed
+            if decision is not None:
+                found |= dict.fromkeys(decision.versions.items(), f"transaction {name} made it")
+        return found
+
+    def _announced_symbols(self) -> list[str]:
+        def symbol_of(key: str) -> str | None:
+            try:
+                return records.load_intent(self.objects.read(key), where=f"{self.objects.url} {key}").symbol
+            except (NoSuchKey, Integrity, Unsupported):
+                return None
+
+        keys = [entry.key for entry in self.objects.list(self.layout.journal)]
+        found = references.in_batches(self.library, symbol_of, keys, "reading the journal")
+        return sorted({symbol for symbol in found if symbol is not None})
 
     def _settle_transactions(self) -> None:
         """Learn what became of each transaction, and abort those that are undecided for longer than the grace."""
@@ -269,6 +350,10 @@ class _Run:
                     self.report.left.append(entry.key)
                 else:
                     self.listed[relative] = symbol, entry.size_bytes or 0
+        unknown = {symbol for symbol, _ in self.listed.values()} - self.inventory.highest.keys()
+        doubts.check_nothing_of(
+            self.library, sorted(unknown), "segments of its symbol are there", self.started - self.wait / 2
+        )
 
     def _unreferenced(self) -> set[str]:
         return {relative for relative in self.listed if relative not in self.inventory.references}
@@ -324,6 +409,7 @@ class _Run:
                 continue
             decision = self.library.decision(name)
             if decision is not None and self._is_due(decision.decided_at):
+                doubts.check_unnamed(self.library, decision, self.report.removed_versions if self.dry_run else ())
                 old[entry.key] = name
         self.report.removed_decisions = len(self._delete(self.objects, old))
 

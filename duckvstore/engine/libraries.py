@@ -26,6 +26,7 @@ from duckvstore.format import documents, records
 from duckvstore.format.layout import Layout, check_unreserved, library_root, unescape
 from duckvstore.format.options import Options
 from duckvstore.objects import self_test
+from duckvstore.objects.base import DeleteFailure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 OpenSegments: TypeAlias = "Callable[[str], ObjectStore]"
 
-DELETE_SWEEPS = 5
+DELETE_SWEEPS = 8
 
 
 def list_libraries(objects: ObjectStore) -> list[str]:
@@ -199,7 +200,8 @@ def delete_library(objects: ObjectStore, name: str, open_segments: OpenSegments 
     root = library_root(name)
     layout = Layout(root)
     if not any(True for _ in objects.list(root, limit=1)):
-        open_library(objects, name)
+        open_library(objects, name)  # raises, unless the library is there although nothing is listed
+        raise _listed_too_little(objects, layout.library)
     elsewhere = _segments_to_delete(objects, layout, open_segments)
     failures = objects.delete([layout.library])
     if elsewhere is not None:
@@ -227,19 +229,36 @@ def _segments_to_delete(objects: ObjectStore, layout: Layout, open_segments: Ope
             return None
         library = OpenLibrary(objects, document, _segment_objects(objects, document, open_segments))
         if next(library.segment_objects.list(layout.root, limit=1), None) is None:
-            return None
+            try:
+                library.segment_objects.read(layout.owner)
+            except NoSuchKey:
+                return None
+            raise _listed_too_little(library.segment_objects, layout.owner)
         check_owner(library)
         objects.put(layout.deleting, data)
         return library.segment_objects
     return None
 
 
+def _listed_too_little(objects: ObjectStore, key: str) -> StorageUnavailable:
+    return StorageUnavailable(
+        f"{objects.url}: a listing shows nothing, although {key} is there, so nothing was deleted: something on the "
+        "way to the store may answer in its place; see to that, then repeat delete_library()"
+    )
+
+
 def _sweep(objects: ObjectStore, root: str, document: str | None) -> DeleteFailures:
+    """Delete what is listed until two listings in a row show nothing; return what could not be deleted."""
+    empty_count = 0
+    remains: list[str] = []
     for _ in range(DELETE_SWEEPS):
         remains = [entry.key for entry in objects.list(root)]
-        if not remains or document in remains:  # all gone, and perhaps made again: what is there now is not ours
-            break
-        failures = objects.delete(remains)
+        if document in remains:  # made again: what is there now is not ours
+            return []
+        empty_count = 0 if remains else empty_count + 1
+        if empty_count == 2:
+            return []
+        failures = objects.delete(remains) if remains else []
         if failures:
             return failures
-    return []
+    return [DeleteFailure(key, "something keeps writing, or listings do not show all") for key in remains[:1]]

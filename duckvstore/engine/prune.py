@@ -9,17 +9,19 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from duckvstore.engine import catalogue, commits, condemned, edits, missing
+from duckvstore.engine import catalogue, commits, condemned, doubts, edits, missing
 from duckvstore.engine.commits import Draft
 from duckvstore.errors import InvalidInput, NoSuchVersion
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from duckvstore.engine.commits import Call
     from duckvstore.engine.library import OpenLibrary
     from duckvstore.format.documents import Version
+
+LISTINGS_MAX = 3
 
 
 def prune(
@@ -37,17 +39,40 @@ def prune(
     are always kept. Raises NoSuchSymbol, InvalidInput, StorageUnavailable.
     """
     check_kept(keep_last, keep_for)
-    unwanted = condemned.numbers(library, symbol, fresh=True)
-    documents = catalogue.visible_documents(library, symbol)
-    if not documents:
-        raise catalogue.no_symbol(library, symbol)
-    held = {number for pair_symbol, number in holders(library) if pair_symbol == symbol}
+    unwanted, documents, held = _histories(library, symbol)
     visible = [(version.number, version.created_at) for version in documents]
     oldest = None if keep_for is None else library.objects.now() - keep_for
     chosen = prunable(visible, keep_last, oldest, unwanted, held)
     if chosen:
         condemned.publish(library, symbol, reason, versions=chosen)
     return tuple(chosen)
+
+
+def _histories(library: OpenLibrary, symbol: str) -> tuple[frozenset[int], list[Version], dict[int, list[str]]]:
+    """Return a symbol's condemned numbers, its visible documents (newest first) and the snapshots that hold a number.
+
+    Raises NoSuchSymbol when there are none, and StorageUnavailable when the listing of versions lacks what is named and
+    there, also when it is asked for again (what came after the listing is in the next one).
+    """
+    unwanted = condemned.numbers(library, symbol, fresh=True)
+    for attempt in range(LISTINGS_MAX):
+        documents = catalogue.visible_documents(library, symbol)
+        held = {number: names for (name, number), names in holders(library).items() if name == symbol}
+        named = {number: f"snapshot {names[0]!r} holds it" for number, names in held.items()}
+        for version in documents:
+            if version.parent is not None:
+                named.setdefault(version.parent, f"version {version.number} was made above it")
+        for version in documents:
+            named.pop(version.number, None)
+        unseen = {(symbol, number): reason for number, reason in named.items()}
+        if attempt == LISTINGS_MAX - 1:
+            doubts.check_named(library, unseen)
+        elif not doubts.present(library, unseen):
+            break
+    if not documents:
+        raise catalogue.no_symbol(library, symbol)
+    # What is condemned and not seen as such would count among those that are kept, in place of another one.
+    return unwanted | condemned.numbers(library, symbol, fresh=True), documents, held
 
 
 def check_kept(keep_last: int | None, keep_for: timedelta | None) -> None:
@@ -105,12 +130,12 @@ def delete_versions(library: OpenLibrary, call: Call, symbol: str, numbers: Iter
     for number in wanted:
         if isinstance(number, bool) or not isinstance(number, int):
             raise InvalidInput(f"versions names {number!r}: give version numbers, as list_versions() has them")
-    unwanted = condemned.numbers(library, symbol, fresh=True)
-    visible = [version for version in catalogue.visible_documents(library, symbol) if version.number not in unwanted]
+    unwanted, found, held = _histories(library, symbol)
+    visible = [version for version in found if version.number not in unwanted]
     if not visible:
         raise catalogue.no_symbol(library, symbol)
     _check_there(library, symbol, wanted, visible)
-    _check_free(library, symbol, wanted)
+    _check_free(library, symbol, {number: names for number, names in held.items() if number in wanted})
     if not wanted:
         return ()
     if visible[0].number in wanted or call.expected_version is not None:
@@ -129,8 +154,7 @@ def _check_there(library: OpenLibrary, symbol: str, wanted: set[int], visible: l
         )
 
 
-def _check_free(library: OpenLibrary, symbol: str, wanted: set[int]) -> None:
-    held = {pair[1]: names for pair, names in holders(library).items() if pair[0] == symbol and pair[1] in wanted}
+def _check_free(library: OpenLibrary, symbol: str, held: Mapping[int, list[str]]) -> None:
     if held:
         by_number = "; ".join(f"version {number} by {', '.join(map(repr, names))}" for number, names in held.items())
         raise InvalidInput(
@@ -144,7 +168,10 @@ def _replace_newest(library: OpenLibrary, call: Call, wanted: set[int], visible:
     source = next((version for version in visible if version.number not in wanted), None)
 
     def plan(newest: Version | None) -> Draft | None:
-        if newest is None or newest.number not in wanted:
+        if newest is None or newest.number < visible[0].number:  # the newest never goes down
+            key = library.layout.version(visible[0].symbol, visible[0].number)
+            raise doubts.contradiction(library, key, "an earlier listing showed it")
+        if newest.number not in wanted:
             return None  # another writer was first, so there is nothing to replace
         if source is None or source.deleted:
             return Draft(operation="delete", kind="deleted")

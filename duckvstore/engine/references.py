@@ -38,6 +38,7 @@ class Document:
     library_id: str
     transaction: str | None
     created_at: datetime
+    parent: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,21 @@ class Inventory:
     documents: dict[tuple[str, int], Document] = field(default_factory=dict)
     highest: dict[str, int] = field(default_factory=dict)
 
+    def add(self, found: Sequence[tuple[int, Version]]) -> None:
+        """Take in documents, each with its size in bytes."""
+        self.references.add(version for _, version in found)
+        for size_bytes, version in found:
+            self.highest[version.symbol] = max(self.highest.get(version.symbol, -1), version.number)
+            self.documents[version.symbol, version.number] = Document(
+                version.symbol,
+                version.number,
+                size_bytes,
+                version.library_id,
+                version.transaction,
+                version.created_at,
+                version.parent,
+            )
+
 
 def named_manifests(version: Version) -> tuple[Manifest, ...]:
     """Return the manifests that a document names."""
@@ -149,12 +165,7 @@ def inventory(library: OpenLibrary) -> Inventory:
     """Return what all version documents refer to. Raises as ``versions`` does."""
     found = Inventory(References(library))
     for batch in versions(library):
-        found.references.add(version for _, version in batch)
-        for size_bytes, version in batch:
-            found.highest[version.symbol] = max(found.highest.get(version.symbol, -1), version.number)
-            found.documents[version.symbol, version.number] = Document(
-                version.symbol, version.number, size_bytes, version.library_id, version.transaction, version.created_at
-            )
+        found.add(batch)
     return found
 
 
@@ -163,17 +174,19 @@ def staged_parts(library: OpenLibrary) -> list[StagedPart]:
 
     They must be listed before the versions: finalising makes a version first and then removes the parts.
     """
-
-    def load(key: str) -> StagedPart | None:
-        try:
-            part = documents.load_version(library.objects.read(key), where=f"{library.objects.url} {key}")
-        except NoSuchKey:
-            return None  # finalised meanwhile, so a version refers to what it referred to
-        manifests = named_manifests(part)
-        keys = [segment.key for segment in inline_segments(part)]
-        for manifest in manifests:
-            keys += [manifest.key, *(segment.key for segment in library.manifest(manifest))]
-        return StagedPart(key, part.created_at, tuple(keys))
-
     listed = [entry.key for entry in library.objects.list(library.layout.all_staging)]
-    return [part for part in in_batches(library, load, listed, "reading staged parts") if part is not None]
+    found = in_batches(library, lambda key: staged_part(library, key), listed, "reading staged parts")
+    return [part for part in found if part is not None]
+
+
+def staged_part(library: OpenLibrary, key: str) -> StagedPart | None:
+    """Return one staged part; None when it was finalised meanwhile, so that a version refers to what it referred to."""
+    try:
+        part = documents.load_version(library.objects.read(key), where=f"{library.objects.url} {key}")
+    except NoSuchKey:
+        return None
+    manifests = named_manifests(part)
+    keys = [segment.key for segment in inline_segments(part)]
+    for manifest in manifests:
+        keys += [manifest.key, *(segment.key for segment in library.manifest(manifest))]
+    return StagedPart(key, part.created_at, tuple(keys))

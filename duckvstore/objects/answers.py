@@ -80,8 +80,8 @@ def check_object(method: str, status: int, headers: Mapping[str, str], body: byt
         raise NotWhole("it says 404, but not in the words of S3")
 
 
-def check_document(body: bytes, name: str) -> None:
-    """Raise NotWhole unless ``body`` is a whole XML document of this name."""
+def check_document(body: bytes, name: str | None) -> None:
+    """Raise NotWhole unless ``body`` is a whole XML document of this name (None: of any)."""
     _root(body, name)
 
 
@@ -110,12 +110,12 @@ def _may_have_other_names(bucket: str) -> bool:
     return ":" in bucket or bucket.endswith("-s3alias")
 
 
-def _root(body: bytes, name: str) -> ET.Element:
+def _root(body: bytes, name: str | None) -> ET.Element:
     try:
         root = ET.fromstring(body)  # noqa: S314 - as botocore parses it; expat itself bounds what entities grow to
     except ET.ParseError as error:
         raise NotWhole(f"it is no XML ({error})" if body else "it is empty") from error
-    if root.tag.rpartition("}")[2] != name:
+    if name is not None and root.tag.rpartition("}")[2] != name:
         raise NotWhole(f"it is no {name}")
     return root
 

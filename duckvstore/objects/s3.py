@@ -51,7 +51,8 @@ _PAGE_KEYS_MAX = 1000
 _CODES_NOT_DONE = {"ConditionalRequestConflict", "OperationAborted", "RequestTimeout"}
 _CODES_WORTH_REPEATING = {"InternalError", "SlowDown", "ServiceUnavailable", "OperationAborted", "RequestTimeout"}
 _LISTINGS = {"ListObjectsV2": "ListBucketResult", "ListObjectVersions": "ListVersionsResult"}
-_DOCUMENTS = {"DeleteObjects": "DeleteResult", "GetBucketVersioning": "VersioningConfiguration"}
+# Servers call the answer about versioning by several names.
+_DOCUMENTS = {"DeleteObjects": "DeleteResult", "GetBucketVersioning": None}
 _OF_OBJECTS = {"GetObject", "HeadObject", "PutObject"}
 _SCANNABLE_PREFIX = re.compile(r"[A-Za-z0-9._~/-]*")
 

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
     from duckvstore.objects.base import DeleteFailures, Listed, ObjectStore
 
-Kind: TypeAlias = Literal["crash_before", "crash_after", "drop_response", "error_500", "slow_down", "truncate"]
-KINDS = ("crash_before", "crash_after", "drop_response", "error_500", "slow_down", "truncate")
+Kind: TypeAlias = Literal[
+    "crash_before", "crash_after", "drop_response", "error_500", "slow_down", "truncate", "cut_listing"
+]
+KINDS = ("crash_before", "crash_after", "drop_response", "error_500", "slow_down", "truncate", "cut_listing")
 METHODS = ("read", "put", "create", "list", "delete", "now")
 _Log: TypeAlias = list["Request"]
 _T = TypeVar("_T")
@@ -46,7 +48,8 @@ class Fault:
     Attributes:
         kind: ``crash_before`` and ``crash_after`` the request takes effect (every later request crashes too);
             ``drop_response``: it takes effect, its answer is lost; ``error_500`` and ``slow_down``: it has no
-            effect (of a create one cannot know: OutcomeUnknown); ``truncate``: only half of the bytes read arrive.
+            effect (of a create one cannot know: OutcomeUnknown); ``truncate``: only half of the bytes read arrive;
+            ``cut_listing``: the first ``kept`` entries of a listing arrive, and it looks as if those were all.
         number: which request, counted from 1; with ``method``, counted among the requests of that method.
         method: count and hit only this method; None: all of them.
         repeat: how many requests in a row are hit.
@@ -56,10 +59,17 @@ class Fault:
     number: int
     method: str | None = None
     repeat: int = 1
+    kept: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what could never happen, so that no test passes by a misspelt fault."""
-        if self.kind not in KINDS or self.method not in {None, *METHODS} or self.number < 1 or self.repeat < 1:
+        if (
+            self.kind not in KINDS
+            or self.method not in {None, *METHODS}
+            or self.number < 1
+            or self.repeat < 1
+            or self.kept < 0
+        ):
             raise InvalidInput(f"{self} can never happen: kind is one of {KINDS}, method of {METHODS}, numbers from 1")
 
     def hits(self, number: int, method: str, method_number: int) -> bool:
@@ -100,8 +110,8 @@ class FaultyObjects(WrappedObjects):
             request = Request(len(self.requests) + 1, method, key)
             self.requests.append(request)
             method_number = self._numbers[method]
-        hits = [fault.kind for fault in self.faults if fault.hits(request.number, method, method_number)]
-        kind = hits[0] if hits else None
+        hits = [fault for fault in self.faults if fault.hits(request.number, method, method_number)]
+        kind = hits[0].kind if hits else None
         if self.before is not None:
             self.before(request)
         if kind == "crash_before":
@@ -117,6 +127,8 @@ class FaultyObjects(WrappedObjects):
                 raise self._unanswered(request, "the answer was lost")
         if kind == "truncate" and isinstance(result, bytes):
             return result[: len(result) // 2]  # type: ignore[return-value]
+        if kind == "cut_listing" and isinstance(result, tuple):
+            return result[: hits[0].kept]  # type: ignore[return-value]
         return result
 
     def _crash(self, request: Request, when: str) -> SimulatedCrash:

@@ -592,7 +592,8 @@ def test_what_is_pruned_while_a_run_reads_stays_condemned(five, objects, time):
     lib = vs.Store(faulty).get_library("eod")
 
     def others(request):
-        if request.method == "list" and request.key == "eod/garbage/" and len(numbers(five)) == 5:
+        garbage_listings = [each for each in faulty.requests if (each.method, each.key) == ("list", "eod/garbage/")]
+        if len(garbage_listings) == 2 and len(numbers(five)) == 5:  # the versions were listed twice by then
             five.write("x", frame(5))
             five.write("x", frame(6))
             prune.delete_versions(five.open_library, Call("x"), "x", [5])
