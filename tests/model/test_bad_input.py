@@ -281,7 +281,7 @@ WRONG_SQL = {
     "DELETE FROM trades AT VERSION 0": ("a past version", "^"),
     "DELETE FROM trades WHERE prise > 1": ('"prise"', '"price"'),
     "INSERT INTO trades VALUES (1)": ("trades", "3 columns"),
-    "ALTER TABLE trades ADD COLUMN x INTEGER": ("trades", "CREATE OR REPLACE TABLE"),
+    "ALTER TABLE trades ADD COLUMN x INTEGER DEFAULT 3": ("trades", "then UPDATE t SET"),
     "ROLLBACK": ("there is no transaction", "BEGIN one first"),
 }
 
