@@ -135,12 +135,20 @@ class Reader:
             return Constant(f"(-{inner.sql})", inner.kind, inner.maybe_nan) if inner and is_number else None
         if type(node) is exp.Cast:
             return self._cast(node)
+        known: dict[int, Constant | None] = {}
+
+        def argument(part: Any) -> Constant | None:
+            """Read a part once: twice at each level would double the time with every term of a sum."""
+            if id(part) not in known:
+                known[id(part)] = self.read(part)
+            return known[id(part)]
+
         if isinstance(node, (exp.Add, exp.Sub)):
-            moved = self._moved(node)
+            moved = _moved(node, argument)
             if moved is not None:
                 return moved
         found = self._parameter(node)
-        return self.calls(node, self.read) if found is None and self.calls is not None else found
+        return self.calls(node, argument) if found is None and self.calls is not None else found
 
     def _literal(self, node: Any) -> Constant | None:
         if node.is_string:
@@ -184,24 +192,6 @@ class Reader:
             f"CAST({inner.sql} AS {sql})", kind, maybe_nan, inner.text if is_time or kind == "string" else None
         )
 
-    def _moved(self, node: Any) -> Constant | None:
-        """Return a date or time moved by a constant interval or number of days."""
-        start = self.read(node.this)
-        if start is None or (start.kind not in ("date", "timestamp") and not start.is_moving):
-            return None
-        moving, later = start.is_moving, "timestamptz" if start.kind == "timestamptz" else "timestamp"
-        sign = "+" if isinstance(node, exp.Add) else "-"
-        step = node.expression
-        if isinstance(step, exp.Interval) and isinstance(step.this, exp.Literal) and isinstance(step.unit, exp.Var):
-            count, unit = str(step.this.this), step.unit.name.upper()
-            if _COUNT.fullmatch(count) and _UNIT.fullmatch(unit):
-                return Constant(f"({start.sql} {sign} INTERVAL '{count}' {unit})", later, is_moving=moving)
-            return None
-        days = self.read(step)
-        if start.kind == "date" and days is not None and days.kind == "int":
-            return Constant(f"({start.sql} {sign} {days.sql})", "date", is_moving=moving)
-        return None
-
     def _parameter(self, node: Any) -> Constant | None:
         """Return a parameter; it stays one, so that DuckDB gives it the type that it has in the query."""
         found, value = self._value(node)
@@ -227,6 +217,25 @@ class Reader:
         if isinstance(self.parameters, Sequence) and position is not None and 0 <= position < len(self.parameters):
             return True, self.parameters[position]
         return False, None
+
+
+def _moved(node: Any, argument: Callable[[Any], Constant | None]) -> Constant | None:
+    """Return a date or time moved by a constant interval or number of days."""
+    start = argument(node.this)
+    if start is None or (start.kind not in ("date", "timestamp") and not start.is_moving):
+        return None
+    moving, later = start.is_moving, "timestamptz" if start.kind == "timestamptz" else "timestamp"
+    sign = "+" if isinstance(node, exp.Add) else "-"
+    step = node.expression
+    if isinstance(step, exp.Interval) and isinstance(step.this, exp.Literal) and isinstance(step.unit, exp.Var):
+        count, unit = str(step.this.this), step.unit.name.upper()
+        if _COUNT.fullmatch(count) and _UNIT.fullmatch(unit):
+            return Constant(f"({start.sql} {sign} INTERVAL '{count}' {unit})", later, is_moving=moving)
+        return None
+    days = argument(step)
+    if start.kind == "date" and days is not None and days.kind == "int":
+        return Constant(f"({start.sql} {sign} {days.sql})", "date", is_moving=moving)
+    return None
 
 
 def _value_kind(value: Any) -> str | None:

@@ -20,9 +20,9 @@ from sqlglot import exp
 from sqlglot.dialects.duckdb import DuckDB
 
 from duckvstore.errors import SqlError
-from duckvstore.sql import readable, timetravel
+from duckvstore.sql import outline, readable, timetravel
 from duckvstore.sql.timetravel import At, Clause, Expression, Malformed
-from duckvstore.sql.tokens import Parameter, Token, closing, parameter, scan
+from duckvstore.sql.tokens import Parameter, Token, blank, closing, parameter, scan
 
 __all__ = ["At", "Expression", "Parameter", "Reference", "Statement", "parse"]
 
@@ -46,6 +46,7 @@ _KINDS: tuple[tuple[type[Any], str], ...] = (
 )
 _AFTER_A_QUERY = frozenset((")", "ORDER", "LIMIT", "OFFSET", "UNION", "EXCEPT", "INTERSECT", "WITH"))
 _READ_PARENTS = (exp.From, exp.Join, exp.Describe, exp.Summarize, exp.Subquery, exp.Paren, exp.Lateral)
+_STUB = "FROM x"  # no query is shorter
 _FOUND_TOKEN = re.compile(r" but got <Token.*", re.DOTALL)
 
 
@@ -77,8 +78,9 @@ class Reference:
 class Statement:
     """One statement, equal to itself alone: ``text`` is its slice of ``source``, from character ``offset`` on.
 
-    ``tree`` is None and ``references`` empty where sqlglot cannot read it; ``maybe_names`` then holds the dotted
-    names after FROM, JOIN, INTO and USING, and ``problem`` what sqlglot said. ``kind``: query, explain, describe,
+    ``tree`` is None and ``references`` empty where sqlglot cannot read it, not even its outline (``is_outline``: the
+    tree is of that); ``maybe_names`` then holds the dotted names after FROM, JOIN, INTO and USING, and ``problem`` what
+    sqlglot said. ``kind``: query, explain, describe,
     summarize, copy, create_table, create_view, create_macro, create, insert, update, delete, merge, drop, alter,
     truncate or other.
     ``parameters``: each parameter of the text with the character (of ``text``) where it stands. ``body``: the statement
@@ -95,6 +97,7 @@ class Statement:
     problem: str | None = None
     parameters: tuple[tuple[int, Parameter], ...] = ()
     body: Statement | None = None
+    is_outline: bool = False
 
     def error(self, message: str, position: int) -> SqlError:
         """Return an SqlError whose caret is under character ``position`` of this statement's text."""
@@ -154,6 +157,11 @@ class _Source:
             return Statement(*own, body=body)
         tree, problem, place = self._tree()
         usable = tree is not None and not isinstance(tree, exp.Command)
+        is_outline = False
+        if not usable:
+            outlined = self._outlined()
+            if outlined is not None:
+                tree, usable, is_outline = outlined, True, True
         if not usable:
             self._refuse_if_travelling(problem, place)
         references = tuple(self._references(tree)) if usable else ()
@@ -170,6 +178,7 @@ class _Source:
             () if usable else tuple(_names_after_from(self.tokens)),
             problem,
             () if self.tokens[0].upper == "PREPARE" else tuple(self.parameters),
+            is_outline=is_outline,
         )
 
     def _body(self) -> Statement | None:
@@ -206,6 +215,27 @@ class _Source:
         if marked[0] is None and any(token.kind in ("parameter", "dollar", "string") for token in self.tokens):
             return self._parsed(self._readable(marked=False))
         return marked
+
+    def _outlined(self) -> Any:
+        """Return the tree of the statement's outline, put together from the pieces that sqlglot reads; or None."""
+        if self.tokens[-1].kind == "unclosed":
+            return None
+        found = outline.read(self._readable(marked=True))
+        if found is None:
+            return None
+        root: Any = None
+        for start, end in [(0, len(found.text)), *found.pieces]:
+            text = blank(found.text, [(0, start), (end, len(found.text))])
+            behind = start
+            for first, last in found.pieces:
+                if behind <= first and last <= end and (first, last) != (start, end):  # one right inside of this
+                    behind = last
+                    text = f"{text[:first]}{_STUB.ljust(last - first)}{text[last:]}"
+            tree, _, _ = self._parsed(text)
+            if tree is None or isinstance(tree, exp.Command):
+                return None
+            root = tree if root is None else _grafted(root, tree, start)
+        return root
 
     def _parsed(self, text: str) -> tuple[Any, str | None, int | None]:
         quiet = _QUIET.set(True)
@@ -341,6 +371,14 @@ class _Source:
         return "relation", start
 
 
+def _grafted(root: Any, tree: Any, start: int) -> Any:
+    """Put ``tree`` into ``root`` in place of the stub at character ``start``."""
+    place = start + len(_STUB) - 1
+    stub = next(name for name in root.find_all(exp.Identifier) if name.meta.get("start") == place)
+    stub.find_ancestor(exp.Select).replace(tree)
+    return root
+
+
 def _move_joins(tree: Any) -> None:
     """Put the joins of FROM-first queries where they are in all others: sqlglot leaves them with the first table."""
     for select in tree.find_all(exp.Select):
@@ -396,7 +434,7 @@ def _is_cte(node: Any) -> bool:
         if is_named and not is_recurring:
             return True
         if isinstance(scope, exp.With):
-            before = scope.expressions[: scope.expressions.index(child)]
+            before = scope.expressions[: next(at for at, common in enumerate(scope.expressions) if common is child)]
             if (_names(before, name) and not is_recurring) or _is_own_recursion(scope, child, node):
                 return True
         child, scope = scope, scope.parent

@@ -84,8 +84,10 @@ def _kept(
     everything = list(range(len(version.segments)))
     if statement.kind == "create_macro" and _has_parameter_among(statement, version):
         return everything
-    given = values.given
-    condition = prune.condition(statement, position, version, given, has_macros=has_macros) if everything else None
+    try:
+        condition = prune.condition(statement, position, version, values.given, has_macros=has_macros)
+    except RecursionError:  # of a constant, say, that is nested more deeply than anybody needs
+        return everything
     if condition is None:
         return everything
     try:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
@@ -35,6 +36,8 @@ _FLIPPED = {"=": "=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _NEGATED: dict[type[Any], type[Any]] = {exp.LT: exp.GTE, exp.LTE: exp.GT, exp.GT: exp.LTE, exp.GTE: exp.LT}
 _COLLATED = "current_setting('default_collation') <> ''"
 _MARGIN_DAYS = 3
+# DuckDB takes time with the square of the terms of an OR: beyond so many, reading all segments is cheaper.
+TERMS_MAX = 500
 _BOUND = re.compile(r"\$(c[0-9]+)")
 _OPERATORS: dict[type[Any], str] = {exp.EQ: "=", exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">="}
 
@@ -93,7 +96,7 @@ def condition(
     ``parameters``: the values that the whole statement is called with. ``has_macros``: the user may have made
     macros, with the names of functions perhaps.
     """
-    if statement.tree is None or not version.segments or statement.tree.find(exp.TableSample) is not None:
+    if not version.segments or not _can_prune(statement):
         return None
     place = _place(statement.references[reference].node)
     if place is None:
@@ -110,6 +113,13 @@ def condition(
     named = set(_BOUND.findall(sql))  # not all that was read is used
     bound = {name: value for name, value in finder.reader.bound.items() if name in named}
     return Condition(sql, used, bound, is_moving=finder.is_moving)
+
+
+@lru_cache(maxsize=256)
+def _can_prune(statement: Statement) -> bool:
+    """Whether the statement's predicates are known, and no sample is taken of what they leave."""
+    is_known = statement.tree is not None and not statement.is_outline
+    return is_known and statement.tree.find(exp.TableSample) is None
 
 
 def _place(node: Any) -> _Place | None:
@@ -240,14 +250,14 @@ def _kind(join: Any) -> str:
     return str(join.args.get("kind") or "").upper()
 
 
-def _flat(node: Any) -> Iterator[Any]:
-    """Yield the parts of a conjunction."""
+def _flat(node: Any, kind: type[Any] = exp.And) -> Iterator[Any]:
+    """Yield the parts of a conjunction, or of a chain of another ``kind``."""
     waiting = [node]
     while waiting:
         part = waiting.pop()
         if isinstance(part, exp.Paren):
             waiting.append(part.this)
-        elif type(part) is exp.And:
+        elif type(part) is kind:
             waiting += [part.expression, part.this]
         else:
             yield part
@@ -303,13 +313,15 @@ class _Finder:
 
     def _either(self, node: Any, *, strict: bool) -> list[str]:
         """Return the expression for an OR, each side of which has to be such a conjunct, or to hold one."""
-        sides = []
-        for side in (node.this, node.expression):
+        sides: list[str] = []
+        for side in _flat(node, exp.Or):
+            if len(sides) == TERMS_MAX:
+                return []
             kept = [sql for part in _flat(side) for sql in self.keeps(part, strict=strict)]
             if not kept:
                 return []
             sides.append(" AND ".join(f"TRY({sql})" for sql in kept))
-        return [f"(({sides[0]}) OR ({sides[1]}))"]
+        return [f"({' OR '.join(f'({side})' for side in sides)})"]
 
     def _starts(self, operand: Any, pattern: Any, *, is_like: bool) -> list[str]:
         """Return expressions for texts that start as ``pattern`` does before its first wildcard.
@@ -350,8 +362,22 @@ class _Finder:
         known = [constant for constant in constants if constant is not None]
         if column is None or not known or len(known) != len(constants) or not _same_class(column, known):
             return []
-        matches = (" AND ".join(self._bounds(column, "=", constant)) for constant in known)
+        if len(known) > TERMS_MAX and not _are_whole(known):
+            return []
+        matches = (" AND ".join(match) for match in self._matches(column, known))
         return [" OR ".join(f"({match})" for match in matches), f"nulls_{column.id} < rows"]
+
+    def _matches(self, column: _Column, constants: list[Constant]) -> Iterator[list[str]]:
+        """Yield the bounds for each of ``constants``, or for runs of them where they are many whole numbers."""
+        if len(constants) <= TERMS_MAX:
+            for constant in constants:
+                yield self._bounds(column, "=", constant)
+            return
+        ordered = sorted(constants, key=lambda constant: int(constant.sql))
+        length = -(-len(ordered) // TERMS_MAX)
+        for first in range(0, len(ordered), length):
+            run = ordered[first : first + length]
+            yield self._bounds(column, ">=", run[0], nan=False) + self._bounds(column, "<=", run[-1])
 
     def _column(self, node: Any) -> _Column | None:
         """Return the column of the table that ``node`` surely names, if it has statistics.
@@ -421,6 +447,11 @@ def _prefix(node: Any) -> tuple[Any, Any, bool] | None:
     if type(node) is exp.StartsWith and _only(node, frozenset(("this", "expression"))):
         return node.this, node.expression, False
     return None
+
+
+def _are_whole(constants: list[Constant]) -> bool:
+    """Whether all are whole numbers that are written out."""
+    return all(constant.kind == "int" and constant.sql.isdigit() for constant in constants)
 
 
 def _same_class(column: _Column, constants: list[Constant]) -> bool:

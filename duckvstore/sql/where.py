@@ -7,6 +7,7 @@ has the stored types exactly.
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
@@ -37,6 +38,9 @@ _NUMBER = "__vstore_row"
 # What DuckDB suggests are names of ours, and those columns only that the predicate uses already.
 _SUGGESTION = re.compile(r"\s*(Candidate (bindings|tables)|Did you mean|Possible candidates).*", re.DOTALL)
 _UNKNOWN_COLUMN = re.compile(r'Referenced column "(?P<name>.*)" (was )?not found', re.DOTALL)
+_ADVICE = "give only what stands behind WHERE, such as price > 10 AND sym = 'a'"
+_UNREADABLE = "it cannot be read ({}): check it, or use sql()"
+_NO_STAR = "name each column: * and COLUMNS are not taken here"
 _SELECT_PARTS = frozenset(("expressions", "from_", "where", "kind"))
 
 
@@ -115,15 +119,27 @@ class _Predicate:
         statement = statements[0]
         tree: Any = statement.tree
         if tree is None and statement.problem is not None:
-            raise self._error(f"it cannot be read ({statement.problem}): check it, or use sql()")
+            raise self._error(_UNREADABLE.format(statement.problem))
         is_plain = isinstance(tree, exp.Select) and {key for key, value in tree.args.items() if value} <= _SELECT_PARTS
         if len(statements) != 1 or not is_plain:
-            raise self._error("give only what stands behind WHERE, such as price > 10 AND sym = 'a'")
+            raise self._error(_ADVICE)
+        if statement.is_outline:
+            self._check_outlined(statement.problem)
         if len(list(tree.find_all(exp.Table))) != 1:
             raise self._error("it can use columns of its own symbol only: use sql() for subqueries over tables")
-        if tree.args["where"].find(exp.Star, exp.Columns) is not None:
-            raise self._error("name each column: * and COLUMNS are not taken here")
+        if tree.find(exp.Star, exp.Columns) is not None:
+            raise self._error(_NO_STAR)
         return statement
+
+    def _check_outlined(self, problem: str | None) -> None:
+        """Raise SqlError for what the tree would show if it were not that of an outline."""
+        depth = 0
+        for token, following in pairwise([*self._tokens, self._tokens[-1]]):
+            depth += {"(": 1, ")": -1}.get(token.upper, 0)
+            if depth < 0:
+                raise self._error(_UNREADABLE.format(problem), token.start)
+            if token.upper == "COLUMNS" and following.text == "(":
+                raise self._error(_NO_STAR, token.start)
 
     def kept_segments(self, connection: Any) -> list[int]:
         """Return the positions of the segments that may hold wanted rows."""
@@ -152,6 +168,8 @@ class _Predicate:
             found = run_interruptibly(connection, lambda: connection.execute(text).fetchnumpy())
         except duckdb.Error as error:
             failure = failures.in_bytes(failures.take_apart(error), text)
+            if self._statement.problem is not None and failure.kind in ("Parser", "Syntax"):
+                raise self._error(_UNREADABLE.format(self._statement.problem)) from error
             raise self._translated(failure, len(opening.encode())) from error
         return found[self._number]
 

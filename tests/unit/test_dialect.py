@@ -192,7 +192,7 @@ def test_common_table_expressions_hide_names_where_duckdb_lets_them(sql, expecte
         ("FROM trades AT VERSION 3 AT VERSION 4", "only one AT form", "AT VERSION 4"),
         ("INSERT INTO trades AT VERSION 3 SELECT 1", "a past version cannot be changed", "AT"),
         ("CREATE TABLE t AT VERSION 3 AS SELECT 1", "a past version cannot be changed", "AT VERSION"),
-        ("SELECT !! FROM trades AT VERSION 3", "cannot read this SQL", None),
+        ("SELECT ) FROM trades AT VERSION 3", "cannot read this SQL", None),
         ("FROM t AT VERSION 3 WHERE 'abc", "quotation or comment is not closed", "'abc"),
         ("CALL f(t AT VERSION 3)", "cannot read this SQL", None),
     ],
@@ -230,11 +230,20 @@ def test_sql_without_an_at_form_is_never_refused(sql):
 
 def test_names_of_unreadable_sql_are_still_found():
     """For a good error, the names after FROM and JOIN are kept when sqlglot cannot read the statement."""
-    statement = one('SELECT # FROM trades JOIN "a b".c ON x')
+    statement = one('SELECT (# FROM trades JOIN "a b".c ON x')
     assert statement.tree is None
     assert statement.references == ()
     assert statement.maybe_names == ("trades", "a b.c")
     assert statement.problem
+
+
+def test_of_sql_that_sqlglot_cannot_read_an_outline_is_read():
+    """It has the references and their AT forms, and says that it is no more."""
+    statement = one("SELECT abs(lib.trades.x::INT)!, @x FROM lib.trades AT VERSION 2 JOIN (FROM refs r) USING (x)")
+    assert statement.is_outline
+    assert [(r.parts, r.alias) for r in statement.references] == [(("lib", "trades"), None), (("refs",), "r")]
+    assert statement.references[0].at.value == 2
+    assert not one("SELECT abs(x), -x FROM trades").is_outline
 
 
 def test_statements_are_split_with_their_places():
