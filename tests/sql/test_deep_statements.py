@@ -51,7 +51,7 @@ QUERIES = {
     "and": "SELECT a FROM s WHERE " + " AND ".join(f"a <> {n}" for n in range(3, 700)),
     "in": f"SELECT a FROM s WHERE a IN ({', '.join(map(str, range(15, 4000)))})",
     "in text": f"SELECT a FROM s WHERE t IN ({', '.join(map(repr, map(str, range(700))))}, 'k7')",
-    "brackets": f"SELECT {wrapped('a', 400)} AS x FROM s WHERE {wrapped('a > 3', 3000)}",
+    "brackets": f"SELECT {wrapped('a', 400)} AS x FROM s WHERE {wrapped('a > 3', 400)}",
     "cases": f"SELECT {cases(60)} AS x FROM s",
     "cases in WHERE": f"SELECT a FROM s WHERE {cases(60)} > 5",
     "calls": f"SELECT {wrapped('t', 80, 'replace(', chr(44) + ' chr(48), chr(49))')} AS x FROM s",

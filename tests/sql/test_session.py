@@ -351,7 +351,7 @@ def test_a_transaction_of_the_session_can_fail_and_go_on(lib):
 
 def test_sql_that_only_duckdb_can_read_still_runs(lib):
     """It sees dataframes and symbols under their names."""
-    frame = pd.DataFrame({"x": [3, -4]})  # noqa: F841
+    frame = pd.DataFrame({"x": [3, -4]})
     sql = "SELECT abs(x::INT)!, @x FROM {}"  # factorial: sqlglot 30 does not know it
     assert dialect.parse(sql.format("frame"))[0].is_outline
     assert rows(lib.sql(sql.format("frame"))) == [(6, 3), (24, 4)]
