@@ -586,7 +586,6 @@ def test_a_wrong_name_or_version_is_shown_in_its_place(lib, statement, kind, pla
         ("COMMIT", SqlError, "no transaction"),
         ("ALTER TABLE t ADD COLUMN b INTEGER DEFAULT 1", SqlError, "keeps no constraints, defaults"),
         ("INSERT INTO t VALUES (1, 2)", SqlError, 'table "?t"? has 1 columns'),
-        ("INSERT INTO t BY POSITION SELECT 1", SqlError, "t is a symbol, but this kind of statement cannot use one"),
         ("CREATE TABLE u AS SELECT INTERVAL 1 MONTH AS i", DuckVStoreError, "'i'"),
         ("CREATE TABLE u AS SELECT '10:00:00+02'::TIMETZ AS i", SqlError, "'i' has the type TIME WITH TIME ZONE"),
         ("CREATE TABLE u AS SELECT ['101'::BIT] AS i", SqlError, "'i' has the type BIT"),
