@@ -2,7 +2,7 @@
 
 Invariant: what DuckDB's own ``.df()`` and ``.fetchall()`` give for a statement is what comes out here, though the rows
 went through Arrow, in the carriers of ``kinds``: no value becomes another on the way. Where DuckDB has no form for a
-type, or one that loses something, docs/types.md says what comes out instead.
+type, or one that loses something, the nearest that holds it comes out instead.
 """
 
 from __future__ import annotations

@@ -232,7 +232,7 @@ def ours(connection, text: str) -> object:
             table = cursor.arrow()
     except vs.DuckVStoreError as error:
         return error
-    return table.column_names, [str(field.type) for field in table.schema], table
+    return table.column_names, types_of(table), table
 
 
 def theirs(connection, text: str) -> object:
@@ -245,7 +245,12 @@ def theirs(connection, text: str) -> object:
             table = relation.to_arrow_table()
     except duckdb.Error as error:
         return error
-    return table.column_names, [str(field.type) for field in table.schema], table
+    return table.column_names, types_of(table), table
+
+
+def types_of(table: pa.Table) -> list[str]:
+    """Return the types as text. The fields of row(…) are element1, element2 … with us and DuckDB 2, unnamed in 1.5."""
+    return [re.sub(r"\belement[0-9]+: ", ": ", str(field.type)) for field in table.schema]
 
 
 def is_endless(found: object) -> bool:
@@ -309,6 +314,6 @@ def without_texts(found: tuple[list[str], list[str], pa.Table]) -> tuple[list[st
 
 
 def rows(table: pa.Table) -> Counter[str]:
-    """Return how often each row is there, as text; that of structs in which a name is there twice too."""
-    columns = [[str(value) for value in column] for column in table.columns]
+    """Return how often each row is there, as text; that of structs without names, or with one twice, too."""
+    columns = [[re.sub(r"'element[0-9]+'", "''", str(value)) for value in column] for column in table.columns]
     return Counter(map(repr, zip(*columns, strict=True)))
