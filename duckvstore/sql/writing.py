@@ -6,7 +6,6 @@ another writer was first, it is evaluated again on that writer's version.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from duckvstore.format.editing import check_tabular
 from duckvstore.sql import dialect, frames, headers, merging, rewrite, statements, touching
 from duckvstore.sql.figures import Figures, ScannedTable
 from duckvstore.sql.kept import kept_segments
+from duckvstore.sql.kinds import known
 from duckvstore.sql.names import Frame, Symbol
 from duckvstore.sql.result import Result
 from duckvstore.sql.running import Running
@@ -46,8 +46,13 @@ ASKED_BYTES_MIN = 4 * 2**20
 # Enough of the end of a segment's key to tell it from all others: it is random.
 NAME_CHARACTERS = 32
 ROW_ID = "rowid"
-# Arrow has no zone for times of day, and bytes of DuckDB's own for the others.
-_INEXACT = re.compile(r"\b(TIME WITH TIME ZONE|BIT|BIGNUM|VARINT)(?=[\[\],)]|$)")
+# Types for which Arrow or Parquet has none of its own: a symbol would have text or a struct in their place.
+_REPLACED = frozenset(
+    (
+        *("UUID", "JSON", "ENUM", "GEOMETRY", "TIME_NS", "UHUGEINT", "VARIANT", "INTERVAL", "BIT", "BIGNUM"),
+        *("TIME WITH TIME ZONE", "UNION", "TUPLE"),
+    )
+)
 _VERBS = {"create_table": "written", "insert": "added", "copy": "added", "delete": "deleted", "truncate": "deleted"}
 _OPERATIONS = {"insert": "append", "copy": "append", "delete": "delete_rows", "truncate": "delete_rows"}
 
@@ -457,9 +462,9 @@ class TableWriting:
         return rewrites.write(self.library, given, None)
 
     def _refuse_types(self, columns: Sequence[str], types: Sequence[object]) -> None:
-        """Raise SqlError for a type whose values Arrow has no room for: they would come back as others."""
+        """Raise SqlError for a type that a symbol would replace by another."""
         for name, kind in zip(columns, map(str, types), strict=True):
-            if _INEXACT.search(kind):
+            if known(kind).holds(_REPLACED):
                 raise self.statement.error(
                     f"column {name!r} has the type {kind}, which a symbol cannot keep: cast it to another, say VARCHAR",
                     self.reference.end,
