@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 class Begun:
     """A transaction over the symbols of any libraries that are read and of one that is changed."""
 
-    def __init__(self, author: str | None) -> None:
-        """Begin; makes no request."""
+    def __init__(self, author: str | None, *, is_read_only: bool = False) -> None:
+        """Begin; makes no request. ``is_read_only``: whoever makes versions refuses to in this one."""
         self._author = author
+        self.is_read_only = is_read_only
         self._transactions: dict[str, Transaction] = {}
         self._changed: OpenLibrary | None = None
 

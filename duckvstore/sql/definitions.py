@@ -188,10 +188,13 @@ class Definitions:
 
     # -- statements about definitions ----------------------------------------------------------------------------
 
-    def settle(self, seat: Seat, statement: Statement, tables: Callable[[], Tables]) -> bool:
+    def settle(
+        self, seat: Seat, statement: Statement, tables: Callable[[], Tables], refuse: Callable[..., None]
+    ) -> bool:
         """Carry out what concerns definitions alone: a DROP, or IF NOT EXISTS of one that exists.
 
-        Returns whether ``statement`` is done with. Raises SqlError for what a definition of the same name forbids.
+        Returns whether ``statement`` is done with. Raises SqlError for what a definition of the same name forbids, and
+        what ``refuse`` (``Making.refuse_in_reading``) does.
         """
         visible = self.visible(seat)
         if not visible:
@@ -204,6 +207,7 @@ class Definitions:
         if existing is None:
             return False
         if header.verb == "drop" and header.noun != "table":
+            refuse(header.start, is_temporary=existing.is_temporary)
             self._set(seat, existing.is_temporary, existing.key, None)
             return True
         if header.verb == "drop":

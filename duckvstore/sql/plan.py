@@ -161,6 +161,13 @@ class Planner:
                         names[identity] = self._register(plan, meaning, uses[identity])
                     relation = rewrite.quote(names[identity])
                 plan.replacements[position] = relation
+            columns = {
+                position: [column.name.lower() for column in meaning.version.schema.columns]
+                for position, meaning in meanings.items()
+                if isinstance(meaning, Symbol) and statement.references[position].role == "read"
+            }
+            if columns and rewrite.may_name_rows(statement, columns):
+                plan.replacements[rewrite.WHOLE_ROWS] = None
             plan.text = rewrite.rewrite(statement, plan.replacements)
         except BaseException:
             plan.release_files()

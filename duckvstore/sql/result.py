@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 KEPT_BYTES_MAX = 64 * 2**20
 ROWS_SHOWN_MAX = 20
 _ROWS_PER_FETCH = 2048
+_VERBS = {"create_table": "written", "insert": "added", "copy": "copied", "delete": "deleted", "truncate": "deleted"}
 
 
 class Rows:
@@ -110,6 +111,14 @@ class Result:
         types = kinds.read_from(table.schema) or [str(kind) for kind in cursor.from_arrow(table).types]
         rows = Rows(list(table.column_names), types, lambda: table.schema, lambda: next(batches, None), lambda: None)
         return cls(rows, figures, kind="write")
+
+    @classmethod
+    def of_count(cls, count: int, kind: str, figures: Figures, cursor: duckdb.DuckDBPyConnection) -> Result:
+        """Return what DuckDB gives for a statement of ``kind`` that changed ``count`` rows: that number."""
+        import pyarrow as pa
+
+        figures.changed, figures.verb = count, _VERBS.get(kind, "changed")
+        return cls.of_table(pa.table({"Count": pa.array([count], pa.int64())}), figures, cursor)
 
     def arrow(self) -> pa.Table:
         """Return the rows as a pyarrow Table."""

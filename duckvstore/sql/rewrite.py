@@ -39,6 +39,8 @@ __all__ = [
 
 Splice = tuple[int, int, str]
 
+# A key among replacements: that ``main.trades``, where it is no column, is the rows of a replaced reference.
+WHOLE_ROWS = -1
 _FILE_COLUMNS = ("filename", "file_row_number", "file_index")
 _STAND_IN = re.compile(r'__vstore_name_(?P<at>[0-9]+)(?P<alias> AS (?:"(?:[^"]|"")*+"|\w++))?')
 
@@ -132,7 +134,7 @@ def splices(statement: Statement, replacements: Mapping[int, str | None]) -> lis
     names = {at: _name(reference, list(replaced.values())) for at, reference in replaced.items()}
     found: list[Splice] = []
     for at, reference in replaced.items():
-        found.append(_splice(statement, reference, f"{replacements[at]}", names[at]))
+        found.extend(_splices(statement, reference, f"{replacements[at]}", names[at]))
         found.extend((start, end, "") for start, end in reference.cuts)
     renamed = [(reference, names[at], chain) for at, reference in replaced.items() if (chain := _chain(reference))]
     for at, reference in replaced.items():
@@ -141,7 +143,7 @@ def splices(statement: Statement, replacements: Mapping[int, str | None]) -> lis
             renamed = [item for item in renamed if item[0] is not reference]
             renamed += [(reference, own, chain) for chain in {_chain(reference), (names[at].lower(),)} if chain]
     if renamed:
-        found.extend(_qualifiers(statement, renamed))
+        found.extend(_qualifiers(statement, renamed, takes_rows=WHOLE_ROWS in replacements))
     return sorted(set(found))
 
 
@@ -243,25 +245,47 @@ def _folded(reference: Reference) -> tuple[str, ...]:
     return tuple(part.lower() for part in reference.parts)
 
 
-def _splice(statement: Statement, reference: Reference, relation: str, name: str) -> Splice:
+def _splices(statement: Statement, reference: Reference, relation: str, name: str) -> list[Splice]:
+    """Return what puts ``relation`` in the place of ``reference``, which is to be called ``name``."""
     if reference.role == "target":  # what a statement changes in place of the symbol; some take no alias
         is_named = reference.alias or statement.kind in ("copy", "truncate")
-        return reference.start, reference.end, relation if is_named else f"{relation} AS {quote(name)}"
-    if reference.form == "columns":
-        raise statement.error(
-            "COPY of a symbol takes no list of columns: write COPY (SELECT … FROM "
-            f"{statement.text[reference.start : reference.end]}) TO …",
-            reference.start,
-        )
+        return [(reference.start, reference.end, relation if is_named else f"{relation} AS {quote(name)}")]
     named = relation if reference.alias else f"{relation} AS {quote(name)}"
     if reference.form == "relation":
-        return reference.start, reference.end, named
+        return [(reference.start, reference.end, named)]
+    if reference.form == "columns":  # COPY name (a, b) TO becomes COPY (SELECT a, b FROM …) TO
+        found, _ = tokens.scan(statement.text)
+        behind = max([reference.end, *(end for _, end in reference.cuts)])
+        first = next(at for at, token in enumerate(found) if token.start >= behind and token.text == "(")
+        opening, end = found[first], found[tokens.closing(found, first)]
+        return [
+            (reference.start, reference.end, ""),
+            (opening.start, opening.end, "(SELECT "),
+            (end.start, end.end, f" FROM {named})"),
+        ]
     query = f"(FROM {named})" if isinstance(reference.node.parent, exp.Copy) else f"FROM {named}"
-    return reference.lead, reference.end, query
+    return [(reference.lead, reference.end, query)]
 
 
-def _qualifiers(statement: Statement, renamed: list[tuple[Reference, str, tuple[str, ...]]]) -> list[Splice]:
-    """Return splices that turn ``library.symbol.column`` into ``symbol.column`` for the replaced references."""
+def may_name_rows(statement: Statement, columns: Mapping[int, Collection[str]]) -> bool:
+    """Whether ``main.trades`` in ``statement`` can only be the rows of trades; ``columns``: of its references, folded.
+
+    To DuckDB it is a field of a column ``main``, or a column of a table ``main``, where there is one.
+    """
+    first = {part for at in columns for part in [*_folded(statement.references[at])[:-1], "main"]}
+    tables = {reference.node.alias_or_name.lower() for reference in statement.references}
+    if any(first & set(names) for names in columns.values()) or first & tables:
+        return False
+    return not any(_folded(statement.references[at])[-1] in names for at, names in columns.items())
+
+
+def _qualifiers(
+    statement: Statement, renamed: list[tuple[Reference, str, tuple[str, ...]]], *, takes_rows: bool
+) -> list[Splice]:
+    """Return splices that turn ``library.symbol.column`` into ``symbol.column`` for the replaced references.
+
+    ``takes_rows``: and ``library.symbol`` alone into ``symbol``.
+    """
     text = statement.text.lower()
     renamed = [item for item in renamed if item[2][0] != "main" or "main" in text]
     found: list[Splice] = []
@@ -272,7 +296,9 @@ def _qualifiers(statement: Statement, renamed: list[tuple[Reference, str, tuple[
                 continue
             count = len(chain)
             named = tuple(part.name.lower() for part in parts[:count])
-            if len(parts) <= count or named != chain or any("start" not in p.meta for p in parts[:count]):
+            is_row = takes_rows and len(parts) == count > 1
+            is_longer = len(parts) > count or is_row
+            if not is_longer or named != chain or any("start" not in p.meta for p in parts[:count]):
                 continue
             scope = reference.node.find_ancestor(exp.Select)
             if scope is None or any(ancestor is scope for ancestor in _ancestors(column)):

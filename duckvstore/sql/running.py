@@ -6,12 +6,13 @@ and the error that leaves is one of ``duckvstore.errors`` with its place in the 
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from duckvstore.errors import DuckVStoreError
-from duckvstore.sql import failures, kinds, rewrite
+from duckvstore.sql import failures, kinds, rewrite, statements
 from duckvstore.sql.bar import Bar
 from duckvstore.sql.connection import Outcome, run_interruptibly
 from duckvstore.sql.kinds import encoded, known
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from duckvstore.sql.values import Values
 
 ROWS_PER_BATCH = 122_880
+# Statements for which DuckDB tells how many rows they changed, unless they are asked for these rows or files.
+_COUNTING = frozenset(("insert", "update", "delete", "merge", "truncate", "create_table", "copy"))
+_RETURNS = re.compile(r"\bRETURN_(?:FILES|STATS)\b", re.IGNORECASE)
 
 
 class Running:
@@ -69,15 +73,20 @@ class Running:
         self._reader: Any = None
         self._names: list[str] | None = None
         self.result: weakref.ref[Result] | None = None
+        #: how many rows a statement changed that gives none
+        self.changed: int | None = None
 
-    def start(self) -> Rows | None:
-        """Bind (or for anything but a query, run) the statement; return its rows if it gives any."""
+    def start(self, *, counts: bool = False) -> Rows | None:
+        """Bind (or for anything but a query, run) the statement; return its rows if it gives any.
+
+        ``counts``: learn how many rows it changed, where it is a statement that changes some.
+        """
         try:
             self._register()
             self._seat.set_validation(on=not self._plan.only_segments)
             if self._plan.statement.kind == "other":
                 self._seat.leave_bar(self._plan.statement.text)
-            self._relation = self._wait(lambda: self._cursor.sql(self._plan.text, params=self._parameters))
+            self._relation = self._wait(self._count if counts and self._may_count() else self._run)
             if self._relation is None:
                 self.release()
                 return None
@@ -89,6 +98,19 @@ class Running:
                 raise self._translated(error, binding=True) from error
             raise
         return Rows(columns, types, self._schema, self._pull, self.release, self._seat.lock, self._bar)
+
+    def _run(self) -> Any:
+        return self._cursor.sql(self._plan.text, params=self._parameters)
+
+    def _may_count(self) -> bool:
+        statement = self._plan.statement
+        if statement.kind not in _COUNTING or _RETURNS.search(statement.text):
+            return False
+        return statements.parts(statement, 0).returning is None
+
+    def _count(self) -> None:
+        row = self._cursor.execute(self._plan.text, self._parameters).fetchone()
+        self.changed = int(row[0]) if row else None
 
     def finish(self) -> pa.Table | None:
         """Run a statement that changes tables of DuckDB to its end; return its rows, None: it gives none."""

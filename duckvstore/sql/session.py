@@ -17,6 +17,7 @@ from duckvstore import clock
 from duckvstore.engine import cuts
 from duckvstore.errors import Conflict, DuckVStoreError, NoSuchSymbol, SqlError
 from duckvstore.sql import (
+    analyzing,
     dialect,
     failures,
     frames,
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from duckvstore.sql.failures import Failure
     from duckvstore.sql.names import Wanted
     from duckvstore.sql.placed import Item
+    from duckvstore.sql.statements import Change
 
     Tables: TypeAlias = Callable[[], set[tuple[str, str, str]]]
     Resolver: TypeAlias = Callable[[OpenLibrary, Sequence[tuple[str, AsOf]]], list[Version | DuckVStoreError | None]]
@@ -213,7 +215,7 @@ class Session:
             self._connection.try_httpfs()
         running = Running(seat, plan, values, self.note)
         try:
-            rows = running.start()
+            rows = running.start(counts=True)
         except BaseException:
             if making.begun is None:
                 seat.forget_transaction()
@@ -224,6 +226,8 @@ class Session:
         self._definitions.replaced(seat, statement)
         prepared.settled(seat, statement)
         figures.seconds += watch.elapsed_seconds()
+        if running.changed is not None:
+            return Result.of_count(running.changed, statement.kind, figures, seat.cursor)
         if rows is None:
             return Result(None, figures, kind=statement.kind)
         result = Result(figures.added_to(rows, statement.kind), figures, kind=statement.kind)
@@ -250,11 +254,11 @@ class Session:
         statement = making.statement
         change = statements.own_change(statement)
         if change is not None and change.kind in ("begin", "commit", "rollback"):
-            return self._end_or_begin(making, change.kind)
+            return self._end_or_begin(making, change)
         if self.sandbox:
             sandbox.check(statement, making.seat.cursor)
         tables = self._tables(making.seat)
-        if change is None and (self._prepares(making) or self._definitions.settle(making.seat, statement, tables)):
+        if change is None and (self._prepares(making) or self._settles(making, tables) or self._maintains(making)):
             return Result(None, making.figures)
         names = self._names(making)
         if change is not None:
@@ -271,9 +275,18 @@ class Session:
             return kind(making, names, position).run()
         draft = self._definitions.drafted(making.seat, statement, names)
         if draft is not None:
+            making.refuse_in_reading(is_temporary=draft.is_temporary)
             return self._define(making, names, draft)
         writing.refuse(statement, meanings)
         return self._planned(making, names)
+
+    def _settles(self, making: Making, tables: Tables) -> bool:
+        return self._definitions.settle(making.seat, making.statement, tables, making.refuse_in_reading)
+
+    def _maintains(self, making: Making) -> bool:
+        """Whether it is ANALYZE or VACUUM of a symbol, which leave nothing to do."""
+        named = analyzing.named(making.statement)
+        return named is not None and analyzing.concerns_symbol(named, self._names(making.of(named)).resolve())
 
     def _define(self, making: Making, names: Names, draft: Definition) -> Result:
         """Keep a view or macro over symbols, once DuckDB has found nothing wrong with it."""
@@ -399,15 +412,15 @@ class Session:
                 items += self._definitions.planned([names], self._planner, Figures(), seat, tables, is_optional=True)
         return items
 
-    def _end_or_begin(self, making: Making, kind: str) -> Result:
+    def _end_or_begin(self, making: Making, change: Change) -> Result:
         """BEGIN, COMMIT or ROLLBACK, here and in DuckDB, whose own tables take part."""
-        seat, begun = making.seat, making.begun
+        seat, begun, kind = making.seat, making.begun, change.kind
         making.figures.in_transaction = kind == "begin"
         if kind == "begin":
             if begun is not None:
                 raise making.statement.error("a transaction is open already: COMMIT or ROLLBACK it first", 0)
-            seat.cursor.execute("BEGIN")
-            self._begun[seat] = Begun(self.author)
+            seat.cursor.execute("BEGIN TRANSACTION READ ONLY" if change.is_read_only else "BEGIN")
+            self._begun[seat] = Begun(self.author, is_read_only=change.is_read_only)
             self._definitions.begin(seat)
         elif begun is None:
             raise making.statement.error("there is no transaction: BEGIN one first", 0)

@@ -35,7 +35,7 @@ class Change:
     """A statement that is ours alone: ``kind`` is begin, commit, rollback, create_snapshot, drop_snapshot or restore.
 
     ``parts``: the dotted name of the snapshot or symbol, from character ``start`` on. ``is_tolerant``: IF [NOT] EXISTS.
-    ``at``: which state to restore.
+    ``at``: which state to restore. ``is_read_only``: BEGIN … READ ONLY.
     """
 
     kind: Literal["begin", "commit", "rollback", "create_snapshot", "drop_snapshot", "restore"]
@@ -43,6 +43,7 @@ class Change:
     start: int = 0
     is_tolerant: bool = False
     at: At | None = None
+    is_read_only: bool = False
 
 
 # Kinds of statements that DuckDB has, so that their words need not be looked at.
@@ -59,11 +60,10 @@ def own_change(statement: Statement) -> Change | None:
     if words[0] in _TRANSACTION_WORDS:
         kind = _TRANSACTION_WORDS[words[0]]
         rest = [token.upper for token in tokens[1:] if token.text != ";"]
-        if kind == "begin" and rest[-2:] == ["READ", "ONLY"]:
-            raise statement.error("a transaction is for reading and writing: write BEGIN", tokens[0].start)
-        if kind == "begin" and rest[-2:] == ["READ", "WRITE"]:
+        is_read_only = kind == "begin" and rest[-2:] == ["READ", "ONLY"]
+        if is_read_only or (kind == "begin" and rest[-2:] == ["READ", "WRITE"]):
             rest = rest[:-2]
-        return Change(kind) if rest in ([], ["TRANSACTION"], ["WORK"]) else None
+        return Change(kind, is_read_only=is_read_only) if rest in ([], ["TRANSACTION"], ["WORK"]) else None
     if words[:2] == ["CREATE", "SNAPSHOT"]:
         return _snapshot(statement, tokens, "create_snapshot", ["IF", "NOT", "EXISTS"])
     if words[:2] == ["DROP", "SNAPSHOT"]:
@@ -186,6 +186,15 @@ def parts(statement: Statement, target_end: int) -> Parts:
             found["returning"] = token.start
         index += 1
     return Parts(**found)
+
+
+def data_clause(statement: Statement) -> tuple[int, bool] | None:
+    """Return where WITH [NO] DATA begins, at the end of CREATE TABLE … AS, and whether rows are wanted; else None."""
+    last = [token for token in scan(statement.text)[0] if token.text != ";"][-3:]
+    words = [token.upper for token in last]
+    if words == ["WITH", "NO", "DATA"]:
+        return last[0].start, False
+    return (last[1].start, True) if words[1:] == ["WITH", "DATA"] else None
 
 
 def columns_defined(tree: Any) -> list[Any]:

@@ -53,7 +53,6 @@ _REPLACED = frozenset(
         *("TIME WITH TIME ZONE", "UNION", "TUPLE"),
     )
 )
-_VERBS = {"create_table": "written", "insert": "added", "copy": "added", "delete": "deleted", "truncate": "deleted"}
 _OPERATIONS = {"insert": "append", "copy": "append", "delete": "delete_rows", "truncate": "delete_rows"}
 
 
@@ -87,8 +86,17 @@ class Making:
             self.figures.made.append(ScannedTable(library.name, symbol, made.number, made.created_at))
         return made
 
+    def refuse_in_reading(self, position: int = 0, *, is_temporary: bool = False) -> None:
+        """Raise SqlError where the transaction is one for reading, in which only temporary things are made."""
+        if self.begun is not None and self.begun.is_read_only and not is_temporary:
+            raise self.statement.error(
+                "this transaction began as READ ONLY: COMMIT it, then change what you like, or in a BEGIN of its own",
+                position,
+            )
+
     def refuse_read_only(self, what: str, position: int = 0) -> None:
-        """Raise SqlError where the session may not change anything."""
+        """Raise SqlError where the session, or the transaction that is open, may not change anything."""
+        self.refuse_in_reading(position)
         if self.session.read_only:
             raise self.statement.error(
                 f"{what} would change the library, and this session is read-only: use lib.sql(…), or connect() without "
@@ -156,14 +164,11 @@ class TableWriting:
         self.making.scope = {**scope, **held}
 
     def _result(self) -> Result:
-        import pyarrow as pa
-
-        table = self._returned
-        if table is None:
-            self.making.figures.changed = self._row_count
-            self.making.figures.verb = _VERBS.get(self.statement.kind, "changed")
-            table = pa.table({"Count": pa.array([self._row_count], pa.int64())})
-        return Result.of_table(table, self.making.figures, self.making.seat.cursor)
+        figures, cursor = self.making.figures, self.making.seat.cursor
+        if self._returned is not None:
+            return Result.of_table(self._returned, figures, cursor)
+        kind = "insert" if self.statement.kind == "copy" else self.statement.kind
+        return Result.of_count(self._row_count, kind, figures, cursor)
 
     # -- rows of a symbol ----------------------------------------------------------------------------------------
 
@@ -409,7 +414,8 @@ class TableWriting:
     def _create(self) -> None:
         tree, found = self.statement.tree, self._parts()
         is_replacing, is_tolerant = bool(tree.args.get("replace")), statements.is_tolerant(self.statement)
-        if tree.args.get("properties") is not None:
+        properties = tree.args.get("properties")
+        if properties is not None and not all(type(found) is exp.WithDataProperty for found in properties.expressions):
             raise self.statement.error("CREATE TABLE of a symbol takes no further clauses", self.reference.end)
         if is_replacing and is_tolerant:
             raise self.statement.error("OR REPLACE and IF NOT EXISTS exclude each other", self.reference.start)
@@ -451,15 +457,25 @@ class TableWriting:
             value: Any = self._defined()
         else:
             plan = self._planned(newest)
-            rewritten = rewrite.rewrite(self.statement, plan.replacements)
-            # Blanks in place of CREATE TABLE … AS, so that every place in an error is still right.
-            plan.text = " " * found.query + rewritten[found.query :]
+            plan.text = self._query(rewrite.rewrite(self.statement, plan.replacements), found.query)
             rows = self._running(plan).start()
             value = self._source = Result(rows, Figures(), kind="create_table")
             self._refuse_types(value.columns, value.types)
         value = self._named(value)
         given = rewrites.Given(self.symbol, format_values.encode_any(value, where=self.where), self.where)
         return rewrites.write(self.library, given, None)
+
+    def _query(self, rewritten: str, start: int) -> str:
+        """Return the query of CREATE TABLE … AS with blanks before it, so that every place in an error is right."""
+        clause = statements.data_clause(self.statement)
+        if clause is None:
+            return " " * start + rewritten[start:]
+        place, wants_rows = clause
+        end = len(rewritten) - (len(self.statement.text) - place)
+        if wants_rows:
+            return " " * start + rewritten[start:end]
+        opening = "FROM ("
+        return f"{opening.rjust(start)}{rewritten[start:end]}\n) LIMIT 0"
 
     def _refuse_types(self, columns: Sequence[str], types: Sequence[object]) -> None:
         """Raise SqlError for a type that a symbol would replace by another."""

@@ -711,12 +711,6 @@ def test_begin_in_all_its_words(lib):
         lib.sql(f"{words}; INSERT INTO a VALUES (2)")
         assert lib.session.in_transaction
         lib.sql("ROLLBACK")
-    for words in ("BEGIN TRANSACTION READ ONLY", "BEGIN READ ONLY"):
-        with pytest.raises(SqlError, match="write BEGIN"):
-            lib.sql(words)
-        with pytest.raises(SqlError, match="stop"):
-            lib.sql("SELECT error('stop')").fetchall()
-        assert lib.sql("FROM a").fetchall() == [(1,)]
 
 
 def test_a_rollback_leaves_nothing(lib):
