@@ -8,6 +8,7 @@ A spec is JSON: the name of a numpy dtype, or an object whose ``type`` names one
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -119,7 +120,8 @@ def _decode_zoned(column: pa.ChunkedArray, spec: Spec) -> Any:
 
 def _encode_string(values: Any, where: str) -> tuple[pa.Array | pa.ChunkedArray, Spec]:
     missing = "NA" if values.dtype.na_value is pd.NA else "NaN"
-    spec = {"type": "string", "storage": values.dtype.storage, "missing": missing}
+    storage = values.dtype.storage.removesuffix("_numpy")  # which pandas 2 says of pyarrow's text with NaN
+    spec = {"type": "string", "storage": storage, "missing": missing}
     try:
         array = pa.array(values)
     except (UnicodeEncodeError, pa.ArrowException) as error:
@@ -128,9 +130,16 @@ def _encode_string(values: Any, where: str) -> tuple[pa.Array | pa.ChunkedArray,
 
 
 def _decode_string(column: pa.ChunkedArray, spec: Spec) -> Any:
-    missing = pd.NA if spec["missing"] == "NA" else np.nan
-    dtype: Any = pd.StringDtype(spec["storage"], na_value=missing)
+    dtype = _string_dtype(spec["storage"].removesuffix("_numpy"), spec["missing"])
     return dtype.__from_arrow__(column)
+
+
+def _string_dtype(storage: str, missing: str) -> Any:
+    """Return the dtype of text; pandas 2.2 has one kind alone that is missing by NaN, whatever holds the text."""
+    dtype: Any = pd.StringDtype
+    if "na_value" in inspect.signature(dtype).parameters:
+        return dtype(storage, na_value=pd.NA if missing == "NA" else np.nan)
+    return dtype(storage if missing == "NA" else "pyarrow_numpy")
 
 
 def _decode_masked(column: pa.ChunkedArray, spec: Spec) -> Any:
@@ -160,13 +169,15 @@ def _encode_period(values: Any, where: str) -> tuple[pa.Array, Spec]:
     freq = values.dtype.name.removeprefix("period[").removesuffix("]")
     try:
         unit = "ns" if freq.endswith("ns") else "us"
-        starts = values.to_timestamp(how="start").as_unit(unit)
-        exact = np.array_equal(starts.to_period(freq).asi8, values.asi8) and pd.PeriodDtype(freq) == values.dtype
+        # Not to_timestamp(), which knows nothing beyond the range of nanoseconds in pandas 2.
+        starts = values.asfreq(unit, how="start").asi8.view(f"M8[{unit}]")
+        back = pd.DatetimeIndex(starts).to_period(freq)
+        exact = np.array_equal(back.asi8, values.asi8) and pd.PeriodDtype(freq) == values.dtype
     except (ValueError, OverflowError) as error:
         raise InvalidInput(f"{where} holds periods that no timestamp can hold: {error}") from error
     if not exact:
         raise Unsupported(f"{where} has the dtype {values.dtype}, which would not come back equal: convert it")
-    return _encode_times(starts.to_numpy(), where), {"type": "period", "freq": freq, "unit": unit}
+    return _encode_times(starts, where), {"type": "period", "freq": freq, "unit": unit}
 
 
 def _decode_period(column: pa.ChunkedArray, spec: Spec) -> Any:

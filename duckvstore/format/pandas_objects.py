@@ -284,7 +284,10 @@ def _encode_time(values: np.ndarray, missing: np.ndarray | None, where: str) -> 
 
 def _encode_uuid(values: np.ndarray, missing: np.ndarray | None, _where: str) -> tuple[pa.Array, dict[str, Any]]:
     raw = [value.bytes if type(value) is uuid.UUID else None for value in values]
-    return pa.ExtensionArray.from_storage(pa.uuid(), pa.array(raw, type=pa.binary(16), mask=missing)), {}
+    array = pa.array(raw, type=pa.binary(16), mask=missing)
+    if not hasattr(pa, "uuid"):  # pyarrow 17 has no type for them
+        return array, {}
+    return pa.ExtensionArray.from_storage(pa.uuid(), array), {}
 
 
 _ENCODERS: dict[type, Callable[..., tuple[pa.Array, dict[str, Any]]]] = {

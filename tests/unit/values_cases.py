@@ -18,6 +18,8 @@ from pandas.testing import assert_frame_equal, assert_series_equal
 from duckvstore.format import encoding, schema, values
 from duckvstore.format.documents import Column, Schema
 
+PYARROW = int(pa.__version__.partition(".")[0])
+PANDAS_2_2 = pd.__version__.startswith("2.2.")
 FULL = os.environ.get("DUCKVSTORE_FULL") == "1"
 
 
@@ -103,13 +105,21 @@ def _assert_same_objects(found: pd.Series, expected: pd.Series) -> None:
             assert np.signbit(one) == np.signbit(other) or (one != one and other != other), (one, other)
 
 
+def rows_of(frame: pd.DataFrame, start: int, stop: int) -> pd.DataFrame:
+    """Return a slice without the labels of levels that none of its rows has: pandas 2 compares those as well."""
+    part = frame.iloc[start:stop]
+    if isinstance(part.index, pd.MultiIndex):
+        part = part.set_axis(part.index.remove_unused_levels())
+    return part
+
+
 def objects(*items: object) -> pd.Series:
     """A series of dtype object with exactly these items."""
     return pd.Series(np.fromiter(items, dtype=object, count=len(items)), dtype=object)
 
 
 LONDON = ZoneInfo("Europe/London")
-TIMES = pd.to_datetime(["2020-07-01 12:00", None, "2021-01-01 00:00"])
+TIMES = pd.to_datetime(["2020-07-01 12:00", None, "2021-01-01 00:00"]).as_unit("us")
 
 COLUMNS: dict[str, pd.Series] = {
     "int": pd.Series([1, -2, 3]),
@@ -138,7 +148,8 @@ COLUMNS: dict[str, pd.Series] = {
     "str": pd.Series(["a", None, "ünï\0"]),
     "string python": pd.Series(["a", None, "c"], dtype="string[python]"),
     "string pyarrow": pd.Series(["a", None, "c"], dtype="string[pyarrow]"),
-    "str python NaN": pd.Series(["a", None, "c"], dtype=pd.StringDtype("python", na_value=np.nan)),
+    "string NaN": pd.Series(["a", None, "c"], dtype="string[pyarrow_numpy]" if PANDAS_2_2 else "str"),
+    **({} if PANDAS_2_2 else {"str python NaN": pd.Series(["a", None, "c"], dtype=pd.StringDtype("python", np.nan))}),
     "categorical": pd.Series(["a", None, "c"], dtype=pd.CategoricalDtype(["z", "c", "a"], ordered=True)),
     "categorical objects": pd.Series(pd.Categorical(objects("a", None, "c"))),
     "categorical int": pd.Series([1, None, 3], dtype="category"),
