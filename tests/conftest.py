@@ -13,6 +13,7 @@ from hypothesis import settings
 
 from tests.release_before import release_before  # noqa: F401 - a fixture
 from tests.servers import READER, MotoServer, SeaweedServer, Server, shared_seaweed
+from tests.sizes import IS_FULL, sized
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,9 +32,9 @@ os.environ.update(
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples in every run; make test-full looks for new ones.
-settings.register_profile("ci", derandomize=True, database=None, deadline=None, max_examples=100)
-settings.register_profile("full", deadline=None, max_examples=1000)
-settings.load_profile("full" if os.environ.get("DUCKVSTORE_FULL") else "ci")
+settings.register_profile("ci", derandomize=True, database=None, deadline=None, max_examples=sized(100, full=1000))
+settings.register_profile("full", deadline=None, max_examples=sized(100, full=1000))
+settings.load_profile("full" if IS_FULL else "ci")
 
 _SERVER_FIXTURES = {"seaweed", "s3_bucket", "s3_reader_options", "moto", "moto_bucket"}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from datetime import date, timedelta
 
@@ -15,8 +14,9 @@ from pandas.testing import assert_frame_equal
 
 import duckvstore as vs
 from duckvstore.errors import AlreadyExists, Conflict, DuckVStoreError, InvalidInput, NoSuchSymbol, SqlError
+from tests.sizes import sized
 
-PROGRAMS = 400 if os.environ.get("DUCKVSTORE_FULL") else 24
+PROGRAMS = sized(24, full=400)
 TYPES = ("INTEGER", "BIGINT", "DOUBLE", "VARCHAR", "DATE", "DECIMAL(12,2)", "INTEGER[]", "BOOLEAN", "TINYINT")
 VALUES = {
     "INTEGER": ("1", "-7", "NULL"),

@@ -23,13 +23,14 @@ import pytest
 import duckvstore as vs
 from duckvstore.sql import tokens
 from tests.cuts import cut_every
+from tests.sizes import sized
 from tests.sql.test_corpus import STATEMENTS, bare, tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SEED = 20261123
-COUNT = 100_000 if os.environ.get("DUCKVSTORE_FULL") == "1" else 2_500
+COUNT = sized(2_500, full=100_000)
 PARTS = 2  # of which each can run on a core of its own
 SECONDS_MAX = 20  # far beyond what any text should take; it is interrupted then
 AT_FORMS = [

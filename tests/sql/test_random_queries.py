@@ -21,9 +21,10 @@ from duckvstore.format.documents import Segment, Version
 from duckvstore.sql.dialect import parse
 from duckvstore.sql.prune import condition
 from duckvstore.sql.rewrite import rewrite, scan
+from tests.sizes import sized
 
 SEED = 20261120
-COUNT = 20_000 if os.environ.get("DUCKVSTORE_FULL") == "1" else 5_000
+COUNT = sized(5_000, full=20_000)
 PARTS = 2  # of which each can run on a core of its own
 DROPPED_SHARE_MIN = 0.05
 START = datetime(2026, 1, 1)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from duckvstore.errors import SqlError
 from duckvstore.sql.dialect import At, Expression, Parameter, Statement, parse
 from duckvstore.sql.tokens import scan
+from tests.sizes import sized
 
 
 def one(sql: str) -> Statement:
@@ -351,7 +352,7 @@ WORDS += re.split(
 )
 
 
-@settings(max_examples=2000, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=sized(2000, 20_000), deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.sampled_from(WORDS) | st.text(max_size=3), max_size=14), st.sampled_from(["", " "]))
 def test_any_text_parses_or_is_an_sql_error(words, space):
     """Whatever the text, the answer is statements whose places lie in it, or SqlError."""

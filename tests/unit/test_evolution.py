@@ -22,6 +22,7 @@ from duckvstore.format import encoding, evolution, values
 from duckvstore.format.documents import ColumnStatistics, Segment
 from duckvstore.format.schema import to_arrow
 from duckvstore.objects.memory import MemoryObjects
+from tests.sizes import sized
 
 _BIG = 2**53 + 1
 
@@ -659,7 +660,7 @@ def frames(draw):
     return pd.DataFrame(data)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=sized(150, full=1000), deadline=None)
 @given(pieces=st.lists(frames(), min_size=2, max_size=4))
 def test_appends_are_a_concatenation(pieces):
     """Whatever is taken reads as the cells one below the other; what is refused changes nothing; SQL agrees."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
 import uuid
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -17,17 +16,17 @@ from pandas.testing import assert_frame_equal, assert_series_equal
 
 from duckvstore.format import encoding, schema, values
 from duckvstore.format.documents import Column, Schema
+from tests.sizes import IS_FULL, sized
 
 PYARROW = int(pa.__version__.partition(".")[0])
 PANDAS_2_2 = pd.__version__.startswith("2.2.")
-FULL = os.environ.get("DUCKVSTORE_FULL") == "1"
 
 
 def sampled(examples: int) -> settings:
     """Settings of a property test: repeatable and small, or twenty times as many when everything is run."""
     return settings(
-        max_examples=examples * 20 if FULL else examples,
-        derandomize=not FULL,
+        max_examples=sized(examples, full=examples * 20),
+        derandomize=not IS_FULL,
         deadline=None,
         database=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
