@@ -233,7 +233,13 @@ def test_reads_are_repeatable_and_of_one_moment(lib, objects):
 def test_what_is_read_after_a_blind_edit_is_not_stale(lib, objects):
     """An edit may be planned on a remembered head that is stale, but nothing that comes of it is shown."""
     other(objects).write("a", frame(5))
-    for use in (lambda t: t.read("a"), lambda t: t.read("b")):
+    of_nothing = ("2020-01-01", "2020-01-02")
+    for use in (
+        lambda t: t.read("a"),
+        lambda t: t.read("b"),
+        lambda t: t.update("a", frame(9), date_range=of_nothing),  # whether there is nothing to do
+        lambda t: t.update("a", frame(9).astype(str)),  # whether something is wrong
+    ):
         with lib.transaction() as transaction:
             lib.open_library.remember_head("a", stale_head(lib))
             transaction.append("a", frame(6))
