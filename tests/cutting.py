@@ -71,6 +71,12 @@ class CuttingProxy:
                     return
                 proxy._pass_on(self)
 
+            def finish(self) -> None:
+                upstream = getattr(proxy._local, "upstream", None)
+                if upstream is not None:
+                    upstream.close()  # of this connection's thread, which ends here
+                super().finish()
+
             def log_message(self, *_: object) -> None:
                 pass
 
@@ -140,6 +146,8 @@ class CuttingProxy:
         for attempt in range(2):
             upstream = getattr(self._local, "upstream", None)
             if upstream is None or attempt:
+                if upstream is not None:
+                    upstream.close()
                 upstream = self._local.upstream = http.client.HTTPConnection(self.upstream, timeout=60)
             try:
                 upstream.putrequest(handler.command, handler.path, skip_host=True, skip_accept_encoding=True)
