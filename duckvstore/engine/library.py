@@ -10,6 +10,7 @@ import os
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakSet
@@ -28,7 +29,7 @@ from duckvstore.errors import (
     StorageUnavailable,
     Unsupported,
 )
-from duckvstore.format import documents
+from duckvstore.format import consistency, documents, envelope
 from duckvstore.format.layout import Layout, library_root
 from duckvstore.format.manifests import FoldedSegments
 from duckvstore.format.options import Options, parameters_of
@@ -37,6 +38,7 @@ from duckvstore.progress import progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from datetime import datetime
 
     from duckvstore.format.documents import Decision, Segment, Version
@@ -215,10 +217,19 @@ class OpenLibrary:
 
     def parse_version(self, data: bytes, *, where: str) -> Version:
         """Return the version document in ``data``; this library loads its manifests. Raises Integrity, Unsupported."""
-        version = documents.load_version(data, where=where)
+        version = consistency.check(documents.load_version(data, where=where))
         if isinstance(version.segments, FoldedSegments):
-            version.segments.load = self.manifest
+            version.segments.load = partial(self._manifest_of, where)
         return version
+
+    def believing(self, version: Version) -> AbstractContextManager[None]:
+        """Blame the document of ``version`` for whatever raw error its content leads to: Integrity that names it."""
+        where = version.where or f"{self.objects.url} {self.layout.version(version.symbol, version.number)}"
+        return envelope.believing("version", where)
+
+    def _manifest_of(self, where: str, manifest: Manifest) -> tuple[Segment, ...]:
+        with envelope.believing("version", where):
+            return self.manifest(manifest)
 
     def manifest(self, manifest: Manifest) -> tuple[Segment, ...]:
         """Return the segments of a manifest, from the cache when they are there. Raises Integrity."""

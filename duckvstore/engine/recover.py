@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from duckvstore.engine import condemned, references, verify
 from duckvstore.engine.reports import RecoveryReport
 from duckvstore.errors import DuckVStoreError, Integrity, NoSuchKey, Unsupported
-from duckvstore.format import documents, manifests, records
+from duckvstore.format import manifests, records
 
 if TYPE_CHECKING:
     from duckvstore.engine.library import OpenLibrary
@@ -56,7 +56,7 @@ class _Recovery:
         unwanted = self._condemned()
         for key in sorted(self.deleted_documents):
             try:
-                found = documents.load_version(self.objects.read_deleted(key), where=f"{self.objects.url} {key}")
+                found = self.library.parse_version(self.objects.read_deleted(key), where=f"{self.objects.url} {key}")
                 pair = self.layout.parse_version(key)
             except (NoSuchKey, Integrity, Unsupported):
                 continue  # not one of ours

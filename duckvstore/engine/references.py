@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from duckvstore.errors import NoSuchKey
-from duckvstore.format import documents
 from duckvstore.format.manifests import FoldedSegments
 from duckvstore.progress import progress
 
@@ -182,7 +181,7 @@ def staged_parts(library: OpenLibrary) -> list[StagedPart]:
 def staged_part(library: OpenLibrary, key: str) -> StagedPart | None:
     """Return one staged part; None when it was finalised meanwhile, so that a version refers to what it referred to."""
     try:
-        part = documents.load_version(library.objects.read(key), where=f"{library.objects.url} {key}")
+        part = library.parse_version(library.objects.read(key), where=f"{library.objects.url} {key}")
     except NoSuchKey:
         return None
     manifests = named_manifests(part)

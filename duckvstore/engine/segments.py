@@ -181,7 +181,11 @@ def read_table(
     chosen = version.segments if segments is None else [version.segments[position] for position in segments]
 
     def load(segment: Segment) -> Any:
-        return encoding.decode(fetch(library, segment), version.schema, columns, dictionaries)
+        with library.believing(version):
+            rows = encoding.decode(fetch(library, segment), version.schema, columns, dictionaries)
+            if rows.num_rows != segment.row_count:
+                raise Integrity(f"segment {segment.key} has {rows.num_rows} rows, expected {segment.row_count}")
+            return rows
 
     tables = library.in_parallel(load, chosen, f"reading {version.symbol}")
     if not tables:

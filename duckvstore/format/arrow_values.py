@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from duckvstore.errors import InvalidInput, Unsupported
 from duckvstore.format import schema as schemas
+from duckvstore.format import zones
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,6 +28,13 @@ def stored_type(arrow_type: pa.DataType, where: str) -> pa.DataType:
     Raises Unsupported for a type that Parquet cannot hold, naming ``where`` and the type.
     """
     types = pa.types
+    if types.is_timestamp(arrow_type):
+        try:
+            zones.check_type(arrow_type)
+        except ValueError as error:
+            raise Unsupported(
+                f"{where} has the Arrow type {arrow_type}: {error}; cast it to one with a name"
+            ) from error
     if _is_refused(arrow_type):
         raise Unsupported(
             f"{where} has the Arrow type {arrow_type}, which Parquet cannot hold: cast it to another type"

@@ -14,17 +14,19 @@ import pickle
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfoNotFoundError
 
 import pyarrow as pa
 
 from duckvstore.errors import Integrity, InvalidInput, Unsupported
 from duckvstore.format import metadata, values
 from duckvstore.format import schema as schemas
-from duckvstore.format.documents import Column, Schema
+from duckvstore.format.documents import schema_from_json
+from duckvstore.format.envelope import Fields
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from duckvstore.format.documents import Schema
 
 JSON_NAME = "value"
 PICKLE_NAME = "pickle"
@@ -170,9 +172,7 @@ def leaf_to_json(place: str, leaf: values.Encoded, segment_count: int, row_count
 
 def leaf_schema(leaf: dict[str, Any]) -> Schema:
     """Return the schema in what ``leaf_to_json`` made."""
-    body = leaf["schema"]
-    columns = tuple(Column(column["name"], column["type"], column["id"]) for column in body["columns"])
-    return Schema(columns, body["arrow"], tuple(body["index"]), body["value"])
+    return schema_from_json(Fields(leaf["schema"], "schema"))
 
 
 class _Walk:
@@ -326,8 +326,6 @@ def _load_text(table: pa.Table) -> Any:
 def _restore(tree: Any, leaves: Sequence[Any]) -> Any:
     try:
         return _from_json(tree, leaves)
-    except ZoneInfoNotFoundError as error:
-        raise Unsupported(f"{error.args[0]} on this machine: pip install tzdata") from error
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise _damaged(error) from error
 

@@ -12,7 +12,7 @@ from datetime import datetime  # noqa: TC003 - fields of dataclasses
 from typing import Any
 
 from duckvstore.errors import Unsupported
-from duckvstore.format import envelope
+from duckvstore.format import envelope, layout
 from duckvstore.format import metadata as user_metadata
 from duckvstore.format.manifests import FoldedSegments, Manifest
 
@@ -88,7 +88,7 @@ class Version:
     """A version document. ``new_bytes`` of its segments' ``stored_bytes`` were uploaded by this write.
 
     ``window``: the distance, in rows, that ``format.chunking`` cut them by. ``parts``: ids of the staged parts that
-    it was finalised from.
+    it was finalised from. ``where``: the place of the document that this was read from, for errors.
     """
 
     library_id: str
@@ -113,6 +113,7 @@ class Version:
     window: int | None = None
     parts: tuple[str, ...] = ()
     segments: Sequence[Segment] = ()
+    where: str = field(default="", compare=False)
 
     @property
     def deleted(self) -> bool:
@@ -199,44 +200,54 @@ def dump_version(version: Version) -> bytes:
 def load_version(data: bytes, *, where: str) -> Version:
     """Return the version document in ``data``; ``where`` (its key) is for errors.
 
+    Each field is what it must be; that they agree is for ``format.consistency``.
     Raises Integrity when it is damaged and Unsupported when a newer release wrote it.
     """
     body = envelope.load("version", data, where)
-    try:
-        schema = body["schema"]
+    with envelope.believing("version", where):
         return Version(
-            library_id=body["library_id"],
-            symbol=body["symbol"],
-            number=envelope.integer(body["version"]),
-            write_id=body["write_id"],
-            created_at=envelope.time_from_json(body["created_at"]),
-            operation=body["operation"],
-            kind=_kind(body["kind"], where),
-            parent=body["parent"],
-            transaction=body["transaction"],
-            author=body["author"],
-            message=body["message"],
+            library_id=body.text("library_id"),
+            symbol=body.name_of("symbol"),
+            number=body.version_number("version"),
+            write_id=body.text("write_id"),
+            created_at=body.time("created_at"),
+            operation=body.text("operation"),
+            kind=_kind(body.text("kind"), where),
+            parent=None if body["parent"] is None else body.version_number("parent"),
+            transaction=None if body["transaction"] is None else body.identity("transaction"),
+            author=body.text_or_none("author"),
+            message=body.text_or_none("message"),
             metadata=user_metadata.from_json(body["metadata"]),
-            schema=Schema(
-                tuple(Column(c["name"], c["type"], envelope.integer(c["id"])) for c in schema["columns"]),
-                schema["arrow"],
-                tuple(schema["index"]),
-                schema["value"],
-                schema.get("mixed", False),
-                envelope.integer(schema["next_id"]) if "next_id" in schema else None,
-            ),
-            row_count=envelope.integer(body["row_count"]),
-            logical_bytes=envelope.integer(body["logical_bytes"]),
-            stored_bytes=envelope.integer(body["stored_bytes"]),
-            new_bytes=envelope.integer(body["new_bytes"]),
-            new_rows=envelope.integer(body["new_rows"]),
-            is_sorted=body["is_sorted"] if body["is_sorted"] is not None else body.get("first_level_sorted"),
-            window=body.get("window"),
-            parts=tuple(body.get("parts", ())),
+            schema=schema_from_json(body.fields("schema")),
+            row_count=body.number("row_count"),
+            logical_bytes=body.number("logical_bytes"),
+            stored_bytes=body.number("stored_bytes"),
+            new_bytes=body.number("new_bytes"),
+            new_rows=body.number("new_rows"),
+            is_sorted=_order_from_json(body),
+            window=body.number_or_none("window"),
+            parts=tuple(body.items_of("parts", str)) if "parts" in body else (),
             segments=_segments_from_json(body),
+            where=where,
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise envelope.damaged("version", where, error) from error
+
+
+def schema_from_json(body: envelope.Fields) -> Schema:
+    """Return the schema in a document, or in a leaf of a nested value. Raises TypeError and ValueError."""
+    columns = [envelope.Fields(column, "a column") for column in body.items_of("columns", dict)]
+    return Schema(
+        tuple(Column(column.text("name"), column.text("type"), column.number("id")) for column in columns),
+        body.text("arrow"),
+        tuple(body.items_of("index", str)),
+        body.fields("value").body,
+        body.flag_or_none("mixed") or False,
+        body.number_or_none("next_id"),
+    )
+
+
+def _order_from_json(body: envelope.Fields) -> bool | None:
+    found = body.flag_or_none("is_sorted") if body["is_sorted"] is not None else None
+    return found if found is not None else body.flag_or_none("first_level_sorted")
 
 
 def _features(version: Version, metadata: Any) -> list[str]:
@@ -284,13 +295,23 @@ def _segments_to_json(segments: Sequence[Segment]) -> dict[str, Any]:
     return {"manifests": manifests, "segments": _inline_to_json(segments.inline)}
 
 
-def _segments_from_json(body: dict[str, Any]) -> Sequence[Segment]:
-    inline = _inline_from_json(body["segments"])
-    found = body.get("manifests")
-    if found is None:
+def _segments_from_json(body: envelope.Fields) -> Sequence[Segment]:
+    inline = _inline_from_json(body.fields("segments"))
+    if body.body.get("manifests") is None:
         return inline
-    columns = (found[name] for name in ("key", "position", "segment_count", "row_count", "size_bytes", "logical_bytes"))
-    return FoldedSegments([Manifest(*values) for values in zip(*columns, found["sha256"], strict=True)], inline)
+    found = body.fields("manifests")
+    names = ("position", "segment_count", "row_count", "size_bytes", "logical_bytes")
+    columns = (_keys(found, "manifest"), *(found.items_of(name, int) for name in names), found.items_of("sha256", str))
+    return FoldedSegments([Manifest(*values) for values in zip(*columns, strict=True)], inline)
+
+
+def _keys(body: envelope.Fields, noun: str) -> list[str]:
+    """Return keys of segments or manifests, each of which a layout can have made."""
+    keys = body.items_of("key", str)
+    for key in keys:
+        if not layout.is_named(key, noun):
+            raise ValueError(f"{envelope.shown(key)} is no key of a {noun}")
+    return keys
 
 
 def _inline_to_json(segments: Sequence[Segment]) -> dict[str, Any]:
@@ -315,15 +336,22 @@ def _inline_to_json(segments: Sequence[Segment]) -> dict[str, Any]:
     }
 
 
-def _inline_from_json(body: dict[str, Any]) -> tuple[Segment, ...]:
-    count = len(body["key"])
-    per_segment: list[dict[int, ColumnStatistics]] = [{} for _ in range(count)]
-    for column_id, lists in body["statistics"].items():
-        rows = zip(per_segment, lists["min"], lists["max"], lists["nulls"], lists["nan"], strict=True)
+def _inline_from_json(body: envelope.Fields) -> tuple[Segment, ...]:
+    keys = _keys(body, "segment")
+    per_segment: list[dict[int, ColumnStatistics]] = [{} for _ in keys]
+    for column_id, lists in body.fields("statistics").body.items():
+        named = envelope.Fields(lists, f"statistics of {envelope.shown(column_id)}")
+        rows = zip(per_segment, named["min"], named["max"], named["nulls"], named["nan"], strict=True)
         for statistics, minimum, maximum, null_count, has_nan in rows:
             statistics[int(column_id)] = ColumnStatistics(minimum, maximum, null_count, has_nan)
     columns = zip(
-        body["key"], body["rows"], body["bytes"], body["sha256"], body["logical_bytes"], per_segment, strict=True
+        keys,
+        body.items_of("rows", int),
+        body.items_of("bytes", int),
+        body.items_of("sha256", str),
+        body.items_of("logical_bytes", int),
+        per_segment,
+        strict=True,
     )
     return tuple(Segment(*values) for values in columns)
 
@@ -350,19 +378,17 @@ def dump_snapshot(snapshot: Snapshot) -> bytes:
 def load_snapshot(data: bytes, *, where: str) -> Snapshot:
     """Return the snapshot document in ``data``; raises Integrity or Unsupported as ``load_version`` does."""
     body = envelope.load("snapshot", data, where)
-    try:
+    with envelope.believing("snapshot", where):
         return Snapshot(
-            library_id=body["library_id"],
-            name=body["name"],
-            write_id=body["write_id"],
-            created_at=envelope.time_from_json(body["created_at"]),
-            versions={str(symbol): envelope.integer(number) for symbol, number in body["versions"].items()},
+            library_id=body.text("library_id"),
+            name=body.text("name"),
+            write_id=body.text("write_id"),
+            created_at=body.time("created_at"),
+            versions=body.numbers_by_symbol("versions"),
             metadata=user_metadata.from_json(body["metadata"]),
-            author=body["author"],
-            message=body["message"],
+            author=body.text_or_none("author"),
+            message=body.text_or_none("message"),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise envelope.damaged("snapshot", where, error) from error
 
 
 def dump_library(library: Library) -> bytes:
@@ -383,11 +409,14 @@ def dump_library(library: Library) -> bytes:
 def load_library(data: bytes, *, where: str) -> Library:
     """Return the library document in ``data``; raises Integrity or Unsupported as ``load_version`` does."""
     body = envelope.load("library", data, where)
-    try:
-        created_at = envelope.time_from_json(body["created_at"])
-        return Library(body["library_id"], body["name"], body["write_id"], created_at, body.get("segments_url"))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise envelope.damaged("library", where, error) from error
+    with envelope.believing("library", where):
+        return Library(
+            body.text("library_id"),
+            body.text("name"),
+            body.text("write_id"),
+            body.time("created_at"),
+            body.text_or_none("segments_url") if "segments_url" in body else None,
+        )
 
 
 def dump_decision(decision: Decision) -> bytes:
@@ -406,12 +435,11 @@ def dump_decision(decision: Decision) -> bytes:
 def load_decision(data: bytes, *, where: str) -> Decision:
     """Return the decision in ``data``; raises Integrity or Unsupported as ``load_version`` does."""
     body = envelope.load("decision", data, where)
-    try:
-        outcome = {"committed": "committed", "aborted": "aborted"}[body["outcome"]]
-        decided_at = envelope.time_from_json(body["decided_at"])
-        return Decision(body["transaction"], outcome, decided_at, dict(body["versions"]))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise envelope.damaged("decision", where, error) from error
+    with envelope.believing("decision", where):
+        outcome = {"committed": "committed", "aborted": "aborted"}[body.text("outcome")]
+        return Decision(
+            body.identity("transaction"), outcome, body.time("decided_at"), body.numbers_by_symbol("versions")
+        )
 
 
 def _kind(kind: str, where: str) -> str:

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 
 from duckvstore.errors import InvalidInput
-from duckvstore.format import labels, metadata
+from duckvstore.format import labels, metadata, zones
 from duckvstore.format import schema as schemas
 from duckvstore.format.encoding import is_text
 from duckvstore.format.evolution_types import common, convertible
@@ -207,10 +207,10 @@ def _arrow_nature(kind: pa.DataType) -> Any:
 
 def _same_zone(stored: Spec, new: Spec) -> bool:
     """Whether two dtypes have the same time zone, as far as they name one themselves (Arrow's types do)."""
-    zones = [spec["zone"] for spec in (stored, new) if isinstance(spec, dict) and "zone" in spec]
-    if len(zones) < 2:
+    named = [spec["zone"] for spec in (stored, new) if isinstance(spec, dict) and "zone" in spec]
+    if len(named) < 2:
         return True
-    one, other = (pd.DatetimeTZDtype("ns", labels.zone_from_json(zone)) for zone in zones)
+    one, other = (pd.DatetimeTZDtype("ns", zones.from_json(zone)) for zone in named)
     return bool(one == other)
 
 

@@ -6,15 +6,17 @@ Invariant: ``label_from_json(label_to_json(x))`` equals ``x`` and has its type, 
 
 from __future__ import annotations
 
-from datetime import UTC, timedelta, timezone, tzinfo
+from datetime import UTC, timezone, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 
-from duckvstore.errors import InvalidInput
-from duckvstore.format import metadata
+from duckvstore.errors import InvalidInput, Unsupported
+from duckvstore.format import metadata, zones
+
+_PADDING_BYTES_MAX = 2**16  # numpy's text is padded, and a document could ask for any amount
 
 
 def label_to_json(label: Any, *, where: str) -> Any:
@@ -80,7 +82,7 @@ def label_from_json(value: Any) -> Any:
         return pd.NA
     if tag == "$Timestamp":
         stamp = pd.Timestamp(np.datetime64(body[0], body[1]))
-        return stamp if body[2] is None else stamp.tz_localize(UTC).tz_convert(zone_from_json(body[2]))
+        return stamp if body[2] is None else stamp.tz_localize(UTC).tz_convert(zones.from_json(body[2]))
     if tag == "$Timedelta":
         return pd.Timedelta(np.timedelta64(body[0], body[1]))
     if tag == "$Period":
@@ -88,10 +90,15 @@ def label_from_json(value: Any) -> Any:
     if tag == "$Interval":
         return pd.Interval(label_from_json(body[0]), label_from_json(body[1]), closed=body[2])
     if tag == "$numpy":
-        dtype = np.dtype(body[0])
-        item = metadata.from_json(body[1])
-        return np.array(item, "i8").view(dtype)[()] if dtype.kind in "Mm" else np.array(item, dtype)[()]
+        return _numpy_from_json(*body)
     return metadata.from_json(value)
+
+
+def _numpy_from_json(name: str, body: Any) -> Any:
+    dtype, item = np.dtype(name), metadata.from_json(body)
+    if dtype.kind not in "biufMmUS" or (dtype.kind in "US" and dtype.itemsize > 4 * len(item) + _PADDING_BYTES_MAX):
+        raise ValueError(f"{name!r} is no dtype of a scalar")
+    return np.array(item, "i8").view(dtype)[()] if dtype.kind in "Mm" else np.array(item, dtype)[()]
 
 
 def zone_to_json(zone: tzinfo, *, where: str) -> Any:
@@ -102,9 +109,9 @@ def zone_to_json(zone: tzinfo, *, where: str) -> Any:
     found = _zone_candidate(zone)
     if found is not None:
         try:
-            if pd.DatetimeTZDtype("ns", zone_from_json(found)) == pd.DatetimeTZDtype("ns", zone):
+            if pd.DatetimeTZDtype("ns", zones.from_json(found)) == pd.DatetimeTZDtype("ns", zone):
                 return found
-        except (KeyError, TypeError, ValueError, OSError):
+        except (KeyError, TypeError, ValueError, OSError, Unsupported):
             pass
     raise InvalidInput(
         f"{where} has the time zone {zone!r}, which cannot be named on another machine: convert it to a "
@@ -128,32 +135,6 @@ def _zone_candidate(zone: tzinfo) -> Any:
         name = getattr(zone, "_filename", "UTC" if type(zone).__name__ == "tzutc" else "")
         return {"dateutil": name.rpartition("zoneinfo/")[2]} if isinstance(name, str) and name else None
     return None
-
-
-def zone_from_json(value: Any) -> tzinfo:
-    """Return the time zone that ``zone_to_json`` was given; pytz zones become zoneinfo ones where it is missing."""
-    if isinstance(value, str):
-        return UTC if value == "UTC" else ZoneInfo(value)
-    library, body = next(iter(value.items()))
-    if library == "offset":
-        return timezone(timedelta(*body))
-    if library == "zoneinfo":
-        return ZoneInfo(body)
-    if library == "dateutil":
-        from dateutil import tz  # type: ignore[import-untyped]
-
-        found: tzinfo = tz.UTC if body == "UTC" else tz.gettz(body)
-        return found
-    return _pytz_zone(library, body)
-
-
-def _pytz_zone(library: str, body: Any) -> tzinfo:
-    try:
-        import pytz  # type: ignore[import-untyped]
-    except ImportError:
-        return ZoneInfo(body) if library == "pytz" else timezone(timedelta(minutes=body))
-    zone: tzinfo = pytz.timezone(body) if library == "pytz" else pytz.FixedOffset(body)
-    return zone
 
 
 def arrow_zone(value: Any) -> str:

@@ -48,6 +48,15 @@ def escape(name: str, *, noun: str = "symbol") -> str:
     return escaped
 
 
+def is_name(name: str) -> bool:
+    """Return whether a symbol, a library or a snapshot may have this name."""
+    try:
+        escape(name)
+    except InvalidInput:
+        return False
+    return True
+
+
 def unescape(escaped: str) -> str:
     """Return the name that ``escape`` made ``escaped`` of; raises Integrity when no name does."""
     try:
@@ -171,9 +180,8 @@ class Layout:
         raise Integrity(f"{key!r} is no key of a segment or manifest: another program wrote under this prefix")
 
     def _check_named(self, relative: str, noun: str) -> str:
-        parts = relative.split("/")
-        if len(parts) == 3 and parts[0] == f"{noun}s" and _NAMED_FILES[noun].fullmatch(parts[2]):
-            return unescape(parts[1])
+        if is_named(relative, noun):
+            return unescape(relative.split("/")[1])
         raise Integrity(f"a document names {relative!r}, which is no key of a {noun}: do not trust this library")
 
     @property
@@ -259,7 +267,18 @@ class Layout:
         return f"{self.root}attach/{name}"
 
 
+def is_named(relative: str, noun: str) -> bool:
+    """Return whether ``relative`` may be the key of a segment or manifest (``noun``), as documents name them."""
+    parts = relative.split("/")
+    return len(parts) == 3 and parts[0] == f"{noun}s" and _NAMED_FILES[noun].fullmatch(parts[2]) is not None
+
+
+def is_identity(identity: str) -> bool:
+    """Return whether ``identity`` may be the id of a transaction, a garbage document or a staged part."""
+    return _IDENTITY.fullmatch(identity) is not None
+
+
 def _checked_identity(identity: str, noun: str) -> str:
-    if not _IDENTITY.fullmatch(identity):
+    if not is_identity(identity):
         raise Integrity(f"{identity!r} is no {noun} id: do not trust this library")
     return identity

@@ -16,6 +16,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from duckvstore.errors import InvalidInput
+from duckvstore.format import zones
 
 # Of pandas and numpy, whose values ``format.labels`` takes; with sets and pairs they came after the first release.
 _LIBRARIES = ("pandas", "numpy")
@@ -91,7 +92,7 @@ def _scalar_to_json(value: Any, where: str) -> Any:  # noqa: C901 - one guard pe
 
 def _zone_to_json(value: datetime, where: str) -> Any:
     zone = value.tzinfo
-    if isinstance(zone, ZoneInfo) and zone.key:
+    if isinstance(zone, ZoneInfo) and zone.key and zones.is_name(zone.key):
         return zone.key
     if isinstance(zone, timezone) and zone == timezone(zone.utcoffset(None)):
         offset = zone.utcoffset(None)
@@ -138,7 +139,7 @@ def _datetime_from_json(text: str, body: dict[str, Any]) -> datetime:
     if zone is None:
         return naive
     if isinstance(zone, str):
-        return naive.replace(tzinfo=ZoneInfo(zone))
+        return naive.replace(tzinfo=zones.named(zone))
     return naive.replace(tzinfo=timezone(timedelta(*zone)))
 
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from duckvstore.format.documents import Schema
 
 NAME = "value"
+_KINDS = {"plain": "biufUS", "date": "M", "physical": "mM", "list": "biufc"}
+_HOLLOW_BYTES_MIN = 2**30
+_HOLLOW_TIMES = 4096
 _NAT = np.iinfo(np.int64).min
 _DAYS_MAX = 2**31 - 1
 
@@ -109,6 +112,7 @@ def _encode_rows(rows: np.ndarray, where: str) -> tuple[str, pa.Array]:
     if not items or not dtype.itemsize:
         return "empty", pa.nulls(len(rows))
     if rows.ndim == 1:
+        _refuse_hollow(native, where)
         found = _encode_natural(native, where)
         if found is not None:
             return found
@@ -120,6 +124,20 @@ def _encode_rows(rows: np.ndarray, where: str) -> tuple[str, pa.Array]:
     width = items * dtype.itemsize
     buffer = pa.py_buffer(np.ascontiguousarray(rows).tobytes())
     return "bytes", pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(rows), [None, buffer])
+
+
+def _refuse_hollow(values: np.ndarray, where: str) -> None:
+    if values.dtype.kind in "US" and values.nbytes > _HOLLOW_BYTES_MIN:
+        longest = int(np.char.str_len(values).max(initial=0))
+        if values.dtype.itemsize > _HOLLOW_TIMES * max(longest, 1):
+            raise InvalidInput(
+                f"{where} is of {values.dtype}, and its longest text has {longest} characters: use astype()"
+            )
+
+
+def _is_hollow(array_bytes: int, stored_bytes: int) -> bool:
+    """Whether an array of text would take so much more than its text that no honest one does."""
+    return array_bytes > _HOLLOW_BYTES_MIN and array_bytes > _HOLLOW_TIMES * stored_bytes
 
 
 def _fixed_list(flat: pa.Array, size: int) -> pa.Array:
@@ -158,6 +176,15 @@ def _encode_natural(values: np.ndarray, where: str) -> tuple[str, pa.Array] | No
 
 def _decode_rows(chunk: pa.Array, form: str, dtype: np.dtype[Any], tail: tuple[int, ...]) -> np.ndarray:
     shape = (len(chunk), *tail)
+    items = math.prod(tail)
+    if (
+        dtype.hasobject
+        or (form in _KINDS and dtype.kind not in _KINDS[form])
+        or (form == "empty") == bool(items * dtype.itemsize)
+    ):
+        raise ValueError(f"no array of {dtype} and shape {shape} has rows of the form {form!r}")
+    if dtype.kind in "US" and _is_hollow(dtype.itemsize * len(chunk), chunk.nbytes):
+        raise ValueError(f"{dtype} is wider by far than the text that it holds")
     if form == "empty":
         return np.zeros(shape, dtype=dtype)
     if form == "plain":

@@ -147,16 +147,17 @@ def load(data: bytes, *, where: str) -> OptionsDocument:
     An option that this release does not know is left out; one that is missing has its default.
     """
     body = envelope.load("options", data, where)
-    try:
+    with envelope.believing("options", where):
         known = {field.name for field in fields(Options)}
-        options = Options(**{name: value for name, value in body["options"].items() if name in known})
-        _check(options)
+        options = Options(**{name: value for name, value in body.fields("options").body.items() if name in known})
+        try:
+            _check(options)
+        except InvalidInput as error:
+            raise envelope.damaged("options", where, error) from error
         return OptionsDocument(
-            library_id=body["library_id"],
-            number=envelope.integer(body["number"]),
-            write_id=body["write_id"],
-            changed_at=envelope.time_from_json(body["changed_at"]),
+            library_id=body.text("library_id"),
+            number=body.number("number"),
+            write_id=body.text("write_id"),
+            changed_at=body.time("changed_at"),
             options=options,
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise envelope.damaged("options", where, error) from error

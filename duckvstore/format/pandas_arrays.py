@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from duckvstore.errors import Integrity, InvalidInput, Unsupported
-from duckvstore.format import labels
+from duckvstore.format import labels, zones
 from duckvstore.format import schema as schemas
 from duckvstore.format.arrow_values import restore_array, store_array, stored_type
 from duckvstore.format.pandas_objects import Spec, decode_objects, encode_objects
@@ -59,7 +59,7 @@ def encode_array(values: Any, where: str) -> tuple[pa.Array | pa.ChunkedArray, S
 def decode_array(column: pa.ChunkedArray, spec: Spec) -> Any:
     """Return the numpy or extension array that ``encode_array`` made ``column`` and ``spec`` of; writable."""
     if isinstance(spec, str):
-        return _decode_numpy(column, np.dtype(spec))
+        return _decode_numpy(column, _plain_dtype(spec))
     decoder = _DECODERS.get(spec["type"])
     if decoder is None:
         raise Unsupported(f"a column of type {spec['type']!r} was written by a newer release: upgrade duckvstore")
@@ -105,6 +105,14 @@ def _decode_numpy(column: pa.ChunkedArray, dtype: np.dtype[Any]) -> np.ndarray:
     return values
 
 
+def _plain_dtype(name: str) -> np.dtype[Any]:
+    """Return a dtype that ``_encode_numpy`` takes."""
+    dtype = np.dtype(name)
+    if dtype.kind not in "biufmM":
+        raise ValueError(f"{name!r} is no dtype of a column")
+    return dtype
+
+
 def _encode_zoned(values: Any, where: str) -> tuple[pa.Array, Spec]:
     zone = labels.zone_to_json(values.dtype.tz, where=where)
     instants = values.tz_convert(None).to_numpy()
@@ -114,7 +122,7 @@ def _encode_zoned(values: Any, where: str) -> tuple[pa.Array, Spec]:
 
 def _decode_zoned(column: pa.ChunkedArray, spec: Spec) -> Any:
     instants = _decode_numpy(column, np.dtype(f"M8[{spec['unit']}]"))
-    zone = labels.zone_from_json(spec["zone"])
+    zone = zones.from_json(spec["zone"])
     return pd.DatetimeIndex(instants, copy=False).tz_localize("UTC").tz_convert(zone).array
 
 
@@ -309,5 +317,5 @@ _DECODERS: dict[str, Callable[[pa.ChunkedArray, Spec], Any]] = {
     "sparse": _decode_sparse,
     "masked": _decode_masked,
     "object": lambda column, spec: decode_objects(column, spec, decode_array),
-    "raw": lambda column, spec: _decode_numpy(column, np.dtype(spec["dtype"])),
+    "raw": lambda column, spec: _decode_numpy(column, _plain_dtype(spec["dtype"])),
 }

@@ -58,7 +58,10 @@ def index_from_json(value: dict[str, Any]) -> pd.Index:
     if "levels" in value:
         levels: Any = [index_from_json(level) for level in value["levels"]]
         names = [labels.label_from_json(name) for name in value["names"]]
-        return pd.MultiIndex(levels=levels, codes=value["codes"], names=names, verify_integrity=False)
+        codes: Any = [_checked_codes(codes, len(level)) for codes, level in zip(value["codes"], levels, strict=True)]
+        if len({len(level_codes) for level_codes in codes}) > 1:
+            raise ValueError("the levels of an index have different numbers of labels")
+        return pd.MultiIndex(levels=levels, codes=codes, names=names, verify_integrity=False)
     name = labels.label_from_json(value.get("name"))
     if "objects" in value:
         objects = (labels.label_from_json(label) for label in value["objects"])
@@ -70,8 +73,22 @@ def index_from_json(value: dict[str, Any]) -> pd.Index:
         array = pa.array(value["integers"], pa.int64())
     else:
         array = pa.ipc.open_stream(base64.b64decode(value["ipc"])).read_all().column(0)
+        array.validate(full=True)  # offsets and codes are indexes into buffers
     column = array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
     return make_index(decode_array(column, value["dtype"]), name, value.get("freq"))
+
+
+def _checked_codes(codes: Any, count: int) -> np.ndarray:
+    """Return a level's codes, each the position of one of ``count`` labels or -1: pandas looks them up unchecked."""
+    found: np.ndarray = np.array(codes, dtype=np.int64) if len(codes) else np.empty(0, np.int64)
+    if (
+        found.ndim != 1
+        or not set(map(type, codes)) <= {int}
+        or found.min(initial=0) < -1
+        or found.max(initial=-1) >= count
+    ):
+        raise ValueError(f"codes of an index point beyond its {count} labels")
+    return found
 
 
 def make_index(values: Any, name: Any, freq: str | None = None) -> pd.Index:

@@ -17,7 +17,7 @@ import pyarrow as pa
 from pandas.api.types import infer_dtype
 
 from duckvstore.errors import InvalidInput, Unsupported
-from duckvstore.format import labels
+from duckvstore.format import labels, zones
 from duckvstore.format.nested_objects import decode_nested, encode_nested
 
 if TYPE_CHECKING:
@@ -264,10 +264,10 @@ def _encode_decimal(values: np.ndarray, missing: np.ndarray | None, _where: str)
 
 def _encode_datetime(values: np.ndarray, missing: np.ndarray | None, where: str) -> tuple[pa.Array, dict[str, Any]]:
     present = values if missing is None else values[~missing]
-    zones = {value.tzinfo for value in present}
-    if len(zones) > 1:
-        raise Unsupported(f"{where} mixes datetimes of the time zones {zones}: convert them to one zone")
-    zone = zones.pop()
+    found = {value.tzinfo for value in present}
+    if len(found) > 1:
+        raise Unsupported(f"{where} mixes datetimes of the time zones {found}: convert them to one zone")
+    zone = found.pop()
     if zone is None:
         return pa.array(values, type=pa.timestamp("us"), mask=missing, from_pandas=False), {}
     spec = labels.zone_to_json(zone, where=where)
@@ -344,7 +344,7 @@ def _decode_datetime(column: pa.ChunkedArray, spec: Spec) -> np.ndarray:
     values: np.ndarray = column.cast(pa.timestamp("us")).to_numpy().astype(object)
     if "zone" not in spec:
         return values
-    zone = labels.zone_from_json(spec["zone"])
+    zone = zones.from_json(spec["zone"])
     aware = (None if value is None else value.replace(tzinfo=UTC).astimezone(zone) for value in values)
     return np.fromiter(aware, dtype=object, count=len(column))
 

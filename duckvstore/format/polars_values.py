@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _NUMBERS = ("Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float16", "Float32", "Float64")
 _SIMPLE = frozenset((*_NUMBERS, "Boolean", "String", "Binary", "Date", "Time", "Null"))
 
+_COMPOSED = frozenset(("Datetime", "Duration", "Decimal", "Enum", "Categorical", "List", "Array", "Struct"))
+
 
 def encode(value: Any, where: str) -> tuple[Schema, pa.Table]:
     """Return (schema, rows) of a polars DataFrame, LazyFrame (collected) or Series.
@@ -143,10 +145,18 @@ def _dtype_from_json(value: Any) -> Any:
     import polars as pl
 
     if isinstance(value, str):
-        return getattr(pl, value)()
+        return getattr(pl, _known(value, _SIMPLE))()
     name, body = next(iter(value.items()))
+    _known(name, _COMPOSED)
     if name == "Struct":
         return pl.Struct([pl.Field(field, _dtype_from_json(dtype)) for field, dtype in body])
     if name in ("List", "Array"):
         return getattr(pl, name)(_dtype_from_json(body[0]), *body[1:])
     return getattr(pl, name)(*body)
+
+
+def _known(name: str, names: frozenset[str]) -> str:
+    """Return ``name`` if it is one of a dtype: polars has functions too, which read files."""
+    if name not in names:
+        raise ValueError(f"{name!r} is no dtype of polars")
+    return name

@@ -10,8 +10,6 @@ from datetime import datetime  # noqa: TC003 - fields of dataclasses
 
 from duckvstore.format import envelope
 
-_DAMAGE = (KeyError, TypeError, ValueError, AttributeError)
-
 
 @dataclass(frozen=True, slots=True)
 class Intent:
@@ -62,10 +60,8 @@ def dump_intent(intent: Intent) -> bytes:
 def load_intent(data: bytes, *, where: str) -> Intent:
     """Return the intent in ``data``; ``where`` (its key) is for errors. Raises Integrity and Unsupported."""
     body = envelope.load("intent", data, where)
-    try:
-        return Intent(body["write_id"], body["symbol"], envelope.time_from_json(body["announced_at"]))
-    except _DAMAGE as error:
-        raise envelope.damaged("intent", where, error) from error
+    with envelope.believing("intent", where):
+        return Intent(body.text("write_id"), body.text("symbol"), body.time("announced_at"))
 
 
 def dump_garbage(garbage: Garbage) -> bytes:
@@ -87,18 +83,16 @@ def dump_garbage(garbage: Garbage) -> bytes:
 def load_garbage(data: bytes, *, where: str) -> Garbage:
     """Return the garbage document in ``data``. Raises Integrity and Unsupported."""
     body = envelope.load("garbage", data, where)
-    try:
+    with envelope.believing("garbage", where):
         return Garbage(
-            library_id=body["library_id"],
-            garbage_id=body["garbage_id"],
-            symbol=body["symbol"],
-            condemned_at=envelope.time_from_json(body["condemned_at"]),
-            reason=body["reason"],
-            versions=tuple(envelope.integer(number) for number in body["versions"]),
-            keys=tuple(str(key) for key in body["keys"]),
+            library_id=body.text("library_id"),
+            garbage_id=body.identity("garbage_id"),
+            symbol=body.name_of("symbol"),
+            condemned_at=body.time("condemned_at"),
+            reason=body.text("reason"),
+            versions=tuple(body.items_of("versions", int)),
+            keys=tuple(body.items_of("keys", str)),
         )
-    except _DAMAGE as error:
-        raise envelope.damaged("garbage", where, error) from error
 
 
 def dump_owner(owner: Owner) -> bytes:
@@ -111,7 +105,5 @@ def dump_owner(owner: Owner) -> bytes:
 def load_owner(data: bytes, *, where: str) -> Owner:
     """Return the owner document in ``data``. Raises Integrity and Unsupported."""
     body = envelope.load("owner", data, where)
-    try:
-        return Owner(body["library_id"], body["name"], body["documents_url"])
-    except _DAMAGE as error:
-        raise envelope.damaged("owner", where, error) from error
+    with envelope.believing("owner", where):
+        return Owner(body.text("library_id"), body.text("name"), body.text("documents_url"))

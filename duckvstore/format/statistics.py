@@ -160,6 +160,19 @@ def _view(column: pa.ChunkedArray, physical: pa.DataType) -> pa.ChunkedArray:
     return pa.chunked_array([chunk.view(physical) for chunk in column.chunks], type=physical)
 
 
+def bound_types(kind: pa.DataType) -> frozenset[type]:
+    """Return the types that a bound of a column of ``kind`` may have in JSON."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_boolean(kind):
+        return frozenset((bool,))
+    if _physical_type(kind) is not None:
+        return frozenset((int,))
+    if pa.types.is_floating(kind):
+        return frozenset((float, int, str))
+    return frozenset((str,))
+
+
 def _typed(bounds: list[Any], kind: pa.DataType) -> pa.Array:
     """Return JSON bounds as an array of the column's type, or of one that compares the same way."""
     if pa.types.is_dictionary(kind):

@@ -86,22 +86,25 @@ class Reading(Handle):
             "where": where,
             "output_format": output_format,
         }
-        format_composite.refuse_parts(
-            version.kind, version.schema.value, repr(f"{self.name}/{version.symbol}"), **parts
-        )
-        if version.kind == "nested":
-            return self._item(version, composite.read_nested(self.open_library, version))
-        stored = None if columns is None else values.stored_columns(version.schema, columns)
-        needed = None if stored is None else list(dict.fromkeys([*version.schema.index, *stored]))
-        is_pandas = version.kind in ("dataframe", "series") and output_format in (None, "pandas")
-        dictionaries = values.text_objects(version.schema) if is_pandas else ()
+        opened = self.open_library
+        with opened.believing(version):
+            format_composite.refuse_parts(
+                version.kind, version.schema.value, repr(f"{self.name}/{version.symbol}"), **parts
+            )
+            if version.kind == "nested":
+                return self._item(version, composite.read_nested(opened, version))
+            stored = None if columns is None else values.stored_columns(version.schema, columns)
+            needed = None if stored is None else list(dict.fromkeys([*version.schema.index, *stored]))
+            is_pandas = version.kind in ("dataframe", "series") and output_format in (None, "pandas")
+            dictionaries = values.text_objects(version.schema) if is_pandas else ()
         rows = self._rows(version, needed, dates, row_range, where, dictionaries)
         chosen: dict[str, Any] = {"columns": columns, "rows": rows.positions}
         try:
-            if output_format is None:
-                data = values.decode(rows.table, version.kind, version.schema, allow_pickle=allow_pickle, **chosen)
-            else:
-                data = values.to_format(rows.table, version.kind, version.schema, output_format, **chosen)
+            with opened.believing(version):
+                if output_format is None:
+                    data = values.decode(rows.table, version.kind, version.schema, allow_pickle=allow_pickle, **chosen)
+                else:
+                    data = values.to_format(rows.table, version.kind, version.schema, output_format, **chosen)
         except ModuleNotFoundError as error:
             raise Unsupported(
                 f"{error.name} is not installed: pip install {error.name}, or ask for another output_format"

@@ -209,7 +209,9 @@ class Planner:
             return choice.relations[seals]
         placed = self._in_place(library, choice.segments)
         if placed is None:
-            return rewrite.scan(version, self._copies(plan, library, choice.segments), seals=seals)
+            with library.believing(version):
+                copies = self._copies(plan, library, choice.segments)
+            return rewrite.scan(version, copies, seals=seals)
         choice.prefix, uris = placed
         choice.relations[seals] = rewrite.scan(version, uris, seals=seals)
         return choice.relations[seals]
