@@ -97,7 +97,7 @@ class Query:
                     clause = self._at_clause(reference)
                     if clause:
                         insertions.append((statement.offset + reference.end, clause))
-        if self.asked.explain and statements and statements[-1].kind != "explain":
+        if self.asked.explain and statements and not statements[-1].explain:
             last = statements[-1]
             insertions.append((last.offset + len(last.text) - len(last.text.lstrip()), "EXPLAIN "))
         return insertions

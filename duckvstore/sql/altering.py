@@ -187,6 +187,7 @@ class Altering(TableWriting):
         """Make the version (RENAME TO: one of each symbol) and return no rows. Raises as DuckDB would refuse it."""
         making = self.making
         making.refuse_read_only("ALTER TABLE", self.reference.start)
+        self._refuse_measuring("ALTER TABLE")
         if self.target.as_of is not None:
             raise self.statement.error("a snapshot never changes: name the symbol alone", self.reference.start)
         wanted = read(self.statement, self.reference.end)

@@ -46,6 +46,10 @@ _KINDS: tuple[tuple[type[Any], str], ...] = (
 )
 _AFTER_A_QUERY = frozenset((")", "ORDER", "LIMIT", "OFFSET", "UNION", "EXCEPT", "INTERSECT", "WITH"))
 _READ_PARENTS = (exp.From, exp.Join, exp.Describe, exp.Summarize, exp.Subquery, exp.Paren, exp.Lateral)
+# Kinds that keep their name behind EXPLAIN where they would change a table.
+_EXPLAINED_KINDS = frozenset(
+    ("create_table", "insert", "update", "delete", "merge", "truncate", "copy", "drop", "alter")
+)
 _STUB = "FROM x"  # no query is shorter
 _FOUND_TOKEN = re.compile(r" but got <Token.*", re.DOTALL)
 
@@ -80,9 +84,9 @@ class Statement:
 
     ``tree`` is None and ``references`` empty where sqlglot cannot read it, not even its outline (``is_outline``: the
     tree is of that); ``maybe_names`` then holds the dotted names after FROM, JOIN, INTO and USING, and ``problem`` what
-    sqlglot said. ``kind``: query, explain, describe,
-    summarize, copy, create_table, create_view, create_macro, create, insert, update, delete, merge, drop, alter,
-    truncate or other.
+    sqlglot said. ``kind``: query, explain, describe, summarize, copy, create_table, create_view, create_macro, create,
+    insert, update, delete, merge, drop, alter, truncate or other. ``explain``: "plan" or "analyze" behind EXPLAIN; the
+    kind is that of what is explained where that changes a table, else explain.
     ``parameters``: each parameter of the text with the character (of ``text``) where it stands. ``body``: the statement
     that PREPARE prepares, whose parameters are not those of PREPARE.
     """
@@ -98,6 +102,7 @@ class Statement:
     parameters: tuple[tuple[int, Parameter], ...] = ()
     body: Statement | None = None
     is_outline: bool = False
+    explain: str = ""
 
     def error(self, message: str, position: int) -> SqlError:
         """Return an SqlError whose caret is under character ``position`` of this statement's text."""
@@ -165,7 +170,10 @@ class _Source:
         if not usable:
             self._refuse_if_travelling(problem, place)
         references = tuple(self._references(tree)) if usable else ()
-        kind = "explain" if self.explain_end else _kind(tree)
+        kind, explain = _kind(tree), readable.explains(self.tokens)
+        changes_table = kind in _EXPLAINED_KINDS and any(reference.role == "target" for reference in references)
+        if explain and (not changes_table or (kind in ("drop", "alter") and tree.args.get("kind") != "TABLE")):
+            kind = "explain"
         if usable and readable.enumeration_end(self.tokens):
             kind = "create"
         return Statement(
@@ -179,6 +187,7 @@ class _Source:
             problem,
             () if self.tokens[0].upper == "PREPARE" else tuple(self.parameters),
             is_outline=is_outline,
+            explain=explain,
         )
 
     def _body(self) -> Statement | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from duckvstore.sql import readable
 from duckvstore.sql.literals import quote
 from duckvstore.sql.tokens import Token, closing, scan
 
@@ -68,7 +69,11 @@ def read(text: str) -> Merge:
             if found is not None:
                 actions.append(found)
     needs_source = any(kind != "values" for kind, _, _ in actions)
-    query = f"{text[: merge.start]} SELECT * FROM {text[source:source_end]} LIMIT 0" if needs_source else None
+    query = (
+        f"{text[readable.explain_end(tokens) : merge.start]} SELECT * FROM {text[source:source_end]} LIMIT 0"
+        if needs_source
+        else None
+    )
     return Merge(text, query, tuple(actions), source_end)
 
 

@@ -115,6 +115,8 @@ class Names:
     targets: dict[int, Wanted] = field(default_factory=dict)
     #: gives the values of parameters
     value_of: Callable[[Parameter], Any] = lambda _: None
+    #: tells whether a table without a library is made in DuckDB, where USE has said so
+    is_elsewhere: Callable[[], bool] = lambda: False
     #: the names in the texts of the views and macros that the statement uses, resolved in the same cut
     companions: list[Names] = field(default_factory=list)
     #: the view or macro whose text it is, where it is not the statement itself
@@ -150,6 +152,8 @@ class Names:
                 self.calls[position] = self._sides(reference)
                 continue
             if reference.at is None and position != made and self._is_session_table(reference.parts):
+                continue
+            if position == made and len(reference.parts) == 1 and self.is_elsewhere():
                 continue
             if reference.role == "read" and self._take_catalogue(position, reference):
                 continue
@@ -513,7 +517,7 @@ def is_session_table(parts: tuple[str, ...], tables: set[tuple[str, str, str]]) 
     """Whether ``parts`` name one of ``tables``, (database, schema, name) of the DuckDB session, in lower case."""
     folded = tuple(part.casefold() for part in parts)
     if len(folded) == 1:
-        return any(table == folded[0] and database in ("memory", "temp") for database, _, table in tables)
+        return ("memory", "main", folded[0]) in tables or ("temp", "main", folded[0]) in tables
     if len(folded) == 2:
         return any(table == folded[1] and folded[0] in (database, schema) for database, schema, table in tables)
     return folded in tables

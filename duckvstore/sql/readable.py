@@ -84,6 +84,15 @@ def explain_end(tokens: list[Token]) -> int:
     return tokens[index - 1].end if index else 0
 
 
+def explains(tokens: list[Token]) -> str:
+    """Return "plan" for EXPLAIN, "analyze" where it also carries out what it explains, else nothing."""
+    end = explain_end(tokens)
+    if not end:
+        return ""
+    is_run = any(token.upper in ("ANALYZE", "ANALYSE") for token in tokens if token.end <= end)
+    return "analyze" if is_run else "plan"
+
+
 def enumeration_end(tokens: list[Token]) -> int:
     """Return the character behind ENUM in CREATE TYPE … AS ENUM (query), or 0; sqlglot reads only the query of it."""
     noun = next((token.upper for token in tokens if token.upper not in _CREATING), "")

@@ -105,12 +105,14 @@ class Result:
         self._lock = threading.RLock()
 
     @classmethod
-    def of_table(cls, table: pa.Table, figures: Figures, cursor: duckdb.DuckDBPyConnection) -> Result:
+    def of_table(
+        cls, table: pa.Table, figures: Figures, cursor: duckdb.DuckDBPyConnection, *, kind: str = "write"
+    ) -> Result:
         """Return a result with the rows of ``table``, whose DuckDB types ``cursor`` tells."""
         batches = iter(table.to_batches())
         types = kinds.read_from(table.schema) or [str(kind) for kind in cursor.from_arrow(table).types]
         rows = Rows(list(table.column_names), types, lambda: table.schema, lambda: next(batches, None), lambda: None)
-        return cls(rows, figures, kind="write")
+        return cls(rows, figures, kind=kind)
 
     @classmethod
     def of_count(cls, count: int, kind: str, figures: Figures, cursor: duckdb.DuckDBPyConnection) -> Result:

@@ -248,7 +248,7 @@ def _folded(reference: Reference) -> tuple[str, ...]:
 def _splices(statement: Statement, reference: Reference, relation: str, name: str) -> list[Splice]:
     """Return what puts ``relation`` in the place of ``reference``, which is to be called ``name``."""
     if reference.role == "target":  # what a statement changes in place of the symbol; some take no alias
-        is_named = reference.alias or statement.kind in ("copy", "truncate")
+        is_named = reference.alias or statement.kind in ("copy", "truncate", "create_table", "drop", "alter")
         return [(reference.start, reference.end, relation if is_named else f"{relation} AS {quote(name)}")]
     named = relation if reference.alias else f"{relation} AS {quote(name)}"
     if reference.form == "relation":

@@ -104,7 +104,7 @@ class Running:
 
     def _may_count(self) -> bool:
         statement = self._plan.statement
-        if statement.kind not in _COUNTING or _RETURNS.search(statement.text):
+        if statement.kind not in _COUNTING or statement.explain or _RETURNS.search(statement.text):
             return False
         return statements.parts(statement, 0).returning is None
 

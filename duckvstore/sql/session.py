@@ -36,6 +36,7 @@ from duckvstore.sql.altering import Altering
 from duckvstore.sql.begun import Begun
 from duckvstore.sql.connection import Connection
 from duckvstore.sql.definitions import Definitions, as_created
+from duckvstore.sql.explaining import Explaining
 from duckvstore.sql.figures import Figures, ScannedTable
 from duckvstore.sql.files import SegmentFiles
 from duckvstore.sql.names import Names
@@ -76,11 +77,14 @@ _HARMLESS_WORDS = frozenset(
     }
 )
 _SESSION_TABLES = """
-    SELECT lower(database_name), lower(schema_name), lower(name), database_name = current_database()
+    SELECT lower(database_name), lower(schema_name), lower(name),
+        database_name = current_database() AND schema_name = current_schema()
     FROM (
         SELECT database_name, schema_name, table_name AS name FROM system.main.duckdb_tables()
         UNION ALL
         SELECT database_name, schema_name, view_name FROM system.main.duckdb_views() WHERE NOT internal
+        UNION ALL
+        SELECT database_name, schema_name, '' FROM system.main.duckdb_schemas() WHERE database_name <> 'system'
     )"""
 
 _OWN_TABLES = """
@@ -228,9 +232,10 @@ class Session:
         figures.seconds += watch.elapsed_seconds()
         if running.changed is not None:
             return Result.of_count(running.changed, statement.kind, figures, seat.cursor)
+        kind = "explain" if statement.explain else statement.kind
         if rows is None:
-            return Result(None, figures, kind=statement.kind)
-        result = Result(figures.added_to(rows, statement.kind), figures, kind=statement.kind)
+            return Result(None, figures, kind=kind)
+        result = Result(figures.added_to(rows, kind), figures, kind=kind)
         running.result = weakref.ref(result)
         seat.lend(result)
         seat.owe(result, running.release)
@@ -272,12 +277,13 @@ class Session:
         position = statements.target(statement)
         if position in names.targets and (statement.kind == "create_table" or meanings[position] is not None):
             kind = Altering if statement.kind == "alter" else TableWriting
+            kind = Explaining if statement.explain == "plan" else kind
             return kind(making, names, position).run()
         draft = self._definitions.drafted(making.seat, statement, names)
         if draft is not None:
             making.refuse_in_reading(is_temporary=draft.is_temporary)
             return self._define(making, names, draft)
-        writing.refuse(statement, meanings)
+        writing.refuse(names)
         return self._planned(making, names)
 
     def _settles(self, making: Making, tables: Tables) -> bool:
@@ -366,6 +372,7 @@ class Session:
             scope,
             resolver or self._resolver(making),
             value_of=values.known,
+            is_elsewhere=lambda: self._is_elsewhere(making.seat),
             origin=origin,
         )
 
@@ -468,7 +475,10 @@ class Session:
         return functools.cache(lambda: self._session_tables(seat))
 
     def _session_tables(self, seat: Seat) -> set[tuple[str, str, str]]:
-        """Return (database, schema, name) of the tables and views of the user's own, in lower case."""
+        """Return (database, schema, name) of the tables and views of the user's own, in lower case.
+
+        Each schema is there under no name too, since it may be empty.
+        """
         if not self._has_objects:
             return set()
         found: set[tuple[str, str, str]] = set()
@@ -477,8 +487,15 @@ class Session:
                 continue
             found.add((database, schema, name))
             if is_current:
-                found.add(("memory", schema, name))
+                found.add(("memory", "main", name))
         return found
+
+    def _is_elsewhere(self, seat: Seat) -> bool:
+        """Whether USE has named a database or schema, where tables without one are made."""
+        if not self._has_objects:
+            return False
+        places = seat.cursor.execute("SELECT current_database(), current_schema()").fetchall()
+        return places != [("memory", "main")]
 
     def _time(self, expression: str) -> datetime:
         """Return what a constant SQL expression says, as a time in UTC. Raises SqlError."""

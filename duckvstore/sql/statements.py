@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 from sqlglot import exp
@@ -186,6 +187,19 @@ def parts(statement: Statement, target_end: int) -> Parts:
             found["returning"] = token.start
         index += 1
     return Parts(**found)
+
+
+def noun_start(statement: Statement) -> int:
+    """Return where the word TABLE of CREATE TABLE stands."""
+    return next(token.start for token in scan(statement.text)[0] if token.upper == "TABLE")
+
+
+def conflict_start(statement: Statement) -> int:
+    """Return where the last ON CONFLICT stands, or else OR REPLACE or OR IGNORE, in an INSERT that has one."""
+    tokens, _ = scan(statement.text)
+    pairs = list(pairwise(tokens))
+    last = [first.start for first, second in pairs if (first.upper, second.upper) == ("ON", "CONFLICT")]
+    return last[-1] if last else next((token.start for token in tokens if token.upper == "OR"), 0)
 
 
 def data_clause(statement: Statement) -> tuple[int, bool] | None:

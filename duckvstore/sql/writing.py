@@ -38,8 +38,9 @@ if TYPE_CHECKING:
     from duckvstore.sql.begun import Begun
     from duckvstore.sql.connection import Seat
     from duckvstore.sql.dialect import Statement
-    from duckvstore.sql.names import Meaning, Names, Wanted
+    from duckvstore.sql.names import Names, Wanted
     from duckvstore.sql.plan import Plan
+    from duckvstore.sql.result import Rows
     from duckvstore.sql.session import Session
 
 ASKED_BYTES_MIN = 4 * 2**20
@@ -134,6 +135,7 @@ class TableWriting:
         if self.target.as_of is not None:
             raise self.statement.error("a snapshot never changes: name the symbol alone", self.reference.start)
         if kind == "drop":
+            self._refuse_measuring("DROP TABLE")
             making.commit(self.library, self.symbol, edits.delete())
             return Result(None, making.figures)
         if kind != "create_table" or self._reads_itself():
@@ -144,6 +146,8 @@ class TableWriting:
             finally:
                 if self._source is not None:
                     self._source.close()  # whatever happened, the cursor must be free
+                if self.statement.explain:
+                    making.seat.cursor.execute(f"DROP TABLE IF EXISTS temp.main.{rewrite.quote(NAME)}")
         else:
             making.commit(self.library, self.symbol, self._edit)
         return self._outcome or self._result()
@@ -165,10 +169,36 @@ class TableWriting:
 
     def _result(self) -> Result:
         figures, cursor = self.making.figures, self.making.seat.cursor
+        if self.statement.explain:
+            return self._plan_shown(self._returned)
         if self._returned is not None:
             return Result.of_table(self._returned, figures, cursor)
         kind = "insert" if self.statement.kind == "copy" else self.statement.kind
         return Result.of_count(self._row_count, kind, figures, cursor)
+
+    def _refuse_measuring(self, what: str) -> None:
+        """Raise SqlError where EXPLAIN ANALYZE is of what runs no query."""
+        if self.statement.explain:
+            raise self.statement.error(f"EXPLAIN ANALYZE of {what} has nothing to measure: write EXPLAIN", 0)
+
+    def _plan_shown(self, rows: pa.Table | None) -> Result:
+        """Return the rows of EXPLAIN, with the user's name in place of ours, and which segments are read."""
+        import pyarrow as pa
+
+        if rows is None:  # CREATE TABLE IF NOT EXISTS of one that does
+            return Result(None, self.making.figures, kind="explain")
+        columns = ["explain_key", "explain_value"]
+        own = ".".join(self.reference.parts)
+        keys, texts = [column.to_pylist() for column in rows.columns]
+        for ours in (NAME, BARE):  # in boxes of the same width, and in the text of the statement
+            texts = [text.replace(rewrite.quote(ours), own).replace(ours, own.ljust(len(ours))) for text in texts]
+        figures = self.making.figures
+        if figures.scans:
+            keys, texts = [*keys, "segments"], [*texts, figures.by_reference()]
+        table = pa.table(
+            {name: pa.array(values, pa.string()) for name, values in zip(columns, (keys, texts), strict=True)}
+        )
+        return Result.of_table(table, figures, self.making.seat.cursor, kind="explain")
 
     # -- rows of a symbol ----------------------------------------------------------------------------------------
 
@@ -179,6 +209,7 @@ class TableWriting:
         kind = self.statement.kind
         check_tabular(newest.kind, kind.upper(), self.where)
         self._refuse_rowid(newest)
+        self._refuse_conflicts()
         plan = self._planned(newest)
         try:
             kept = None if kind in ("insert", "copy") else self._touched(plan, newest, self._candidates(newest))
@@ -218,11 +249,26 @@ class TableWriting:
                     column.this.meta.get("start", self.reference.start),
                 )
 
+    def _refuse_conflicts(self) -> None:
+        """Raise SqlError for ON CONFLICT, OR REPLACE and OR IGNORE, which need a key that a symbol has not."""
+        tree = self.statement.tree
+        if self.statement.kind == "insert" and (tree.args.get("conflict") or tree.args.get("alternative")):
+            name = ".".join(self.reference.parts)
+            raise self.statement.error(
+                f"a symbol keeps no keys, so no row of {name} is in conflict: write MERGE INTO {name} USING (…) AS new "
+                f"ON {self.reference.parts[-1]}.key = new.key WHEN MATCHED THEN UPDATE WHEN NOT MATCHED THEN INSERT",
+                statements.conflict_start(self.statement),
+            )
+
     def _run_on_scratch(self, plan: Plan, scratch: Scratch, columns: Sequence[str]) -> RowEdits:
         """Run the user's statement on the scratch table; keep what it returns, and return what it did."""
         kind, is_returning = self.statement.kind, self._parts().returning is not None
         plan.replacements[self.position] = rewrite.quote(NAME)
         plan.text = rewrite.rewrite(self.statement, plan.replacements)
+        if self.statement.explain:
+            plan.text = self._explicit(plan, columns) if kind == "merge" else plan.text
+            self._returned = self._running(plan).finish()
+            return scratch.added() if kind in ("insert", "copy") else scratch.compared()
         if kind in ("insert", "copy"):
             self._returned = self._running(plan).finish()
             wanted = scratch.added()
@@ -419,6 +465,8 @@ class TableWriting:
             raise self.statement.error("CREATE TABLE of a symbol takes no further clauses", self.reference.end)
         if is_replacing and is_tolerant:
             raise self.statement.error("OR REPLACE and IF NOT EXISTS exclude each other", self.reference.start)
+        if found.query is None:
+            self._refuse_measuring("CREATE TABLE without a query")
         if found.query is not None and any(isinstance(a, exp.ColumnDef) for a in statements.columns_defined(tree)):
             raise self.statement.error(
                 "CREATE TABLE … AS takes names of columns without types: cast in the query", self.reference.end
@@ -457,13 +505,27 @@ class TableWriting:
             value: Any = self._defined()
         else:
             plan = self._planned(newest)
-            plan.text = self._query(rewrite.rewrite(self.statement, plan.replacements), found.query)
-            rows = self._running(plan).start()
+            if self.statement.explain:
+                rows = self._measured(plan)
+            else:
+                plan.text = self._query(rewrite.rewrite(self.statement, plan.replacements), found.query)
+                rows = self._running(plan).start()
             value = self._source = Result(rows, Figures(), kind="create_table")
             self._refuse_types(value.columns, value.types)
         value = self._named(value)
         given = rewrites.Given(self.symbol, format_values.encode_any(value, where=self.where), self.where)
         return rewrites.write(self.library, given, None)
+
+    def _measured(self, plan: Plan) -> Rows | None:
+        """Run EXPLAIN ANALYZE on a table of the session, keep what it returns, and return the rows of the table."""
+        name = rewrite.quote(NAME)
+        self.making.seat.cursor.execute(f"DROP TABLE IF EXISTS temp.main.{name}")
+        plan.replacements[self.position] = name
+        text = rewrite.rewrite(self.statement, plan.replacements)
+        noun = statements.noun_start(self.statement)
+        plan.text = f"{text[:noun]}TEMP {text[noun:]}"
+        self._returned = self._running(replace(plan, leases=[])).finish()
+        return self._running(replace(plan, text=f"FROM {name}"), is_part=True).start()
 
     def _query(self, rewritten: str, start: int) -> str:
         """Return the query of CREATE TABLE … AS with blanks before it, so that every place in an error is right."""
@@ -539,8 +601,13 @@ def _rows(table: pa.Table | None) -> pa.Table:
     return table
 
 
-def refuse(statement: Statement, meanings: Mapping[int, Meaning]) -> None:
+def refuse(names: Names) -> None:
     """Raise SqlError for what would change symbols. A view or macro may have the name of one."""
+    statement, meanings = names.statement, names.meanings
+    if statement.kind == "explain" and statement.explain == "analyze" and any(meanings.values()):
+        for made in statement.tree.find_all(exp.Create):
+            noun = str(made.args.get("kind")).upper()
+            raise statement.error(f"EXPLAIN ANALYZE of CREATE {noun} over symbols measures nothing: write EXPLAIN", 0)
     if all(reference.role == "read" for reference in statement.references):
         return
     header = headers.read(statement.text)
@@ -558,7 +625,8 @@ def refuse(statement: Statement, meanings: Mapping[int, Meaning]) -> None:
                 "DELETE, MERGE and DROP TABLE make versions of it",
                 reference.start,
             )
-        if statement.kind == "create_table" and len(reference.parts) == 1 and not is_temporary:
+        is_ours = statement.kind == "create_table" and len(reference.parts) == 1 and not is_temporary
+        if is_ours and not names.is_elsewhere():
             raise statement.error(
                 f"which library is {reference.parts[0]} of? Write library.{reference.parts[0]}, or CREATE TEMP TABLE "
                 "for a table of this session",

@@ -171,3 +171,170 @@ def test_how_many_rows_of_a_table_of_the_session_changed(lib, duck, tmp_path):
                 assert cursor.fetchall() == rows, statement
     assert lib.sql("CREATE TEMP TABLE z AS FROM t").figures.footer().startswith("1 of 1 segments")
     assert "2 rows added" in repr(lib.sql("INSERT INTO z FROM t LIMIT 2"))
+
+
+def plan_of(result):
+    """Return what EXPLAIN shows, without the line about segments."""
+    return {row[0]: row[1] for row in result.fetchall()}
+
+
+def test_explain_of_what_would_change(lib, duck):
+    """It shows DuckDB's plan, over the symbol's name, and changes nothing; what DuckDB does not plan is refused."""
+    before = [lib.list_versions(name) for name in ("t", "u")]
+    for statement, operator in (
+        ("INSERT INTO t SELECT a, b, 'y' FROM u WHERE a > 4", "INSERT"),
+        ("INSERT INTO t VALUES (1, 2, 'y') RETURNING a", "INSERT"),
+        ("UPDATE t SET b = 1 WHERE a = 2", "UPDATE"),
+        ("DELETE FROM t USING u WHERE t.a = u.a", "DELETE"),
+        ("MERGE INTO t USING u USING (a) WHEN MATCHED THEN DELETE", "MERGE"),
+        ("CREATE TABLE n AS FROM t", "CREATE"),
+        ("CREATE OR REPLACE TABLE t (i INTEGER)", "CREATE"),
+        ("DROP TABLE t", "DROP"),
+        ("ALTER TABLE t ADD COLUMN d INTEGER", "ALTER"),
+    ):
+        result = lib.sql(f"EXPLAIN {statement}")
+        assert (result.kind, result.columns) == ("explain", ["explain_key", "explain_value"]), statement
+        shown = plan_of(result)["physical_plan"]
+        assert operator in shown.upper().replace(" ", "_"), statement
+        assert "__vstore" not in shown, statement
+        duck.execute(f"EXPLAIN {statement}")
+    lib.sql("EXPLAIN (FORMAT json) DELETE FROM t WHERE a = 4")
+    for wrong in ("INSERT INTO t VALUES (1)", "UPDATE t SET nix = 1", "DELETE FROM nix", "DROP TABLE nix"):
+        compare(lib, duck, f"EXPLAIN {wrong}")
+    assert [lib.list_versions(name) for name in ("t", "u")] == before
+    lib.sql("BEGIN READ ONLY; EXPLAIN DELETE FROM t; ROLLBACK")
+    assert lib.sql("SELECT current_setting('disabled_optimizers')").fetchall() == [("",)]
+
+
+def test_explain_says_which_segments_a_change_looks_at(lib):
+    """As EXPLAIN of a query does; and it is a footer's figure."""
+    lib.sql("INSERT INTO t VALUES (100, 1, 'y')")
+    result = lib.sql("EXPLAIN DELETE FROM t WHERE a > 50")
+    assert plan_of(result)["segments"].startswith("t v1 ")
+    assert ": 1 of 2 segments" in plan_of(result)["segments"]
+    assert "DELETE" in repr(result).upper()
+
+
+def test_explain_analyze_changes(lib, duck):
+    """It carries its statement out, as a version with a plan in place of a count."""
+    lib.sql("CREATE TEMP TABLE w AS FROM t")
+    duck.sql("CREATE TEMP TABLE w AS FROM t")
+    program = (
+        "INSERT INTO t VALUES (9, 9, 'y')",
+        "INSERT INTO t VALUES (10, 9, 'y') RETURNING a",
+        "UPDATE t SET b = -1 WHERE a IN (SELECT a FROM u)",
+        "UPDATE t SET b = -2 WHERE a = 0 RETURNING *",
+        "MERGE INTO t USING u USING (a) WHEN MATCHED THEN UPDATE SET b = u.b WHEN NOT MATCHED THEN INSERT BY NAME",
+        "MERGE INTO t USING t AS q ON t.a = q.a + 1 WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN INSERT",
+        "DELETE FROM t WHERE a = 9",
+        "CREATE TABLE n AS SELECT a FROM t",
+        "CREATE OR REPLACE TABLE n (x) AS SELECT b FROM t",
+        "INSERT INTO w FROM t",
+        "CREATE TEMP TABLE e AS FROM t",
+    )
+    for statement in program:
+        result = lib.sql(f"EXPLAIN ANALYZE {statement}")
+        assert "analyzed_plan" in plan_of(result), statement
+        assert "__vstore_target" not in plan_of(result)["analyzed_plan"], statement
+        duck.execute(f"EXPLAIN ANALYZE {statement}")
+        for table in ("t", "w"):
+            compare(lib, duck, f"FROM {table}")
+    compare(lib, duck, "FROM n", "FROM e")
+    assert lib.list_symbols() == ["n", "t", "u"]
+    newest = lib.sql("SELECT arg_max(message, version) FROM vstore.versions WHERE symbol = 't'").fetchall()
+    assert newest == [("EXPLAIN ANALYZE DELETE FROM t WHERE a = 9",)]
+    for refused in ("DROP TABLE t", "ALTER TABLE t ADD COLUMN d INTEGER", "CREATE VIEW v AS FROM t"):
+        with pytest.raises(SqlError, match="write EXPLAIN"):
+            lib.sql(f"EXPLAIN ANALYZE {refused}")
+    assert lib.sql("EXPLAIN ANALYZE CREATE TABLE IF NOT EXISTS n AS SELECT 1").fetchall() == []
+    with lib.connect(read_only=True) as reader:
+        reader.execute("EXPLAIN DELETE FROM t")
+        with pytest.raises(Exception, match="read-only"):
+            reader.execute("EXPLAIN ANALYZE DELETE FROM t")
+
+
+def test_tables_of_other_databases(lib, duck):
+    """What is attached is DuckDB's, by two parts of a name or three, before and after it has a table."""
+    compare(
+        lib,
+        duck,
+        "ATTACH ':memory:' AS x",
+        "CREATE TABLE x.main.z AS SELECT a FROM t",
+        "FROM x.main.z",
+        "CREATE TABLE x.r (i INTEGER)",
+        "INSERT INTO x.main.r SELECT a FROM t JOIN x.z USING (a)",
+        "FROM x.r",
+        "UPDATE x.main.r SET i = 0 WHERE i = 1",
+        "ALTER TABLE x.main.r RENAME TO s",
+        "FROM x.main.s",
+        "DROP TABLE x.main.s",
+        "CREATE SCHEMA x.deep",
+        "CREATE TABLE x.deep.k AS FROM u",
+        "FROM x.deep.k",
+        "DETACH x",
+        "FROM x.deep.k",
+        "CREATE TABLE x.main.y (i INTEGER)",
+    )
+    assert lib.list_symbols() == ["t", "u"]
+
+
+@pytest.mark.parametrize("place", ["x", "x.deep", "own"])
+def test_use_decides_where_a_table_is_made(lib, duck, place):
+    """Of a database or schema; a symbol is meant where no table has its name, and again after USE memory."""
+    for run in (lib.sql, duck.execute):
+        for statement in ("ATTACH ':memory:' AS x", "CREATE SCHEMA x.deep", "CREATE SCHEMA own"):
+            run(statement)
+    compare(
+        lib,
+        duck,
+        f"CREATE TABLE {place}.u AS SELECT 5 AS a",
+        "FROM u",
+        f"USE {place}",
+        "FROM u",
+        "CREATE TABLE t AS SELECT 42 AS q",
+        "FROM t",
+        "INSERT INTO t VALUES (43)",
+        "UPDATE t SET q = 0 WHERE q = 42",
+        f"FROM {place}.t",
+        "CREATE TABLE n (i INTEGER)",
+        f"FROM {place}.n",
+        "USE memory.main",
+        "FROM t",
+        "FROM u",
+        "FROM n",
+        "CREATE TABLE n AS SELECT 1 AS i",
+        "FROM n",
+        f"FROM {place}.n",
+    )
+    assert lib.list_symbols() == ["n", "t", "u"]
+    assert [len(lib.list_versions(name)) for name in ("n", "t", "u")] == [1, 1, 1]
+
+
+def test_use_in_a_session_of_a_store(tmp_path):
+    """There a name alone is no symbol, so without USE nobody can say where it belongs."""
+    store = vs.open(str(tmp_path / "store"))
+    store.create_library("eod")
+    with pytest.raises(SqlError, match="which library"):
+        store.sql("CREATE TABLE z AS SELECT 1 AS a")
+    store.sql("ATTACH ':memory:' AS x; USE x; CREATE TABLE z AS SELECT 1 AS a")
+    assert store.sql("FROM x.main.z").fetchall() == [(1,)]
+    store.sql("CREATE TABLE eod.z AS FROM z")
+    assert store.sql("FROM eod.z").fetchall() == [(1,)]
+
+
+def test_conflicts_are_for_merge(lib):
+    """A symbol has no keys; the error says what does the same, and that works."""
+    lib.sql("CREATE TABLE k AS SELECT 1 AS key, 'a' AS v")
+    for form in (
+        "INSERT INTO k VALUES (1, 'b') ON CONFLICT DO NOTHING",
+        "INSERT INTO k VALUES (1, 'b') ON CONFLICT (key) DO UPDATE SET v = excluded.v RETURNING v",
+        "INSERT OR REPLACE INTO k VALUES (1, 'b')",
+        "WITH q AS (FROM k) INSERT OR IGNORE INTO k FROM q",
+    ):
+        with pytest.raises(SqlError, match="write MERGE INTO k USING") as caught:
+            lib.sql(form)
+    advice = str(caught.value).partition("write ")[2].partition("\n")[0]
+    lib.sql(advice.replace("(…)", "(SELECT 1 AS key, 'b' AS v)"))
+    assert lib.sql("FROM k").fetchall() == [(1, "b")]
+    lib.sql("CREATE TEMP TABLE w (i INTEGER PRIMARY KEY); INSERT INTO w VALUES (1)")
+    assert lib.sql("INSERT INTO w VALUES (1), (2) ON CONFLICT DO NOTHING").fetchall() == [(1,)]
