@@ -288,6 +288,15 @@ class Definitions:
         is_temporary = header.is_temporary or [part.casefold() for part in header.parts[:-1]][:1] == ["temp"]
         return Definition(header.noun, header.name, own, own_header, _scope(used), number, is_temporary, objects)
 
+    def of_symbol(self, name: str) -> Definition:
+        """Return a view of the symbol ``name`` under its own name, for one statement."""
+        statement = dialect.parse(f"CREATE TEMP VIEW {rewrite.quote(name)} AS FROM {rewrite.quote(name)}")[0]
+        header = headers.read(statement.text)
+        assert header is not None, "it is ours"  # noqa: S101
+        with self._lock:
+            self._count += 1
+            return Definition("view", name, statement, header, {}, self._count, True, frozenset())
+
     def is_there(self, seat: Seat, statement: Statement, draft: Definition, tables: Callable[[], Tables]) -> bool:
         """Return whether IF NOT EXISTS finds an object of DuckDB's; raise SqlError where one is in the way."""
         header = draft.header

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import re
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ from sqlglot import exp
 from sqlglot.dialects.duckdb import DuckDB
 
 from duckvstore.errors import SqlError
-from duckvstore.sql import outline, readable, timetravel
+from duckvstore.sql import expanding, outline, readable, timetravel
 from duckvstore.sql.timetravel import At, Clause, Expression, Malformed
 from duckvstore.sql.tokens import Parameter, Token, blank, closing, parameter, scan
 
@@ -88,7 +88,8 @@ class Statement:
     insert, update, delete, merge, drop, alter, truncate or other. ``explain``: "plan" or "analyze" behind EXPLAIN; the
     kind is that of what is explained where that changes a table, else explain.
     ``parameters``: each parameter of the text with the character (of ``text``) where it stands. ``body``: the statement
-    that PREPARE prepares, whose parameters are not those of PREPARE.
+    that PREPARE prepares, whose parameters are not those of PREPARE. ``written``: what the user wrote where in ``text``
+    the texts of calls of ``query`` are written out.
     """
 
     text: str
@@ -103,6 +104,7 @@ class Statement:
     body: Statement | None = None
     is_outline: bool = False
     explain: str = ""
+    written: str = ""
 
     def error(self, message: str, position: int) -> SqlError:
         """Return an SqlError whose caret is under character ``position`` of this statement's text."""
@@ -141,6 +143,7 @@ class _Source:
         self, source: str, offset: int, text: str, tokens: list[Token], gaps: list[tuple[int, int]], seen: int
     ) -> None:
         self.source, self.offset, self.text, self.tokens, self.gaps = source, offset, text, tokens, gaps
+        self.seen = seen
         self.parameters: list[tuple[int, Parameter]] = []
         for token in tokens:
             if token.kind == "parameter":
@@ -161,6 +164,11 @@ class _Source:
             own = (self.text, (), None, "other", self.source, self.offset, body.maybe_names, body.problem)
             return Statement(*own, body=body)
         tree, problem, place = self._tree()
+        expanded = expanding.written_out(self.text, self.tokens, tree)
+        if expanded is not None:
+            tokens, gaps = scan(expanded)
+            found = _Source(expanded, 0, expanded, tokens, gaps, self.seen).statement()
+            return replace(found, written=found.written or self.text)
         usable = tree is not None and not isinstance(tree, exp.Command)
         is_outline = False
         if not usable:

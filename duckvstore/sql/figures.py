@@ -76,6 +76,12 @@ class Figures:
         if scanned.table not in self.tables:
             self.tables.append(scanned.table)
 
+    def forget_tables(self) -> None:
+        """Take back what was counted: the statement is planned again."""
+        self.tables.clear()
+        self.scans.clear()
+        self.segments_read = self.segments_total = self.bytes_read = self.bytes_total = 0
+
     def go_on(self, before: Figures) -> None:
         """Count what the statements before this one, of the same text, made and took."""
         self.seconds += before.seconds

@@ -75,6 +75,8 @@ class Running:
         self.result: weakref.ref[Result] | None = None
         #: how many rows a statement changed that gives none
         self.changed: int | None = None
+        #: the table that DuckDB did not find, after an error
+        self.missing: str | None = None
 
     def start(self, *, counts: bool = False) -> Rows | None:
         """Bind (or for anything but a query, run) the statement; return its rows if it gives any.
@@ -250,6 +252,8 @@ class Running:
         if failures.is_ctrl_c(error):
             return KeyboardInterrupt()
         failure = failures.in_bytes(failures.take_apart(error), self._plan.text)
+        if failure.missing is not None and failure.missing[0] == "Table":
+            self.missing = failure.missing[1]
         for ours, users in self._names_of_ours.items():
             failure = replace(failure, message=failure.message.replace(ours, users))
         damage = self._plan.explain_damage(failure, str(error))

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from duckvstore import clock
-from duckvstore.engine import cuts
+from duckvstore.engine import catalogue, cuts
 from duckvstore.errors import Conflict, DuckVStoreError, NoSuchSymbol, SqlError
 from duckvstore.sql import (
     analyzing,
@@ -25,6 +25,7 @@ from duckvstore.sql import (
     hints,
     listing,
     prepared,
+    readable,
     restoring,
     rewrite,
     sandbox,
@@ -39,11 +40,12 @@ from duckvstore.sql.definitions import Definitions, as_created
 from duckvstore.sql.explaining import Explaining
 from duckvstore.sql.figures import Figures, ScannedTable
 from duckvstore.sql.files import SegmentFiles
-from duckvstore.sql.names import Names
+from duckvstore.sql.names import Names, matching
 from duckvstore.sql.placed import CHECK, Uses
 from duckvstore.sql.plan import Plan, Planner
 from duckvstore.sql.result import Result
 from duckvstore.sql.running import Running
+from duckvstore.sql.tokens import scan
 from duckvstore.sql.values import Values, as_of, check_text
 from duckvstore.sql.writing import Making, TableWriting
 
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
     from duckvstore.sql.failures import Failure
     from duckvstore.sql.names import Wanted
     from duckvstore.sql.placed import Item
+    from duckvstore.sql.result import Rows
     from duckvstore.sql.statements import Change
 
     Tables: TypeAlias = Callable[[], set[tuple[str, str, str]]]
@@ -68,6 +71,10 @@ if TYPE_CHECKING:
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Kinds of statements that leave nothing behind in DuckDB that a later name could mean.
 _READING_KINDS = frozenset(("query", "explain", "describe", "summarize", "copy"))
+# First words of statements that only read, of which sqlglot does not read all.
+_READING_WORDS = frozenset(
+    ("SELECT", "FROM", "WITH", "VALUES", "TABLE", "PIVOT", "UNPIVOT", "CALL", "PRAGMA", "EXECUTE")
+)
 _REMOTE = re.compile(r"(?:s3|s3a|s3n|gcs|gs|r2|https?)://", re.IGNORECASE)
 # First words of statements that make nothing which a later statement could read files through.
 _HARMLESS_WORDS = frozenset(
@@ -209,24 +216,11 @@ class Session:
             self._planner.choices.forget(statement)
         scope = None if self.sandbox else scope
         making = Making(self, seat, statement, values, scope, figures, self._begun.get(seat), message)
-        plan = self._plan_or_end(making)
-        if isinstance(plan, Result):
+        started = self._started(making, reads=reads)
+        if isinstance(started, Result):
             figures.seconds += watch.elapsed_seconds()
-            return plan
-        if not reads:
-            self._note_objects(statement)
-        if _REMOTE.search(statement.text):
-            self._connection.try_httpfs()
-        running = Running(seat, plan, values, self.note)
-        try:
-            rows = running.start(counts=True)
-        except BaseException:
-            if making.begun is None:
-                seat.forget_transaction()
-            raise
-        finally:
-            if not reads:
-                self._planner.choices.forget(statement)  # again: others have gone on meanwhile
+            return started
+        running, rows = started
         self._definitions.replaced(seat, statement)
         prepared.settled(seat, statement)
         figures.seconds += watch.elapsed_seconds()
@@ -240,6 +234,47 @@ class Session:
         seat.lend(result)
         seat.owe(result, running.release)
         return result
+
+    def _started(self, making: Making, *, reads: bool) -> tuple[Running, Rows | None] | Result:
+        """Plan and start a statement, again with what DuckDB turns out to look for; or return what it came to."""
+        seat, statement = making.seat, making.statement
+        while True:
+            plan = self._plan_or_end(making)
+            if isinstance(plan, Result):
+                return plan
+            if not reads:
+                self._note_objects(statement)
+            if _REMOTE.search(statement.text):
+                self._connection.try_httpfs()
+            running = Running(seat, plan, making.values, self.note)
+            try:
+                return running, running.start(counts=True)
+            except BaseException:
+                if making.begun is None:
+                    seat.forget_transaction()
+                if not self._supply(making, running.missing):
+                    raise
+            finally:
+                if not reads:
+                    self._planner.choices.forget(statement)  # again: others have gone on meanwhile
+
+    def _supply(self, making: Making, missing: str | None) -> bool:
+        """Supply the symbol that DuckDB looks for as a table, if it is one; return whether that is new."""
+        statement, default = making.statement, self._default
+        words = statement.text[readable.explain_end(scan(statement.text)[0]) :].split(None, 1)
+        is_reading = statement.kind in _READING_KINDS or (words and words[0].upper() in _READING_WORDS)
+        if missing is None or default is None or self.sandbox or making.begun is not None or not is_reading:
+            return False
+        folded = missing.casefold()
+        if any(view.name.casefold() == folded for view in making.supplied):
+            return False
+        if any(len(r.parts) > 1 and r.parts[-1].casefold() == folded for r in statement.references):
+            return False  # a table of a database that has none of the name
+        if not matching(missing, catalogue.symbol_names(default)):
+            return False
+        making.supplied.append(self._definitions.of_symbol(missing))
+        making.figures.forget_tables()
+        return True
 
     def _plan_or_end(self, making: Making) -> Plan | Result:
         """Plan as ``_plan`` does; a Conflict ends the transaction, as at a COMMIT that comes too late."""
@@ -353,7 +388,7 @@ class Session:
         """Return the names of a statement, together with those in the texts of the views and macros that it uses."""
         tables = self._tables(making.seat)
         names = self._names_of(making, resolver, tables)
-        for definition in self._definitions.used(making.seat, making.statement, tables):
+        for definition in [*self._definitions.used(making.seat, making.statement, tables), *making.supplied]:
             names.companions.append(self._names_of(making, resolver, tables, definition))
         return names
 

@@ -150,7 +150,8 @@ def is_tolerant(statement: Statement) -> bool:
 
 def message_of(statement: Statement) -> str:
     """Return the text of ``statement`` as the message of the version that it makes, cut where it is long."""
-    text = " ".join(statement.text.split()) if "\n" not in statement.text else statement.text.strip()
+    written = statement.written or statement.text
+    text = " ".join(written.split()) if "\n" not in written else written.strip()
     return text if len(text) <= MESSAGE_CHARACTERS_MAX else text[:MESSAGE_CHARACTERS_MAX] + " …"
 
 

@@ -6,7 +6,7 @@ another writer was first, it is evaluated again on that writer's version.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from duckvstore.engine.row_edits import RowEdits
     from duckvstore.sql.begun import Begun
     from duckvstore.sql.connection import Seat
+    from duckvstore.sql.definitions import Definition
     from duckvstore.sql.dialect import Statement
     from duckvstore.sql.names import Names, Wanted
     from duckvstore.sql.plan import Plan
@@ -69,6 +70,8 @@ class Making:
     figures: Figures
     begun: Begun | None
     message: str | None
+    #: symbols, as views, that only DuckDB knows to be named, say by ``query_table(upper('trades'))``
+    supplied: list[Definition] = field(default_factory=list)
 
     def of(self, statement: Statement) -> Making:
         """Return the same for ``statement``, a part of this one, whose parameters have no values yet."""

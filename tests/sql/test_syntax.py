@@ -338,3 +338,121 @@ def test_conflicts_are_for_merge(lib):
     assert lib.sql("FROM k").fetchall() == [(1, "b")]
     lib.sql("CREATE TEMP TABLE w (i INTEGER PRIMARY KEY); INSERT INTO w VALUES (1)")
     assert lib.sql("INSERT INTO w VALUES (1), (2) ON CONFLICT DO NOTHING").fetchall() == [(1,)]
+
+
+# What is wholly there is written out; what only DuckDB knows is looked for when it is missed.
+NAMED_TABLES = (
+    "FROM query_table('t')",
+    "FROM query_table('main.t')",
+    "FROM query_table('\"T\"') AS q(x, y) JOIN u ON u.a = x",
+    "FROM query_table(['u', 'u'])",
+    "FROM query_table(['t', 'u'], true)",
+    "FROM query_table(['t', 'u'], false)",
+    "FROM query_table([])",
+    "FROM query_table(NULL)",
+    "FROM query_table('nix')",
+    "FROM query_table('t AT (VERSION => 0)')",
+    "FROM query_table('(SELECT 1)')",
+    "SELECT t.a FROM query_table('t')",
+    "SELECT query.a FROM query('FROM t')",
+    "SELECT count(*) FROM query('FROM t') AS q, u, LATERAL query('SELECT u.a') AS r",
+    "FROM query('SELECT a' || ' FROM ' || 't -- all;') WHERE a > 1",
+    "FROM query($q$SELECT c || ';''' FROM t;$q$)",
+    "FROM query('FROM query(''FROM query_table(''''t'''')'')')",
+    "FROM query('FROM t; FROM u')",
+    "FROM query('FROM t) AS q; --')",
+    "FROM query('DROP TABLE t')",
+    "FROM query('')",
+    "FROM query('DESCRIBE t')",
+    "FROM query('SELECT $1')",
+    "WITH t AS (SELECT 99 AS z) FROM query('FROM t')",
+    "WITH t AS (SELECT 99 AS z) FROM query_table('t')",
+    "SELECT (SELECT sum(a) FROM query('FROM u WHERE u.a = t.a')) FROM t",
+    "FROM query_table(upper('T'))",
+    "FROM query_table(getvariable('name'))",
+    "FROM rows('t')",
+    "FROM above(2) JOIN rows('u') USING (a)",
+    "SELECT size('t'), size('u')",
+    "FROM kept",
+    "EXECUTE p('t')",
+    "CALL query_table('t')",
+    "PRAGMA table_info('t')",
+    "FROM pragma_table_info('u')",
+    "FROM temp.t",
+    "FROM memory.main.nix",
+    "CREATE TABLE made AS FROM query('SELECT a FROM t')",
+    "FROM made",
+    "INSERT INTO made FROM query_table('made')",
+    "UPDATE made SET a = -1 WHERE a IN (FROM query('SELECT max(a) FROM made'))",
+    "FROM made",
+)
+
+
+def test_tables_that_a_text_names(lib, duck):
+    """As in DuckDB: the text stands in the place of the call, with what is in view there."""
+    for run in (lib.sql, duck.execute):
+        run("SET VARIABLE name = 't'")
+        run("CREATE MACRO rows(n) AS TABLE FROM query_table(n)")
+        run("CREATE MACRO above(n) AS TABLE FROM query('SELECT a FROM t WHERE a > ' || n)")
+        run("CREATE MACRO size(n) AS (SELECT count(*) FROM query_table(n))")
+        run("CREATE VIEW kept AS FROM query('FROM t')")
+        run("PREPARE p AS FROM query_table(?)")
+    compare(lib, duck, *NAMED_TABLES)
+    assert lib.sql("SELECT message FROM vstore.versions WHERE symbol = 'made' AND version = 1").fetchall() == [
+        ("INSERT INTO made FROM query_table('made')",)
+    ]
+
+
+def test_texts_name_versions_and_stay_in_one_cut(lib):
+    """AT forms count in them, nothing is remembered from one statement to the next, and segments are left out."""
+    lib.sql("CREATE VIEW v AS FROM query('FROM t AT VERSION 0'); CREATE MACRO rows(n) AS TABLE FROM query_table(n)")
+    lib.sql("INSERT INTO t VALUES (100, 1, 'y')")
+    both = "SELECT count(*), (SELECT count(*) FROM query('FROM t AT (VERSION => 0)')) FROM query_table('t')"
+    assert lib.sql(both).fetchall() == [(6, 5)]
+    assert lib.sql("SELECT count(*) FROM v").fetchall() == [(5,)]
+    assert lib.sql("FROM query('FROM t WHERE a > 50')").figures.segments_read == 1
+    result = lib.sql("SELECT count(*) FROM rows('t')")
+    assert (result.fetchall(), result.figures.segments_total) == ([(6,)], 2)
+    lib.sql("INSERT INTO t VALUES (101, 1, 'y')")
+    assert lib.sql("SELECT count(*) FROM rows('t')").fetchall() == [(7,)]
+    lib.sql("DROP TABLE t")
+    for text in ("FROM rows('t')", "FROM query('FROM t')"):
+        with pytest.raises(DuckVStoreError, match="t"):
+            lib.sql(text)
+    with pytest.raises(SqlError, match="syntax error") as caught:
+        lib.sql("SELECT 1; FROM query('SELECT a b c FROM u')")
+    assert "FROM (SELECT a b c FROM u" in str(caught.value)
+
+
+def test_texts_in_a_session_of_a_store(tmp_path):
+    """They name libraries, and parameters around them keep their numbers."""
+    store = vs.open(str(tmp_path / "store"))
+    store.create_library("eod").sql("CREATE TABLE t AS SELECT range AS a FROM range(4)")
+    assert store.sql("SELECT count(*) FROM query_table('eod.t')").fetchall() == [(4,)]
+    assert store.sql("SELECT ?, a FROM query('FROM eod.t WHERE a > 2') WHERE a < ?", [7, 9]).fetchall() == [(7, 3)]
+
+
+def test_texts_in_a_sandbox(lib, tmp_path):
+    """A text may say there what a statement may, and what is not wholly there is not looked at."""
+    path = tmp_path / "secret.csv"
+    path.write_text("a\n1\n")
+    with lib.connect(sandbox=True) as connection:
+        cursor = connection.cursor()
+        assert cursor.execute("SELECT count(*) FROM query('FROM t') JOIN query_table('u') USING (a)").fetchall() == [
+            (2,)
+        ]
+        for text in (
+            f"FROM query('FROM ''{path}''')",
+            f"FROM query_table('{path}')",
+            f"FROM query('FROM read_csv(''{path}'')')",
+            "FROM query('FROM query(lower(''FROM t''))')",
+            "FROM query(lower('FROM t'))",
+            "FROM query('WITH q AS (DELETE FROM t) FROM t')",
+            "FROM query('FROM enable_logging()')",
+            "FROM query('FROM\u00a0t')",
+            "FROM query('FROM t; DROP TABLE t')",
+            "CALL query_table('t')",
+        ):
+            with pytest.raises(connection.Error):
+                cursor.execute(text).fetchall()
+    assert lib.sql("SELECT count(*) FROM t").fetchall() == [(5,)]
