@@ -260,7 +260,7 @@ def _scan_error(library: OpenLibrary, version: Version, error: Exception) -> Duc
         failures.take_apart(error),
         "",
         None,
-        lambda _: f" (version {version.number} of {library.name}/{version.symbol})",
+        lambda _: f" (version {version.number} of {library.label(version.symbol)})",
     )
 
 
@@ -289,7 +289,7 @@ def _macro(symbol: str, query: str) -> str:
 def _choice(contents: _Contents, symbol: str) -> str:
     """Return an expression over ``version``, a whole number or NULL: the query of that version, or an error."""
     numbers_of: dict[str, list[int]] = {}
-    name = f"{contents.library.name}/{symbol}"
+    name = f"{contents.library.label(symbol)}"
     history = contents.histories[symbol]
     for version in history:
         if version.deleted:

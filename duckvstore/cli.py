@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import duckvstore as vs
 from duckvstore import cli_upkeep
 from duckvstore.engine import catalogue
-from duckvstore.errors import DuckVStoreError, InvalidInput, NoSuchLibrary, Unsupported
+from duckvstore.errors import DuckVStoreError, InvalidInput, NoSuchLibrary, Unsupported, printable
 from duckvstore.store import URL_DEFAULT, URL_VARIABLE
 from duckvstore.terminal import open_screen, table_text
 
@@ -100,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except (DuckVStoreError, OSError) as error:
-        sys.stderr.write(f"duckvstore: {error}\n")
+        sys.stderr.write(f"duckvstore: {printable(str(error))}\n")
         return EXIT_ERROR
     return int(code or 0)
 
@@ -173,6 +173,7 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_store(parser: argparse.ArgumentParser, text: str = "") -> None:
     default = f"s3://bucket/prefix or a folder (default: ${URL_VARIABLE}, else {URL_DEFAULT})"
     parser.add_argument("--store", metavar="URL", help=text or default)
+    parser.add_argument("--segments-url", metavar="URL", help="agree that libraries keep their segments there")
     parser.add_argument(
         "--storage-option",
         dest="storage_options",
@@ -195,7 +196,7 @@ def _version() -> str:
 
 
 def _store(options: argparse.Namespace) -> Store:
-    return vs.open(options.store, _storage_options(options.storage_options))
+    return vs.open(options.store, _storage_options(options.storage_options), segments_url=options.segments_url)
 
 
 def _storage_options(pairs: Sequence[str]) -> dict[str, Any]:
@@ -304,13 +305,13 @@ def _publish(options: argparse.Namespace) -> None:
     library = _library(options)
     published = attach.publish_report(library.open_library)
     for left_out in published.left_out:
-        sys.stderr.write(f"not published: {left_out.kind} {left_out.name!r}: {left_out.reason}\n")
+        sys.stderr.write(f"not published: {left_out.kind} {left_out.name!r}: {printable(left_out.reason)}\n")
     counts = [_count(published.symbol_count, "symbol"), _count(published.version_count, "version")]
     counts.append(_count(published.snapshot_count, "snapshot"))
     sys.stderr.write(f"published {', '.join(counts)}; in the duckdb shell:\n")
     for statement in attach.shell_statements(library.open_library, published.uri):
-        sys.stderr.write(f"  {statement}\n")
-    sys.stdout.write(f"{published.uri}\n")
+        sys.stderr.write(f"  {printable(statement, is_line=True)}\n")
+    sys.stdout.write(f"{printable(published.uri)}\n")
 
 
 def _symbols(options: argparse.Namespace) -> None:

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from duckvstore.errors import InvalidInput
+from duckvstore.errors import InvalidInput, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,7 +98,9 @@ def _prune(library: Library, options: argparse.Namespace) -> None:
         raise InvalidInput("name one symbol to prune, or all of them by --all-symbols")
     for symbol in library.list_symbols() if options.all_symbols else [options.symbol]:
         removed = library.prune(symbol, keep_last=options.keep_last, keep_for=options.keep_for)
-        sys.stdout.write(f"{symbol}: {len(removed):,} version{'' if len(removed) == 1 else 's'} removed\n")
+        sys.stdout.write(
+            f"{printable(symbol, is_line=True)}: {len(removed):,} version{'' if len(removed) == 1 else 's'} removed\n"
+        )
 
 
 def _verify(library: Library, options: argparse.Namespace) -> int:

@@ -25,6 +25,7 @@ Invariant: a message names what, which, expected and found, and the next step; n
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
@@ -32,8 +33,29 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+# Control characters but tabs and line breaks, what turns the direction of text, and what is not there to be seen.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+    "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
+)
+_UNPRINTABLE_IN_LINE = re.compile(_UNPRINTABLE.pattern[:-1] + "\t\n]")
+
+
+def printable(text: str, *, is_line: bool = False) -> str:
+    """Return ``text`` with escapes for what would act on a terminal, or show as something else than it is.
+
+    ``is_line``: also for tabs and line breaks. Names in a store are anybody's.
+    """
+    pattern = _UNPRINTABLE_IN_LINE if is_line else _UNPRINTABLE
+    return pattern.sub(lambda match: match[0].encode("unicode_escape", "backslashreplace").decode("ascii"), text)
+
+
 class DuckVStoreError(Exception):
     """Root of all errors of this package."""
+
+    def __str__(self) -> str:
+        """Return the message, in which names that somebody chose are harmless to a terminal."""
+        return printable(super().__str__())
 
 
 class NotFound(DuckVStoreError, KeyError):
@@ -41,7 +63,7 @@ class NotFound(DuckVStoreError, KeyError):
 
     def __str__(self) -> str:
         """Return the message itself; KeyError would show its repr."""
-        return str(self.args[0]) if self.args else ""
+        return printable(str(self.args[0])) if self.args else ""
 
 
 class NoSuchKey(NotFound):
@@ -124,7 +146,7 @@ def caret(text: str, offset: int) -> str:
     column = offset - line_start
     prefix = f"line {number}, column {column + 1}: "
     window_start = max(0, column - 60)
-    shown = line[window_start : window_start + 120].replace("\t", " ")
+    shown = _UNPRINTABLE_IN_LINE.sub(" ", line[window_start : window_start + 120])
     return f"\n{prefix}{shown}\n{' ' * (len(prefix) + column - window_start)}^"
 
 

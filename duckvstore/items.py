@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from duckvstore.errors import printable
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -213,7 +215,7 @@ def _text(item: Any, **shown: str) -> str:
         value = getattr(item, name)
         text = shown.get(name) or (_time_text(value) if isinstance(value, datetime) else repr(value))
         parts.append(f"{name}={text}")
-    return f"{type(item).__name__}({', '.join(parts)})"
+    return printable(f"{type(item).__name__}({', '.join(parts)})", is_line=True)
 
 
 def _time_text(time: datetime) -> str:

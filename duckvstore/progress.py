@@ -10,6 +10,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from duckvstore.errors import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -37,7 +39,9 @@ def progress(items: Iterable[Item], doing: str, unit: str, total: int | None = N
         from tqdm.auto import tqdm
     except ImportError:
         return items
-    bar: Iterable[Item] = tqdm(items, desc=doing, unit=unit, total=total, leave=False, delay=DELAY_SECONDS)
+    bar: Iterable[Item] = tqdm(
+        items, desc=printable(doing, is_line=True), unit=unit, total=total, leave=False, delay=DELAY_SECONDS
+    )
     return bar
 
 
@@ -49,7 +53,7 @@ class Percentage:
         from tqdm.auto import tqdm
 
         # With a delay, however short, nothing is drawn before the first numbers are there.
-        self._bar: Any = tqdm(desc=doing, total=100, leave=False, delay=1e-9)
+        self._bar: Any = tqdm(desc=printable(doing, is_line=True), total=100, leave=False, delay=1e-9)
         self._bar.start_t -= elapsed_seconds
 
     def show(self, percent: float) -> None:

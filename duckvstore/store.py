@@ -9,12 +9,12 @@ import os
 from collections.abc import Mapping
 from threading import Lock
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from duckvstore.engine import libraries as engine_libraries
 from duckvstore.engine import options as engine_options
 from duckvstore.engine.library import OpenLibrary
-from duckvstore.errors import AlreadyExists, InvalidInput, NoSuchLibrary
+from duckvstore.errors import AlreadyExists, InvalidInput, NoSuchLibrary, printable
 from duckvstore.library import Library, caller_scope
 from duckvstore.objects import open_objects
 
@@ -102,14 +102,21 @@ class Store:
             return self._segment_objects[url]
 
     def _check_consent(self, url: str) -> None:
-        """Refuse to follow a document to another scheme or host: whoever wrote it may want this reader's files."""
+        """Refuse to follow a document to another scheme or host, or another folder of this machine.
+
+        Whoever wrote it may want this reader's files, or to have them overwritten.
+        """
         if self._segments_options is not None or url == self.segments_url:
             return
         here, there = urlsplit(self.objects.url), urlsplit(url)
-        if (here.scheme, here.netloc) != (there.scheme, there.netloc):
+        is_local = here.scheme in ("", "file")
+        if (here.scheme, here.netloc) != (there.scheme, there.netloc) or (
+            is_local and not _lies_under(there.path, here.path)
+        ):
             raise InvalidInput(
-                f"a library of {self.objects.url} keeps its segments at {url}, which is another place: if you trust "
-                "it, open the store with segments_options={…} (the storage options of that place, {} for none)"
+                f"a library of {self.objects.url} keeps its segments at {url!r}, which is another place: if you trust "
+                f"it, open the store with segments_url={url!r}, or with segments_options={{…}} (the storage options of "
+                "that place, {} for none) to follow any library of it; on the command line by --segments-url"
             )
 
     def delete_library(self, name: str) -> None:
@@ -164,7 +171,7 @@ class Combined:
         self._lock = Lock()
 
     def __repr__(self) -> str:
-        return f"Combined({', '.join(self._libraries)})"
+        return f"Combined({printable(', '.join(self._libraries), is_line=True)})"
 
     @property
     def session(self) -> Session:
@@ -190,6 +197,12 @@ class Combined:
         """Return a DB-API 2.0 connection over the libraries, in a session of its own; see ``Library.connect``."""
         name = ", ".join(self._libraries)
         return _connect(self._libraries, name, read_only=read_only, sandbox=sandbox, author=author)
+
+
+def _lies_under(path: str, folder: str) -> bool:
+    """Return whether ``path`` is within ``folder``, by what links and dots in them lead to."""
+    found, root = (os.path.realpath(name) for name in (unquote(path), folder))
+    return os.path.commonpath((found, root)) == root
 
 
 def _connect(
@@ -247,8 +260,9 @@ def open(  # noqa: A001
     ``$DUCKVSTORE_URL``, else ``./vstore``. ``storage_options`` of S3: ``endpoint_url``, ``profile``, ``region``,
     ``access_key_id``, ``secret_access_key``, ``session_token`` and more, as ``duckvstore.objects`` lists them.
     ``segments_url``: libraries made through this store keep their segments there (a URL of any kind) and only their
-    documents at ``url``; each library remembers it. ``segments_options``: storage options of that place, which also
-    say that the reader trusts a library to send it there.
+    documents at ``url``; each library remembers it, and a reader who gives it too agrees to that place.
+    ``segments_options``: storage options of that place, which also say that the reader trusts a library to send it
+    there; needed where it is of another scheme or host, or another folder of this machine.
     Raises InvalidInput for a URL or an option that is not known.
     """
     objects = open_objects(url or os.environ.get(URL_VARIABLE) or URL_DEFAULT, storage_options)

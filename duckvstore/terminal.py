@@ -63,7 +63,7 @@ def open_screen(*, color: bool = True, stream: TextIO | None = None) -> Screen:
 
 def table_text(columns: Sequence[str], rows: Sequence[Sequence[Any]], width: int | None = None) -> list[str]:
     """Return headings, a rule and rows as lines of at most ``width`` characters (None: as wide as it takes)."""
-    texts = [list(columns), *([cell(value) for value in row] for row in rows)]
+    texts = [[cell(column) for column in columns], *([cell(value) for value in row] for row in rows)]
     widths = _fitting(texts, width)
     right = [_numeric(rows, position) for position in range(len(columns))]
     lines = []
@@ -208,7 +208,7 @@ class RichScreen(Screen):
         from rich.table import Table
         from rich.text import Text
 
-        texts = [list(columns), *([cell(value) for value in row] for row in rows)]
+        texts = [[cell(column) for column in columns], *([cell(value) for value in row] for row in rows)]
         widths = _fitting(texts, self._console.width - len(_INDENT) - 2, gap=3)
         table = Table(box=box.SIMPLE_HEAD, header_style="bold cyan", pad_edge=False, padding=(0, 1))
         for position, (column, width) in enumerate(zip(columns, widths, strict=True)):

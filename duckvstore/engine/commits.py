@@ -104,7 +104,7 @@ def check_expected(library: OpenLibrary, call: Call, newest: Version | None) -> 
     number = newest.number if newest else None
     if call.expected_version is not None and call.expected_version != number:
         raise Conflict(
-            f"expected version {call.expected_version} at the head of {library.name}/{call.symbol}, found "
+            f"expected version {call.expected_version} at the head of {library.label(call.symbol)}, found "
             f"{'no version' if number is None else number}: read it again, then repeat the call"
         )
 
@@ -182,7 +182,7 @@ def commit(library: OpenLibrary, call: Call, plan: Callable[[Version | None], Dr
         ages.append(found.age)
         if max(age.elapsed_seconds() for age in ages) > library.grace_seconds / 2:
             raise Conflict(
-                f"{draft.operation} of {library.name}/{call.symbol} took longer than half the grace period, so what "
+                f"{draft.operation} of {library.label(call.symbol)} took longer than half the grace period, so what "
                 "it refers to may be removed: repeat the call"
             )
         version = stamp(library, call, draft, found)
@@ -198,7 +198,7 @@ def commit(library: OpenLibrary, call: Call, plan: Callable[[Version | None], Dr
         clock.sleep(clock.jitter(min(0.01 * 2**attempt, 0.4)))
         found = _after_conflict(library, call, version)
     raise Conflict(
-        f"version {version.number} of {library.name}/{call.symbol} was taken by another writer, as were those of "
+        f"version {version.number} of {library.label(call.symbol)} was taken by another writer, as were those of "
         f"{attempt + 1} attempts: repeat {version.operation} when fewer processes write this symbol"
     )
 
@@ -259,7 +259,7 @@ def create_document(library: OpenLibrary, version: Version) -> bool:
             library.remember(found)
         return found.write_id == version.write_id
 
-    what = f"version {version.number} of {library.name}/{version.symbol} (write id {version.write_id})"
+    what = f"version {version.number} of {library.label(version.symbol)} (write id {version.write_id})"
     try:
         return create_definitely(library.objects, key, documents.dump_version(version), is_own, what)
     except BaseException:
@@ -274,7 +274,7 @@ def _after_conflict(library: OpenLibrary, call: Call, lost: Version) -> Head:
         check_expected(library, call, found.newest)
     except Conflict as error:
         raise Conflict(
-            f"version {lost.number} of {library.name}/{call.symbol} was taken by another writer (expected head "
+            f"version {lost.number} of {library.label(call.symbol)} was taken by another writer (expected head "
             f"{call.expected_version}, found {found.newest.number if found.newest else 'none'}): read it again, then "
             "repeat the call"
         ) from error

@@ -58,7 +58,7 @@ def read_nested(library: OpenLibrary, version: Version) -> Any:
         start = stop
     if start != len(version.segments):
         raise Integrity(
-            f"version {version.number} of {library.name}/{version.symbol} has {len(version.segments)} segments, "
+            f"version {version.number} of {library.label(version.symbol)} has {len(version.segments)} segments, "
             f"expected {start} for its {len(leaves)} parts: restore its document from a backup, or read another version"
         )
 

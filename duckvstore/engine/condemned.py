@@ -139,7 +139,7 @@ def publish(
     if garbage.versions and age.elapsed_seconds() > seconds_max:
         library.objects.delete([library.layout.garbage(symbol, garbage.garbage_id)])
         raise Conflict(
-            f"condemning versions of {library.name}/{symbol} took longer than half the grace period: repeat the call"
+            f"condemning versions of {library.label(symbol)} took longer than half the grace period: repeat the call"
         )
     if garbage.versions:
         library.looks.remember(symbol, Look(frozenset(garbage.versions), frozenset(), None))
@@ -150,5 +150,5 @@ def create(library: OpenLibrary, garbage: Garbage) -> None:
     """Create a garbage document as it stands. Raises StorageUnavailable."""
     key = library.layout.garbage(garbage.symbol, garbage.garbage_id)
     data = records.dump_garbage(garbage)
-    what = f"garbage {garbage.garbage_id} of {library.name}/{garbage.symbol}"
+    what = f"garbage {garbage.garbage_id} of {library.label(garbage.symbol)}"
     create_definitely(library.objects, key, data, lambda found: found == data, what)

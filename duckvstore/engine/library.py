@@ -28,6 +28,7 @@ from duckvstore.errors import (
     OutcomeUnknown,
     StorageUnavailable,
     Unsupported,
+    printable,
 )
 from duckvstore.format import consistency, documents, envelope
 from duckvstore.format.layout import Layout, library_root
@@ -109,6 +110,10 @@ class OpenLibrary:
         self._options_lock = Lock()
         self.looks = Looks()
         self._pool: ThreadPoolExecutor | None = None
+
+    def label(self, symbol: str) -> str:
+        """Return ``eod/trades``, as messages have it."""
+        return printable(f"{self.name}/{symbol}", is_line=True)
 
     @property
     def is_hybrid(self) -> bool:

@@ -146,7 +146,7 @@ def date_index(library: OpenLibrary, version: Version) -> tuple[str, pa.DataType
     if name is not None:
         return name, schema.to_arrow(version.schema).field(name).type
     raise InvalidInput(
-        f"date_range needs a datetime index, which version {version.number} of {library.name}/{version.symbol} does "
+        f"date_range needs a datetime index, which version {version.number} of {library.label(version.symbol)} does "
         "not have: use where= or row_range="
     )
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, fields
 from datetime import timedelta  # noqa: TC003 - fields of dataclasses
 from typing import TYPE_CHECKING, Any
 
+from duckvstore.errors import printable
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -61,7 +63,7 @@ class Report:
         return [f"library {self.library!r}"]
 
     def __repr__(self) -> str:
-        return "\n".join(self.lines())
+        return "\n".join(printable(line, is_line=True) for line in self.lines())
 
 
 @dataclass(slots=True, repr=False)

@@ -70,7 +70,7 @@ def edited(
         if ordered.has_missing(wanted.added):
             if library.options.validate_index:
                 raise InvalidInput(
-                    f"rows for {library.name}/{newest.symbol} have no time in {ordered.column!r}, its datetime index: "
+                    f"rows for {library.label(newest.symbol)} have no time in {ordered.column!r}, its datetime index: "
                     "give each a time, or turn validate_index off in the library's options"
                 )
             ordered, is_sorted = None, False

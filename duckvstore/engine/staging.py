@@ -95,7 +95,7 @@ def discard(library: OpenLibrary, symbol: str, identities: Sequence[str] | None 
     failures = library.objects.delete(keys) if keys else []
     if failures:
         raise StorageUnavailable(
-            f"{len(failures)} staged parts of {library.name}/{symbol} could not be deleted, the first is "
+            f"{len(failures)} staged parts of {library.label(symbol)} could not be deleted, the first is "
             f"{failures[0].key!r} ({failures[0].reason}): repeat delete_staged_data({symbol!r})"
         )
 
@@ -216,7 +216,7 @@ def _follows(before: Version, after: Version) -> bool:
 
 def _check_order(library: OpenLibrary, symbol: str, base: Version | None, parts: Sequence[Version]) -> None:
     """Raise InvalidInput where the times of ``parts``, behind those of ``base``, do not ascend."""
-    where, otherwise = f"{library.name}/{symbol}", f"sort_and_finalize_staged_data({symbol!r}) puts all rows in order"
+    where, otherwise = f"{library.label(symbol)}", f"sort_and_finalize_staged_data({symbol!r}) puts all rows in order"
     timed = [part for part in parts if part.row_count and order.time_level(part.schema) is not None]
     for part in timed:
         if not reads.is_sorted(library, part):
@@ -249,7 +249,7 @@ def _sorted_rows(library: OpenLibrary, symbol: str, parts: Sequence[Version]) ->
     if all(order.time_level(part.schema) is not None for part in parts) and _is_sorted(library, None, parts):
         return list(parts)
     whole = _together(library, parts[0], parts[1:])
-    column, where = order.time_level(whole.schema), f"{library.name}/{symbol}"
+    column, where = order.time_level(whole.schema), f"{library.label(symbol)}"
     if column is None:
         raise InvalidInput(
             f"what is staged for {where} has no index of times to be sorted by: finalize_staged_data({symbol!r}) takes "

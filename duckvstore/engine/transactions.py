@@ -194,7 +194,7 @@ class Transaction:
         pinned, newest = (head.newest.number if head.newest else None for head in (pin.head, found))
         if pinned != newest:
             raise Conflict(
-                f"{self._library.name}/{symbol} was changed by another writer since this transaction first used it "
+                f"{self._library.label(symbol)} was changed by another writer since this transaction first used it "
                 f"(expected {_named(pinned)} at the head, found {_named(newest)}), so nothing is committed: repeat the "
                 "transaction from its beginning"
             )
@@ -247,7 +247,7 @@ class Transaction:
             head = commits.settle(library, symbol, catalogue.head(library, symbol))
             self._check_unmoved(symbol, pin, head)
         raise Conflict(
-            f"the number after version {version.number - 1} of {library.name}/{symbol} was taken in each of "
+            f"the number after version {version.number - 1} of {library.label(symbol)} was taken in each of "
             f"{commits.COMMIT_ATTEMPTS_MAX} attempts: repeat the transaction when fewer processes write this symbol"
         )
 

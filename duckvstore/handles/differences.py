@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from duckvstore.engine import cuts
-from duckvstore.errors import DuckVStoreError, InvalidInput
+from duckvstore.errors import DuckVStoreError, InvalidInput, printable
 from duckvstore.handles.base import plain
 from duckvstore.items import ColumnInfo
 
@@ -121,7 +121,7 @@ class Diff:
         read = f"{self.segments_before:,} of version {self.from_version}, {self.segments_after:,} of {self.to_version}"
         return [
             ("rows", f"{counts}, matched by {matched}"),
-            ("columns", ", ".join(columns) or "the same"),
+            ("columns", printable(", ".join(columns) or "the same", is_line=True)),
             ("segments", f"{self.segments_shared:,} shared, read {read}"),
         ]
 

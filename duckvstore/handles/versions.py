@@ -165,11 +165,11 @@ class VersionHandle:
         """Return what it refers to; makes no request."""
         version = self._version
         at = f" at {self.as_of!r}" if self.as_of is not None else ""
+        name = self._library.open_library.label(self.symbol)
         if version is None:
-            return f"<{self._library.name}/{self.symbol}{at}>"
+            return f"<{name}{at}>"
         return (
-            f"<{self._library.name}/{self.symbol} version {version.number}, {version.row_count:,} rows x "
-            f"{len(version.schema.columns):,} columns>"
+            f"<{name} version {version.number}, {version.row_count:,} rows x {len(version.schema.columns):,} columns>"
         )
 
     def _repr_html_(self) -> str:

@@ -10,17 +10,22 @@ function make(tag, attributes = {}, ...children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else element.setAttribute(name, value === true ? "" : String(value));
+    else element.setAttribute(name, value === true ? "" : name === "title" ? harmless(String(value)) : String(value));
   }
-  element.append(...children.filter(isShown));
+  element.append(...children.filter(isShown).map(harmless));
   return element;
 }
+
+/** Characters that turn the direction of text, or cannot be seen, as escapes: a name could pass for another. */
+const UNPRINTABLE = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
+const escaped = (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+const harmless = (child) => (typeof child === "string" ? child.replace(UNPRINTABLE, escaped) : child);
 
 /** What a condition left out is false, null, undefined or an empty text. */
 const isShown = (child) => child !== null && child !== undefined && child !== false && child !== "";
 
 /** Put `children` in the place of all that `element` holds. */
-const fill = (element, ...children) => element.replaceChildren(...children.filter(isShown));
+const fill = (element, ...children) => element.replaceChildren(...children.filter(isShown).map(harmless));
 
 const count = (number) => Number(number).toLocaleString("en-US");
 const plural = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;

@@ -11,7 +11,7 @@ import weakref
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
 
-from duckvstore.errors import DuckVStoreError
+from duckvstore.errors import DuckVStoreError, printable
 from duckvstore.sql import conversion, pep249
 from duckvstore.sql.pep249 import (
     BINARY,
@@ -147,7 +147,7 @@ class Connection:
         self._changed = threading.Condition()
 
     def __repr__(self) -> str:
-        return f"<{'closed ' if self._is_closed else ''}connection to {self._name}>"
+        return f"<{'closed ' if self._is_closed else ''}connection to {printable(self._name, is_line=True)}>"
 
     def cursor(self) -> Cursor:
         """Return a new cursor; makes no request."""
@@ -266,6 +266,7 @@ class Cursor:
             return f"<{'closed ' if self._is_closed else ''}cursor of {self.connection!r}>"
         names = ", ".join(column[0] for column in self.description)
         shown = names if len(names) <= NAMES_CHARACTERS_MAX else f"{names[:NAMES_CHARACTERS_MAX]}…"
+        shown = printable(shown, is_line=True)
         return f"<cursor with the columns {shown}: fetchall(), df(), pl() or arrow() gives the rows>"
 
     @property

@@ -8,6 +8,8 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING
 
+from duckvstore.errors import printable
+
 if TYPE_CHECKING:
     from duckvstore.sql.figures import Figures
 
@@ -65,7 +67,7 @@ def as_html(columns: list[str], types: list[str], rows: list[list[str | None]], 
     if not columns or figures.changed is not None:
         return paragraph(figures.footer())
     heads = "".join(
-        f"<th>{html.escape(column)}<br><small>{html.escape(kind.lower())}</small></th>"
+        f"<th>{_html(column)}<br><small>{html.escape(kind.lower())}</small></th>"
         for column, kind in zip(columns, types, strict=True)
     )
     body = "".join(f"<tr>{''.join(map(_html_cell, row))}</tr>" for row in rows)
@@ -77,14 +79,18 @@ def as_html(columns: list[str], types: list[str], rows: list[list[str | None]], 
 def _html_cell(value: str | None) -> str:
     if value is None:
         return "<td><em>NULL</em></td>"
-    return f"<td>{html.escape(value[:200])}</td>"
+    return f"<td>{_html(value[:200])}</td>"
+
+
+def _html(text: str) -> str:
+    return html.escape(printable(text))
 
 
 def paragraph(text: str) -> str:
     """Return ``text`` as a small paragraph."""
-    return f"<p><small>{html.escape(text)}</small></p>"
+    return f"<p><small>{_html(text)}</small></p>"
 
 
 def preformatted(text: str, figures: Figures) -> str:
     """Return ``text`` with its line breaks kept, and the figures below."""
-    return f"<div><pre>{html.escape(text)}</pre>{paragraph(figures.footer())}</div>"
+    return f"<div><pre>{_html(text)}</pre>{paragraph(figures.footer())}</div>"

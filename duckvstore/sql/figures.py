@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from duckvstore.errors import printable
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -95,11 +97,12 @@ class Figures:
 
     def by_reference(self) -> str:
         """Return a line such as ``trades v3 (2026-11-20): 3 of 40 segments, 12 of 310 MB`` for each reference."""
-        return "\n".join(
+        lines = (
             f"{scan.table.symbol} v{scan.table.version} ({scan.table.created_at:%Y-%m-%d}): {scan.segments_read:,} of "
             f"{scan.segments_total:,} segments, {_of(scan.bytes_read, scan.bytes_total)}"
             for scan in self.scans
         )
+        return "\n".join(printable(line, is_line=True) for line in lines)
 
     def footer(self) -> str:
         """Return ``3 of 40 segments · 12 of 310 MB · trades v3 (2026-11-20) · 1,204 rows · 84 ms``."""
@@ -117,7 +120,7 @@ class Figures:
         parts.append(_duration(self.seconds))
         if self.in_transaction:
             parts.append("transaction open")
-        return " · ".join(parts)
+        return printable(" · ".join(parts), is_line=True)
 
     def _tables(self) -> str:
         shown = [f"{t.symbol} v{t.version} ({t.created_at:%Y-%m-%d})" for t in self.tables[:TABLES_SHOWN_MAX]]

@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Self
 
 from duckvstore import clock
-from duckvstore.errors import DuckVStoreError, InvalidInput
+from duckvstore.errors import DuckVStoreError, InvalidInput, printable
 from duckvstore.sql import conversion, display, kinds
 from duckvstore.sql.figures import Figures
 
@@ -314,7 +314,8 @@ class Result:
         except InvalidInput as error:
             return f"<Result: {error}>"
         if self.kind == "explain":
-            return "\n".join([*(str(row[-1]) for row in conversion.to_tuples(head, self.types)), self.figures.footer()])
+            plan = (printable(str(row[-1])) for row in conversion.to_tuples(head, self.types))
+            return "\n".join([*plan, self.figures.footer()])
         return display.as_text(self.columns, self.types, conversion.to_texts(head, self.types), self.figures)
 
     def _repr_html_(self) -> str:
