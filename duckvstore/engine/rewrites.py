@@ -6,10 +6,12 @@ is stored is named by no document until the commit; so a plan may be made again 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from duckvstore.engine import composite, edits, manifests, reads, segments
+from duckvstore.engine.cells import SegmentCells
 from duckvstore.engine.commits import Draft
 from duckvstore.engine.ranges import NO_TICKS
 from duckvstore.engine.segments import Placed
@@ -17,6 +19,7 @@ from duckvstore.errors import InvalidInput
 from duckvstore.format import altering, chunking, evolution, order, values
 from duckvstore.format.editing import check_tabular, resized
 from duckvstore.format.encoding import exact
+from duckvstore.format.evolution_cells import TableCells
 from duckvstore.format.manifests import tail as tail_of
 from duckvstore.format.schema import to_arrow
 
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from duckvstore.engine.segments import Shareable
     from duckvstore.format.documents import Schema, Segment, Version
     from duckvstore.format.evolution import Merged
+    from duckvstore.format.evolution_cells import Cells
     from duckvstore.format.order import Order
     from duckvstore.format.values import Encoded, Nested
 
@@ -178,41 +182,97 @@ def append(library: OpenLibrary, given: Given, metadata: Any) -> Plan:
     streamed = once(lambda newest: _stored(library, given, newest))
 
     def plan(newest: Version | None) -> Draft | None:
+        table = given.rows.table
         if newest is None or newest.deleted:
-            if given.rows.table is not None:
+            if table is not None:
                 return write(library, given, metadata, "append")(newest)
             return _alone(given, *streamed(newest), metadata)
         if newest.kind != "ndarray":
             check_tabular(newest.kind, "append", given.where)
-        base, merged = _evolved(newest, given)
-        kept_metadata = newest.metadata if metadata is None else metadata
-        table = given.rows.table
-        if table is not None and table.num_rows == 0:
-            return None if metadata is None else edits.same_segments("append", newest, metadata)
-        new = None if table is None else merged.rows(table)
-        times = _known_times(given, base, new)
-        is_sorted = _still_sorted(base, given, times)
+        evolution.check_kind(newest.kind, given.rows.kind, given.where)
+        if table is None:
+            return _append_stream(library, given, newest, streamed, metadata)
+        if _is_empty(given.rows):
+            return _unchanged("append", newest, metadata)
+        base, merged = _evolved(library, newest, given)
+        new = merged.rows(table)
+        is_sorted = _still_sorted(base, given, _known_times(given, base, new))
         window = _window(library, given.rows, newest)
-        if new is None:
-            stored, read = streamed(newest)
-            if not stored.row_count and metadata is None:
-                return None
-            placed, tail = _joining(library, given, base, merged, stored), 0
-            if times is None:
-                is_sorted = _still_sorted(base, given, _placed_times(base, placed, read))
-        else:
-            last = tail_of(base.segments)
-            counts = [segment.row_count for segment in last]
-            tail = edits.merged_tail(counts, new.num_rows, 2 * window if window else new.num_rows)
-            whole = joined(library, base, last[len(last) - tail :], [new])
-            placed = segments.place(library, given.symbol, base.schema, cut(whole, base.schema, window))
-        found = manifests.extended(library, given.symbol, base.segments, tail, placed.segments)
-        every = Placed(found, placed.new_rows, placed.new_bytes)
-        keeps_old = base.schema.mixed and len(found) > len(placed.segments)
-        schema = edited_schema(base.schema, every.row_count, is_mixed=keeps_old)
-        return draft("append", newest.kind, schema, kept_metadata, every, is_sorted, window)
+        last = tail_of(base.segments)
+        counts = [segment.row_count for segment in last]
+        tail = edits.merged_tail(counts, new.num_rows, 2 * window if window else new.num_rows)
+        whole = joined(library, base, last[len(last) - tail :], [new])
+        placed = segments.place(library, given.symbol, base.schema, cut(whole, base.schema, window))
+        return _extended(library, base, tail, placed, metadata, is_sorted, window)
 
     return plan
+
+
+def _is_empty(rows: Encoded) -> bool:
+    """Whether a value that is no stream has no rows, whatever its columns."""
+    if rows.table is None:
+        return False
+    return not (rows.table.num_rows if rows.schema.columns else values.row_count_without_columns(rows.schema))
+
+
+def _unchanged(operation: str, newest: Version, metadata: Any) -> Draft | None:
+    """Return the draft for an edit that changes no row: of other metadata, or (None) of nothing."""
+    return None if metadata is None else edits.same_segments(operation, newest, metadata)
+
+
+def _append_stream(
+    library: OpenLibrary,
+    given: Given,
+    newest: Version,
+    streamed: Callable[[Version | None], tuple[Placed, Order | None]],
+    metadata: Any,
+) -> Draft | None:
+    """Draft the version with the rows of a stream behind those of ``newest``.
+
+    What can be refused by types and by the first times is refused before the stream is read. But a column that does not
+    fit may be without any value, which is known only when the rows are stored.
+    """
+    evolved = None
+    with suppress(InvalidInput):
+        evolved = _evolved(library, newest, given)
+    times = None
+    if evolved is not None:
+        times = _known_times(given, evolved[0], None)
+        _still_sorted(evolved[0], given, times)
+    stored, read = streamed(newest)
+    if not stored.row_count:
+        return _unchanged("append", newest, metadata)
+    if evolved is None or evolved[0].schema.columns != given.rows.schema.columns:
+        evolved = _evolved(library, newest, given, SegmentCells(library, _as_version(newest, given, stored)))
+    base, merged = evolved
+    placed = _joining(library, given, base, merged, stored)
+    times = _placed_times(base, placed, read) if times is None else _known_times(given, base, None)
+    return _extended(
+        library, base, 0, placed, metadata, _still_sorted(base, given, times), _window(library, given.rows, newest)
+    )
+
+
+def _as_version(newest: Version, given: Given, stored: Placed) -> Version:
+    """Return the rows of a stream, stored in its own schema, in the form of a version."""
+    return replace(newest, schema=given.rows.schema, segments=stored.segments, row_count=stored.row_count)
+
+
+def _extended(
+    library: OpenLibrary,
+    base: Version,
+    tail: int,
+    placed: Placed,
+    metadata: Any,
+    is_sorted: bool | None,  # noqa: FBT001
+    window: int | None,
+) -> Draft:
+    """Return the draft of an append to ``base`` in which ``placed`` stands for the last ``tail`` segments."""
+    found = manifests.extended(library, base.symbol, base.segments, tail, placed.segments)
+    every = Placed(found, placed.new_rows, placed.new_bytes)
+    keeps_old = base.schema.mixed and len(found) > len(placed.segments)
+    schema = edited_schema(base.schema, every.row_count, is_mixed=keeps_old)
+    kept_metadata = base.metadata if metadata is None else metadata
+    return draft("append", base.kind, schema, kept_metadata, every, is_sorted, window)
 
 
 def _stored(library: OpenLibrary, given: Given, newest: Version | None) -> tuple[Placed, Order | None]:
@@ -233,7 +293,7 @@ def _joining(library: OpenLibrary, given: Given, base: Version, merged: Merged, 
     own = given.rows.schema
     if own.columns == base.schema.columns:
         return stored
-    part = replace(base, schema=own, row_count=stored.row_count)
+    part = _as_version(base, given, stored)
 
     def pieces() -> Iterator[pa.Table]:
         for segment in stored.segments:  # one at a time: a stream may be larger than memory
@@ -255,7 +315,8 @@ def update(
     is no such symbol, ``missing()`` is raised, or (None) the data is written. Metadata None keeps the previous.
     Raises InvalidInput for data without times.
     """
-    if given.rows.kind not in ("arrow", "polars"):  # these may have the index column of what they join
+    is_empty = _is_empty(given.rows)
+    if not is_empty and given.rows.kind not in ("arrow", "polars"):  # these may have the index column of what they join
         _check_times(given)
     _check_ascends(given.where, given.order, _UPDATES_NEED_IT)
     whole = once(lambda _: _whole(given.rows))
@@ -264,22 +325,28 @@ def update(
         if newest is None or newest.deleted:
             if missing is not None:
                 raise missing()
+            if is_empty:
+                return write(library, given, metadata, "update")(newest)
             _check_times(given)
             return write(library, _within(given, whole(newest), date_range), metadata, "update")(newest)
         check_tabular(newest.kind, "update", given.where)
+        evolution.check_kind(newest.kind, given.rows.kind, given.where)
         table = whole(newest)
-        if not table.num_rows and date_range is None:
-            return None if metadata is None else edits.same_segments("update", newest, metadata)
-        base, merged = _evolved(newest, given)
+        if not table.num_rows and (date_range is None or not newest.row_count):
+            return _unchanged("update", newest, metadata)
+        if table.num_rows:
+            base, merged = _evolved(library, newest, given, TableCells(table))
+            new = merged.rows(table)
+        else:
+            base, new = newest, to_arrow(newest.schema).empty_table()
         column, index_type = reads.date_index(library, base)
-        new = merged.rows(table)
         times = order.of_times(new.column(column))
-        _check_updatable(library, newest, given, times)
+        _check_updatable(library, base, given, times)
         low, high = (times.low, times.high) if date_range is None else date_range.ticks(index_type, column)
         new = new.filter(reads.between(new.column(column), low, high))
         touched = reads.segments_between(base, column, low, high)
         if (new.num_rows == 0 and not touched) or (low, high) == NO_TICKS:
-            return None if metadata is None else edits.same_segments("update", newest, metadata)
+            return _unchanged("update", newest, metadata)
         placed, window = _replaced(library, base, touched, column, (low, high), new)
         schema = edited_schema(base.schema, placed.row_count, is_mixed=is_mixed(base, placed))
         kept_metadata = newest.metadata if metadata is None else metadata
@@ -401,9 +468,13 @@ def _replaced(
     return replace(placed, segments=manifests.fold(library, base.symbol, whole, base.segments)), window
 
 
-def _evolved(newest: Version, given: Given) -> tuple[Version, Merged]:
-    """Return the newest version as seen through the schema that it has together with the given rows."""
-    merged = evolution.merge(newest.kind, newest.schema, given.rows, where=given.where)
+def _evolved(library: OpenLibrary, newest: Version, given: Given, cells: Cells | None = None) -> tuple[Version, Merged]:
+    """Return the newest version as seen through the schema that it has together with the given rows.
+
+    ``cells``: those of rows that are no table.
+    """
+    known = SegmentCells(library, newest)
+    merged = evolution.merge(newest.kind, newest.schema, given.rows, where=given.where, cells=known, given=cells)
     if not merged.changed:
         return replace(newest, schema=merged.schema), merged
     schema = replace(merged.schema, mixed=True)

@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from duckvstore.engine import cuts, edits, manifests, ranges, reads, rewrites, segments
+from duckvstore.engine.cells import SegmentCells
 from duckvstore.engine.commits import Draft
 from duckvstore.engine.library import create_definitely
 from duckvstore.errors import InvalidInput, NoSuchKey, StorageUnavailable
@@ -282,7 +283,9 @@ def _joined(
 ) -> tuple[Schema, tuple[Segment, ...], tuple[Segment, ...], tuple[int, int]]:
     """Return (schema, segments before, segments of the part, (rows, bytes) written anew) of both together."""
     where = repr(f"{library.name}/{part.symbol}")
-    merged = evolution.merge(state.kind, state.schema, Encoded(part.kind, part.schema, None, None), where=where)
+    before, given = (SegmentCells(library, version) for version in (replace(state, segments=kept), part))
+    new = Encoded(part.kind, part.schema, None, None)
+    merged = evolution.merge(state.kind, state.schema, new, where=where, cells=before, given=given)
     old = tuple(map(merged.statistics, kept)) if merged.changed else kept
     schema = replace(merged.schema, mixed=True) if merged.changed else merged.schema
     columns = {column.name: column for column in schema.columns}

@@ -1,7 +1,8 @@
 """What a value becomes when rows of another schema join it: the schema of both, and old and new rows in it.
 
-Invariant: a column keeps its name, its place and its field id for good, and its values are never changed, only held in
-a type that is at least as wide; whatever would lose something is refused.
+Invariant: a column keeps its name and its place for good, and its values are never changed, only held in a type that
+holds them all; whatever would lose something is refused. It keeps its field id too, unless no row has a value in it and
+the new rows are of a type that it could not be read as: then it goes on as a column that no stored segment has.
 """
 
 from __future__ import annotations
@@ -16,13 +17,23 @@ from duckvstore.errors import InvalidInput
 from duckvstore.format import schema as schemas
 from duckvstore.format.documents import Column, ColumnStatistics, Schema
 from duckvstore.format.encoding import exact
-from duckvstore.format.evolution_types import common, convertible, factor, has_unit
+from duckvstore.format.evolution_cells import TableCells
+from duckvstore.format.evolution_types import (
+    common,
+    convertible,
+    crosses,
+    factor,
+    has_unit,
+    holds,
+    number_candidates,
+)
 from duckvstore.format.statistics import COLUMNS_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from duckvstore.format.documents import Segment
+    from duckvstore.format.evolution_cells import Cells
     from duckvstore.format.values import Encoded
 
 _TICKS_MAX = 2**63 - 1
@@ -46,7 +57,10 @@ class _Side:
 
 @dataclass(frozen=True, slots=True)
 class _Planned:
-    """A column of the merged schema; ``old`` and ``source`` are its positions in the stored and the new one, if any."""
+    """A column of the merged schema; ``old`` and ``source`` are its positions in the stored and the new one, if any.
+
+    ``is_renewed``: its field id is not the stored one's, of which no row has a value.
+    """
 
     shown: str
     name: str
@@ -55,6 +69,35 @@ class _Planned:
     nature: Any
     old: int | None
     source: int | None
+    is_renewed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """How a kind of value sees its columns: each returns a nature, or with the type that goes with it.
+
+    ``combine``: (type, nature) of a column of both, given whether new rows are missing in it; None where types alone
+    refuse it. ``alone``: the nature of a column with missing rows. ``retyped``: the nature of a column of both whose
+    type is told by their values, None where there is none.
+    """
+
+    combine: Callable[[_Side, _Side, bool], tuple[pa.DataType, Any] | None]
+    alone: Callable[[_Side], Any]
+    retyped: Callable[[_Side, _Side, pa.DataType, bool], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Both:
+    """The cells of the two sides (None: not to be looked at), and what they are called."""
+
+    stored: Cells | None
+    new: Cells | None
+    table: pa.Table | None
+    where: str
+
+    @property
+    def has_no_stored_rows(self) -> bool:
+        return self.stored is not None and self.stored.row_count == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +129,7 @@ class Merged:
             try:
                 arrays.append(exact(column, planned.type))
             except pa.ArrowException as error:
-                raise _refusal(self.where, [_inexact(planned, column.type, error)]) from error
+                raise _refusal(self.where, [_inexact(planned.shown, planned.type, column.type, error)]) from error
         return pa.Table.from_arrays(arrays, schema=target)
 
     def statistics(self, segment: Segment) -> Segment:
@@ -98,7 +141,7 @@ class Merged:
         known = dict(segment.statistics)
         types = [field.type for field in schemas.to_arrow(self.stored)]
         for position, planned in enumerate(self.columns):
-            if planned.old is None:
+            if planned.old is None or planned.is_renewed:
                 if position < len(self.schema.index) + COLUMNS_MAX:
                     known[planned.id] = ColumnStatistics(null_count=segment.row_count, has_nan=False)
             elif planned.type != types[planned.old] and has_unit(types[planned.old]):
@@ -108,27 +151,49 @@ class Merged:
         return replace(segment, statistics=known)
 
 
-def merge(stored_kind: str, stored: Schema, new: Encoded, *, where: str) -> Merged:
+def merge(
+    stored_kind: str,
+    stored: Schema,
+    new: Encoded,
+    *,
+    where: str,
+    cells: Cells | None = None,
+    given: Cells | None = None,
+) -> Merged:
     """Return the schema in which rows of ``new`` join those of a version, and how both get there.
 
     ``where`` names the symbol, quotes included. Columns are matched by label (Arrow and polars: by name); each side
-    may lack some, or have narrower types. Rows of ``new`` are only looked at where its type is wider.
+    may lack some, or have narrower types. A column without any value takes the type of the other side, and a version
+    without rows takes the index of the new ones. ``cells``: those of the version, ``given``: those of ``new`` where it
+    is no table; looked at only where types do not decide, and None where they cannot be.
     Raises InvalidInput, with a line per column, for what does not fit without loss.
     """
-    if new.kind != stored_kind:
-        raise InvalidInput(
-            f"{where} holds a value of kind {stored_kind!r}, and the data is of kind {new.kind!r}: convert the data, "
-            "or write() the whole value"
-        )
+    check_kind(stored_kind, new.kind, where)
     merger = _MERGERS.get(stored_kind)
     if merger is None:
         raise InvalidInput(f"{where} holds a value of kind {stored_kind!r}, which has no rows to add to: write() it")
-    return merger(stored, new, where)
+    known = given if new.table is None else TableCells(new.table)
+    return merger(stored, new, _Both(cells, known, new.table, where))
 
 
-def _merge_pandas(stored: Schema, new: Encoded, where: str) -> Merged:
+def check_kind(stored_kind: str, new_kind: str, where: str) -> None:
+    """Raise InvalidInput unless rows of the new kind of value can join those of the stored one."""
+    if new_kind != stored_kind:
+        raise InvalidInput(
+            f"{where} holds a value of kind {stored_kind!r}, and the data is of kind {new_kind!r}: convert the data, "
+            "or write() the whole value"
+        )
+
+
+def _merge_pandas(stored: Schema, new: Encoded, both: _Both) -> Merged:
     from duckvstore.format import evolution_pandas as rules
 
+    where = both.where
+    if both.has_no_stored_rows:
+        if len(stored.columns) == len(stored.index) or "name" in stored.value:
+            attrs = rules.merged_attrs(stored.value["attrs"], new.schema.value["attrs"])
+            return _as_given(replace(new.schema, value={**new.schema.value, "attrs": attrs}), both)
+        stored = rules.with_index_of(stored, new.schema)
     _check_countable((stored, new.schema), where)
     rules.check_index(stored.value["index"], new.schema.value["index"], where)
     levels = len(stored.index)
@@ -138,17 +203,7 @@ def _merge_pandas(stored: Schema, new: Encoded, where: str) -> Merged:
             f"{where} holds a series of another name ({olds[-1].shown}) than the data ({news[-1].shown}): rename() it, "
             "or write() the whole value"
         )
-
-    def combine(old: _Side, given: _Side, has_nulls: bool) -> tuple[pa.DataType, Any] | None:  # noqa: FBT001
-        if old not in olds[:levels]:
-            return rules.combined(old.type, old.nature, given.type, given.nature, new_has_nulls=has_nulls)
-        found = rules.merged_level(old.nature, given.nature, (old.type, given.type), new_has_nulls=has_nulls)
-        if found is None or old is not olds[0] or not pa.types.is_timestamp(old.type):
-            return found
-        # The order of rows is known from the bounds of this level, which do not outlive a change of unit.
-        return old.type, {**found[1], "dtype": old.nature["dtype"]}
-
-    columns = _planned(stored, olds, news, (combine, rules.nullable), new.table, where)
+    columns = _planned(stored, olds, news, _pandas_rules(olds, news, levels), both)
     old_value, new_value = stored.value, new.schema.value
     value = {
         **old_value,
@@ -162,7 +217,34 @@ def _merge_pandas(stored: Schema, new: Encoded, where: str) -> Merged:
     if "columns" in old_value:
         added = [planned.source - levels for planned in columns if planned.old is None and planned.source is not None]
         value["columns"] = rules.merged_labels(old_value["columns"], new_value["columns"], added, where)
-    return _merged(stored, columns, value, where)
+    return _merged(stored, columns, value, both)
+
+
+def _pandas_rules(olds: Sequence[_Side], news: Sequence[_Side], level_count: int) -> _Rules:
+    from duckvstore.format import evolution_pandas as rules
+
+    levels = [*olds[:level_count], *news[:level_count]]
+
+    def combine(old: _Side, given: _Side, has_nulls: bool) -> tuple[pa.DataType, Any] | None:  # noqa: FBT001
+        if old not in levels:
+            return rules.combined(old.type, old.nature, given.type, given.nature, new_has_nulls=has_nulls)
+        found = rules.merged_level(old.nature, given.nature, (old.type, given.type), new_has_nulls=has_nulls)
+        if found is None or old is not olds[0] or not pa.types.is_timestamp(old.type):
+            return found
+        # The order of rows is known from the bounds of this level, which do not outlive a change of unit.
+        return old.type, {**found[1], "dtype": old.nature["dtype"]}
+
+    def alone(side: _Side) -> Any:
+        return rules.nullable_level(side.nature) if side in levels else rules.nullable(side.nature)
+
+    def retyped(old: _Side, given: _Side, kind: pa.DataType, has_nulls: bool) -> Any:  # noqa: FBT001
+        if old not in levels:
+            return rules.number_spec(kind, (old.type, old.nature), (given.type, given.nature), new_has_nulls=has_nulls)
+        specs = (old.type, old.nature["dtype"]), (given.type, given.nature["dtype"])
+        spec = rules.number_spec(kind, *specs, new_has_nulls=has_nulls)
+        return None if spec is None else rules.level_with(old.nature, given.nature, spec)
+
+    return _Rules(combine, alone, retyped)
 
 
 def _pandas_sides(schema: Schema) -> list[_Side]:
@@ -187,7 +269,7 @@ def _check_countable(both: Iterable[Schema], where: str) -> None:
             raise InvalidInput(f"{where} or the data has rows without any column: write() the whole value")
 
 
-def _merge_arrow(stored: Schema, new: Encoded, where: str) -> Merged:
+def _merge_arrow(stored: Schema, new: Encoded, both: _Both) -> Merged:
     originals = [schemas.decode_ipc(schema.value["schema"]) for schema in (stored, new.schema)]
     olds, news = (
         _named_sides(schema, original.names, list(original))
@@ -200,43 +282,58 @@ def _merge_arrow(stored: Schema, new: Encoded, where: str) -> Merged:
             if not convertible(old.type, given.type):
                 return None
             kind = old.type
+        return kind, retyped(old, given, kind, _has_nulls)
+
+    def retyped(old: _Side, given: _Side, kind: pa.DataType, _has_nulls: bool) -> Any:  # noqa: FBT001
         natures = {given.type: given.nature.type, old.type: old.nature.type}
         nullable = old.nature.nullable or given.nature.nullable
-        return kind, old.nature.with_type(natures.get(kind, kind)).with_nullable(nullable)
+        return old.nature.with_type(natures.get(kind, kind)).with_nullable(nullable)
 
-    columns = _planned(stored, olds, news, (combine, lambda field: field.with_nullable(True)), new.table, where)
+    rules = _Rules(combine, lambda side: side.nature.with_nullable(True), retyped)
+    columns = _planned(stored, olds, news, rules, both)
     schema = pa.schema([planned.nature for planned in columns], metadata=originals[0].metadata)
     same = schema.equals(originals[0], check_metadata=True)
     value = stored.value if same else {**stored.value, "schema": schemas.encode_ipc(schema)}
-    return _merged(stored, columns, value, where)
+    return _merged(stored, columns, value, both, _named_index(new.schema, columns, both))
 
 
-def _merge_polars(stored: Schema, new: Encoded, where: str) -> Merged:
+def _merge_polars(stored: Schema, new: Encoded, both: _Both) -> Merged:
     from duckvstore.format import polars_values
 
     bodies = [schema.value for schema in (stored, new.schema)]
     if bodies[0]["series"] != bodies[1]["series"]:
         what = ["a series" if body["series"] else "a frame" for body in bodies]
-        raise InvalidInput(f"{where} holds {what[0]} of polars, and the data is {what[1]}: convert the data")
+        raise InvalidInput(f"{both.where} holds {what[0]} of polars, and the data is {what[1]}: convert the data")
     olds, news = (
         _named_sides(schema, schema.value["names"], schema.value["dtypes_polars"]) for schema in (stored, new.schema)
     )
 
-    def combine(old: _Side, given: _Side, _has_nulls: bool) -> tuple[pa.DataType, Any] | None:  # noqa: FBT001
+    def combine(old: _Side, given: _Side, has_nulls: bool) -> tuple[pa.DataType, Any] | None:  # noqa: FBT001
         kind = common(old.type, given.type)
         if kind is None and convertible(old.type, given.type):
             kind = old.type
         is_other_enum = isinstance(old.nature, dict) and "Enum" in old.nature and old.nature != given.nature
         if kind is None or (is_other_enum and not pa.types.is_null(given.type)):
             return None
-        natures = {given.type: given.nature, old.type: old.nature}
-        return kind, natures[kind] if kind in natures else polars_values.dtype_of(kind, f"{old.shown} of {where}")
+        return kind, retyped(old, given, kind, has_nulls)
 
-    columns = _planned(stored, olds, news, (combine, lambda dtype: dtype), new.table, where)
+    def retyped(old: _Side, given: _Side, kind: pa.DataType, _has_nulls: bool) -> Any:  # noqa: FBT001
+        natures = {given.type: given.nature, old.type: old.nature}
+        return natures[kind] if kind in natures else polars_values.dtype_of(kind, f"{old.shown} of {both.where}")
+
+    columns = _planned(stored, olds, news, _Rules(combine, lambda side: side.nature, retyped), both)
     added = [given.key for given in news if given.key not in {old.key for old in olds}]
     names = [*bodies[0]["names"], *added] if not bodies[0]["series"] else bodies[0]["names"]
     value = {**bodies[0], "names": names, "dtypes_polars": [planned.nature for planned in columns]}
-    return _merged(stored, columns, value, where)
+    return _merged(stored, columns, value, both, _named_index(new.schema, columns, both))
+
+
+def _named_index(new: Schema, columns: Sequence[_Planned], both: _Both) -> tuple[str, ...] | None:
+    """Return the index that a value without rows takes from new ones that have one; None: it keeps its own."""
+    if not both.has_no_stored_rows or not new.index:
+        return None
+    names = {planned.source: planned.name for planned in columns}
+    return tuple(names[new.names.index(name)] for name in new.index)
 
 
 def _named_sides(schema: Schema, originals: Sequence[str], natures: Sequence[Any]) -> list[_Side]:
@@ -246,9 +343,12 @@ def _named_sides(schema: Schema, originals: Sequence[str], natures: Sequence[Any
     return [_Side(*side) for side in zip(keys, originals, shown, schema.names, types, natures, strict=True)]
 
 
-def _merge_numpy(stored: Schema, new: Encoded, where: str) -> Merged:
+def _merge_numpy(stored: Schema, new: Encoded, both: _Both) -> Merged:
     from duckvstore.format import numpy_values
 
+    where = both.where
+    if both.has_no_stored_rows and stored.value["shape"]:
+        return _as_given(new.schema, both)
     value = numpy_values.joined(stored.value, new.schema.value)
     types = [schemas.to_arrow(schema).field(0).type for schema in (stored, new.schema)]
     if value is None or types[0] != types[1]:
@@ -258,10 +358,10 @@ def _merge_numpy(stored: Schema, new: Encoded, where: str) -> Merged:
             "same dtype and further dimensions, or write() the whole value"
         )
     column = stored.columns[0]
-    return _merged(stored, [_Planned("column 'value'", column.name, column.id, types[0], None, 0, 0)], value, where)
+    return _merged(stored, [_Planned("column 'value'", column.name, column.id, types[0], None, 0, 0)], value, both)
 
 
-_MERGERS: dict[str, Callable[[Schema, Encoded, str], Merged]] = {
+_MERGERS: dict[str, Callable[[Schema, Encoded, _Both], Merged]] = {
     "dataframe": _merge_pandas,
     "series": _merge_pandas,
     "arrow": _merge_arrow,
@@ -271,44 +371,81 @@ _MERGERS: dict[str, Callable[[Schema, Encoded, str], Merged]] = {
 
 
 def _planned(
-    stored: Schema,
-    olds: Sequence[_Side],
-    news: Sequence[_Side],
-    rules: tuple[Callable[[_Side, _Side, bool], tuple[pa.DataType, Any] | None], Callable[[Any], Any]],
-    table: pa.Table | None,
-    where: str,
+    stored: Schema, olds: Sequence[_Side], news: Sequence[_Side], rules: _Rules, both: _Both
 ) -> list[_Planned]:
-    """Return the columns of both sides: the stored ones in their places, then those that only ``news`` has.
-
-    ``rules``: (type, nature) of a column of both, None where it is refused; and the nature of one with missing rows.
-    """
-    combine, alone = rules
-    sources = _sources(olds, news, where)
+    """Return the columns of both sides: the stored ones in their places, then those that only ``news`` has."""
+    sources = _sources(olds, news, both.where)
+    next_id = schemas.next_id(stored)
     columns, problems = [], []
     for position, (old, column) in enumerate(zip(olds, stored.columns, strict=True)):
         source = sources[position]
         if source is None:
-            columns.append(_Planned(old.shown, old.name, column.id, old.type, alone(old.nature), position, None))
+            columns.append(_Planned(old.shown, old.name, column.id, old.type, rules.alone(old), position, None))
             continue
-        given = news[source]
-        has_nulls = table is None or table.column(source).null_count > 0
-        found = combine(old, given, has_nulls)
-        if found is None:
-            problems.append(_differs(old, given))
+        found = _combined(old, news[source], (position, source), rules, both)
+        if isinstance(found, str):
+            problems.append(found)
             continue
-        planned = _Planned(old.shown, old.name, column.id, *found, position, source)
-        columns.append(planned)
-        problems += _inexact_values(planned, given.type, table)
+        kind, nature, is_renewed = found
+        identity, next_id = (next_id, next_id + 1) if is_renewed else (column.id, next_id)
+        columns.append(_Planned(old.shown, old.name, identity, kind, nature, position, source, is_renewed))
     if problems:
-        raise _refusal(where, problems)
-    next_id = schemas.next_id(stored)
+        raise _refusal(both.where, problems)
     taken = set(sources.values())
     added = [(source, given) for source, given in enumerate(news) if source not in taken]
     names = schemas.unique_names([given.label for _, given in added], stored.names)
     for number, ((source, given), name) in enumerate(zip(added, names, strict=True)):
-        nature = alone(given.nature)
+        nature = given.nature if both.has_no_stored_rows else rules.alone(given)
         columns.append(_Planned(given.shown, name, next_id + number, given.type, nature, None, source))
     return columns
+
+
+def _combined(
+    old: _Side, given: _Side, places: tuple[int, int], rules: _Rules, both: _Both
+) -> tuple[pa.DataType, Any, bool] | str:
+    """Return (type, nature, whether it needs a field id of its own) of a column of both; the line of one refused.
+
+    ``places``: its positions in the stored and in the new schema. Values are looked at only where types do not agree.
+    """
+    position, source = places
+    has_nulls = both.table is None or both.table.column(source).null_count > 0
+    found = rules.combine(old, given, has_nulls)
+    if found is not None and old.type == given.type:
+        return *found, False
+    if both.new is not None and both.new.is_missing(source) and not pa.types.is_null(old.type):
+        return old.type, rules.alone(old), False
+    problem = None if found is None else _inexact_values(old, found[0], given, source, both)
+    if found is not None and problem is None and not crosses(old.type, given.type):
+        return *found, False
+    if both.has_no_stored_rows:
+        return given.type, given.nature, False
+    if both.stored is not None and both.stored.is_missing(position):
+        return given.type, rules.alone(given), given.type != old.type
+    if found is None:
+        return _differs(old, given)
+    return (*found, False) if problem is None else _wider_number(old, given, places, rules, both, problem)
+
+
+def _wider_number(
+    old: _Side, given: _Side, places: tuple[int, int], rules: _Rules, both: _Both, problem: str
+) -> tuple[pa.DataType, Any, bool] | str:
+    """Return what ``_combined`` does for numbers of which only the values say what holds both.
+
+    ``problem``: the line that says why the stored type does not.
+    """
+    position, source = places
+    for kind in number_candidates(old.type, given.type):
+        if both.stored is None or _inexact_values(old, kind, given, source, both) is not None:
+            continue
+        bounds = both.stored.bounds(position) if pa.types.is_integer(old.type) else None
+        beyond = next((bound for bound in bounds or () if not holds(kind, bound)), None)
+        if beyond is not None:
+            return f"{problem}, nor does {kind} hold the stored {beyond}"
+        has_nulls = both.table is None or both.table.column(source).null_count > 0
+        nature = rules.retyped(old, given, kind, has_nulls)
+        if nature is not None:
+            return kind, nature, False
+    return problem
 
 
 def _sources(olds: Sequence[_Side], news: Sequence[_Side], where: str) -> dict[int, int | None]:
@@ -329,35 +466,53 @@ def _sources(olds: Sequence[_Side], news: Sequence[_Side], where: str) -> dict[i
     return {position: positions.get(key) for position, key in enumerate(keys)}
 
 
-def _merged(stored: Schema, columns: Sequence[_Planned], value: dict[str, Any], where: str) -> Merged:
+def _merged(
+    stored: Schema,
+    columns: Sequence[_Planned],
+    value: dict[str, Any],
+    both: _Both,
+    index: tuple[str, ...] | None = None,
+) -> Merged:
     before = list(schemas.to_arrow(stored))
+    known = replace(stored, value=value, index=stored.index if index is None else index)
     is_same = len(columns) == len(before) and all(
         planned.type == field.type for planned, field in zip(columns, before, strict=True)
     )
     if is_same:
-        schema = replace(stored, value=value)
-        return Merged(schema, changed=False, where=where, stored=stored, columns=tuple(columns))
+        return Merged(known, changed=False, where=both.where, stored=stored, columns=tuple(columns))
     fields = []
     for planned in columns:
-        nullable = planned.old is None or planned.source is None or before[planned.old].nullable
+        nullable = planned.old is None or planned.source is None or planned.is_renewed or before[planned.old].nullable
         identity = {schemas.FIELD_ID: str(planned.id).encode()}
         fields.append(pa.field(planned.name, planned.type, nullable=nullable, metadata=identity))
     names = tuple(Column(planned.name, str(planned.type), planned.id) for planned in columns)
-    schema = replace(stored, columns=names, arrow=schemas.encode_ipc(pa.schema(fields)), value=value)
-    if stored.next_id is not None:
-        schema = replace(schema, next_id=max(stored.next_id, schemas.next_id(schema)))
-    return Merged(schema, changed=True, where=where, stored=stored, columns=tuple(columns))
+    schema = replace(known, columns=names, arrow=schemas.encode_ipc(pa.schema(fields)))
+    if stored.next_id is not None or any(planned.is_renewed for planned in columns):
+        # Segments may have columns that the schema has not, so an id that was given once is not given again.
+        schema = replace(schema, next_id=max(schemas.next_id(stored), schemas.next_id(schema)))
+    changed = not both.has_no_stored_rows
+    return Merged(schema, changed=changed, where=both.where, stored=stored, columns=tuple(columns))
 
 
-def _inexact_values(planned: _Planned, given: pa.DataType, table: pa.Table | None) -> list[str]:
-    """Return a line if ``table`` has values, in a column of a wider type, that the stored type does not hold."""
-    if table is None or planned.source is None or given == planned.type or common(planned.type, given) == planned.type:
-        return []
+def _as_given(schema: Schema, both: _Both) -> Merged:
+    """Return the merging of rows with none: their own schema."""
+    columns = tuple(
+        _Planned(column.name, column.name, column.id, field.type, None, position, position)
+        for position, (column, field) in enumerate(zip(schema.columns, schemas.to_arrow(schema), strict=True))
+    )
+    return Merged(schema, changed=False, where=both.where, stored=schema, columns=columns)
+
+
+def _inexact_values(old: _Side, kind: pa.DataType, given: _Side, source: int, both: _Both) -> str | None:
+    """Return a line if the new column has values that ``kind`` does not hold; None too where they are not known yet."""
+    if both.new is None or given.type == kind or (common(kind, given.type) == kind and not has_unit(kind)):
+        return None
     try:
-        exact(table.column(planned.source), planned.type)
+        for column in both.new.pieces(source):
+            exact(column, kind)
     except pa.ArrowException as error:
-        return [_inexact(planned, given, error)]
-    return []
+        return _inexact(old.shown, kind, given.type, error)
+    return None
 
 
 def _fits(found: ColumnStatistics, row_count: int, old: pa.DataType, new: pa.DataType) -> bool:
@@ -384,8 +539,8 @@ def _nature_text(side: _Side) -> str:
     return f"{side.type} as {text if len(text) <= _NATURE_SHOWN_MAX else text[: _NATURE_SHOWN_MAX - 1] + '…'}"
 
 
-def _inexact(planned: _Planned, given: pa.DataType, error: Exception) -> str:
-    return f"{planned.shown}: stored {planned.type}, new {given} with a value that it does not hold ({error})"
+def _inexact(shown: str, kind: pa.DataType, given: pa.DataType, error: Exception) -> str:
+    return f"{shown}: stored {kind}, new {given} with a value that it does not hold ({error})"
 
 
 def _refusal(where: str, lines: Sequence[str]) -> InvalidInput:

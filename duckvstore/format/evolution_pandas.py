@@ -56,6 +56,20 @@ def combined(
     return kind, nullable(spec) if new_has_nulls and may_have_nulls(new_spec) else spec
 
 
+def number_spec(
+    kind: pa.DataType, stored: tuple[pa.DataType, Spec], new: tuple[pa.DataType, Spec], *, new_has_nulls: bool
+) -> Spec | None:
+    """Return the dtype of numbers of both sides, each given as (type, spec), in the type ``kind``; None: there is none.
+
+    It is of the stored family if that has one.
+    """
+    for own, spec in (stored, new):
+        found = spec if own == kind else _with_type(spec, kind)
+        if found is not None:
+            return nullable(found) if new_has_nulls and may_have_nulls(new[1]) else found
+    return None
+
+
 def fitted(schema: Schema, rows: pa.Table, where: str) -> Schema:
     """Return the schema of a pandas value that also holds ``rows``, which are in its stored types already.
 
@@ -332,10 +346,32 @@ def merged_level(
     stored: dict[str, Any], new: dict[str, Any], kinds: tuple[pa.DataType, pa.DataType], *, new_has_nulls: bool
 ) -> tuple[pa.DataType, dict[str, Any]] | None:
     """Return (type, JSON) of an index level of both, whose Arrow types are ``kinds``; None where there is none."""
-    gaps = bool(stored.get("gaps") or new.get("gaps"))
     found = combined(kinds[0], stored["dtype"], kinds[1], new["dtype"], new_has_nulls=new_has_nulls)
     if found is None:
         return None
-    kind, spec = found
+    return found[0], level_with(stored, new, found[1])
+
+
+def level_with(stored: dict[str, Any], new: dict[str, Any], spec: Spec) -> dict[str, Any]:
+    """Return the JSON of an index level of both with the dtype ``spec``."""
+    gaps = bool(stored.get("gaps") or new.get("gaps")) and not may_have_nulls(spec)
     level = {key: value for key, value in stored.items() if key not in ("freq", "gaps", "dtype")}
-    return kind, {**level, "dtype": spec, **({"gaps": True} if gaps and not may_have_nulls(spec) else {})}
+    return {**level, "dtype": spec, **({"gaps": True} if gaps else {})}
+
+
+def nullable_level(level: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON of an index level that also holds missing labels."""
+    return level_with(level, level, nullable(level["dtype"]))
+
+
+def with_index_of(stored: Schema, new: Schema) -> Schema:
+    """Return the schema of a frame without rows, with the index of ``new`` in place of its own."""
+    fields = list(schemas.to_arrow(new))[: len(new.index)]
+    own = list(schemas.to_arrow(stored))[len(stored.index) :]
+    names = schemas.unique_names([field.name for field in own], new.index)
+    fields += [field.with_name(name) for field, name in zip(own, names, strict=True)]
+    index = new.value["index"]
+    if "range" in index:
+        start, _, step = index["range"]
+        index = {**index, "range": [start, start, step]}
+    return schemas.from_arrow(pa.schema(fields), index=new.index, value={**stored.value, "index": index})

@@ -54,6 +54,30 @@ def convertible(stored: pa.DataType, new: pa.DataType) -> bool:
     return all(_is_number(kind) and not pa.types.is_float16(kind) for kind in (stored, new))
 
 
+def crosses(stored: pa.DataType, new: pa.DataType) -> bool:
+    """Return whether one type is of whole numbers and the other of floating point ones."""
+    return _is_number(stored) and _is_number(new) and pa.types.is_integer(stored) != pa.types.is_integer(new)
+
+
+def number_candidates(stored: pa.DataType, new: pa.DataType) -> list[pa.DataType]:
+    """Return the types beside the stored one that may hold all numbers of both, as far as these values do.
+
+    Floating point values are never taken for whole numbers that are stored: no bound tells whether they are whole.
+    """
+    if not (_is_number(stored) and _is_number(new)):
+        return []
+    return [pa.float64()] if crosses(stored, new) or pa.types.is_floating(stored) else [new]
+
+
+def holds(kind: pa.DataType, number: int) -> bool:
+    """Return whether a type of numbers holds every whole number from zero to this one."""
+    try:
+        pa.array([number], pa.int64() if number < 0 else pa.uint64()).cast(kind)
+    except pa.ArrowException:
+        return False
+    return True
+
+
 def factor(old: pa.DataType, new: pa.DataType) -> int:
     """Return how many units of ``new`` one of ``old`` has, of two types with units."""
     return int(1000 ** (UNITS.index(new.unit) - UNITS.index(old.unit)))

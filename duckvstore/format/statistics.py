@@ -34,7 +34,7 @@ def compute(table: pa.Table, schema: Schema, columns_max: int = COLUMNS_MAX) -> 
     """Return the statistics, by field id, of the index levels and of the first columns of ``table``."""
     found = {}
     for column in schema.columns[: len(schema.index) + columns_max]:
-        found[column.id] = _of_column(table.column(column.name))
+        found[column.id] = of_column(table.column(column.name))
     return found
 
 
@@ -62,7 +62,8 @@ def typed_table(version: Version, column_ids: Sequence[int]) -> pa.Table:
     return pa.table(columns)
 
 
-def _of_column(column: pa.ChunkedArray) -> ColumnStatistics:
+def of_column(column: pa.ChunkedArray) -> ColumnStatistics:
+    """Return the statistics of a column."""
     kind = column.type
     types = pa.types
     null_count = column.null_count

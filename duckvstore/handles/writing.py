@@ -97,9 +97,11 @@ class Writing(Handle):
     ) -> VersionedItem:
         """Add rows at the end; a missing symbol is made.
 
-        New columns, missing ones and safely wider types fit: rows without a value have null there. A datetime index
-        must not begin before the end of what is there, unless ``validate_index=False``. ``metadata`` None keeps the
-        previous version's. No rows and no metadata make no new version: the newest is returned.
+        New columns, missing ones and safely wider types fit: rows without a value have null there. A column without any
+        value takes the type of the other side; whole and floating point numbers meet where no value is lost.
+        A datetime index must not begin before the end of what is there, unless ``validate_index=False``. ``metadata``
+        None keeps the previous version's. No rows, whatever their columns, and no metadata make no new version: the
+        newest is returned.
         Raises InvalidInput, with a line per column, for a schema that does not fit; Conflict under heavy contention.
         """
         call = self._call(symbol, author, message, expected_version)

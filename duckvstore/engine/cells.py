@@ -1,0 +1,63 @@
+"""What the cells of a stored column say: from the statistics of its segments, read only where these do not tell."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from duckvstore.engine import segments
+from duckvstore.format import statistics
+from duckvstore.format.documents import ColumnStatistics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pyarrow as pa
+
+    from duckvstore.engine.library import OpenLibrary
+    from duckvstore.format.documents import Segment, Version
+
+_UNKNOWN = ColumnStatistics()
+
+
+class SegmentCells:
+    """The cells of a version, or of what is stored like one."""
+
+    def __init__(self, library: OpenLibrary, version: Version) -> None:
+        """Look at the segments of ``version``; nothing is read yet."""
+        self._library, self._version = library, version
+
+    @property
+    def row_count(self) -> int:
+        """How many rows there are."""
+        return self._version.row_count
+
+    def is_missing(self, position: int) -> bool:
+        """Whether no row has a value in this column; the first segment that has one ends the search."""
+        return all(nulls == segment.row_count for segment, nulls in self._nulls(position))
+
+    def bounds(self, position: int) -> tuple[Any, Any] | None:
+        """Return the least and the greatest value of a column of whole numbers; None: there is none."""
+        column = self._version.schema.columns[position]
+        found = []
+        for at, segment in enumerate(self._version.segments):
+            known = segment.statistics.get(column.id, _UNKNOWN)
+            if known.minimum is None and known.null_count != segment.row_count:
+                known = statistics.of_column(self._read(position, at))
+            if known.minimum is not None:
+                found.append(known)
+        return (min(known.minimum for known in found), max(known.maximum for known in found)) if found else None
+
+    def pieces(self, position: int) -> Iterator[pa.ChunkedArray]:
+        """Yield all values of this column, which are read for it, segment by segment."""
+        return (self._read(position, at) for at in range(len(self._version.segments)))
+
+    def _nulls(self, position: int) -> Iterator[tuple[Segment, int]]:
+        """Yield each segment and how many rows of it have no value in the column."""
+        column = self._version.schema.columns[position]
+        for at, segment in enumerate(self._version.segments):
+            known = segment.statistics.get(column.id, _UNKNOWN).null_count
+            yield segment, self._read(position, at).null_count if known is None else known
+
+    def _read(self, position: int, at: int) -> pa.ChunkedArray:
+        name = self._version.schema.names[position]
+        return segments.read_table(self._library, self._version, columns=[name], segments=[at]).column(0)
