@@ -35,6 +35,10 @@ class SegmentCells:
         """Whether no row has a value in this column; the first segment that has one ends the search."""
         return all(nulls == segment.row_count for segment, nulls in self._nulls(position))
 
+    def has_missing(self, position: int) -> bool:
+        """Whether some row has no value in this column; the first segment that has one ends the search."""
+        return any(nulls for _, nulls in self._nulls(position))
+
     def bounds(self, position: int) -> tuple[Any, Any] | None:
         """Return the least and the greatest value of a column of whole numbers; None: there is none."""
         column = self._version.schema.columns[position]

@@ -289,7 +289,8 @@ def _joined(
     old = tuple(map(merged.statistics, kept)) if merged.changed else kept
     schema = replace(merged.schema, mixed=True) if merged.changed else merged.schema
     columns = {column.name: column for column in schema.columns}
-    if all(columns.get(column.name) == column for column in part.schema.columns):
+    is_held = all(columns.get(column.name) == column for column in part.schema.columns)
+    if is_held and not merged.gives_markers:
         is_whole = len(part.schema.columns) == len(schema.columns)
         return schema if is_whole else replace(schema, mixed=True), old, tuple(part.segments), (0, 0)
     rows = merged.rows(segments.read_table(library, part))

@@ -132,7 +132,7 @@ def version_row(version: Version) -> Row:
         "message": version.message,
         "metadata": metadata_text(version.metadata),
         "row_count": version.row_count,
-        "column_count": len(version.schema.columns),
+        "column_count": len(version.schema.shown),
         "segment_count": len(version.segments),
         "logical_bytes": version.logical_bytes,
         "stored_bytes": version.stored_bytes,
@@ -186,7 +186,7 @@ def _segment_rows(library: OpenLibrary, choose: Choose) -> Iterator[Row]:
 
 def _column_rows(library: OpenLibrary, choose: Choose) -> Iterator[Row]:
     for version in _versions(library, choose):
-        for position, column in enumerate(version.schema.columns):
+        for position, column in enumerate(version.schema.shown):
             yield {
                 "symbol": version.symbol,
                 "version": version.number,

@@ -50,31 +50,38 @@ def dropped(kind: str, schema: Schema, name: str, where: str) -> Schema:
             f"column {name!r} of {where} is a level of its index, which rows are found by: read() it, reset_index() "
             "and write() it without"
         )
-    if len(schema.columns) - len(schema.index) < 2:
+    if len(schema.shown) - len(schema.index) < 2:
         raise InvalidInput(f"column {name!r} is the only one of {where}: DROP TABLE removes the whole")
-    at = schema.names.index(name)
+    at = schema.shown_names.index(name)
     natures = _natures(kind, schema)
     del natures[at]
-    level_count = len(schema.index)
+    place = _label_position(kind, schema, at)
 
     def without(labels: list[Any]) -> list[Any]:
-        return labels[: at - level_count] + labels[at - level_count + 1 :]
+        return labels[:place] + labels[place + 1 :]
 
     value = _value(kind, schema, natures, without, where)
-    fields = [field for position, field in enumerate(schemas.to_arrow(schema)) if position != at]
-    columns = tuple(column for column in schema.columns if column.name != name)
-    return _altered(schema, columns, fields, schema.index, value)
+    gone = {schema.shown[at].id}
+    if gone & schema.markers.keys():
+        gone.add(schema.markers[schema.shown[at].id])
+        kept = {str(column): codes for column, codes in schema.markers.items() if column not in gone}
+        value = {**value, "markers": kept} if kept else {key: found for key, found in value.items() if key != "markers"}
+    pairs = zip(schema.columns, schemas.to_arrow(schema), strict=True)
+    left = [(column, field) for column, field in pairs if column.id not in gone]
+    columns = tuple(column for column, _ in left)
+    return _altered(schema, columns, [field for _, field in left], schema.index, value)
 
 
 def renamed(kind: str, schema: Schema, old: str, new: str, where: str) -> Schema:
     """Return the schema in which the stored column ``old`` is called ``new``."""
-    at, level_count = schema.names.index(old), len(schema.index)
+    at, level_count = schema.shown_names.index(old), len(schema.index)
+    place = _label_position(kind, schema, at)
     columns = tuple(replace(column, name=new) if column.name == old else column for column in schema.columns)
     fields = [field.with_name(new) if field.name == old else field for field in schemas.to_arrow(schema)]
     index = tuple(new if level == old else level for level in schema.index)
 
     def relabel(labels: list[Any]) -> list[Any]:
-        return [new if position == at - level_count else label for position, label in enumerate(labels)]
+        return [new if position == place else label for position, label in enumerate(labels)]
 
     natures = _natures(kind, schema)
     if kind in PANDAS and at < level_count:
@@ -85,10 +92,10 @@ def renamed(kind: str, schema: Schema, old: str, new: str, where: str) -> Schema
 
 def retyped(kind: str, schema: Schema, name: str, given: Encoded) -> Schema:
     """Return the schema in which ``name`` has the type of ``given``, one column as ``encoded_column`` makes it."""
+    natures = _natures(kind, schema)
+    natures[schema.shown_names.index(name)] = _natures(kind, given.schema)[0]
     at = schema.names.index(name)
     field = schemas.to_arrow(given.schema).field(0)
-    natures = _natures(kind, schema)
-    natures[at] = _natures(kind, given.schema)[0]
     columns = list(schema.columns)
     columns[at] = replace(columns[at], type=str(field.type))
     fields = list(schemas.to_arrow(schema))
@@ -168,8 +175,13 @@ def _check_frame(kind: str, schema: Schema, where: str, what: str) -> None:
         raise InvalidInput(f"{where} is a series, which cannot {what}: write() a dataframe in its place")
 
 
+def _label_position(kind: str, schema: Schema, at: int) -> int:
+    """Return the place among the value's labels of its column ``at``; negative for an index level, which has none."""
+    return at - len(schema.index) if kind in PANDAS else at
+
+
 def _natures(kind: str, schema: Schema) -> list[Any]:
-    """Return what its kind of value knows of each stored column beside its type: index levels, then columns."""
+    """Return what its kind of value knows of each column that it shows beside its type: index levels, then columns."""
     value = schema.value
     if kind == "arrow":
         return list(schemas.decode_ipc(value["schema"]))

@@ -159,7 +159,9 @@ def _check_nested(value: Fields, arrow: pa.Schema) -> None:
 
 
 def _check_pandas(kind: str, value: Fields, schema: Schema) -> None:
-    own = len(schema.columns) - len(schema.index)
+    if "markers" in value:
+        _check_markers(value.fields("markers").body, schema)
+    own = len(schema.shown) - len(schema.index)
     specs = _listed(value, "dtypes")
     if len(specs) != own or (kind == "series" and own != 1):
         raise ValueError(f"it has {own} columns and {len(specs)} dtypes")
@@ -179,6 +181,17 @@ def _check_pandas(kind: str, value: Fields, schema: Schema) -> None:
         raise ValueError(f"its index has {len(levels)} levels")
     for level in levels:
         _check_spec(level["dtype"])
+
+
+def _check_markers(found: dict[str, Any], schema: Schema) -> None:
+    """What tells missing rows apart are columns of codes, each of another column that is none."""
+    kinds = {column.id: column.type for column in schema.columns}
+    leading = {column.id for column in schema.columns[: len(schema.index)]}
+    own, codes = {int(identity) for identity in found}, set(found.values())
+    if not own <= kinds.keys() or codes & (own | leading) or len(codes) != len(found):
+        raise ValueError(f"markers are {shown(found)}")
+    if any(kinds.get(identity) != "int8" for identity in codes):
+        raise ValueError(f"markers are {shown(found)}, and not all of these are columns of codes")
 
 
 def _check_range(found: Any) -> None:

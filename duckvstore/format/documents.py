@@ -52,6 +52,24 @@ class Schema:
         """Names of the stored columns, in order."""
         return tuple(column.name for column in self.columns)
 
+    @property
+    def markers(self) -> dict[int, int]:
+        """The field id of the column that tells missing rows apart (``format.markers``), by that of the column."""
+        return {int(column): codes for column, codes in self.value.get("markers", {}).items()}
+
+    @property
+    def shown(self) -> tuple[Column, ...]:
+        """The stored columns but for those that tell missing rows apart: what SQL and descriptions show."""
+        if "markers" not in self.value:
+            return self.columns
+        hidden = set(self.markers.values())
+        return tuple(column for column in self.columns if column.id not in hidden)
+
+    @property
+    def shown_names(self) -> tuple[str, ...]:
+        """Names of the columns that are ``shown``, in order."""
+        return tuple(column.name for column in self.shown)
+
 
 @dataclass(frozen=True, slots=True)
 class ColumnStatistics:
@@ -256,6 +274,7 @@ def _features(version: Version, metadata: Any) -> list[str]:
         "mixed_schema": version.schema.mixed,
         "altered_schema": version.schema.next_id is not None,
         "manifests": isinstance(version.segments, FoldedSegments),
+        "missing_markers": any("markers" in value for value in _values(version.schema.value)),
         "metadata_types": any(map(user_metadata.has_later_tags, (metadata, *_attributes(version.schema.value)))),
     }
     return [feature for feature, is_needed in needed.items() if is_needed]
@@ -263,8 +282,12 @@ def _features(version: Version, metadata: Any) -> list[str]:
 
 def _attributes(value: dict[str, Any]) -> list[Any]:
     """Return the attributes of a pandas value, or of those in the leaves of a nested one, as JSON."""
-    inner = [leaf["schema"]["value"] for leaf in value.get("leaves", ())]
-    return [found["attrs"] for found in (value, *inner) if "attrs" in found]
+    return [found["attrs"] for found in _values(value) if "attrs" in found]
+
+
+def _values(value: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what a schema knows of a value, and of those in the leaves of a nested one."""
+    return [value, *(leaf["schema"]["value"] for leaf in value.get("leaves", ()))]
 
 
 def _order_to_json(version: Version) -> dict[str, Any]:

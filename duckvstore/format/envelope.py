@@ -24,6 +24,7 @@ FEATURES = frozenset(  # of documents that this release understands
         "altered_schema",
         "manifests",
         "metadata_types",
+        "missing_markers",
         "mixed_schema",
         "segments_url",
     )

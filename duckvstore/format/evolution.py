@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from duckvstore.errors import InvalidInput
+from duckvstore.format import markers
 from duckvstore.format import schema as schemas
 from duckvstore.format.documents import Column, ColumnStatistics, Schema
 from duckvstore.format.encoding import exact
@@ -60,6 +61,7 @@ class _Planned:
     """A column of the merged schema; ``old`` and ``source`` are its positions in the stored and the new one, if any.
 
     ``is_renewed``: its field id is not the stored one's, of which no row has a value.
+    ``marks``: it says that missing rows have this marker, (position in the new schema, name).
     """
 
     shown: str
@@ -70,6 +72,7 @@ class _Planned:
     old: int | None
     source: int | None
     is_renewed: bool = False
+    marks: tuple[int, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,10 @@ class _Both:
     def has_no_stored_rows(self) -> bool:
         return self.stored is not None and self.stored.row_count == 0
 
+    def has_no_stored_missing(self, position: int) -> bool:
+        """Whether it is known that every stored row has a value in this column."""
+        return self.stored is not None and not self.stored.has_missing(position)
+
 
 @dataclass(frozen=True, slots=True)
 class Merged:
@@ -122,6 +129,9 @@ class Merged:
         target = schemas.to_arrow(self.schema)
         arrays: list[Any] = []
         for planned in self.columns:
+            if planned.marks is not None:
+                arrays.append(markers.codes_for(table.column(planned.marks[0]), planned.marks[1]))
+                continue
             if planned.source is None:
                 arrays.append(pa.nulls(table.num_rows, planned.type))
                 continue
@@ -131,6 +141,11 @@ class Merged:
             except pa.ArrowException as error:
                 raise _refusal(self.where, [_inexact(planned.shown, planned.type, column.type, error)]) from error
         return pa.Table.from_arrays(arrays, schema=target)
+
+    @property
+    def gives_markers(self) -> bool:
+        """Whether new rows are told apart by a column that they do not have themselves."""
+        return any(planned.marks is not None for planned in self.columns)
 
     def statistics(self, segment: Segment) -> Segment:
         """Return an old segment with its statistics in the merged types.
@@ -203,20 +218,23 @@ def _merge_pandas(stored: Schema, new: Encoded, both: _Both) -> Merged:
             f"{where} holds a series of another name ({olds[-1].shown}) than the data ({news[-1].shown}): rename() it, "
             "or write() the whole value"
         )
-    columns = _planned(stored, olds, news, _pandas_rules(olds, news, levels), both)
+    columns, codes = _marked(stored, new, _planned(stored, olds, news, _pandas_rules(olds, news, levels), both), both)
+    shown = [planned for planned in columns if planned.id not in codes.values()]
     old_value, new_value = stored.value, new.schema.value
     value = {
         **old_value,
-        "dtypes": [planned.nature for planned in columns[levels:]],
+        "dtypes": [planned.nature for planned in shown[levels:]],
         "attrs": rules.merged_attrs(old_value["attrs"], new_value["attrs"]),
     }
     if "range" in old_value["index"]:
         value["index"] = rules.merged_range(old_value["index"], new_value["index"])
     else:
-        value["index"] = {**old_value["index"], "columns": [planned.nature for planned in columns[:levels]]}
+        value["index"] = {**old_value["index"], "columns": [planned.nature for planned in shown[:levels]]}
     if "columns" in old_value:
-        added = [planned.source - levels for planned in columns if planned.old is None and planned.source is not None]
+        added = [planned.source - levels for planned in shown if planned.old is None and planned.source is not None]
         value["columns"] = rules.merged_labels(old_value["columns"], new_value["columns"], added, where)
+    if codes:
+        value["markers"] = {str(column): identity for column, identity in codes.items()}
     return _merged(stored, columns, value, both)
 
 
@@ -247,19 +265,90 @@ def _pandas_rules(olds: Sequence[_Side], news: Sequence[_Side], level_count: int
     return _Rules(combine, alone, retyped)
 
 
+def _marked(
+    stored: Schema, new: Encoded, columns: list[_Planned], both: _Both
+) -> tuple[list[_Planned], dict[int, int]]:
+    """Return ``columns`` with those that tell missing rows apart from now on, and whose they are, by field id.
+
+    A column of objects keeps the marker that its stored rows have; where new rows have another, codes say so.
+    """
+    olds, news = _codes_by_place(stored), _codes_by_place(new.schema)
+    old_specs, new_specs = _specs_by_place(stored), _specs_by_place(new.schema)
+    by_old = {planned.old: planned for planned in columns if planned.old is not None}
+    by_source = {planned.source: planned for planned in columns if planned.source is not None}
+    found, codes = {planned.id: planned for planned in columns}, {}
+    for planned in columns:
+        own = by_old.get(olds.get(planned.old, -1)) or by_source.get(news.get(planned.source, -1))
+        if own is not None:
+            codes[planned.id] = own.id
+        if planned.source is None or planned.old not in old_specs or planned.source not in new_specs:
+            continue
+        was, now = (markers.marker_of(spec) for spec in (old_specs[planned.old], new_specs[planned.source]))
+        if planned.old is not None and own is None and was != now and both.has_no_stored_missing(planned.old):
+            was = now
+        kept = _with_marker(planned.nature, was)
+        if kept is None:
+            continue
+        found[planned.id] = replace(planned, nature=kept)
+        has_nulls = both.new is None or both.new.has_missing(planned.source)
+        if was != now and has_nulls and planned.source not in news:
+            marks = (planned.source, now)
+            codes_name = f"{markers.PREFIX}{planned.name}"
+            if own is None:
+                identity = max(schemas.next_id(stored), 1 + max(found))
+                (codes_name,) = schemas.unique_names([codes_name], [other.name for other in found.values()])
+                own = _Planned(planned.shown, codes_name, identity, pa.int8(), markers.SPEC, None, None)
+            found[own.id] = replace(own, marks=marks)
+            codes[planned.id] = own.id
+    return list(found.values()), codes
+
+
+def _with_marker(nature: Any, marker: str) -> Any:
+    """Return the nature of a column or level of objects with this marker for missing rows; None: it has no objects."""
+    if not isinstance(nature, dict):
+        return None
+    if "type" not in nature:
+        dtype = _with_marker(nature["dtype"], marker)
+        return None if dtype is None else {**nature, "dtype": dtype}
+    return {**nature, "missing": marker} if nature["type"] == "object" else None
+
+
+def _codes_by_place(schema: Schema) -> dict[int | None, int]:
+    """Return the position of the column that tells the missing rows of a column apart, by that column's position."""
+    if "markers" not in schema.value:
+        return {}
+    places = {column.id: at for at, column in enumerate(schema.columns)}
+    return {places[column]: places[identity] for column, identity in schema.markers.items()}
+
+
+def _specs_by_place(schema: Schema) -> dict[int | None, Any]:
+    """Return the spec of each level and column of a pandas value by its position among the stored ones."""
+    places = {name: at for at, name in enumerate(schema.names)}
+    levels = [level["dtype"] for level in schema.value["index"].get("columns", ())]
+    specs = zip(schema.shown_names, [*levels, *schema.value["dtypes"]], strict=True)
+    return {places[name]: spec for name, spec in specs}
+
+
 def _pandas_sides(schema: Schema) -> list[_Side]:
     """Return the index levels, which are matched by position, and the columns, which are by label."""
     from duckvstore.format import evolution_pandas as rules
 
     value = schema.value
-    types = [field.type for field in schemas.to_arrow(schema)]
+    types = [field.type for field in schemas.shown(schema)]
     natures = [*value["index"].get("columns", ()), *value["dtypes"]]
     levels = [("level", number) for number in range(len(schema.index))]
     found = rules.labels_of(value)
     shown = [*(f"index level {name!r}" for name in schema.index), *(f"column {label!r}" for label in found)]
     keys = [*levels, *(rules.label_keys(found) if "columns" in value else [0])]
     known = [*schema.index, *found]
-    return [_Side(*side) for side in zip(keys, known, shown, schema.names, types, natures, strict=True)]
+    places = {name: place for place, name in enumerate(schema.names)}
+    sides = [_Side(*side) for side in zip(keys, known, shown, schema.shown_names, types, natures, strict=True)]
+    by_place: dict[int | None, _Side] = {places[side.name]: side for side in sides}
+    for place, codes in _codes_by_place(schema).items():
+        of, name = by_place[place], schema.names[codes]
+        shown_name = f"the missing rows of {of.shown}"
+        by_place[codes] = _Side(("markers", of.key), name, shown_name, name, pa.int8(), markers.SPEC)
+    return [by_place[place] for place in range(len(schema.columns))]
 
 
 def _check_countable(both: Iterable[Schema], where: str) -> None:

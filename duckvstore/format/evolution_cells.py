@@ -26,6 +26,9 @@ class Cells(Protocol):
     def is_missing(self, position: int) -> bool:
         """Whether no row has a value in this column; so it is where there are no rows."""
 
+    def has_missing(self, position: int) -> bool:
+        """Whether some row has no value in this column."""
+
     def bounds(self, position: int) -> tuple[Any, Any] | None:
         """Return the least and the greatest value as ``format.statistics`` has them; None: there is none."""
 
@@ -48,6 +51,10 @@ class TableCells:
     def is_missing(self, position: int) -> bool:
         """Whether no row has a value in this column."""
         return bool(self._table.column(position).null_count == self._table.num_rows)
+
+    def has_missing(self, position: int) -> bool:
+        """Whether some row has no value in this column."""
+        return bool(self._table.column(position).null_count)
 
     def bounds(self, position: int) -> tuple[Any, Any] | None:
         """Return the least and the greatest value; None: there is none."""

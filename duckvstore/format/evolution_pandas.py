@@ -79,8 +79,8 @@ def fitted(schema: Schema, rows: pa.Table, where: str) -> Schema:
     specs = [level["dtype"] for level in _levels(schema)]
     dtypes = list(schema.value["dtypes"])
     found = [
-        _fitted(spec, rows.column(position), f"column {column.name!r} of {where}")
-        for position, (column, spec) in enumerate(zip(schema.columns, [*specs, *dtypes], strict=True))
+        _fitted(spec, rows.column(column.name), f"column {column.name!r} of {where}")
+        for column, spec in zip(schema.shown, [*specs, *dtypes], strict=True)
     ]
     if found == [*specs, *dtypes]:
         return schema
@@ -367,11 +367,12 @@ def nullable_level(level: dict[str, Any]) -> dict[str, Any]:
 def with_index_of(stored: Schema, new: Schema) -> Schema:
     """Return the schema of a frame without rows, with the index of ``new`` in place of its own."""
     fields = list(schemas.to_arrow(new))[: len(new.index)]
-    own = list(schemas.to_arrow(stored))[len(stored.index) :]
+    own = list(schemas.shown(stored))[len(stored.index) :]  # no row is missing, by whatever marker
     names = schemas.unique_names([field.name for field in own], new.index)
     fields += [field.with_name(name) for field, name in zip(own, names, strict=True)]
     index = new.value["index"]
     if "range" in index:
         start, _, step = index["range"]
         index = {**index, "range": [start, start, step]}
-    return schemas.from_arrow(pa.schema(fields), index=new.index, value={**stored.value, "index": index})
+    value = {key: found for key, found in stored.value.items() if key != "markers"}
+    return schemas.from_arrow(pa.schema(fields), index=new.index, value={**value, "index": index})

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 
 from duckvstore.errors import InvalidInput, NoSuchColumn, nearest
-from duckvstore.format import labels, metadata
+from duckvstore.format import labels, markers, metadata
 from duckvstore.format import schema as schemas
 from duckvstore.format.pandas_arrays import decode_array, encode_array
 from duckvstore.format.pandas_indexes import decode_rows, encode_rows, index_from_json, index_to_json, raw_values
@@ -42,7 +42,7 @@ def encode_frame(frame: pd.DataFrame, where: str) -> tuple[Schema, pa.Table | No
     if type(frame) is not pd.DataFrame:
         raise _subclass(frame, "DataFrame", where)
     _check_flags(frame, where)
-    arrays, sql_labels, index = encode_rows(frame.index, where)
+    arrays, sql_labels, index, codes = encode_rows(frame.index, where)
     dtypes = []
     later: dict[int, Any] = {}
     for label, series in frame.items():
@@ -50,8 +50,10 @@ def encode_frame(frame: pd.DataFrame, where: str) -> tuple[Schema, pa.Table | No
         if len(frame) >= TEXT_BATCHES_ROWS_MIN and is_text(raw):
             later[len(arrays)] = (raw, place)
             raw = raw[:1]
-        array, spec = encode_array(raw, place)
+        plain, marked = markers.split(raw)
+        array, spec = encode_array(plain, place)
         arrays.append(array)
+        codes.append(marked)
         dtypes.append(spec)
     value = {
         "columns": index_to_json(frame.columns, f"the columns of {where}"),
@@ -59,7 +61,7 @@ def encode_frame(frame: pd.DataFrame, where: str) -> tuple[Schema, pa.Table | No
         "index": index,
         "attrs": metadata.to_json(dict(frame.attrs), where=f"attrs of {where}"),
     }
-    schema = _schema(arrays, sql_labels, list(frame.columns), value)
+    schema, arrays = _schema(arrays, codes, [*sql_labels, *frame.columns], len(sql_labels), value)
     stored = schemas.to_arrow(schema)
     if not later:
         return schema, pa.Table.from_arrays(arrays, schema=stored), None, None
@@ -97,17 +99,18 @@ def encode_series(series: pd.Series, where: str) -> tuple[Schema, pa.Table]:
     if type(series) is not pd.Series:
         raise _subclass(series, "Series", where)
     _check_flags(series, where)
-    arrays, sql_labels, index = encode_rows(series.index, where)
+    arrays, sql_labels, index, codes = encode_rows(series.index, where)
     label = "value" if series.name is None else series.name
-    array, spec = encode_array(raw_values(series), f"the series {label!r} of {where}")
+    plain, marked = markers.split(raw_values(series))
+    array, spec = encode_array(plain, f"the series {label!r} of {where}")
     value = {
         "name": labels.label_to_json(series.name, where=f"the series' name of {where}"),
         "dtypes": [spec],
         "index": index,
         "attrs": metadata.to_json(dict(series.attrs), where=f"attrs of {where}"),
     }
-    schema = _schema([*arrays, array], sql_labels, [label], value)
-    return schema, pa.Table.from_arrays([*arrays, array], schema=schemas.to_arrow(schema))
+    schema, every = _schema([*arrays, array], [*codes, marked], [*sql_labels, label], len(sql_labels), value)
+    return schema, pa.Table.from_arrays(every, schema=schemas.to_arrow(schema))
 
 
 def _check_flags(value: pd.DataFrame | pd.Series, where: str) -> None:
@@ -126,10 +129,19 @@ def _subclass(value: Any, plain: str, where: str) -> InvalidInput:
     )
 
 
-def _schema(arrays: list[Any], index_labels: list[Any], column_labels: list[Any], value: dict[str, Any]) -> Schema:
-    names = schemas.unique_names([*index_labels, *column_labels])
-    fields = [pa.field(name, array.type) for name, array in zip(names, arrays, strict=True)]
-    return schemas.from_arrow(pa.schema(fields), index=names[: len(index_labels)], value=value)
+def _schema(
+    arrays: list[Any], codes: list[Any], column_labels: list[Any], level_count: int, value: dict[str, Any]
+) -> tuple[Schema, list[Any]]:
+    """Return (schema, its arrays): index levels, columns, and the codes of missing markers (None: there are none)."""
+    found = {position: array for position, array in enumerate(codes) if array is not None}
+    labels_of_codes = [f"{markers.PREFIX}{column_labels[position]}" for position in found]
+    names = schemas.unique_names([*column_labels, *labels_of_codes])
+    if found:  # field ids count from 1, in this order
+        ids = enumerate(found, start=len(arrays) + 1)
+        value = {**value, "markers": {str(position + 1): identity for identity, position in ids}}
+    every = [*arrays, *found.values()]
+    fields = [pa.field(name, array.type) for name, array in zip(names, every, strict=True)]
+    return schemas.from_arrow(pa.schema(fields), index=names[:level_count], value=value), every
 
 
 def column_positions(schema: Schema, columns: Sequence[object]) -> list[int]:
@@ -169,7 +181,7 @@ def _level_names(schema: Schema) -> list[Any]:
 
 def value_names(schema: Schema) -> tuple[str, ...]:
     """Return the stored names of the columns that are no index levels."""
-    return schema.names[len(schema.index) :]
+    return schema.shown_names[len(schema.index) :]
 
 
 def decode_frame(
@@ -186,7 +198,7 @@ def decode_frame(
     labels_wanted = whole if positions == list(range(len(names))) else whole.take(positions)
     index = _decode_index(table, schema, rows)
     specs = schema.value["dtypes"]
-    arrays = _decode_all(table, [(names[position], specs[position]) for position in positions])
+    arrays = _decode_all(table, schema, [(names[position], specs[position]) for position in positions])
     frame = _make_frame(arrays, index)
     frame.columns = labels_wanted
     frame.attrs = metadata.from_json(schema.value["attrs"])
@@ -196,7 +208,7 @@ def decode_frame(
 def decode_series(table: pa.Table, schema: Schema, rows: Rows | None = None) -> pd.Series:
     """Return the series of ``table``'s rows."""
     index = _decode_index(table, schema, rows)
-    values = decode_array(table.column(schema.names[-1]), schema.value["dtypes"][0])
+    (values,) = _decode_all(table, schema, [(value_names(schema)[0], schema.value["dtypes"][0])])
     series: pd.Series = pd.Series(values, index=index, dtype=values.dtype, copy=False)
     series.name = labels.label_from_json(schema.value["name"])
     series.attrs = metadata.from_json(schema.value["attrs"])
@@ -206,14 +218,23 @@ def decode_series(table: pa.Table, schema: Schema, rows: Rows | None = None) -> 
 def _decode_index(table: pa.Table, schema: Schema, rows: Rows | None) -> pd.Index:
     levels = [table.column(name) for name in schema.index]
     count = table.num_rows if schema.columns else None
-    return decode_rows(schema.value["index"], levels, count, rows)
+    codes = [_codes(table, schema, name) for name in schema.index]
+    return decode_rows(schema.value["index"], levels, codes, count, rows)
 
 
-def _decode_all(table: pa.Table, wanted: list[tuple[str, Any]]) -> list[Any]:
+def _codes(table: pa.Table, schema: Schema, name: str) -> pa.ChunkedArray | None:
+    """Return the codes of the missing markers of a stored column; None: it has none."""
+    found = markers.columns_for(schema, [name]) if "markers" in schema.value else ()
+    return table.column(found[0]) if found else None
+
+
+def _decode_all(table: pa.Table, schema: Schema, wanted: list[tuple[str, Any]]) -> list[Any]:
     """Decode columns, on several threads when they are large (copying numbers releases the GIL)."""
 
     def decode(item: tuple[str, Any]) -> Any:
-        return decode_array(table.column(item[0]), item[1])
+        name, spec = item
+        column = table.column(name)
+        return markers.put_back(decode_array(column, spec), _codes(table, schema, name), column)
 
     if table.num_rows * len(wanted) < PARALLEL_CELLS_MIN or len(wanted) < 2:
         return [decode(item) for item in wanted]

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 
 from duckvstore.errors import Unsupported
-from duckvstore.format import labels
+from duckvstore.format import labels, markers
 from duckvstore.format.pandas_arrays import decode_array, encode_array
 
 if TYPE_CHECKING:
@@ -134,14 +134,17 @@ def _frequency(index: pd.Index, where: str) -> dict[str, Any]:
     return {"freq": name}
 
 
-def encode_rows(index: pd.Index, where: str) -> tuple[list[Any], list[Any], dict[str, Any]]:
-    """Return (arrays, labels for their names in SQL, JSON) of a row index; a RangeIndex has no arrays."""
+def encode_rows(index: pd.Index, where: str) -> tuple[list[Any], list[Any], dict[str, Any], list[Any]]:
+    """Return (arrays, labels for their names in SQL, JSON, codes of missing markers) of a row index.
+
+    A RangeIndex has no arrays. The codes are None for a level that needs none.
+    """
     if isinstance(index, pd.RangeIndex):
-        return [], [], index_to_json(index, where)
+        return [], [], index_to_json(index, where), []
     multi = isinstance(index, pd.MultiIndex)
     levels = _levels(index) if multi else [index]
     distinct = list(index.levels) if isinstance(index, pd.MultiIndex) else levels
-    arrays, sql_labels, specs = [], [], []
+    arrays, sql_labels, specs, codes_of_markers = [], [], [], []
     for position, level in enumerate(levels):
         label = level.name if level.name is not None else f"index_{position}" if multi else "index"
         place = f"index level {label!r} of {where}"
@@ -151,13 +154,16 @@ def encode_rows(index: pd.Index, where: str) -> tuple[list[Any], list[Any], dict
         if gaps and codes is not None:  # the level is of whole numbers, its values with the missing ones are not
             array, spec = encode_array(distinct[position].to_numpy().take(codes), place)
             array = pa.array(array.to_numpy(zero_copy_only=False), array.type, mask=codes < 0)
+            marked = None
         else:
-            array, spec = encode_array(raw_values(level), place)
+            plain, marked = markers.split(raw_values(level))
+            array, spec = encode_array(plain, place)
         arrays.append(array)
+        codes_of_markers.append(marked)
         sql_labels.append(label)
         frequency = _frequency(distinct[position], place)
         specs.append({"dtype": spec, **_name(level, where), **frequency, **({"gaps": True} if gaps else {})})
-    return arrays, sql_labels, {"columns": specs, "multi": multi}
+    return arrays, sql_labels, {"columns": specs, "multi": multi}, codes_of_markers
 
 
 def _levels(index: pd.Index) -> list[pd.Index]:
@@ -167,11 +173,16 @@ def _levels(index: pd.Index) -> list[pd.Index]:
 
 
 def decode_rows(
-    value: dict[str, Any], columns: Sequence[pa.ChunkedArray], count: int | None, rows: Rows | None
+    value: dict[str, Any],
+    columns: Sequence[pa.ChunkedArray],
+    marked: Sequence[pa.ChunkedArray | None],
+    count: int | None,
+    rows: Rows | None,
 ) -> pd.Index:
     """Return the row index of ``count`` rows (None: all), from the ``columns`` that are its levels.
 
-    ``rows`` says which rows of the version they are; None means the first ``count``.
+    ``marked``: the codes of the missing markers of each level. ``rows`` says which rows of the version they are; None
+    means the first ``count``.
     """
     if "range" in value:
         index: pd.Index = _range_rows(value, count, rows)
@@ -180,8 +191,8 @@ def decode_rows(
     frequencies = [spec.get("freq") if contiguous else None for spec in value["columns"]]
     gaps = [bool(spec.get("gaps")) for spec in value["columns"]]
     arrays = [
-        np.zeros(len(column), np.int8) if gap else decode_array(column, spec["dtype"])
-        for column, spec, gap in zip(columns, value["columns"], gaps, strict=True)
+        np.zeros(len(column), np.int8) if gap else markers.put_back(decode_array(column, spec["dtype"]), code, column)
+        for column, spec, gap, code in zip(columns, value["columns"], gaps, marked, strict=True)
     ]
     names = [labels.label_from_json(spec.get("name")) for spec in value["columns"]]
     if not value["multi"]:
@@ -189,10 +200,10 @@ def decode_rows(
     index = pd.MultiIndex.from_arrays([make_index(array, None) for array in arrays], names=names)
     if any(frequencies) or any(gaps):
         levels: Any = [_with_frequency(level, freq) for level, freq in zip(index.levels, frequencies, strict=True)]
-        codes: Any = list(index.codes)
+        labels_of: Any = list(index.codes)
         for position in (position for position, gap in enumerate(gaps) if gap):
-            levels[position], codes[position] = _with_gaps(columns[position], value["columns"][position]["dtype"])
-        index = pd.MultiIndex(levels=levels, codes=codes, names=names, verify_integrity=False)
+            levels[position], labels_of[position] = _with_gaps(columns[position], value["columns"][position]["dtype"])
+        index = pd.MultiIndex(levels=levels, codes=labels_of, names=names, verify_integrity=False)
     return index
 
 

@@ -117,7 +117,9 @@ def _classify(values: np.ndarray, where: str) -> tuple[type | None, str, np.ndar
     marker_names = [MARKERS[marker][0] for marker in found & MARKERS.keys()]
     missing_types = found & MARKERS.keys()
     floats = {kind for kind in value_types if kind in (float, np.float64)}
-    if floats and value_types - floats and all(value != value for value in values if type(value) in floats):  # noqa: PLR0124
+    is_alone = floats == value_types == {float} and not missing_types  # NaN alone says as little as None alone
+    has_no_number = floats and all(value != value for value in values if type(value) in floats)  # noqa: PLR0124
+    if has_no_number and (value_types - floats or is_alone):
         value_types -= floats
         missing_types |= floats
         marker_names.append("NaN")

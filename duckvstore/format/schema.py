@@ -40,6 +40,14 @@ def to_arrow(schema: Schema) -> pa.Schema:
     return decode_ipc(schema.arrow)
 
 
+def shown(schema: Schema) -> pa.Schema:
+    """Return the Arrow schema of the columns that SQL and descriptions show: all but those of missing markers."""
+    fields = to_arrow(schema)
+    if "markers" not in schema.value:
+        return fields
+    return pa.schema([fields.field(name) for name in schema.shown_names], metadata=fields.metadata)
+
+
 def next_id(schema: Schema) -> int:
     """Return the field id of a column that joins ``schema``: none that a segment has, not even in a dropped column."""
     highest = max((column.id for column in schema.columns), default=0)

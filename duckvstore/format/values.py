@@ -212,7 +212,7 @@ def to_format(
         return decode(table, kind, schema, columns=columns, rows=rows)
     if (kind, output_format) in (("arrow", "pyarrow"), ("polars", "polars")):
         return decode(table, kind, schema, columns=columns)
-    wanted = table
+    wanted = table.select([name for name in schema.shown_names if name in table.column_names])
     if columns is not None:
         wanted = table.select([*schema.index, *stored_columns(schema, columns)])
     plain = arrow_values.plain_table(wanted)
@@ -242,12 +242,22 @@ def row_count_without_columns(schema: Schema) -> int:
 def text_objects(schema: Schema) -> tuple[str, ...]:
     """Return the stored names of a pandas value's columns of text objects, faster made of dictionaries."""
     specs = schema.value["dtypes"]
-    names = schema.names[len(schema.index) :]
+    names = schema.shown_names[len(schema.index) :]
     return tuple(
         name
         for name, spec in zip(names, specs, strict=True)
         if isinstance(spec, dict) and (spec["type"], spec.get("of")) == ("object", "str")
     )
+
+
+def needed_columns(schema: Schema, stored: Sequence[str]) -> list[str]:
+    """Return the stored names of all columns that ``decode`` needs for those, each once: index levels come along."""
+    names = list(dict.fromkeys([*schema.index, *stored]))
+    if "markers" not in schema.value:
+        return names
+    from duckvstore.format import markers
+
+    return [*names, *markers.columns_for(schema, names)]
 
 
 def stored_columns(schema: Schema, columns: Sequence[object]) -> list[str]:

@@ -181,8 +181,8 @@ def _resolved(opened: OpenLibrary, symbol: str, *as_ofs: AsOf) -> list[Version]:
 
 def _columns(before: Version, after: Version) -> dict[str, Any]:
     """Return the stored columns that only one version has, or that have another type; names match as in SQL."""
-    olds = {column.name.casefold(): column for column in before.schema.columns}
-    news = {column.name.casefold(): column for column in after.schema.columns}
+    olds = {column.name.casefold(): column for column in before.schema.shown}
+    news = {column.name.casefold(): column for column in after.schema.shown}
     return {
         "columns_added": tuple(ColumnInfo(c.name, c.type) for name, c in news.items() if name not in olds),
         "columns_removed": tuple(ColumnInfo(c.name, c.type) for name, c in olds.items() if name not in news),

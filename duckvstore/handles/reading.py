@@ -94,7 +94,7 @@ class Reading(Handle):
             if version.kind == "nested":
                 return self._item(version, composite.read_nested(opened, version))
             stored = None if columns is None else values.stored_columns(version.schema, columns)
-            needed = None if stored is None else list(dict.fromkeys([*version.schema.index, *stored]))
+            needed = None if stored is None else values.needed_columns(version.schema, stored)
             is_pandas = version.kind in ("dataframe", "series") and output_format in (None, "pandas")
             dictionaries = values.text_objects(version.schema) if is_pandas else ()
         rows = self._rows(version, needed, dates, row_range, where, dictionaries)

@@ -168,9 +168,7 @@ class VersionHandle:
         name = self._library.open_library.label(self.symbol)
         if version is None:
             return f"<{name}{at}>"
-        return (
-            f"<{name} version {version.number}, {version.row_count:,} rows x {len(version.schema.columns):,} columns>"
-        )
+        return f"<{name} version {version.number}, {version.row_count:,} rows x {len(version.schema.shown):,} columns>"
 
     def _repr_html_(self) -> str:
         """Return the columns and their types as HTML in which names are text; looks the version up."""
@@ -207,7 +205,7 @@ def _shown_schema(version: Version, library: str) -> pa.Schema:
     """Return the schema of a version as other engines see it, in types that DuckDB reads from Arrow too."""
     import pyarrow as pa
 
-    stored = schemas.to_arrow(version.schema)
+    stored = schemas.shown(version.schema)
     if not len(stored):
         raise InvalidInput(
             f"version {version.number} of '{library}/{version.symbol}' has no columns, so there is nothing to scan: "
@@ -233,8 +231,8 @@ def _shown(table: pa.Table, shown: pa.Schema) -> pa.Table:
     import pyarrow as pa
 
     columns = []
-    for found, field in zip(table.columns, shown, strict=True):
-        column = found
+    for field in shown:
+        column = found = table.column(field.name)
         if isinstance(found.type, pa.BaseExtensionType) and found.type != field.type:
             column = pa.chunked_array([chunk.storage for chunk in found.chunks], found.type.storage_type)
         columns.append(column if column.type == field.type else column.cast(field.type))

@@ -233,7 +233,7 @@ class Browser(anywidget.AnyWidget):
             "created_at": time_to_json(version.created_at),
             "page_rows": PAGE_ROWS,
             "columns": self._preview.columns(version),
-            "column_count": len(version.schema.columns),
+            "column_count": len(version.schema.shown),
         }
 
     def _show_sql(self) -> None:
@@ -274,7 +274,7 @@ def _symbol_row(version: Version) -> dict[str, Any]:
         "name": version.symbol,
         "version": version.number,
         "row_count": version.row_count,
-        "column_count": len(version.schema.columns),
+        "column_count": len(version.schema.shown),
         "stored_bytes": version.stored_bytes,
         "created_at": time_to_json(version.created_at),
         "deleted": version.deleted,

@@ -186,7 +186,7 @@ class Offers:
                 if qualifier in (None, name, *_aliases(tokens[index + 1 :])):
                     version = catalogue.head(library, name).newest
                     found.update(
-                        dict.fromkeys(sql_name(column) for column in (version.schema.names if version else ()))
+                        dict.fromkeys(sql_name(column) for column in (version.schema.shown_names if version else ()))
                     )
         return list(found)
 

@@ -33,9 +33,9 @@ class Preview:
 
     def columns(self, version: Version) -> list[dict[str, Any]]:
         """Return name, DuckDB type, whether it is an index level, and nulls (None: not known) of the columns shown."""
-        stored = arrow_schema.to_arrow(version.schema)
+        stored = arrow_schema.shown(version.schema)
         columns = []
-        for position, column in enumerate(version.schema.columns[:COLUMNS_SHOWN_MAX]):
+        for position, column in enumerate(version.schema.shown[:COLUMNS_SHOWN_MAX]):
             kind = types.duckdb_type(stored.field(position).type).lower()
             columns.append(
                 {
@@ -50,7 +50,7 @@ class Preview:
 
     def rows(self, version: Version, first_row: int, row_count: int) -> list[list[str | None]]:
         """Return at most ``row_count`` rows from ``first_row`` on, as text, of the columns shown."""
-        names = [column.name for column in version.schema.columns[:COLUMNS_SHOWN_MAX]]
+        names = [column.name for column in version.schema.shown[:COLUMNS_SHOWN_MAX]]
         shown: list[list[str | None]] = []
         segment_start = 0
         for position, segment in enumerate(version.segments):

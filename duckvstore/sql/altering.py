@@ -203,17 +203,19 @@ class Altering(TableWriting):
         if newest is None or newest.deleted:
             raise NoSuchSymbol(f"library {self.library.name!r} has no symbol {self.symbol!r}: CREATE TABLE it first")
         check_tabular(newest.kind, "ALTER TABLE", self.where)
-        names = {name.casefold(): name for name in newest.schema.names}
+        names = {name.casefold(): name for name in newest.schema.shown_names}
         known = names.get(wanted.name.casefold())
         is_adding = wanted.kind == "add"
         if wanted.is_tolerant and is_adding == (known is not None):
             return None
         if known is None and not is_adding:
             raise self.statement.error(
-                f"{self.where} has no column {wanted.name!r}.{nearest(wanted.name, newest.schema.names)}", wanted.start
+                f"{self.where} has no column {wanted.name!r}.{nearest(wanted.name, newest.schema.shown_names)}",
+                wanted.start,
             )
         new = wanted.name if is_adding else wanted.to
-        if names.get(new.casefold()) not in (None, None if is_adding else known):
+        taken = {name.casefold() for name in newest.schema.names if is_adding or name != known}
+        if new.casefold() in taken:
             raise self.statement.error(f"column {new!r} is there already", wanted.start)
         if known is None:
             empty = self._empty(newest, wanted)

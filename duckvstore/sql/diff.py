@@ -262,7 +262,7 @@ def _columns(version: Version, other: Version) -> list[Column]:
 
 
 def _fields(version: Version) -> list[pa.Field]:
-    return list(schemas.to_arrow(version.schema))
+    return list(schemas.shown(version.schema))
 
 
 def _range_index(version: Version, other: Version) -> list[Column]:

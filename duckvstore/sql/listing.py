@@ -245,7 +245,7 @@ def _held(library: OpenLibrary, versions: Mapping[str, int]) -> Iterator[Version
 
 
 def _columns(version: Version) -> list[tuple[str, str]]:
-    return [(field.name, types.duckdb_type(field.type)) for field in arrow_schema.to_arrow(version.schema)]
+    return [(field.name, types.duckdb_type(field.type)) for field in arrow_schema.shown(version.schema)]
 
 
 def _add(

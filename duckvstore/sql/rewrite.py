@@ -55,7 +55,7 @@ def scan(
     further column, with the URI that a row is from. ``is_portable``: for any DuckDB, not only this one. Raises SqlError
     for a version without columns, which SQL cannot show.
     """
-    fields: list[pa.Field] = list(arrow_schema.to_arrow(version.schema))
+    fields: list[pa.Field] = list(arrow_schema.shown(version.schema))
     if is_portable:
         fields = [field.with_type(types.portable(field.type)) for field in fields]
     if not fields:
@@ -72,7 +72,7 @@ def scan(
     options += f", filename = {literal(file)}" if file is not None else ""
     relation = f"read_parquet([{', '.join(literal(uri) for uri in uris)}], {options})"
     converted = [(f.name, _expression(quote(f.name), f.type, version)) for f in fields]
-    if all(expression is None for _, expression in converted):
+    if all(expression is None for _, expression in converted) and "markers" not in version.schema.value:
         return f"(FROM {relation})" if seals else relation
     columns = ", ".join(
         quote(name) if expression is None else f"{expression} AS {quote(name)}" for name, expression in converted
@@ -98,7 +98,7 @@ def _file_schema(version: Version, fields: list[pa.Field]) -> str:
     columns = (
         f"{column.id}: {{'name': {literal(column.name)}, 'type': {literal(types.parquet_type(field.type))}, "
         "'default_value': NULL}"
-        for column, field in zip(version.schema.columns, fields, strict=True)
+        for column, field in zip(version.schema.shown, fields, strict=True)
     )
     return f"MAP {{{', '.join(columns)}}}"
 

@@ -15,7 +15,7 @@ from duckvstore.engine.row_edits import RowEdits
 from duckvstore.errors import SqlError
 from duckvstore.format.arrow_values import plain_table
 from duckvstore.format.encoding import exact
-from duckvstore.format.schema import to_arrow
+from duckvstore.format.schema import shown, to_arrow
 from duckvstore.sql.rewrite import quote
 from duckvstore.sql.types import readable
 
@@ -49,6 +49,8 @@ class Scratch:
 
         self._cursor, self._version = cursor, version
         self._schema = to_arrow(version.schema)
+        #: what the statement sees; the rest says how missing rows are marked, and stays with the rows left alone
+        self._fields = list(shown(version.schema))
         self._is_numbered = kept is not None
         if not len(self._schema):
             raise SqlError(
@@ -62,7 +64,7 @@ class Scratch:
         self._rows = table if table.schema == self._schema else table.cast(self._schema)
         self._numbers = reads.positions(version, chosen)
         self._loaded_positions = frozenset(chosen)
-        loaded = plain_table(self._rows)
+        loaded = plain_table(self._rows.select([field.name for field in self._fields]))
         columns = [readable(name, column) for name, column in zip(loaded.column_names, loaded.columns, strict=True)]
         names = list(loaded.column_names)
         if self._is_numbered:
@@ -152,7 +154,7 @@ class Scratch:
 
         For MERGE: what its RETURNING gives is not always the row that was changed (DuckDB 1.5).
         """
-        differs = " OR ".join(map(_differs, self._schema))
+        differs = " OR ".join(map(_differs, self._fields))
         self._cursor.register(_LOADED, self._loaded)
         try:
             touched = self._query(
@@ -177,7 +179,8 @@ class Scratch:
             found = self._query(f"SELECT {quote(ROW)} FROM {quote(NAME)} {among}")
             changed = found.column(0).to_numpy().astype(np.int64)
             before = self._rows.take(np.searchsorted(self._numbers, changed))
-            rows = self._select(among, self._kept_whole(before, among))
+            marked = {name: before.column(name) for name in self._schema.names if name not in self._loaded.column_names}
+            rows = self._select(among, {**marked, **self._kept_whole(before, among)})
         finally:
             self._cursor.unregister(_TOUCHED)
         added = self._select(f"WHERE {quote(ROW)} IS NULL ORDER BY rowid")
@@ -192,7 +195,7 @@ class Scratch:
         import numpy as np
         import pyarrow as pa
 
-        finer = [field for field in self._schema if _holds_finer(field.type)]
+        finer = [field for field in self._fields if _holds_finer(field.type)]
         if not finer:
             return {}
         asked = ", ".join(f"({_differs(field)}) AS {quote(field.name)}" for field in finer)
@@ -243,11 +246,14 @@ class Scratch:
         import pyarrow as pa
 
         columns = dict(known or {})
-        fields = [field for field in self._schema if field.name not in columns]
+        fields = [field for field in self._fields if field.name not in columns]
         asked = ", ".join(map(_expression, fields)) or "1"
         found = self._query(f"SELECT {asked} FROM {quote(NAME)} {rest}")
         for field, column in zip(fields, found.columns, strict=False):
             columns[field.name] = self._in_type(field, column)
+        for field in self._schema:
+            if field.name not in columns:  # rows that are new have the marker of their column
+                columns[field.name] = pa.chunked_array([pa.nulls(found.num_rows, field.type)])
         return pa.table([columns[name] for name in self._schema.names], schema=self._schema)
 
     def _in_type(self, field: pa.Field, column: pa.ChunkedArray) -> pa.ChunkedArray:

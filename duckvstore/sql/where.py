@@ -79,7 +79,7 @@ class _Predicate:
         self._tokens, _ = tokens.scan(where)
         names = [name.casefold() for name in self._names()]
         #: the stored columns that the predicate may use
-        self.columns = [name for name in version.schema.names if name.casefold() in names]
+        self.columns = [name for name in version.schema.shown_names if name.casefold() in names]
         self._alias = quote(version.symbol if "\0" not in version.symbol else _ROWS)
         self._number = _NUMBER
         while self._number in names or any(self._number == name.casefold() for name in version.schema.names):
@@ -180,7 +180,7 @@ class _Predicate:
         message = _SUGGESTION.sub("", failure.message)
         unknown = _UNKNOWN_COLUMN.match(message)
         if unknown is not None:
-            name, names = unknown["name"], self.version.schema.names
+            name, names = unknown["name"], self.version.schema.shown_names
             return NoSuchColumn(
                 f"version {self.version.number} of {self.version.symbol!r} has no column {name!r}."
                 f"{nearest(name, names)} It has {', '.join(names[:10])}{' …' if len(names) > 10 else ''}"

@@ -223,7 +223,7 @@ class TableWriting:
         if kept is not None:
             self._count(newest, kept)
         try:
-            wanted = self._run_on_scratch(plan, scratch, newest.schema.names)
+            wanted = self._run_on_scratch(plan, scratch, newest.schema.shown_names)
             self._outcome = self._result()  # before the commit: where it fails, nothing is changed
         finally:
             scratch.close()

@@ -224,7 +224,6 @@ def test_what_comes_back_can_be_changed():
     ("value", "error", "message"),
     [
         (objects(1, "a"), Unsupported, "mixes types: int at row 0 and str at row 1"),
-        (objects(None, np.nan, "a"), Unsupported, "marks missing rows in 2 ways"),
         (pd.Series([1j]), Unsupported, "dtype complex128"),
         (objects("a").map(lambda _: object()), Unsupported, "holds object objects"),
         (objects(None, 1, 2**200), InvalidInput, "61 digits"),
