@@ -12,11 +12,13 @@ from duckvstore import clock
 from duckvstore.engine import catalogue, cuts
 from duckvstore.engine.library import create_definitely
 from duckvstore.errors import (
+    AccessDenied,
     AlreadyExists,
     Conflict,
     NoSuchKey,
     NoSuchSymbol,
     NoSuchVersion,
+    OutcomeUnknown,
     StorageUnavailable,
     nearest,
 )
@@ -98,12 +100,21 @@ def _named(library: OpenLibrary, versions: Mapping[str, int]) -> dict[str, int]:
 
 
 def delete(library: OpenLibrary, name: str) -> None:
-    """Delete a snapshot, which frees its hold on versions. Raises NoSuchSnapshot, StorageUnavailable."""
+    """Delete a snapshot, which frees its hold on versions. Raises NoSuchSnapshot, StorageUnavailable, OutcomeUnknown."""
+    key = library.layout.snapshot(name)
     try:
-        library.objects.read(library.layout.snapshot(name), length=1)
+        library.objects.read(key, length=1)
     except NoSuchKey:
         catalogue.read_snapshot(library, name)
-    failures = library.objects.delete([library.layout.snapshot(name)])
+    try:
+        failures = library.objects.delete([key])
+    except AccessDenied:
+        raise
+    except StorageUnavailable as error:  # the server may have done it, and its answer was lost
+        raise OutcomeUnknown(
+            f"{library.objects.url} gave no definite answer to deleting snapshot {name!r} of library {library.name!r}: "
+            "it may or may not be there; look with list_snapshots() before repeating the call"
+        ) from error
     if failures:
         raise StorageUnavailable(
             f"snapshot {name!r} of library {library.name!r} could not be deleted ({failures[0].reason}): "

@@ -218,6 +218,18 @@ def test_an_outcome_that_stays_unknown_names_version_and_write_id():
         lib.write("trades", frame(5))
 
 
+@pytest.mark.parametrize("kind", ["drop_response", "error_500"])
+def test_a_lost_answer_to_deleting_a_snapshot_says_to_look(kind):
+    """Nobody can know whether it is there still: not "nothing happened"."""
+    inner = prepared()
+    objects = FaultyObjects(inner)
+    lib = vs.Store(objects).get_library("eod")
+    objects._numbers.clear()
+    objects.faults = (Fault(kind, 1, "delete", repeat=1000),)
+    with pytest.raises(vs.OutcomeUnknown, match=r"snapshot 'first' of library 'eod'.*list_snapshots\(\)"):
+        lib.delete_snapshot("first")
+
+
 def test_another_writers_version_is_a_conflict_that_is_planned_again():
     """A writer with a stale head takes the next number; with expected_version it raises Conflict."""
     inner = prepared()

@@ -422,10 +422,12 @@ class Walk:
             assert described(contents, 3 * GRACE) == without_parts, f"{where}: lost afterwards"
         if error is None:
             assert now == self.after, where
-        elif isinstance(error, vs.OutcomeUnknown):
+        elif isinstance(error, vs.OutcomeUnknown) and self.name not in PARTLY:
             assert now in (world.before, self.after), where
         elif self.name in PARTLY:
             assert _is_between(now, world.before, self.after), where
+            if isinstance(error, vs.OutcomeUnknown):
+                return
             _, error = self.run()
             assert error is None or isinstance(error, vs.NotFound), f"{where}: again: {error!r}"
             if error is None and self.name not in WRITES:
@@ -487,7 +489,7 @@ def test_duckdb_alone_takes_no_half_answer_of_what_was_published(world):
     assert attached(world) == [(225, "text 21", 9)]
     sizes = [(len(answer.head), len(answer.body)) for answer in world.proxy.answers]
     chosen = random.Random(SEED)
-    for _ in range(20 * CUTS):
+    for _ in range(6 * CUTS):
         number = chosen.randrange(len(sizes))
         part = chosen.randrange(2) if sizes[number][1] else 0
         cut = Cut(number + 1, ("head", "body")[part], chosen.randrange(sizes[number][part]), chosen.choice((1, ALWAYS)))
