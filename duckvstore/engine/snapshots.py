@@ -100,7 +100,7 @@ def _named(library: OpenLibrary, versions: Mapping[str, int]) -> dict[str, int]:
 
 
 def delete(library: OpenLibrary, name: str) -> None:
-    """Delete a snapshot, which frees its hold on versions. Raises NoSuchSnapshot, StorageUnavailable, OutcomeUnknown."""
+    """Delete a snapshot, which frees its hold on versions. Raises NoSuchSnapshot, OutcomeUnknown."""
     key = library.layout.snapshot(name)
     try:
         library.objects.read(key, length=1)

@@ -265,8 +265,12 @@ def _positions(values: pa.Array, known: pa.Array) -> np.ndarray:
         values = values.cast(known.type)
     if isinstance(known.type, pa.BaseExtensionType):
         return _positions(values.storage, known.storage)
-    if pa.types.is_struct(known.type):
+    if pa.types.is_struct(known.type) and not any(pa.types.is_nested(field.type) for field in known.type):
         found = _struct_positions(values, known)
+    elif pa.types.is_nested(known.type):  # Arrow does not look these up: tuples, say
+        places = {repr(value): place for place, value in enumerate(known.to_pylist())}
+        wanted = [-1 if value is None else places.get(repr(value), -1) for value in values.to_pylist()]
+        found = np.array(wanted, dtype=np.int32)
     elif pa.types.is_null(known.type):
         found = np.full(len(values), -1, dtype=np.int32)
     else:

@@ -157,6 +157,7 @@ COLUMNS: dict[str, pd.Series] = {
     "categorical range": pd.Series(pd.Categorical.from_codes([0, -1, 2], pd.RangeIndex(3))),
     "categorical interval": pd.Series(pd.cut([1, 2, 99], [0, 5, 50])),
     "categorical decimal": pd.Series(pd.Categorical(objects(Decimal("1.5"), None, Decimal(2)))),
+    "categorical tuples": pd.Series(pd.Categorical(objects((1, 2), None, (3, 4)))),
     "categorical empty": pd.Series(pd.Categorical([None, None, None])),
     "period month": pd.Series(pd.PeriodIndex(["2020-01", None, "2021-03"], freq="M")),
     "period week": pd.Series(pd.PeriodIndex(["2020-01-07", None, "2021-03-01"], freq="W-TUE")),
