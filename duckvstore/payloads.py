@@ -22,6 +22,7 @@ class WritePayload:
     symbol: str
     data: Any
     metadata: Any = None
+    index_column: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class UpdatePayload:
     data: Any
     metadata: Any = None
     date_range: tuple[Any, Any] | None = None
+    index_column: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from duckvstore.format import zones
 from duckvstore.format.documents import schema_from_json
 from duckvstore.format.envelope import Fields, believing, shown, whole
@@ -19,8 +21,6 @@ from duckvstore.format.statistics import bound_types
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import pyarrow as pa
 
     from duckvstore.format.documents import ColumnStatistics, Schema, Segment, Version
 
@@ -69,8 +69,8 @@ def check_schema(schema: Schema) -> pa.Schema:
         if (field.metadata or {}).get(FIELD_ID) != str(identity).encode():
             raise ValueError(f"column {shown(field.name)} has id {identity}, the Arrow schema says otherwise")
         zones.check_type(field.type)
-    if schema.index != schema.names[: len(schema.index)]:
-        raise ValueError(f"its index is {shown(schema.index)}, its columns begin with {shown(names)}")
+    if len(set(schema.index)) != len(schema.index) or not set(schema.index) <= set(names):
+        raise ValueError(f"its index is {shown(schema.index)}, its columns are {shown(names)}")
     return arrow
 
 
@@ -133,6 +133,7 @@ def _check_value(kind: str, schema: Schema, arrow: pa.Schema) -> None:
         _check_pandas(kind, value, schema)
     elif kind in _CHECKS:
         _CHECKS[kind](value, arrow)
+        _check_index_column(kind, schema, arrow)
     elif kind in ("json", "pickle", "tree") and len(arrow) != 1:
         raise ValueError(f"a value of kind {kind} has one column, not {len(arrow)}")
 
@@ -143,6 +144,15 @@ def _check_arrow(value: Fields, arrow: pa.Schema) -> None:
         raise ValueError(f"it has {len(arrow)} columns, and had {len(original)}")
     for field in original:
         zones.check_type(field.type)
+
+
+def _check_index_column(kind: str, schema: Schema, arrow: pa.Schema) -> None:
+    """An Arrow or polars table has one column of times for an index, or none."""
+    if schema.index and (kind not in ("arrow", "polars") or len(schema.index) > 1 or schema.value.get("series")):
+        raise ValueError(f"its index is {shown(schema.index)}, and a value of kind {kind} has none")
+    for name in schema.index:
+        if not pa.types.is_timestamp(arrow.field(name).type):
+            raise ValueError(f"its index column {shown(name)} is of type {arrow.field(name).type}")
 
 
 def _check_polars(value: Fields, arrow: pa.Schema) -> None:
@@ -159,6 +169,8 @@ def _check_nested(value: Fields, arrow: pa.Schema) -> None:
 
 
 def _check_pandas(kind: str, value: Fields, schema: Schema) -> None:
+    if schema.index != schema.names[: len(schema.index)]:
+        raise ValueError(f"its index is {shown(schema.index)}, its columns begin with {shown(schema.names)}")
     if "markers" in value:
         _check_markers(value.fields("markers").body, schema)
     own = len(schema.shown) - len(schema.index)

@@ -32,7 +32,7 @@ class Column:
 class Schema:
     """What the rows of a version look like.
 
-    ``columns``: stored order, index levels first. ``arrow``: base64 of the Arrow IPC schema message.
+    ``columns``: stored order, the index levels of pandas first. ``arrow``: base64 of the Arrow IPC schema message.
     ``index``: names of the columns that are index levels. ``value``: what is needed beside the rows to
     give back the value that was written (JSON; ``format.values`` owns its content). ``mixed``: segments may have
     been written with fewer columns or narrower types; they are read through this schema by field id. ``next_id``:
@@ -274,6 +274,7 @@ def _features(version: Version, metadata: Any) -> list[str]:
         "mixed_schema": version.schema.mixed,
         "altered_schema": version.schema.next_id is not None,
         "manifests": isinstance(version.segments, FoldedSegments),
+        "index_column": version.kind in ("arrow", "polars") and bool(version.schema.index),
         "missing_markers": any("markers" in value for value in _values(version.schema.value)),
         "metadata_types": any(map(user_metadata.has_later_tags, (metadata, *_attributes(version.schema.value)))),
     }

@@ -366,7 +366,7 @@ def _merge_arrow(stored: Schema, new: Encoded, both: _Both) -> Merged:
     )
 
     def combine(old: _Side, given: _Side, _has_nulls: bool) -> tuple[pa.DataType, Any] | None:  # noqa: FBT001
-        kind = common(old.type, given.type)
+        kind = None if old.name in stored.index else common(old.type, given.type)
         if kind is None:
             if not convertible(old.type, given.type):
                 return None
@@ -383,7 +383,7 @@ def _merge_arrow(stored: Schema, new: Encoded, both: _Both) -> Merged:
     schema = pa.schema([planned.nature for planned in columns], metadata=originals[0].metadata)
     same = schema.equals(originals[0], check_metadata=True)
     value = stored.value if same else {**stored.value, "schema": schemas.encode_ipc(schema)}
-    return _merged(stored, columns, value, both, _named_index(new.schema, columns, both))
+    return _merged(stored, columns, value, both, _named_index(stored, new.schema, columns, both))
 
 
 def _merge_polars(stored: Schema, new: Encoded, both: _Both) -> Merged:
@@ -398,7 +398,7 @@ def _merge_polars(stored: Schema, new: Encoded, both: _Both) -> Merged:
     )
 
     def combine(old: _Side, given: _Side, has_nulls: bool) -> tuple[pa.DataType, Any] | None:  # noqa: FBT001
-        kind = common(old.type, given.type)
+        kind = None if old.name in stored.index else common(old.type, given.type)
         if kind is None and convertible(old.type, given.type):
             kind = old.type
         is_other_enum = isinstance(old.nature, dict) and "Enum" in old.nature and old.nature != given.nature
@@ -414,15 +414,27 @@ def _merge_polars(stored: Schema, new: Encoded, both: _Both) -> Merged:
     added = [given.key for given in news if given.key not in {old.key for old in olds}]
     names = [*bodies[0]["names"], *added] if not bodies[0]["series"] else bodies[0]["names"]
     value = {**bodies[0], "names": names, "dtypes_polars": [planned.nature for planned in columns]}
-    return _merged(stored, columns, value, both, _named_index(new.schema, columns, both))
+    return _merged(stored, columns, value, both, _named_index(stored, new.schema, columns, both))
 
 
-def _named_index(new: Schema, columns: Sequence[_Planned], both: _Both) -> tuple[str, ...] | None:
-    """Return the index that a value without rows takes from new ones that have one; None: it keeps its own."""
-    if not both.has_no_stored_rows or not new.index:
+def _named_index(stored: Schema, new: Schema, columns: Sequence[_Planned], both: _Both) -> tuple[str, ...] | None:
+    """Return the index that a value without rows takes from new ones that have one; None: it keeps its own.
+
+    Raises InvalidInput where rows of another index, or of none, are there.
+    """
+    if not new.index:
         return None
     names = {planned.source: planned.name for planned in columns}
-    return tuple(names[new.names.index(name)] for name in new.index)
+    found = tuple(names[new.names.index(name)] for name in new.index)
+    if both.has_no_stored_rows:
+        return found
+    if found != stored.index:
+        has = f"the index column {stored.index[0]!r}" if stored.index else "no index column"
+        raise InvalidInput(
+            f"{both.where} has {has}, so index_column={found[0]!r} cannot be that of rows that join it: leave it out, "
+            "or write() the whole value"
+        )
+    return None
 
 
 def _named_sides(schema: Schema, originals: Sequence[str], natures: Sequence[Any]) -> list[_Side]:

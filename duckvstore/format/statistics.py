@@ -32,10 +32,9 @@ DECIMAL_DIGITS_MAX = 38  # DuckDB reads wider decimals as floating point
 
 def compute(table: pa.Table, schema: Schema, columns_max: int = COLUMNS_MAX) -> dict[int, ColumnStatistics]:
     """Return the statistics, by field id, of the index levels and of the first columns of ``table``."""
-    found = {}
-    for column in schema.columns[: len(schema.index) + columns_max]:
-        found[column.id] = of_column(table.column(column.name))
-    return found
+    others = [column for column in schema.columns if column.name not in schema.index]
+    levels = [column for column in schema.columns if column.name in schema.index]
+    return {column.id: of_column(table.column(column.name)) for column in (*levels, *others[:columns_max])}
 
 
 def typed_table(version: Version, column_ids: Sequence[int]) -> pa.Table:

@@ -8,13 +8,14 @@ numpy_values, composite.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from duckvstore.errors import InvalidInput, NoSuchColumn, Unsupported, nearest
 from duckvstore.format import arrow_values
+from duckvstore.format import schema as schemas
 from duckvstore.format.schema import decode_ipc
 
 if TYPE_CHECKING:
@@ -73,16 +74,46 @@ def encode(value: object, *, where: str, allow_pickle: bool = False) -> Encoded:
     return encoded
 
 
-def encode_any(value: object, *, where: str, allow_pickle: bool = False) -> Encoded | Nested:
-    """Return what ``encode`` does, or a dict, list or tuple that has tables in it taken apart; raises as it does."""
+def encode_any(
+    value: object, *, where: str, allow_pickle: bool = False, index_column: str | None = None
+) -> Encoded | Nested:
+    """Return what ``encode`` does, or a dict, list or tuple that has tables in it taken apart; raises as it does.
+
+    ``index_column``: the column of an Arrow or polars table by whose times its rows go, as by an index.
+    """
     from duckvstore.format import composite
 
+    if index_column is not None:
+        return _with_index(value, index_column, where)
     try:
         return encode_table(value, where) if is_table(value) else composite.encode(value, where)
     except (InvalidInput, Unsupported):
         if not allow_pickle:
             raise
         return composite.encode_pickle(value, where)
+
+
+def _with_index(value: object, column: str, where: str) -> Encoded:
+    """Return an Arrow or polars table, or a stream, whose index is ``column``, where it stands.
+
+    Raises InvalidInput where it is no column of times, and for another kind of value.
+    """
+    encoded = encode_table(value, where) if is_table(value) else None
+    if encoded is None or encoded.kind not in ("arrow", "polars") or encoded.schema.value.get("series"):
+        advice = "set_index() it instead" if encoded is not None and "index" in encoded.schema.value else "leave it out"
+        raise InvalidInput(
+            f"index_column={column!r} is for Arrow and polars tables, and {where} is a {type(value).__name__}: {advice}"
+        )
+    names = stored_columns(encoded.schema, [column])
+    if len(names) > 1:
+        raise InvalidInput(f"{where} has {len(names)} columns {column!r}, so none can be its index: rename the others")
+    kind = schemas.to_arrow(encoded.schema).field(names[0]).type
+    if not pa.types.is_timestamp(kind):
+        raise InvalidInput(
+            f"column {column!r} of {where} is of type {kind}, and an index_column holds timestamps: cast it "
+            "(pl.Datetime, pa.timestamp), or leave index_column out"
+        )
+    return replace(encoded, schema=replace(encoded.schema, index=tuple(names)))
 
 
 def is_table(value: object) -> bool:
@@ -176,7 +207,7 @@ def decode(
         if kind == "json":
             return composite.decode_json(table)
         return composite.decode_pickle(table, allow_pickle=allow_pickle)
-    names = None if columns is None else stored_columns(schema, columns)
+    names = None if columns is None else _after_index(schema, stored_columns(schema, columns))
     if kind == "arrow":
         return arrow_values.decode_table(table, schema, names)
     if kind == "polars":
@@ -214,7 +245,7 @@ def to_format(
         return decode(table, kind, schema, columns=columns)
     wanted = table.select([name for name in schema.shown_names if name in table.column_names])
     if columns is not None:
-        wanted = table.select([*schema.index, *stored_columns(schema, columns)])
+        wanted = table.select(_after_index(schema, stored_columns(schema, columns)))
     plain = arrow_values.plain_table(wanted)
     if output_format == "pandas":
         try:
@@ -226,6 +257,11 @@ def to_format(
 
         return polars_values.from_arrow(plain)
     return plain
+
+
+def _after_index(schema: Schema, names: Sequence[str]) -> list[str]:
+    """Return the stored columns ``names``, behind those of the index that are not among them."""
+    return [*(level for level in schema.index if level not in names), *names]
 
 
 def row_count_without_columns(schema: Schema) -> int:

@@ -52,7 +52,9 @@ class Batches(Upkeep, Reading):
         return self._each_symbol_once(
             payloads,
             WritePayload,
-            lambda one: self.write(one.symbol, one.data, one.metadata, prune_previous_versions, **options),
+            lambda one: self.write(
+                one.symbol, one.data, one.metadata, prune_previous_versions, index_column=one.index_column, **options
+            ),
             "writing",
         )
 
@@ -77,7 +79,9 @@ class Batches(Upkeep, Reading):
         return self._each_symbol_once(
             append_payloads,
             WritePayload,
-            lambda one: self.append(one.symbol, one.data, one.metadata, prune_previous_versions, **options),
+            lambda one: self.append(
+                one.symbol, one.data, one.metadata, prune_previous_versions, index_column=one.index_column, **options
+            ),
             "appending",
         )
 
@@ -93,7 +97,9 @@ class Batches(Upkeep, Reading):
         return self._each_symbol_once(
             update_payloads,
             UpdatePayload,
-            lambda one: self.update(one.symbol, one.data, one.metadata, upsert, one.date_range, **options),
+            lambda one: self.update(
+                one.symbol, one.data, one.metadata, upsert, one.date_range, index_column=one.index_column, **options
+            ),
             "updating",
         )
 

@@ -31,6 +31,7 @@ class Staging(Writing):
         validate_index: bool | None = None,
         sort_on_index: bool = False,
         sort_columns: Sequence[Any] | None = None,
+        index_column: str | None = None,
         *,
         author: str | None = None,
         message: str | None = None,
@@ -39,12 +40,16 @@ class Staging(Writing):
 
         Any number of processes may stage parts of one symbol at the same time. Parts that are not finalised within
         the grace period are removed by gc. ``sort_on_index``: put the rows in the order of their index first;
-        ``sort_columns``: in the order of these columns. Raises InvalidInput for what ``write`` refuses.
+        ``sort_columns``: in the order of these columns. ``index_column``: as in ``write``. Raises InvalidInput for what
+        ``write`` refuses.
         """
         call = self._call(symbol, author, message)
         if sort_on_index or sort_columns:
-            data = _in_order(data, repr(f"{self.name}/{symbol}"), on_index=sort_on_index, columns=sort_columns or ())
-        given = self._given(symbol, data, validate_index=validate_index)
+            wanted = [*(sort_columns or ())] if not isinstance(sort_columns, str) else sort_columns
+            if sort_on_index and index_column is not None and isinstance(wanted, list):
+                wanted, sort_on_index = [index_column, *wanted], False
+            data = _in_order(data, repr(f"{self.name}/{symbol}"), on_index=sort_on_index, columns=wanted)
+        given = self._given(symbol, data, validate_index=validate_index, index_column=index_column)
         return StageResult(symbol, staging.stage(self.open_library, call, given))
 
     def finalize_staged_data(

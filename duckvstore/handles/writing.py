@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from duckvstore.engine import catalogue, commits, edits, ranges, reads, rewrites
+from duckvstore.errors import InvalidInput
 from duckvstore.format import metadata as user_metadata
 from duckvstore.format import values
 from duckvstore.handles.base import Handle, plain
@@ -33,6 +34,7 @@ class Writing(Handle):
         prune_previous_versions: bool = False,
         *,
         validate_index: bool | None = None,
+        index_column: str | None = None,
         allow_pickle: bool = False,
         author: str | None = None,
         message: str | None = None,
@@ -47,14 +49,17 @@ class Writing(Handle):
         newest version has already are shared: ``new_rows`` and ``new_bytes`` of the result say what was stored.
         ``prune_previous_versions``: see there.
         ``validate_index``: refuse an unsorted index (its first level) of times (None: as the library's options say:
-        yes).
+        yes). ``index_column``: the column of timestamps by which the rows of an Arrow or polars table go, as those of a
+        dataframe by its index: for date_range, update, order. It stays where it stands.
         ``expected_version``: the number that must be at the head, or Conflict is raised.
         Raises InvalidInput or Unsupported (naming column and type) for what could not come back equal.
         """
         call = self._call(symbol, author, message, expected_version)
         user_metadata.to_json(metadata)
         call = self._looking_ahead(call)
-        given = self._given(symbol, data, validate_index=validate_index, allow_pickle=allow_pickle)
+        given = self._given(
+            symbol, data, validate_index=validate_index, index_column=index_column, allow_pickle=allow_pickle
+        )
         return self._made(call, rewrites.write(self.open_library, given, metadata), prune=prune_previous_versions)
 
     def write_pickle(
@@ -90,6 +95,7 @@ class Writing(Handle):
         metadata: Any = None,
         prune_previous_versions: bool = False,
         validate_index: bool | None = None,
+        index_column: str | None = None,
         *,
         author: str | None = None,
         message: str | None = None,
@@ -99,7 +105,8 @@ class Writing(Handle):
 
         New columns, missing ones and safely wider types fit: rows without a value have null there. A column without any
         value takes the type of the other side; whole and floating point numbers meet where no value is lost.
-        A datetime index must not begin before the end of what is there, unless ``validate_index=False``. ``metadata``
+        A datetime index must not begin before the end of what is there, unless ``validate_index=False``.
+        ``index_column``: as in ``write``, where that made none; rows that join others go by theirs. ``metadata``
         None keeps the previous version's. No rows, whatever their columns, and no metadata make no new version: the
         newest is returned.
         Raises InvalidInput, with a line per column, for a schema that does not fit; Conflict under heavy contention.
@@ -107,7 +114,7 @@ class Writing(Handle):
         call = self._call(symbol, author, message, expected_version)
         user_metadata.to_json(metadata)
         call = self._looking_ahead(call)
-        given = self._given(symbol, data, validate_index=validate_index)
+        given = self._given(symbol, data, validate_index=validate_index, index_column=index_column)
         plan = rewrites.append(self.open_library, given, metadata)
         return self._made(call, plan, prune=prune_previous_versions)
 
@@ -119,6 +126,7 @@ class Writing(Handle):
         upsert: bool = False,
         date_range: tuple[Any, Any] | None = None,
         prune_previous_versions: bool = False,
+        index_column: str | None = None,
         *,
         author: str | None = None,
         message: str | None = None,
@@ -129,13 +137,13 @@ class Writing(Handle):
         Of several index levels the first counts. Rows of ``data`` outside of a given ``date_range`` (as in ``read``)
         are left out. Only segments with rows in
         the range are written again. ``upsert``: write the data where there is no such symbol. Schemas may differ as
-        in ``append``; ``metadata`` None keeps the previous version's.
+        in ``append``; ``metadata`` None keeps the previous version's. ``index_column``: as in ``append``.
         Raises NoSuchSymbol, and InvalidInput where an index is not sorted or holds no times.
         """
         call = self._call(symbol, author, message, expected_version)
         user_metadata.to_json(metadata)
         wanted = ranges.date_range_if(date_range)
-        given = self._given(symbol, data, validate_index=False)
+        given = self._given(symbol, data, validate_index=False, index_column=index_column)
         missing = None if upsert else lambda: self._missing(symbol, "update (or pass upsert=True)")
         plan = rewrites.update(self.open_library, given, metadata, wanted, missing)
         return self._made(call, plan, prune=prune_previous_versions)
@@ -248,11 +256,21 @@ class Writing(Handle):
     def _validates(self, validate_index: bool | None) -> bool:
         return self.open_library.options.validate_index if validate_index is None else validate_index
 
-    def _given(self, symbol: str, data: Any, *, validate_index: bool | None, allow_pickle: bool = False) -> Given:
+    def _given(
+        self,
+        symbol: str,
+        data: Any,
+        *,
+        validate_index: bool | None,
+        index_column: str | None = None,
+        allow_pickle: bool = False,
+    ) -> Given:
         from duckvstore.sql.result import Result
 
         where = repr(f"{self.name}/{symbol}")
         if isinstance(data, Result):  # a C stream would lose the class of an error that comes with a later row
             data = data.reader()
-        encoded = values.encode_any(data, where=where, allow_pickle=allow_pickle)
+        if index_column is not None and not isinstance(index_column, str):
+            raise InvalidInput(f"index_column={index_column!r} is no text: give the name of one column")
+        encoded = values.encode_any(data, where=where, allow_pickle=allow_pickle, index_column=index_column)
         return rewrites.given(symbol, encoded, where, checks_order=self._validates(validate_index))

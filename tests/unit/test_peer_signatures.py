@@ -11,7 +11,7 @@ import duckvstore as vs
 
 # Each method's parameters in ArcticDB's order, as far as a caller may give them by position here.
 METHODS = {
-    "append": "symbol data metadata prune_previous_versions validate_index",
+    "append": "symbol data metadata prune_previous_versions validate_index index_column",
     "append_batch": "append_payloads prune_previous_versions validate_index",
     "delete": "symbol versions",
     "delete_batch": "delete_requests",
@@ -39,9 +39,9 @@ METHODS = {
         "symbol mode prune_previous_versions metadata delete_staged_data_on_failure stage_results"
     ),
     "snapshot": "snapshot_name metadata skip_symbols versions",
-    "stage": "symbol data validate_index sort_on_index sort_columns",
+    "stage": "symbol data validate_index sort_on_index sort_columns index_column",
     "tail": "symbol n as_of columns",
-    "update": "symbol data metadata upsert date_range prune_previous_versions",
+    "update": "symbol data metadata upsert date_range prune_previous_versions index_column",
     "update_batch": "update_payloads upsert prune_previous_versions",
     "write": "symbol data metadata prune_previous_versions",
     "write_batch": "payloads prune_previous_versions validate_index",
@@ -67,9 +67,9 @@ PAYLOADS = {
     "DeleteRequest": "symbol version_ids",
     "ReadInfoRequest": "symbol as_of",
     "ReadRequest": "symbol as_of date_range row_range columns",
-    "UpdatePayload": "symbol data metadata date_range",
+    "UpdatePayload": "symbol data metadata date_range index_column",
     "WriteMetadataPayload": "symbol metadata",
-    "WritePayload": "symbol data metadata",
+    "WritePayload": "symbol data metadata index_column",
 }
 RETURNED = {
     "DataError": "symbol exception_string",
