@@ -419,14 +419,14 @@ def delete_rows(
 def altered(newest: Version, schema: Schema) -> Draft:
     """Return the draft of a version over the segments of ``newest``, as seen through another ``schema``."""
     if not newest.segments:
-        schema = replace(schema, mixed=False, next_id=None)
+        schema = unmixed(schema)
     return replace(edits.same_segments("alter", newest, newest.metadata), schema=schema)
 
 
 def recast(library: OpenLibrary, newest: Version, name: str, column: Encoded) -> Draft:
     """Return the draft of a version in which the stored column ``name`` has other values, one for each row."""
     assert column.table is not None, "one column is no stream"  # noqa: S101
-    schema = replace(altering.retyped(newest.kind, newest.schema, name, column), mixed=False, next_id=None)
+    schema = unmixed(altering.retyped(newest.kind, newest.schema, name, column))
     position = schema.names.index(name)
     rows = _concat([segments.read_table(library, newest)], newest.schema)
     rows = rows.set_column(position, to_arrow(schema).field(position), column.table.column(0)).cast(to_arrow(schema))
@@ -593,8 +593,15 @@ def edited_schema(schema: Schema, row_count: int, *, is_mixed: bool) -> Schema:
     edited = resized(schema, row_count)
     if edited.mixed == is_mixed:
         return edited
-    # Without such segments no dropped column is left whose field id could be met again.
-    return replace(edited, mixed=is_mixed, next_id=edited.next_id if is_mixed else None)
+    return replace(edited, mixed=True) if is_mixed else unmixed(edited)
+
+
+def unmixed(schema: Schema) -> Schema:
+    """Return ``schema`` for segments that all were written with it.
+
+    No dropped column is left whose field id could be met again.
+    """
+    return replace(schema, mixed=False, next_id=None, mixed_nested=False)
 
 
 def draft(

@@ -38,7 +38,7 @@ def added(kind: str, schema: Schema, name: str, empty: pa.ChunkedArray, where: s
     column = Column(schemas.unique_names([name], schema.names)[0], str(field.type), schemas.next_id(schema))
     natures = [*_natures(kind, schema), _nature_without_rows(kind, given)]
     value = _value(kind, schema, natures, lambda labels: [*labels, name], where)
-    fields = [*schemas.to_arrow(schema), _field(column, field.type, nullable=True)]
+    fields = [*schemas.to_arrow(schema), _field(column, schemas.without_metadata(field.type), nullable=True)]
     return _altered(schema, (*schema.columns, column), fields, schema.index, value)
 
 
@@ -99,7 +99,7 @@ def retyped(kind: str, schema: Schema, name: str, given: Encoded) -> Schema:
     columns = list(schema.columns)
     columns[at] = replace(columns[at], type=str(field.type))
     fields = list(schemas.to_arrow(schema))
-    fields[at] = _field(columns[at], field.type, nullable=True)
+    fields[at] = _field(columns[at], schemas.with_ids_of(field.type, fields[at].type), nullable=True)
     return _altered(schema, tuple(columns), fields, schema.index, _value(kind, schema, natures, list, ""))
 
 
@@ -167,7 +167,7 @@ def _altered(
 
 
 def _field(column: Column, kind: pa.DataType, *, nullable: bool) -> pa.Field:
-    return pa.field(column.name, kind, nullable=nullable, metadata={schemas.FIELD_ID: str(column.id).encode()})
+    return schemas.identified(column.name, kind, column.id, nullable=nullable)
 
 
 def _check_frame(kind: str, schema: Schema, where: str, what: str) -> None:

@@ -175,11 +175,14 @@ def decode_table(table: pa.Table, schema: Schema, columns: Sequence[str] | None 
 
 
 def restore_array(array: pa.ChunkedArray, arrow_type: pa.DataType) -> pa.ChunkedArray:
-    """Return ``array`` as ``arrow_type``, its type before ``stored_type`` changed it."""
-    return array if array.type == arrow_type else array.cast(arrow_type)
+    """Return ``array`` as ``arrow_type``, its type before it was stored, without the field ids of the storage."""
+    is_same = array.type == arrow_type and (
+        not arrow_type.num_fields or array.type.equals(arrow_type, check_metadata=True)
+    )
+    return array if is_same else array.cast(arrow_type)
 
 
 def plain_table(table: pa.Table) -> pa.Table:
     """Return ``table`` without field ids and other metadata of the storage."""
-    fields = [field.remove_metadata() for field in table.schema]
+    fields = [field.remove_metadata().with_type(schemas.without_metadata(field.type)) for field in table.schema]
     return pa.Table.from_arrays(table.columns, schema=pa.schema(fields))

@@ -46,6 +46,7 @@ class Schema:
     value: dict[str, Any] = field(default_factory=dict)
     mixed: bool = False
     next_id: int | None = None
+    mixed_nested: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -199,6 +200,7 @@ def dump_version(version: Version) -> bytes:
                 "index": list(schema.index),
                 "value": schema.value,
                 **({"mixed": True} if schema.mixed else {}),
+                **({"mixed_nested": True} if schema.mixed_nested else {}),
                 **({"next_id": schema.next_id} if schema.next_id is not None else {}),
             },
             "row_count": version.row_count,
@@ -260,6 +262,7 @@ def schema_from_json(body: envelope.Fields) -> Schema:
         body.fields("value").body,
         body.flag_or_none("mixed") or False,
         body.number_or_none("next_id"),
+        body.flag_or_none("mixed_nested") or False,
     )
 
 
@@ -272,6 +275,7 @@ def _features(version: Version, metadata: Any) -> list[str]:
     """Return what a reader of this version must know; ``metadata`` is the user's as JSON."""
     needed = {
         "mixed_schema": version.schema.mixed,
+        "mixed_nested": version.schema.mixed_nested,
         "altered_schema": version.schema.next_id is not None,
         "manifests": isinstance(version.segments, FoldedSegments),
         "index_column": version.kind in ("arrow", "polars") and bool(version.schema.index),

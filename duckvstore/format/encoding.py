@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from duckvstore.errors import Integrity, InvalidInput
 from duckvstore.format import schema as schemas
+from duckvstore.format.nested_types import exact_nested
 from duckvstore.format.schema import FIELD_ID
 from duckvstore.format.statistics import has_nan
 
@@ -335,6 +336,8 @@ def exact(column: pa.ChunkedArray, target: pa.DataType) -> pa.ChunkedArray:
         return column
     if column.null_count == len(column):
         return pa.chunked_array([pa.nulls(len(column), target)])
+    if pa.types.is_nested(target) and pa.types.is_nested(column.type):
+        return pa.chunked_array([exact_nested(chunk, target) for chunk in column.chunks], target)
     if not pa.types.is_dictionary(target):
         return column.cast(target)
     if not pa.types.is_dictionary(column.type):

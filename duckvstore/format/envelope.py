@@ -26,6 +26,7 @@ FEATURES = frozenset(  # of documents that this release understands
         "manifests",
         "metadata_types",
         "missing_markers",
+        "mixed_nested",
         "mixed_schema",
         "segments_url",
     )

@@ -21,12 +21,16 @@ from duckvstore.format.encoding import exact
 from duckvstore.format.evolution_cells import TableCells
 from duckvstore.format.evolution_types import (
     common,
+    common_by_values,
     convertible,
     crosses,
     factor,
+    filled,
     has_unit,
     holds,
+    is_nested,
     number_candidates,
+    occupied,
 )
 from duckvstore.format.statistics import COLUMNS_MAX
 
@@ -376,7 +380,8 @@ def _merge_arrow(stored: Schema, new: Encoded, both: _Both) -> Merged:
     def retyped(old: _Side, given: _Side, kind: pa.DataType, _has_nulls: bool) -> Any:  # noqa: FBT001
         natures = {given.type: given.nature.type, old.type: old.nature.type}
         nullable = old.nature.nullable or given.nature.nullable
-        return old.nature.with_type(natures.get(kind, kind)).with_nullable(nullable)
+        shown = natures[kind] if kind in natures else schemas.without_metadata(kind)
+        return old.nature.with_type(shown).with_nullable(nullable)
 
     rules = _Rules(combine, lambda side: side.nature.with_nullable(True), retyped)
     columns = _planned(stored, olds, news, rules, both)
@@ -475,6 +480,8 @@ def _planned(
     stored: Schema, olds: Sequence[_Side], news: Sequence[_Side], rules: _Rules, both: _Both
 ) -> list[_Planned]:
     """Return the columns of both sides: the stored ones in their places, then those that only ``news`` has."""
+    # Of field ids inside nested types only the stored ones count.
+    news = [replace(given, type=schemas.without_metadata(given.type)) for given in news]
     sources = _sources(olds, news, both.where)
     next_id = schemas.next_id(stored)
     columns, problems = [], []
@@ -522,9 +529,39 @@ def _combined(
         return given.type, given.nature, False
     if both.stored is not None and both.stored.is_missing(position):
         return given.type, rules.alone(given), given.type != old.type
+    if is_nested(old.type) and (problem is not None or found is None):
+        return _told_by_parts(old, given, places, rules, both)
     if found is None:
         return _differs(old, given)
     return (*found, False) if problem is None else _wider_number(old, given, places, rules, both, problem)
+
+
+def _told_by_parts(
+    old: _Side, given: _Side, places: tuple[int, int], rules: _Rules, both: _Both
+) -> tuple[pa.DataType, Any, bool] | str:
+    """Return what ``_combined`` does for nested columns: parts may have no value on one side, or numbers that fit.
+
+    All values of both are looked at: there are no statistics of what is inside.
+    """
+    if both.new is None or both.stored is None:
+        return _differs(old, given)
+    cells = [list(both.stored.pieces(places[0])), list(both.new.pieces(places[1]))]
+    kinds = []
+    for side, pieces in zip((old, given), cells, strict=True):
+        whole = pa.chunked_array([chunk for piece in pieces for chunk in piece.chunks], side.type)
+        kinds.append(occupied(side.type, whole))
+    kind = common_by_values(*kinds)
+    if kind is None:
+        return _differs(old, given)
+    kind = filled(filled(kind, old.type), given.type)  # what neither has a value of
+    try:
+        for pieces in cells:
+            for piece in pieces:
+                exact(piece, kind)
+    except pa.ArrowException as error:
+        return f"{_differs(old, given)}, which as {kind} would lose a value ({error})"
+    nature = rules.retyped(old, given, kind, True)
+    return _differs(old, given) if nature is None else (kind, nature, False)
 
 
 def _wider_number(
@@ -584,15 +621,23 @@ def _merged(
     fields = []
     for planned in columns:
         nullable = planned.old is None or planned.source is None or planned.is_renewed or before[planned.old].nullable
-        identity = {schemas.FIELD_ID: str(planned.id).encode()}
-        fields.append(pa.field(planned.name, planned.type, nullable=nullable, metadata=identity))
+        fields.append(schemas.identified(planned.name, planned.type, planned.id, nullable=nullable))
     names = tuple(Column(planned.name, str(planned.type), planned.id) for planned in columns)
     schema = replace(known, columns=names, arrow=schemas.encode_ipc(pa.schema(fields)))
     if stored.next_id is not None or any(planned.is_renewed for planned in columns):
         # Segments may have columns that the schema has not, so an id that was given once is not given again.
         schema = replace(schema, next_id=max(schemas.next_id(stored), schemas.next_id(schema)))
     changed = not both.has_no_stored_rows
+    if changed and any(map(_is_mixed_inside, columns, [*before, *[None] * (len(columns) - len(before))])):
+        schema = replace(schema, mixed_nested=True)
     return Merged(schema, changed=changed, where=both.where, stored=stored, columns=tuple(columns))
+
+
+def _is_mixed_inside(planned: _Planned, before: pa.Field | None) -> bool:
+    """Whether stored segments have the column in a nested type of other parts than the merged one."""
+    if before is None or planned.is_renewed:
+        return False
+    return is_nested(before.type) and before.type != planned.type
 
 
 def _as_given(schema: Schema, both: _Both) -> Merged:

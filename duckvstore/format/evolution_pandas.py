@@ -17,7 +17,7 @@ from duckvstore.errors import InvalidInput
 from duckvstore.format import labels, metadata, zones
 from duckvstore.format import schema as schemas
 from duckvstore.format.encoding import is_text
-from duckvstore.format.evolution_types import common, convertible
+from duckvstore.format.evolution_types import common, convertible, is_nested
 from duckvstore.format.pandas_indexes import index_from_json, index_to_json
 
 if TYPE_CHECKING:
@@ -61,8 +61,10 @@ def number_spec(
 ) -> Spec | None:
     """Return the dtype of numbers of both sides, each given as (type, spec), in the type ``kind``; None: there is none.
 
-    It is of the stored family if that has one.
+    It is of the stored family if that has one. Parts of nested values go the same way.
     """
+    if _nature(stored[1], stored[0]) != _nature(new[1], new[0]):
+        return None
     for own, spec in (stored, new):
         found = spec if own == kind else _with_type(spec, kind)
         if found is not None:
@@ -196,7 +198,7 @@ def _nature(spec: Spec, kind: pa.DataType) -> Any:
             return "zoned" if "zone" in spec else "time"
         if of == "boxed":
             return "boxed", json.dumps(spec["dtype"])
-        return _OBJECTS.get(of, of) if isinstance(of, str) else json.dumps(of)
+        return _OBJECTS.get(of, of) if isinstance(of, str) else f"objects of {of['nested']}"
     plain = {"string": "text", "datetimetz": "zoned"}
     return plain.get(name) or json.dumps({key: value for key, value in spec.items() if key != "unit"})
 
@@ -216,6 +218,8 @@ def _arrow_nature(kind: pa.DataType) -> Any:
         "time of day": types.is_time,
         "bytes": lambda kind: types.is_binary(kind) or types.is_large_binary(kind),
     }
+    if is_nested(kind):
+        return "nested"
     return next((name for name, check in checks.items() if check(kind)), str(kind))
 
 
@@ -240,7 +244,10 @@ def _with_type(spec: Spec, kind: pa.DataType) -> Spec | None:
     if name == "datetimetz":
         return {**spec, "unit": kind.unit}
     if name == "arrow":
-        return {"type": "arrow", "ipc": schemas.encode_ipc(pa.schema([pa.field("", kind)]))}
+        return {"type": "arrow", "ipc": schemas.encode_ipc(pa.schema([pa.field("", schemas.without_metadata(kind))]))}
+    if name == "object" and is_nested(kind):
+        items = {"items": kind.value_type.to_pandas_dtype()().dtype.str} if "items" in spec["of"] else {}
+        return {**spec, "of": {**spec["of"], **items}}
     if name == "object":
         fits = {"int": pa.types.is_integer, "float": pa.types.is_floating, "Decimal": pa.types.is_decimal}
         check = fits.get(spec["of"]) if isinstance(spec["of"], str) else None

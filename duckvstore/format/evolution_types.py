@@ -42,7 +42,7 @@ def common(stored: pa.DataType, new: pa.DataType) -> pa.DataType | None:
     for check, combine in _KINDS:
         if check(stored) and check(new):
             return combine(stored, new)
-    return None
+    return common_nested(stored, new, _common_inside)
 
 
 def convertible(stored: pa.DataType, new: pa.DataType) -> bool:
@@ -57,6 +57,132 @@ def convertible(stored: pa.DataType, new: pa.DataType) -> bool:
 def crosses(stored: pa.DataType, new: pa.DataType) -> bool:
     """Return whether one type is of whole numbers and the other of floating point ones."""
     return _is_number(stored) and _is_number(new) and pa.types.is_integer(stored) != pa.types.is_integer(new)
+
+
+def common_by_values(stored: pa.DataType, new: pa.DataType) -> pa.DataType | None:
+    """Return a nested type that may hold what both hold, as far as these values do; None: there is none.
+
+    Inside, whole numbers of any width meet floating point ones.
+    """
+    return common_nested(stored, new, lambda one, other: _common_inside(one, other) or _crossing(one, other))
+
+
+def _crossing(stored: pa.DataType, new: pa.DataType) -> pa.DataType | None:
+    if crosses(stored, new):
+        return pa.float64()
+    return common_by_values(stored, new)
+
+
+def _common_inside(stored: pa.DataType, new: pa.DataType) -> pa.DataType | None:
+    """Return what ``common`` does, inside a nested type: no bounds are known there, so that points in time keep theirs.
+
+    Values that the stored unit does not hold are refused where they are met.
+    """
+    if pa.types.is_timestamp(stored) and pa.types.is_timestamp(new):
+        return stored if stored.tz == new.tz else None
+    return common(stored, new)
+
+
+def common_nested(
+    stored: pa.DataType, new: pa.DataType, combine: Callable[[pa.DataType, pa.DataType], pa.DataType | None]
+) -> pa.DataType | None:
+    """Return the type of two nested ones whose parts are put together by ``combine``; None: there is none.
+
+    Fields of a struct go by their names, which must not repeat: the stored ones in their places, then the new ones. A
+    list stays of the stored kind.
+    """
+    types = pa.types
+    if types.is_struct(stored) and types.is_struct(new):
+        return _common_struct(stored, new, combine)
+    if types.is_map(stored) and types.is_map(new):
+        key = _common_field(stored.key_field, new.key_field, combine)
+        item = _common_field(stored.item_field, new.item_field, combine)
+        return None if key is None or item is None else pa.map_(key, item, keys_sorted=False)
+    sizes = [kind.list_size if types.is_fixed_size_list(kind) else None for kind in (stored, new)]
+    if not all(map(is_list, (stored, new))) or sizes[0] != sizes[1]:
+        return None
+    item = _common_field(stored.value_field, new.value_field, combine)
+    return None if item is None else _list_of(stored, item)
+
+
+def _common_struct(
+    stored: pa.DataType, new: pa.DataType, combine: Callable[[pa.DataType, pa.DataType], pa.DataType | None]
+) -> pa.DataType | None:
+    olds, news = ({field.name: field for field in kind} for kind in (stored, new))
+    if len(olds) != stored.num_fields or len(news) != new.num_fields:
+        return None
+    fields = []
+    for name, field in olds.items():
+        other = news.pop(name, None)
+        both = field.with_nullable(True) if other is None else _common_field(field, other, combine)
+        if both is None:
+            return None
+        fields.append(both)
+    return pa.struct([*fields, *(field.with_nullable(True) for field in news.values())])
+
+
+def _common_field(
+    stored: pa.Field, new: pa.Field, combine: Callable[[pa.DataType, pa.DataType], pa.DataType | None]
+) -> pa.Field | None:
+    kind = stored.type if stored.type == new.type else combine(stored.type, new.type)
+    return None if kind is None else stored.with_type(kind).with_nullable(stored.nullable or new.nullable)
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Return whether values of ``kind`` are lists of any kind, but no maps."""
+    types = pa.types
+    return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
+
+
+def is_nested(kind: pa.DataType) -> bool:
+    """Return whether ``kind`` is one of those that evolve inside: structs, lists and maps."""
+    return is_list(kind) or bool(pa.types.is_struct(kind) or pa.types.is_map(kind))
+
+
+def occupied(kind: pa.DataType, column: pa.ChunkedArray) -> pa.DataType:
+    """Return ``kind`` with the null type for each part of it that has no value in ``column``."""
+    parts = [array for array in column.chunks if array.null_count < len(array)]
+    if not parts:
+        return pa.null()
+    if pa.types.is_struct(kind):
+        fields = [
+            field.with_type(occupied(field.type, pa.chunked_array([part.flatten()[at] for part in parts])))
+            for at, field in enumerate(kind)
+        ]
+        return pa.struct(fields)
+    if pa.types.is_map(kind):
+        entries = pa.struct([("key", kind.key_type), ("value", kind.item_type)])
+        rows = occupied(entries, pa.chunked_array([part.cast(pa.list_(entries)).flatten() for part in parts], entries))
+        key, item = (
+            list(rows) if pa.types.is_struct(rows) else (pa.field("key", pa.null()), pa.field("value", pa.null()))
+        )
+        return pa.map_(kind.key_field.with_type(key.type), kind.item_field.with_type(item.type))
+    if not is_list(kind):
+        return kind
+    item = kind.value_field.with_type(occupied(kind.value_type, pa.chunked_array([part.flatten() for part in parts])))
+    return _list_of(kind, item)
+
+
+def filled(kind: pa.DataType, other: pa.DataType) -> pa.DataType:
+    """Return ``kind`` with the parts of ``other`` in place of null types, where both have such a part."""
+    if pa.types.is_null(kind) or kind == other:
+        return other
+    if pa.types.is_struct(kind) and pa.types.is_struct(other):
+        others = {field.name: field.type for field in other}
+        return pa.struct([field.with_type(filled(field.type, others.get(field.name, field.type))) for field in kind])
+    if pa.types.is_map(kind) and pa.types.is_map(other):
+        key = kind.key_field.with_type(filled(kind.key_type, other.key_type))
+        return pa.map_(key, kind.item_field.with_type(filled(kind.item_type, other.item_type)))
+    if is_list(kind) and is_list(other):
+        return _list_of(kind, kind.value_field.with_type(filled(kind.value_type, other.value_type)))
+    return kind
+
+
+def _list_of(kind: pa.DataType, item: pa.Field) -> pa.DataType:
+    """Return the type of lists like ``kind`` with other items."""
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(item, kind.list_size)
+    return pa.large_list(item) if pa.types.is_large_list(kind) else pa.list_(item)
 
 
 def number_candidates(stored: pa.DataType, new: pa.DataType) -> list[pa.DataType]:

@@ -1,7 +1,7 @@
 """Arrow schemas as documents hold them, and the names that columns have in Parquet and SQL.
 
 Invariant: ``to_arrow(from_arrow(schema))`` has the same names and types as ``schema``, in the same order, and
-every field carries the Parquet field id that the document names.
+every field carries the Parquet field id that the document names. Those inside of nested types have ids of their own.
 """
 
 from __future__ import annotations
@@ -17,9 +17,13 @@ from duckvstore.errors import Integrity
 from duckvstore.format.documents import Column, Schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 FIELD_ID = b"PARQUET:field_id"
+# Ids of the fields inside of a column: so many from here on for each column id, above all ids of columns.
+NESTED_ID_MIN = 2**24
+NESTED_IDS_EACH = 2**12
+_FIELD_ID_MAX = 2**31 - 1
 
 
 def from_arrow(schema: pa.Schema, *, index: Sequence[str] = (), value: dict[str, Any] | None = None) -> Schema:
@@ -28,7 +32,7 @@ def from_arrow(schema: pa.Schema, *, index: Sequence[str] = (), value: dict[str,
     Metadata of the schema and of its fields is left out: what a value needs of it is in ``value``.
     """
     fields = [
-        pa.field(field.name, field.type, nullable=field.nullable, metadata={FIELD_ID: str(position).encode()})
+        identified(field.name, without_metadata(field.type), position, nullable=field.nullable)
         for position, field in enumerate(schema, start=1)
     ]
     columns = tuple(Column(field.name, str(field.type), position) for position, field in enumerate(fields, start=1))
@@ -36,8 +40,112 @@ def from_arrow(schema: pa.Schema, *, index: Sequence[str] = (), value: dict[str,
 
 
 def to_arrow(schema: Schema) -> pa.Schema:
-    """Return the Arrow schema of the stored rows, field ids included. Raises Integrity for a damaged one."""
-    return decode_ipc(schema.arrow)
+    """Return the Arrow schema of the stored rows, field ids included. Raises Integrity for a damaged one.
+
+    Documents of earlier releases have no ids inside of nested types; they get the same ones each time.
+    """
+    return _whole(schema.arrow)
+
+
+@lru_cache(maxsize=256)
+def _whole(text: str) -> pa.Schema:
+    found = decode_ipc(text)
+    fields = [
+        identified(field.name, field.type, int(field.metadata[FIELD_ID]), nullable=field.nullable)
+        if field.type.num_fields and FIELD_ID in (field.metadata or {})
+        else field
+        for field in found
+    ]
+    return pa.schema(fields, metadata=found.metadata)
+
+
+def identified(name: str, kind: pa.DataType, identity: int, *, nullable: bool) -> pa.Field:
+    """Return the field of a column with its field id, and with ids for all fields inside of it.
+
+    Those of this column that are there already stay; the others count on from the highest. A field has none where
+    there is none left.
+    """
+    if kind.num_fields:
+        first = NESTED_ID_MIN + identity * NESTED_IDS_EACH
+        own = range(first, min(first + NESTED_IDS_EACH, _FIELD_ID_MAX + 1))
+        known = [found for found in _ids_inside(kind) if found in own]
+        free = iter(range(max(known, default=first - 1) + 1, own.stop))
+
+        def mark(field: pa.Field) -> pa.Field:
+            found = _id_of(field)
+            if found not in own:
+                found = next(free, None)
+            return field.with_metadata(None if found is None else {FIELD_ID: str(found).encode()})
+
+        kind = _with_fields(kind, mark)
+    return pa.field(name, kind, nullable=nullable, metadata={FIELD_ID: str(identity).encode()})
+
+
+def without_metadata(kind: pa.DataType) -> pa.DataType:
+    """Return ``kind`` without field ids or other metadata of the fields inside of it."""
+    return _with_fields(kind, lambda field: field.remove_metadata())
+
+
+def with_ids_of(kind: pa.DataType, before: pa.DataType) -> pa.DataType:
+    """Return ``kind`` with the field ids of ``before`` inside, for the parts that both have; the others have none."""
+    types = pa.types
+    if types.is_struct(kind) and types.is_struct(before):
+        olds = {field.name: field for field in before}
+        return pa.struct([_with_id_of(field, olds.get(field.name)) for field in kind])
+    if types.is_map(kind) and types.is_map(before):
+        key, item = (_with_id_of(kind.key_field, before.key_field), _with_id_of(kind.item_field, before.item_field))
+        return pa.map_(key, item, keys_sorted=kind.keys_sorted)
+    is_list = all(
+        types.is_list(one) or types.is_large_list(one) or types.is_fixed_size_list(one) for one in (kind, before)
+    )
+    if not is_list:
+        return without_metadata(kind)
+    item = _with_id_of(kind.value_field, before.value_field)
+    if types.is_fixed_size_list(kind):
+        return pa.list_(item, kind.list_size)
+    return pa.large_list(item) if types.is_large_list(kind) else pa.list_(item)
+
+
+def _with_id_of(field: pa.Field, before: pa.Field | None) -> pa.Field:
+    if before is None:
+        return field.remove_metadata().with_type(without_metadata(field.type))
+    return field.with_metadata(before.metadata).with_type(with_ids_of(field.type, before.type))
+
+
+def _id_of(field: pa.Field) -> int | None:
+    text = (field.metadata or {}).get(FIELD_ID)
+    return int(text) if text is not None and text.isdigit() else None
+
+
+def _ids_inside(kind: pa.DataType) -> list[int]:
+    found: list[int] = []
+
+    def look(field: pa.Field) -> pa.Field:
+        identity = _id_of(field)
+        found.extend([] if identity is None else [identity])
+        return field
+
+    _with_fields(kind, look)
+    return found
+
+
+def _with_fields(kind: pa.DataType, change: Callable[[pa.Field], pa.Field]) -> pa.DataType:
+    """Return ``kind`` with ``change`` applied to each field inside of it, the outer ones first."""
+    types = pa.types
+
+    def changed(field: pa.Field) -> pa.Field:
+        found = change(field)
+        return found.with_type(_with_fields(found.type, change))
+
+    if types.is_struct(kind):
+        return pa.struct([changed(field) for field in kind])
+    if types.is_map(kind):
+        return pa.map_(changed(kind.key_field), changed(kind.item_field), keys_sorted=kind.keys_sorted)
+    if types.is_fixed_size_list(kind):
+        return pa.list_(changed(kind.value_field), kind.list_size)
+    if types.is_large_list(kind):
+        return pa.large_list(changed(kind.value_field))
+    return pa.list_(changed(kind.value_field)) if types.is_list(kind) else kind
 
 
 def shown(schema: Schema) -> pa.Schema:

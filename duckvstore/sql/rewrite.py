@@ -84,11 +84,13 @@ def _expression(column: str, kind: pa.DataType, version: Version) -> str | None:
     """Return the expression that gives ``column`` its type; None: it is right as it is.
 
     DuckDB 1.5 rounds the constants of filters to the type that a file has, and then `price < 10.5` has other rows
-    where the file is of whole numbers; 2.0 does not. Only what it takes for more than a column it filters afterwards.
+    where the file is of whole numbers; 2.0 does not. And 2.0 ends in an internal error, which takes the whole process's
+    database with it, where a field is asked for of a struct that a file lacks, or has without that field. Only what
+    they take for more than a column they filter, and take apart, afterwards.
     """
     found = types.from_parquet(column, kind)
-    is_rounded = pa.types.is_float64(kind) or pa.types.is_decimal(kind)
-    if found is None and version.schema.mixed and is_rounded:
+    is_taken_apart = pa.types.is_float64(kind) or pa.types.is_decimal(kind) or pa.types.is_nested(kind)
+    if found is None and version.schema.mixed and is_taken_apart:
         return f"CASE WHEN {column} IS NULL THEN NULL ELSE {column} END"
     return found
 

@@ -25,6 +25,7 @@ from duckvstore.objects.memory import MemoryObjects
 from tests.sizes import sized
 
 _BIG = 2**53 + 1
+_NOW = datetime(2024, 1, 1, 9, 30)
 
 
 def library():
@@ -116,6 +117,17 @@ _PANDAS = [  # stored values and dtype, new values and dtype, dtype of both
     ([datetime(2024, 1, 1)], _OBJECT, ["2024-01-02"], "M8[s]", "object"),
     ([b"a"], _OBJECT, [None, b"b"], _OBJECT, "object"),
     ([[1], [2, 3]], _OBJECT, [None, [4]], _OBJECT, "object"),
+    ([[1], []], _OBJECT, [[2.5], None], _OBJECT, "object"),
+    ([[], None], _OBJECT, [["a"]], _OBJECT, "object"),
+    ([("a",)], _OBJECT, [()], _OBJECT, "object"),
+    ([{"k": None}], _OBJECT, [{"k": [1]}], _OBJECT, "object"),
+    (
+        [[1]],
+        pd.ArrowDtype(pa.list_(pa.int8())),
+        [[300]],
+        pd.ArrowDtype(pa.list_(pa.int64())),
+        "list<item: int64>[pyarrow]",
+    ),
 ]
 
 
@@ -177,7 +189,9 @@ _REFUSED = [  # stored, new, the line of the message
     ),
     (column(["a"], "category"), column([1], "category"), "column 'c': stored dictionary"),
     (column([date(2024, 1, 1)]), column(["2024-01-01"], "M8[us]"), "column 'c': stored date32[day], new timestamp[us]"),
-    (column([{"a": 1}]), column([{"b": 1}]), "column 'c': stored struct<a: int64>, new struct<b: int64>"),
+    (column([{"a": 1}]), column([{"a": "x"}]), "column 'c': stored struct<a: int64>, new struct<a: string>"),
+    (column([[1]]), column([(1,)]), "stored list<item: int64> as"),
+    (column([[_BIG]]), column([[0.5]]), f"would lose a value (Integer value {_BIG} not in range"),
     (column([1]).set_index("c"), column([1]), "an index of labels named 'c', the data has a RangeIndex(0, 1, 1)"),
     (column([1]), column([1]).set_axis(["a"]), "a RangeIndex(0, 1, 1), the data has an index of labels named None"),
     (column([1]), column([1]).set_axis(pd.RangeIndex(7, 8)), "RangeIndex(7, 8, 1) of the data does not continue"),
@@ -209,6 +223,16 @@ _REFUSED = [  # stored, new, the line of the message
         pa.table({"c": pa.array([[1]])}),
         pa.table({"c": pa.array([["a"]])}),
         "column 'c': stored list<item: int64>, new list<item: string>",
+    ),
+    (
+        pa.table({"c": pa.array([[1, 2]], pa.list_(pa.int8(), 2))}),
+        pa.table({"c": pa.array([[1]], pa.list_(pa.int8(), 1))}),
+        "column 'c': stored fixed_size_list<item: int8>[2], new fixed_size_list<item: int8>[1]",
+    ),
+    (
+        pa.table({"c": pa.array([[_NOW]], pa.list_(pa.timestamp("us")))}),
+        pa.table({"c": pa.array([[1]], pa.list_(pa.timestamp("ns")))}),
+        "new list<item: timestamp[ns]> with a value that it does not hold",
     ),
     (pa.table([[1], [2]], names=["c", "c"]), pa.table({"c": [1]}), "column 'c' is there more than once"),
     (pl.DataFrame({"c": [1]}), pl.DataFrame({"c": ["a"]}), "column 'c': stored int64, new large_string"),
@@ -380,13 +404,35 @@ def test_series_and_empty_ones():
     assert_frame_equal(appended(pd.DataFrame(), pd.DataFrame({"a": [1.5]})), pd.DataFrame({"a": [1.5]}))
 
 
-_NOW = datetime(2024, 1, 1, 9, 30)
 _ARROW = [  # stored, new, type of both
     (pa.array([1], pa.int8()), pa.array([None, 2**40]), pa.int64()),
     (pa.array([1], pa.uint64()), pa.array([7]), pa.uint64()),
     (pa.array([0.5], pa.float32()), pa.array([1], pa.int16()), pa.float64()),
     (pa.nulls(1), pa.array([{"a": 1}]), pa.struct([("a", pa.int64())])),
     (pa.array([[1]]), pa.nulls(2), pa.list_(pa.int64())),
+    (pa.array([[1], None], pa.list_(pa.int32())), pa.array([[2**40], []]), pa.list_(pa.int64())),
+    (pa.array([[1]]), pa.array([[0.5]], pa.large_list(pa.float32())), pa.list_(pa.float64())),
+    (pa.array([[], None]), pa.array([[{"k": ["x"]}]]), pa.list_(pa.struct([("k", pa.list_(pa.string()))]))),
+    (pa.array([["x"]]), pa.array([[], [None]]), pa.list_(pa.string())),
+    (pa.array([[None]], pa.list_(pa.float64())), pa.array([["x"]]), pa.list_(pa.string())),
+    (pa.array([["x"]]), pa.array([[None], []], pa.list_(pa.float64())), pa.list_(pa.string())),
+    (pa.array([{"k": None}, None]), pa.array([{"k": 1}]), pa.struct([("k", pa.int64())])),
+    (
+        pa.array([[1, 2], None], pa.list_(pa.int8(), 2)),
+        pa.array([[300, None]], pa.list_(pa.int64(), 2)),
+        pa.list_(pa.int64(), 2),
+    ),
+    (
+        pa.array([[("a", 1)], None], pa.map_(pa.string(), pa.int8())),
+        pa.array([[("b", 300)], []], pa.map_(pa.string(), pa.int64())),
+        pa.map_(pa.string(), pa.int64()),
+    ),
+    (
+        pa.array([[]], pa.map_(pa.string(), pa.float64())),
+        pa.array([[("b", "x")]], pa.map_(pa.string(), pa.string())),
+        pa.map_(pa.string(), pa.string()),
+    ),
+    (pa.array([[time(1)]], pa.list_(pa.time32("s"))), pa.array([[time(2, 0, 0, 1)]]), pa.list_(pa.time64("us"))),
     (pa.array(["a"]), pa.array(["b"], pa.large_string()), pa.string()),
     (pa.array(["a"], pa.string_view()), pa.array(["b", None]).dictionary_encode(), pa.string_view()),
     (pa.array(["a"]).dictionary_encode(), pa.array(["b", None]), pa.dictionary(pa.int32(), pa.string())),
