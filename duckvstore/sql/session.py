@@ -259,7 +259,7 @@ class Session:
                     self._planner.choices.forget(statement)  # again: others have gone on meanwhile
 
     def _supply(self, making: Making, missing: str | None) -> bool:
-        """Supply the symbol that DuckDB looks for as a table, if it is one; return whether that is new."""
+        """Supply the symbol, or view over some, that DuckDB looks for as a table; return whether there is a new one."""
         statement, default = making.statement, self._default
         words = statement.text[readable.explain_end(scan(statement.text)[0]) :].split(None, 1)
         is_reading = statement.kind in _READING_KINDS or (words and words[0].upper() in _READING_WORDS)
@@ -270,9 +270,14 @@ class Session:
             return False
         if any(len(r.parts) > 1 and r.parts[-1].casefold() == folded for r in statement.references):
             return False  # a table of a database that has none of the name
-        if not matching(missing, catalogue.symbol_names(default)):
+        view = self._definitions.visible(making.seat).get(("view", folded))
+        if view is not None:
+            used = self._definitions.used(making.seat, view.statement, self._tables(making.seat))
+            making.supplied += [*used, view]
+        elif matching(missing, catalogue.symbol_names(default)):
+            making.supplied.append(self._definitions.of_symbol(missing))
+        else:
             return False
-        making.supplied.append(self._definitions.of_symbol(missing))
         making.figures.forget_tables()
         return True
 

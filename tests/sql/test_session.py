@@ -169,7 +169,7 @@ def test_deleted_and_unknown_things_are_named(lib):
         "FROM eod.gone": (NoSuchVersion, "does not hold 'gone'"),
         "FROM eoy.trades AT VERSION 1": (NoSuchSnapshot, "no snapshot 'eoy'"),
         "FROM eod.trades AT VERSION 1": (SqlError, "is a snapshot already"),
-        "FROM query_table('trades')": (SqlError, "DESCRIBE trades, FROM trades"),
+        "FROM memory.main.trades": (SqlError, "DESCRIBE trades, FROM trades"),
         "FROM eoy.trades": (SqlError, "Names in the store: 'eod'"),
         "FROM vstore.version": (SqlError, "Did you mean 'versions'"),
     }
@@ -268,7 +268,7 @@ def test_parameters_reach_the_right_statement_and_the_right_place(lib):
     "sql",
     [
         "ALTER TABLE trades ADD COLUMN x INT DEFAULT 3",
-        "EXPLAIN DELETE FROM trades",
+        "COMMENT ON TABLE trades IS 'x'",
         "DROP VIEW trades",
     ],
 )
@@ -475,9 +475,9 @@ def test_sql_without_symbols_reaches_duckdb_byte_for_byte(lib, monkeypatch, text
     asked = []
     original = Running.start
 
-    def start(running):
+    def start(running, **options):
         asked.append(running._plan.text)
-        return original(running)
+        return original(running, **options)
 
     monkeypatch.setattr(Running, "start", start)
     assert lib.sql(text).fetchall() == duckdb.sql(text).fetchall()
