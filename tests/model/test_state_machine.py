@@ -32,6 +32,7 @@ from duckvstore.objects.wrappers import WrappedObjects
 
 IS_FULL = os.environ.get("DUCKVSTORE_FULL") == "1"
 SYMBOLS = ("a", "b/ü")
+MARKERS = (None, np.nan, pd.NA, pd.NaT)
 START = pd.Timestamp("2026-01-01")
 UNITS = {
     "hours": pd.Timedelta("1h"),
@@ -62,8 +63,8 @@ class MovableTime(WrappedObjects):
 def frame(shape, seed, length, start=0):
     """Rows from ``start`` units of time on.
 
-    "hours": text, one row an hour. "ticks": one row a nanosecond, and text with missing rows as objects. "panel": two
-    rows an hour, and a second level. "levels": one row a microsecond, and categories that differ from frame to frame.
+    "hours": text, one row an hour. "ticks": one row a nanosecond, and text as objects with missing rows of each marker.
+    "panel": two rows an hour, and a second level. "levels": one row a microsecond, and categories that differ.
     """
     random = np.random.default_rng(seed)
     steps = np.arange(length) // 2 if shape == "panel" else np.arange(length)
@@ -82,11 +83,19 @@ def frame(shape, seed, length, start=0):
         level = pd.Index([f"sym {n % 2}" for n in range(length)], dtype="str", name="leg")
         found.index = pd.MultiIndex.from_arrays([times, level])
     elif shape == "ticks":
-        found["sym"] = pd.Series(np.where(random.random(length) < 0.3, None, text), index=times, dtype=object)
+        marks = np.fromiter((MARKERS[n] for n in random.integers(0, len(MARKERS), length)), object, length)
+        found["sym"] = pd.Series(np.where(random.random(length) < 0.4, marks, text), index=times, dtype=object)
     elif shape == "levels":
         known = [("a", "b"), ("b", "a"), ("c", "b", "a")][seed % 3 if length else 0]
         found["sym"] = pd.Categorical(text, categories=pd.Index(known, dtype="str"))
     return found
+
+
+def assert_same(found, expected, **options):
+    """Also the markers of missing rows are the same, each in its place."""
+    assert_frame_equal(found, expected, check_freq=False, **options)
+    if "sym" in expected and expected["sym"].dtype == object:
+        assert [*map(type, found["sym"])] == [*map(type, expected["sym"])]
 
 
 def times_of(data):
@@ -229,6 +238,13 @@ class LibraryMachine(RuleBasedStateMachine):
             lib.append(name, data)
             if length:
                 model.add(name, joined(before, data), metadata)
+
+    @rule(name=symbols, columns=st.sampled_from([(), ("price",), ("other", "sym")]))
+    def append_nothing(self, name, columns):
+        """A frame without rows changes nothing, whatever its columns."""
+        data = pd.DataFrame(columns=list(columns))
+        if self.model.live(name):
+            assert self.lib.append(name, data).version == self.model.newest(name)[0]
 
     @rule(name=symbols, seed=seeds, length=st.integers(1, 6), start=hours)
     def update(self, name, seed, length, start):
@@ -396,7 +412,7 @@ class LibraryMachine(RuleBasedStateMachine):
                         transaction.write(name, data, metadata=seed)
                         model.add(name, data, seed)
                     if model.live(name):
-                        assert_frame_equal(transaction.read(name).data, model.newest(name)[1], check_freq=False)
+                        assert_same(transaction.read(name).data, model.newest(name)[1])
                 if ending == "error":
                     raise ZeroDivisionError
         except ZeroDivisionError:
@@ -432,7 +448,7 @@ class LibraryMachine(RuleBasedStateMachine):
             ({"columns": ["sym"]}, whole[["sym"]]),
         ):
             found = self.lib.read(name, as_of=number, **options).data
-            assert_frame_equal(found, expected, check_freq=False, obj=f"{name} {number} {options}")
+            assert_same(found, expected, obj=f"{name} {number} {options}")
         described = self.lib.get_description(name, as_of=number)
         assert described.row_count == len(whole)
         if len(whole):
@@ -474,7 +490,7 @@ class LibraryMachine(RuleBasedStateMachine):
         else:
             assert item.version == number
             if ending == "COMMIT":
-                assert_frame_equal(after, before)
+                assert_same(after, before)
 
     # -- removal ---------------------------------------------------------------------------------------------
 
@@ -565,7 +581,7 @@ class LibraryMachine(RuleBasedStateMachine):
                         lib.read(name, as_of=number)
                     continue
                 item = lib.read(name, as_of=number)
-                assert_frame_equal(item.data, data, check_freq=False)
+                assert_same(item.data, data)
                 assert item.metadata == metadata
             if self.model.live(name):
                 assert lib.read_metadata(name).version == len(versions) - 1
@@ -575,7 +591,7 @@ class LibraryMachine(RuleBasedStateMachine):
             for name, number in held.items():
                 item = lib.read(name, as_of=snapshot)
                 assert item.version == number
-                assert_frame_equal(item.data, self.model.versions[name][number][0], check_freq=False)
+                assert_same(item.data, self.model.versions[name][number][0])
 
     def teardown(self):
         if hasattr(self, "model"):
