@@ -6,10 +6,11 @@ its caches, so any number of handles and processes may use a library.
 
 from __future__ import annotations
 
+import copy
 import sys
-from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
+from duckvstore import forks
 from duckvstore.handles.batches import Batches
 from duckvstore.handles.differences import difference
 from duckvstore.handles.snapshots import Snapshots
@@ -35,7 +36,19 @@ class Library(Batches, Staging, Snapshots, Transactions):
         """Wrap a library of the engine; use ``Store.get_library``."""
         super().__init__(opened)
         self._session: Session | None = None
-        self._lock = Lock()
+        self._lock = forks.lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as the way to open it again: its URL, with the storage options that were given."""
+        return type(self), (self.open_library,)
+
+    def __copy__(self) -> Self:
+        """Return another handle on the same library."""
+        return type(self)(self.open_library)
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """Return another handle: what is stored is not copied."""
+        return copy.copy(self)
 
     def __repr__(self) -> str:
         return f"Library({self.name!r} at {self.url})"

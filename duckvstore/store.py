@@ -5,12 +5,13 @@ Invariant: opening a store makes no request, so that every error has the call th
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Mapping
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from duckvstore import forks
 from duckvstore.engine import libraries as engine_libraries
 from duckvstore.engine import options as engine_options
 from duckvstore.engine.library import OpenLibrary
@@ -46,7 +47,20 @@ class Store:
         self._segments_options = segments_options
         self._segment_objects: dict[str, ObjectStore] = {}
         self._session: Session | None = None
-        self._lock = Lock()
+        self._lock = forks.lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as the way to open it again: its URL, with the storage options that were given."""
+        options = self._segments_options
+        return _reopened, (self.objects, self.segments_url, None if options is None else dict(options))
+
+    def __copy__(self) -> Store:
+        """Return another handle on the same store."""
+        return Store(self.objects, segments_url=self.segments_url, segments_options=self._segments_options)
+
+    def __deepcopy__(self, memo: object) -> Store:
+        """Return another handle: what is stored is not copied."""
+        return copy.copy(self)
 
     @property
     def url(self) -> str:
@@ -168,7 +182,19 @@ class Combined:
         """Combine ``libraries``; makes no request."""
         self._libraries = {name: library.open_library for name, library in libraries.items()}
         self._session: Session | None = None
-        self._lock = Lock()
+        self._lock = forks.lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as the libraries."""
+        return Combined, ({name: Library(opened) for name, opened in self._libraries.items()},)
+
+    def __copy__(self) -> Combined:
+        """Return another handle on the same libraries."""
+        return Combined({name: Library(opened) for name, opened in self._libraries.items()})
+
+    def __deepcopy__(self, memo: object) -> Combined:
+        """Return another handle: what is stored is not copied."""
+        return copy.copy(self)
 
     def __repr__(self) -> str:
         return f"Combined({printable(', '.join(self._libraries), is_line=True)})"
@@ -203,6 +229,10 @@ def _lies_under(path: str, folder: str) -> bool:
     """Return whether ``path`` is within ``folder``, by what links and dots in them lead to."""
     found, root = (os.path.realpath(name) for name in (unquote(path), folder))
     return os.path.commonpath((found, root)) == root
+
+
+def _reopened(objects: ObjectStore, segments_url: str | None, segments_options: Mapping[str, Any] | None) -> Store:
+    return Store(objects, segments_url=segments_url, segments_options=segments_options)
 
 
 def _connect(

@@ -6,16 +6,13 @@ library's id, so that a cache can be stale about what is newest but never wrong 
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from threading import Lock
-from typing import TYPE_CHECKING, TypeVar
-from weakref import WeakSet
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from duckvstore import clock
+from duckvstore import clock, forks
 from duckvstore.engine.looks import Looks
 from duckvstore.engine.manifests import load as load_manifest
 from duckvstore.errors import (
@@ -98,18 +95,28 @@ class OpenLibrary:
         self._decisions: OrderedDict[str, Decision] = OrderedDict()
         self._heads: OrderedDict[str, Head] = OrderedDict()
         self._manifests: OrderedDict[str, tuple[Segment, ...]] = OrderedDict()
-        self._seen_present = clock.Stopwatch()
+        self._document = document
+        self._seen_present: clock.Stopwatch | None = clock.Stopwatch()  # None: not by this process
         self._options: tuple[Options, clock.Stopwatch] | None = None
         self.is_gone = False
-        self._start_over()
-        _opened.add(self)
-
-    def _start_over(self) -> None:
-        """Take fresh locks and no threads: what a new process needs, and what a forked one must not inherit."""
-        self._lock = Lock()
-        self._options_lock = Lock()
+        self._lock = forks.lock()
+        self._options_lock = forks.lock()
         self.looks = Looks()
         self._pool: ThreadPoolExecutor | None = None
+        forks.follow(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as the way to open it again, which makes no request: a deletion is noticed by the first call."""
+        segments = self._objects[1] if self.is_hybrid else None
+        return _reopened, (self._objects[0], self._document, segments)
+
+    def lent(self) -> Sequence[object]:
+        """Return nothing: threads are not there in a forked child, and nobody waits for them."""
+        return ()
+
+    def start_over(self) -> None:
+        """Take no threads over from the process that this one was forked from."""
+        self._pool = None
 
     def label(self, symbol: str) -> str:
         """Return ``eod/trades``, as messages have it."""
@@ -254,7 +261,8 @@ class OpenLibrary:
 
         Asks the object store, unless that was done in the last ``PRESENT_SECONDS`` and not ``at_once``.
         """
-        if not at_once and not self.is_gone and self._seen_present.elapsed_seconds() < PRESENT_SECONDS:
+        seen = self._seen_present
+        if not at_once and not self.is_gone and seen is not None and seen.elapsed_seconds() < PRESENT_SECONDS:
             return
         watch = clock.Stopwatch()
         try:
@@ -358,16 +366,10 @@ class OpenLibrary:
             pool.shutdown(wait=True)
 
 
-_opened: WeakSet[OpenLibrary] = WeakSet()
-
-
-def _start_over_in_child() -> None:
-    for library in list(_opened):
-        library._start_over()  # noqa: SLF001 - a lock that another thread held at the fork is never released
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_over_in_child)
+def _reopened(objects: ObjectStore, document: documents.Library, segment_objects: ObjectStore | None) -> OpenLibrary:
+    opened = OpenLibrary(objects, document, segment_objects)
+    opened._seen_present = None  # noqa: SLF001 - who knows how long ago it was pickled
+    return opened
 
 
 def _stored_as(objects: ObjectStore, parameters: Mapping[str, str]) -> ObjectStore:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from threading import Lock
 from typing import TYPE_CHECKING
+
+from duckvstore import forks
 
 if TYPE_CHECKING:
     from duckvstore import clock
@@ -34,7 +35,7 @@ class Looks:
     def __init__(self) -> None:
         """Remember nothing yet."""
         self._looks: OrderedDict[str, Look] = OrderedDict()
-        self._lock = Lock()
+        self._lock = forks.lock()
 
     def kept(self, symbol: str) -> Look:
         """Return the last look at a symbol, however old."""

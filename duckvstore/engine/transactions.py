@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from threading import RLock
 from typing import TYPE_CHECKING
 
-from duckvstore import clock
+from duckvstore import clock, forks
 from duckvstore.engine import catalogue, commits
 from duckvstore.engine.library import Head, create_definitely
 from duckvstore.errors import (
@@ -70,7 +69,7 @@ class Transaction:
         self._identity = clock.new_id()
         self._pins: dict[str, _Pin] = {}
         self._ages = [clock.Stopwatch()]  # of all that the documents may refer to
-        self._lock = RLock()
+        self._lock = forks.rlock()
         self._ending = ""
         self._may_be_named = False  # whether a document that names this transaction may be there
 

@@ -139,7 +139,7 @@ def decode(
     if columns is not None:
         target = pa.schema([target.field(name) for name in columns])
     try:
-        source = pa.BufferReader(pa.py_buffer(data))
+        source = pa.BufferReader(_owned(data))
         kept = _dictionary_columns(data, dictionaries) if dictionaries else []
         file = pq.ParquetFile(source, page_checksum_verification=True, pre_buffer=False, read_dictionary=kept)
         if not columns and columns is not None:
@@ -173,6 +173,20 @@ def is_text(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     return bool(pa.types.is_large_string(kind) or pa.types.is_string(kind) or pa.types.is_string_view(kind))
+
+
+def _owned(data: bytes) -> pa.Buffer:
+    """Return ``data`` in a buffer of Arrow's own.
+
+    Arrow's threads let go of a file a moment after it was read. Where that is the moment in which Python ends, to let
+    go of an object of Python's aborts the process.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    buffer = pa.allocate_buffer(len(data))
+    np.frombuffer(buffer, np.uint8)[:] = np.frombuffer(data, np.uint8)
+    return buffer
 
 
 def _read_mixed(file: pq.ParquetFile, target: pa.Schema) -> pa.Table:

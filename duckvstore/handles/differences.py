@@ -9,10 +9,11 @@ from __future__ import annotations
 import html
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from duckvstore.engine import cuts
 from duckvstore.errors import DuckVStoreError, InvalidInput, printable
+from duckvstore.forks import OfOneProcess
 from duckvstore.handles.base import plain
 from duckvstore.items import ColumnInfo
 
@@ -41,13 +42,15 @@ class RetypedColumn(NamedTuple):
 
 
 @dataclass(frozen=True, repr=False)
-class Diff:
+class Diff(OfOneProcess):
     """What changed from ``from_version`` to ``to_version``; ``rows`` has the rows, read when they are asked for.
 
     ``inserted``, ``deleted`` and ``updated`` count rows that were matched by the columns ``key`` (empty: by the whole
     row, and then none is updated). ``columns_added``, ``columns_removed`` and ``columns_retyped``: the stored columns.
     ``segments_shared`` both versions have; of the others, ``segments_before`` and ``segments_after`` were read.
     """
+
+    _instead: ClassVar[str] = "its .df()"
 
     library: str
     symbol: str

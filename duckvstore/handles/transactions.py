@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from duckvstore.engine import catalogue, missing, transactions
 from duckvstore.errors import InvalidInput
+from duckvstore.forks import OfOneProcess
 from duckvstore.handles.reading import Reading
 from duckvstore.handles.writing import Writing
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from duckvstore.items import VersionedItem
 
 
-class Transaction(Writing, Reading):
+class Transaction(OfOneProcess, Writing, Reading):
     """A library as one transaction sees it: ``with lib.transaction() as t: t.append("a", rows); t.write("b", df)``.
 
     Leaving the block commits; an error in it rolls back. Several edits of one symbol become one version. A read

@@ -6,11 +6,12 @@ names and types that SQL shows, and no more than a few segments of it are in mem
 
 from __future__ import annotations
 
+import copy
 import html
 from collections import deque
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from duckvstore import forks
 from duckvstore.engine import segments
 from duckvstore.errors import DuckVStoreError, InvalidInput
 from duckvstore.format import encoding
@@ -45,13 +46,30 @@ class VersionHandle:
         self.as_of = as_of
         self._library = library
         self._version: Version | None = None
-        self._lock = Lock()
+        self._number: int | None = None  # what a pickled handle was looked up as
+        self._lock = forks.lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as the way to find the same version again; it is looked up now, so all processes get the same."""
+        number = self._found().number
+        return _pinned, (self._library, self.symbol, self.as_of, number)
+
+    def __copy__(self) -> VersionHandle:
+        """Return another handle on the same version."""
+        made = _pinned(self._library, self.symbol, self.as_of, self._number)
+        made._version = self._version  # noqa: SLF001 - of the same class
+        return made
+
+    def __deepcopy__(self, memo: object) -> VersionHandle:
+        """Return another handle: what is stored is not copied."""
+        return copy.copy(self)
 
     def _found(self) -> Version:
         """Return the version, looked up at the first call. Raises as ``read``."""
         with self._lock:
             if self._version is None:
-                self._version = self._library._resolve(self.symbol, self.as_of)  # noqa: SLF001 - a part of it
+                wanted = self.as_of if self._number is None else self._number
+                self._version = self._library._resolve(self.symbol, wanted)  # noqa: SLF001 - a part of it
             return self._version
 
     @property
@@ -199,6 +217,12 @@ def asked_for(wanted: object) -> tuple[str, Any]:
             f"lib[{wanted!r}] names no version: write lib[symbol], or lib[symbol, as_of] as read() has it"
         )
     return symbol, rest[0] if rest else None
+
+
+def _pinned(library: Reading, symbol: str, as_of: AsOf, number: int | None) -> VersionHandle:
+    made = VersionHandle(library, symbol, as_of)
+    made._number = number  # noqa: SLF001 - a part of it
+    return made
 
 
 def _shown_schema(version: Version, library: str) -> pa.Schema:

@@ -11,11 +11,10 @@ import os
 import re
 from importlib.metadata import entry_points
 from importlib.util import find_spec
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from duckvstore import clock
+from duckvstore import clock, forks
 from duckvstore.errors import AlreadyExists, InvalidInput, StorageUnavailable, Unsupported, nearest
 from duckvstore.objects.base import DeleteFailure, Listed, ObjectStore
 from duckvstore.objects.local import LocalObjects
@@ -33,7 +32,7 @@ PROBE_FOLDER = ".duckvstore-probe"
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _UNEXPANDED = re.compile(r"^~|\$(?:[A-Za-z_]|\{)")
 _memories: dict[str, MemoryObjects] = {}
-_memories_lock = Lock()
+_memories_lock = forks.lock()
 
 
 def open_objects(url: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None) -> ObjectStore:

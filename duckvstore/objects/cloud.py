@@ -61,6 +61,13 @@ class CloudObjects(ObjectStore):
         self._store = store
         self._once = store if once is None else once
         self._folder_order = listing_order == "folders"
+        self._address: tuple[str, Mapping[str, Any]] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as the way to open it again, with the options that were given, or from the stores it has."""
+        if self._address is not None:
+            return open_cloud, self._address
+        return _rebuilt, (self._store, self.url, self._once, LISTING_ORDERS[self._folder_order])
 
     def __repr__(self) -> str:
         """Return a text without credentials."""
@@ -276,7 +283,13 @@ def open_cloud(url: str, options: Mapping[str, Any]) -> CloudObjects:
             f"{shown}: a storage option is missing or has no such value ({type(error).__name__}): give what obstore's "
             f"{make.__name__} takes"
         ) from None
-    return CloudObjects(store, shown, once=once, listing_order=order)
+    opened = CloudObjects(store, shown, once=once, listing_order=order)
+    opened._address = (url, dict(options))  # noqa: SLF001 - what it takes to open it in another process
+    return opened
+
+
+def _rebuilt(store: Any, url: str, once: Any, listing_order: str) -> CloudObjects:
+    return CloudObjects(store, url, once=once, listing_order=listing_order)
 
 
 def _is_missing(error: BaseException) -> bool:

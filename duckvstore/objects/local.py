@@ -13,7 +13,7 @@ import stat
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from duckvstore import clock
 from duckvstore.errors import (
@@ -65,6 +65,10 @@ class LocalObjects(ObjectStore):
         self.url = f"file://{self._root}"
         if os.path.lexists(self._root) and not os.path.isdir(self._root):
             raise InvalidInput(f"{self._root} is not a folder: name a folder to keep the store in")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as the way to open it again."""
+        return _reopened, (self._root, self._fsync)
 
     def __repr__(self) -> str:
         """Return the class and the folder."""
@@ -359,3 +363,7 @@ def _remove_old_files(folder: str) -> None:
         for path in Path(folder).iterdir():
             if path.stat().st_mtime < too_old:
                 _unlink_quietly(str(path))
+
+
+def _reopened(root: str, fsync: bool) -> LocalObjects:  # noqa: FBT001 - the arguments of a pickle have no names
+    return LocalObjects(root, fsync=fsync)

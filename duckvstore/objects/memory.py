@@ -5,11 +5,10 @@ Invariant: one lock guards the dictionary, so create has exactly one winner and 
 
 from __future__ import annotations
 
-from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from duckvstore import clock
-from duckvstore.errors import AlreadyExists, NoSuchKey
+from duckvstore import clock, forks
+from duckvstore.errors import AlreadyExists, NoSuchKey, Unsupported
 from duckvstore.objects.base import Listed, ObjectStore
 from duckvstore.objects.keys import check_key, check_prefix
 
@@ -27,7 +26,14 @@ class MemoryObjects(ObjectStore):
         """Make an empty object store; ``name`` only shows in ``url``."""
         self.url = f"memory://{name}"
         self._objects: dict[str, bytes] = {}
-        self._lock = Lock()
+        self._lock = forks.lock()
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        """Refuse: another process would find nothing, or a copy that nobody else sees. Raises Unsupported."""
+        raise Unsupported(
+            f"{self.url} is in the memory of this process, so its handles cannot be pickled: keep the store in a "
+            "folder or a bucket to give it to other processes"
+        )
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:  # noqa: D102
         check_key(key)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from threading import Lock
 from typing import TYPE_CHECKING
 
+from duckvstore import forks
 from duckvstore.objects.base import Listed, ObjectStore
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class CountingObjects(WrappedObjects):
     def __init__(self, inner: ObjectStore) -> None:
         """Count the calls to ``inner``, from 0."""
         super().__init__(inner)
-        self._lock = Lock()
+        self._lock = forks.lock()
         self._counts: Counter[str] = Counter()
 
     @property

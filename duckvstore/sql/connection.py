@@ -7,8 +7,8 @@ are scoped to one library each, and DuckDB never looks at Python variables by it
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
+import sys
 import threading
 import weakref
 from collections import deque
@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from duckvstore import progress
+from duckvstore import forks, progress
 from duckvstore.errors import DuckVStoreError, StorageUnavailable, Unsupported
 from duckvstore.sql import failures, sandbox
 from duckvstore.sql.rewrite import literal, quote
@@ -32,8 +32,22 @@ if TYPE_CHECKING:
 
 Outcome = TypeVar("Outcome")
 
-# DuckDB's threads do not survive a fork, and closing an instance would wait for them: a child keeps it unused.
-_inherited: list[Any] = []
+
+class _Default:
+    """The connection that DuckDB makes for itself when it is imported, and closes when the process ends."""
+
+    def lent(self) -> list[object]:
+        module = sys.modules.get("duckdb")
+        made = getattr(module, "default_connection", None)  # None: another thread is importing it just now
+        return [made() if callable(made) else made]
+
+    def start_over(self) -> None:
+        pass
+
+
+_default = _Default()
+forks.follow(_default)
+
 _SECRET_PARAMETER = re.compile(r"[A-Za-z_]+")
 _INTERRUPT_EVERY_SECONDS = 0.05
 _WAKE_EVERY_SECONDS = 0.25
@@ -53,7 +67,7 @@ class Seat:
         """Take ``cursor``, which no other seat uses. ``is_locked``: nothing can be set on it."""
         self.cursor = cursor
         self._is_locked = is_locked
-        self.lock = threading.RLock()
+        self.lock = forks.rlock()
         self._waiting: weakref.WeakSet[Result] = weakref.WeakSet()
         self._open: weakref.ref[Result] | None = None
         self._abandoned: deque[Callable[[], None]] = deque()
@@ -163,14 +177,26 @@ class Connection:
     def __init__(self, cage: Callable[[], Path] | None = None) -> None:
         """Open nothing yet. ``cage``: returns the folder that DuckDB is locked in; None: it is not."""
         self._cage = cage
-        self._lock = threading.RLock()
+        self._lock = forks.rlock()
         self._instance: duckdb.DuckDBPyConnection | None = None
-        self._pid = 0
         self._local = threading.local()
         self._seats: weakref.WeakSet[Seat] = weakref.WeakSet()
         self._secrets: dict[str, dict[str, str | bool]] = {}
         self._has_httpfs = False
         self._closed = False
+        forks.follow(self)
+
+    def lent(self) -> list[object]:
+        """Return the instance and its cursors."""
+        return [self._instance, *(seat.cursor for seat in forks.copied(self._seats))]
+
+    def start_over(self) -> None:
+        """Forget them: the next statement opens an instance of this process."""
+        self._instance = None
+        self._local = threading.local()
+        self._seats = weakref.WeakSet()
+        self._secrets.clear()
+        self._has_httpfs = False
 
     def seat(self) -> Seat:
         """Return the calling thread's seat."""
@@ -205,7 +231,7 @@ class Connection:
             self._closed = True
             instance, self._instance = self._instance, None
             seats = list(self._seats)
-        if instance is not None and self._pid == os.getpid():
+        if instance is not None:
             for seat in seats:
                 seat.cursor.close()
             instance.close()
@@ -214,12 +240,9 @@ class Connection:
         with self._lock:
             if self._closed:
                 raise DuckVStoreError("this SQL session is closed: get the library again")
-            if self._instance is None or self._pid != os.getpid():
+            if self._instance is None:
                 import duckdb
 
-                if self._instance is not None:
-                    _inherited.append((self._instance, list(self._seats)))
-                    self._local = threading.local()
                 self._instance = duckdb.connect(":memory:")
                 # A worker thread's variables are ours, not the caller's, so DuckDB must not look at them; and
                 # errors as JSON carry the position in the text.
@@ -227,9 +250,6 @@ class Connection:
                     self._instance.execute(f"SET GLOBAL {setting}")
                 if self._cage is not None:
                     sandbox.lock(self._instance, self._cage())
-                self._pid = os.getpid()
-                self._secrets.clear()
-                self._has_httpfs = False
             return self._instance
 
     def try_httpfs(self) -> None:

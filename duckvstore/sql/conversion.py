@@ -7,11 +7,10 @@ type, or one that loses something, the nearest that holds it comes out instead.
 
 from __future__ import annotations
 
-import os
-import threading
 import warnings
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from duckvstore import forks
 from duckvstore.errors import Unsupported
 from duckvstore.sql.kinds import Kind, carrier, decoded, known
 from duckvstore.sql.rewrite import literal, quote
@@ -33,30 +32,37 @@ _ANOTHER_IN_ARROW = frozenset(("INTERVAL", "TIME_NS", "GEOMETRY", "UNION"))
 _MICROS_MAX = (2**63 - 1) // 1000
 _DAY_MICROS = 86_400_000_000
 
-_lock = threading.Lock()
-_inherited: list[Any] = []
-_converter: tuple[int, Any] | None = None
+
+class _Converter:
+    """A DuckDB instance that holds nothing and is only used to convert values, made on first use."""
+
+    def __init__(self) -> None:
+        self._lock = forks.lock()
+        self._instance: duckdb.DuckDBPyConnection | None = None
+        forks.follow(self)
+
+    def lent(self) -> list[object]:
+        return [self._instance]
+
+    def start_over(self) -> None:
+        self._instance = None
+
+    def instance(self) -> duckdb.DuckDBPyConnection:
+        import duckdb
+
+        with self._lock:
+            if self._instance is None:
+                self._instance = duckdb.connect(":memory:")
+                self._instance.execute("SET GLOBAL python_enable_replacements = false")
+            return self._instance
+
+    def discard(self, broken: duckdb.DuckDBPyConnection) -> None:
+        with self._lock:
+            if self._instance is broken:
+                self._instance = None
 
 
-def _instance() -> duckdb.DuckDBPyConnection:
-    """Return a DuckDB instance that holds nothing and is only used to convert values."""
-    global _converter  # noqa: PLW0603 - one per process, made on first use
-    import duckdb
-
-    with _lock:
-        if _converter is None or _converter[0] != os.getpid():
-            if _converter is not None:
-                _inherited.append(_converter[1])  # closing it would wait for threads that a fork left behind
-            _converter = (os.getpid(), duckdb.connect(":memory:"))
-            _converter[1].execute("SET GLOBAL python_enable_replacements = false")
-        return _converter[1]
-
-
-def _discard(broken: duckdb.DuckDBPyConnection) -> None:
-    global _converter  # noqa: PLW0603 - as above
-    with _lock:
-        if _converter is not None and _converter[1] is broken:
-            _converter = None
+_converter = _Converter()
 
 
 def _through_duckdb(action: Callable[[duckdb.DuckDBPyConnection], Outcome]) -> Outcome:
@@ -68,12 +74,12 @@ def _through_duckdb(action: Callable[[duckdb.DuckDBPyConnection], Outcome]) -> O
     import duckdb
 
     for is_last in (False, True):
-        instance = _instance()
+        instance = _converter.instance()
         try:
             with instance.cursor() as cursor:
                 return action(cursor)
         except (duckdb.FatalException, duckdb.InternalException) as error:
-            _discard(instance)
+            _converter.discard(instance)
             if is_last:
                 raise Unsupported(f"DuckDB cannot convert these rows: cast them in the query ({error})") from error
         except duckdb.Error as error:

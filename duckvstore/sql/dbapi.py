@@ -11,6 +11,7 @@ import weakref
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
 
+from duckvstore import forks
 from duckvstore.errors import DuckVStoreError, printable
 from duckvstore.sql import conversion, pep249
 from duckvstore.sql.pep249 import (
@@ -114,7 +115,7 @@ def connect(
         return handle.connect(read_only=read_only, sandbox=sandbox, author=author)
 
 
-class Connection:
+class Connection(forks.OfOneProcess):
     """A SQL session of its own. Safe to use from many threads.
 
     Transactions and temporary tables belong to the thread that made them. One thread's cursors share them, and a
@@ -144,7 +145,17 @@ class Connection:
         self._was_used = False
         self._cursors: weakref.WeakSet[Cursor] = weakref.WeakSet()
         self._running: dict[object, int] = {}
-        self._changed = threading.Condition()
+        self._changed = threading.Condition(forks.rlock())
+        forks.follow(self)
+
+    def lent(self) -> Sequence[object]:
+        """Return nothing: the session lends what is DuckDB's."""
+        return ()
+
+    def start_over(self) -> None:
+        """Forget what other threads of the process that this one was forked from were running."""
+        self._running.clear()
+        self._changed = threading.Condition(forks.rlock())
 
     def __repr__(self) -> str:
         return f"<{'closed ' if self._is_closed else ''}connection to {printable(self._name, is_line=True)}>"
@@ -245,7 +256,7 @@ class Connection:
             return session.sql(operation, parameters)
 
 
-class Cursor:
+class Cursor(forks.OfOneProcess):
     """Runs statements and hands out the rows of the last one, each once, in any form. Safe to use from many threads."""
 
     def __init__(self, connection: Connection) -> None:
@@ -255,7 +266,7 @@ class Cursor:
         self.arraysize = 1
         #: the columns, seven items each: name, DuckDB type, -, bytes, digits, digits after the point, -
         self.description: tuple[pep249.Column, ...] | None = None
-        self._lock = threading.RLock()
+        self._lock = forks.rlock()
         self._feed: _Feed | None = None
         self._row_count = -1
         self._thread = 0

@@ -6,12 +6,12 @@ itself, and that a name means no view or macro whose name was not there when it 
 
 from __future__ import annotations
 
-import threading
 import weakref
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from duckvstore import forks
 from duckvstore.errors import SqlError
 from duckvstore.sql import dialect, frames, headers, listing, placed, rewrite
 from duckvstore.sql.names import Frame, is_session_table, labelled
@@ -102,7 +102,7 @@ class Definitions:
         self._seats: weakref.WeakKeyDictionary[Seat, _Own] = weakref.WeakKeyDictionary()
         self._since: dict[Key, int] = {}
         self._count = 0
-        self._lock = threading.RLock()
+        self._lock = forks.rlock()
 
     def _own(self, seat: Seat) -> _Own:
         with self._lock:

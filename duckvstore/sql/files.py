@@ -5,16 +5,15 @@ Invariant: a copy was verified against its document when it was made, and is not
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
-import threading
 import weakref
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from duckvstore import forks
 from duckvstore.engine import segments as engine_segments
 
 if TYPE_CHECKING:
@@ -39,12 +38,23 @@ class SegmentFiles:
     def __init__(self, size_bytes_max: int = SIZE_BYTES_MAX) -> None:
         """Make no folder yet. More than ``size_bytes_max`` is kept only while leases hold it."""
         self._size_bytes_max = size_bytes_max
-        self._lock = threading.RLock()
+        self._lock = forks.rlock()
         self._copies: OrderedDict[tuple[str, str], _Copy] = OrderedDict()
         self._folder: Path | None = None
-        self._pid = 0
         self._count = 0
         self._removal: weakref.finalize[..., SegmentFiles] | None = None
+        forks.follow(self)
+
+    def lent(self) -> Sequence[object]:
+        """Return nothing: files can be let go."""
+        return ()
+
+    def start_over(self) -> None:
+        """Leave the folder to the process that this one was forked from."""
+        self._copies.clear()
+        if self._removal is not None:
+            self._removal.detach()
+        self._removal = self._folder = None
 
     def lease(self, library: OpenLibrary, segments: Sequence[Segment]) -> Lease:
         """Return local paths of ``segments``, fetched in parallel where they are not here yet.
@@ -65,11 +75,9 @@ class SegmentFiles:
     def folder(self) -> Path:
         """Return the folder, made if need be."""
         with self._lock:
-            if self._folder is None or self._pid != os.getpid():
-                self._copies.clear()
+            if self._folder is None:
                 self._folder = Path(tempfile.mkdtemp(prefix="duckvstore-sql-"))
-                self._pid = os.getpid()
-                self._removal = weakref.finalize(self, _remove, str(self._folder), self._pid)
+                self._removal = weakref.finalize(self, shutil.rmtree, str(self._folder), True)
             return self._folder
 
     def close(self) -> None:
@@ -144,8 +152,3 @@ class Lease:
         keys, self.keys = self.keys, []
         if keys:
             self._files.release(keys)
-
-
-def _remove(folder: str, pid: int) -> None:
-    if pid == os.getpid():  # a forked child does not own it
-        shutil.rmtree(folder, ignore_errors=True)

@@ -6,8 +6,6 @@ doubt or error keeps it. What is remembered counts for one cursor, until a state
 
 from __future__ import annotations
 
-import os
-import threading
 import weakref
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -15,6 +13,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from duckvstore import forks
 from duckvstore.format import statistics
 from duckvstore.sql import failures, headers, prune, statements
 
@@ -142,14 +141,24 @@ class Choices:
     def __init__(self, open_cursor: Callable[[], duckdb.DuckDBPyConnection]) -> None:
         """Remember nothing yet. ``open_cursor``: of the session's DuckDB, with its default settings."""
         self._open_cursor = open_cursor
-        self._lock = threading.RLock()
+        self._lock = forks.rlock()
         self._own: duckdb.DuckDBPyConnection | None = None
-        self._pid = 0
         self._table_count = 0
         self._has_settings = False
         self._has_macros = False
         self._facts: OrderedDict[tuple[str, str], _Facts] = OrderedDict()
         self._choices: weakref.WeakKeyDictionary[Any, OrderedDict[Hashable, Choice]] = weakref.WeakKeyDictionary()
+        forks.follow(self)
+
+    def lent(self) -> Sequence[object]:
+        """Return the cursor for questions."""
+        return [self._own]
+
+    def start_over(self) -> None:
+        """Forget the cursor, and what was remembered on it."""
+        self._own = None
+        self._facts.clear()
+        self._choices = weakref.WeakKeyDictionary()
 
     def forget(self, statement: Statement) -> None:
         """Forget all choices: ``statement`` was run, and may have changed what comparisons or functions mean."""
@@ -166,7 +175,7 @@ class Choices:
         """Close the cursor for questions."""
         with self._lock:
             own, self._own = self._own, None
-            if own is not None and self._pid == os.getpid():
+            if own is not None:
                 own.close()
             self._facts.clear()
 
@@ -225,9 +234,8 @@ class Choices:
 
     def _ask(self, version: Version, condition: Condition) -> list[int]:
         with self._lock:
-            if self._own is None or self._pid != os.getpid():
-                self._own, self._pid = self._open_cursor(), os.getpid()
-                self._facts.clear()
+            if self._own is None:
+                self._own = self._open_cursor()
             tables = self._facts_of(version).tables
             if condition.column_ids not in tables:
                 self._table_count += 1
@@ -257,7 +265,7 @@ class Choices:
             return found
 
     def _drop(self, facts: _Facts) -> None:
-        if self._own is not None and self._pid == os.getpid():
+        if self._own is not None:
             for name in facts.tables.values():
                 self._own.execute(f"DROP TABLE {name}")
 

@@ -7,12 +7,12 @@ resolved for another statement, except those of results whose rows are still to 
 from __future__ import annotations
 
 import re
-import threading
 import weakref
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from duckvstore import forks
 from duckvstore.sql import failures, rewrite
 from duckvstore.sql.connection import run_interruptibly
 from duckvstore.sql.names import with_label
@@ -92,7 +92,7 @@ class Placed:
     def __init__(self) -> None:
         """Know of no seat yet."""
         self._cursors: weakref.WeakKeyDictionary[Seat, _Cursor] = weakref.WeakKeyDictionary()
-        self._lock = threading.Lock()
+        self._lock = forks.lock()
 
     def _of(self, seat: Seat) -> _Cursor:
         with self._lock:

@@ -6,11 +6,10 @@ rows. What has been pulled is kept, except the part of a long stream that its co
 
 from __future__ import annotations
 
-import threading
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from duckvstore import clock
+from duckvstore import clock, forks
 from duckvstore.errors import DuckVStoreError, InvalidInput, printable
 from duckvstore.sql import conversion, display, kinds
 from duckvstore.sql.figures import Figures
@@ -78,7 +77,7 @@ class Rows:
         return Rows(self.columns, self.types, schema, pull, self.release, self.lock, self.bar)
 
 
-class Result:
+class Result(forks.OfOneProcess):
     """The rows of one statement, in any form, as often as wanted. Safe to use from many threads.
 
     ``columns`` and ``types``: names and DuckDB types, in order. ``figures``: what was read to get here. ``kind``: of
@@ -86,6 +85,8 @@ class Result:
     Rows are pulled on demand: asking for a form pulls all of them; ``__arrow_c_stream__`` hands them on as they
     come, so that a result larger than memory can go into ``lib.write`` or another engine.
     """
+
+    _instead: ClassVar[str] = "its .arrow() or .df()"
 
     def __init__(self, rows: Rows | None, figures: Figures | None = None, *, kind: str = "query") -> None:
         """Show ``rows`` (None: the statement gave none). ``kind`` is the statement's."""
@@ -102,7 +103,7 @@ class Result:
         self._failure: Exception | None = None
         self._cursor_row = 0
         self._chunk: list[tuple[Any, ...]] = []
-        self._lock = threading.RLock()
+        self._lock = forks.rlock()
 
     @classmethod
     def of_table(

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from duckvstore import forks
 from duckvstore.errors import DuckVStoreError
 from duckvstore.sql import failures, kinds, rewrite, statements
 from duckvstore.sql.bar import Bar
@@ -92,6 +93,7 @@ class Running:
             if self._relation is None:
                 self.release()
                 return None
+            forks.follow(self)
             columns, types = self._column_names(), [str(kind) for kind in self._relation.types]
             self._relation = carried(self._relation)
         except BaseException as error:
@@ -113,6 +115,22 @@ class Running:
     def _count(self) -> None:
         row = self._cursor.execute(self._plan.text, self._parameters).fetchone()
         self.changed = int(row[0]) if row else None
+
+    def lent(self) -> list[object]:
+        """Return what the rows come from."""
+        return [self._relation, self._reader]
+
+    def start_over(self) -> None:
+        """Leave the rows that are still to come to the process that this one was forked from."""
+        self._relation = self._reader = None
+        self._registered.clear()
+
+    def _check_own(self) -> None:
+        if self._relation is None:
+            raise DuckVStoreError(
+                "the rows of this result were still to come when this process was forked: run the query again, or "
+                "fetch them before"
+            )
 
     def finish(self) -> pa.Table | None:
         """Run a statement that changes tables of DuckDB to its end; return its rows, None: it gives none."""
@@ -182,6 +200,7 @@ class Running:
         return columns
 
     def _schema(self) -> pa.Schema:
+        self._check_own()
         result = self.result() if self.result is not None else None
         try:
             with self._seat.lock:
@@ -197,6 +216,8 @@ class Running:
         return self._reader.schema if self._names is None else _renamed(self._reader.schema, self._names)
 
     def _pull(self) -> pa.RecordBatch | None:
+        self._check_own()
+
         def read() -> pa.RecordBatch | None:
             try:
                 batch: pa.RecordBatch = self._reader.read_next_batch()

@@ -13,7 +13,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from duckvstore import clock
+from duckvstore import clock, forks
 from duckvstore.engine import catalogue, cuts
 from duckvstore.errors import Conflict, DuckVStoreError, NoSuchSymbol, SqlError
 from duckvstore.sql import (
@@ -104,7 +104,7 @@ _OWN_TABLES = """
     AND NOT starts_with(name, '__vstore')"""
 
 
-class Session:
+class Session(forks.OfOneProcess):
     """SQL over libraries. Safe to use from many threads; temporary tables belong to the thread that made them."""
 
     def __init__(
