@@ -136,6 +136,10 @@ class Unsupported(DuckVStoreError):
     """This object store, value or release cannot do what was asked."""
 
 
+class DocumentWarning(UserWarning):
+    """A document could not be read, so a listing is without what it would say; the rest of the listing is right."""
+
+
 def caret(text: str, offset: int) -> str:
     """Return two lines that show the line of ``text`` at ``offset``, and a caret under the place."""
     offset = max(0, min(offset, len(text)))

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from duckvstore import clock
-from duckvstore.engine import condemned, missing
+from duckvstore.engine import condemned, missing, unreadable
 from duckvstore.engine.library import Head
 from duckvstore.errors import (
     Integrity,
@@ -328,10 +328,12 @@ def _at_time(library: OpenLibrary, symbol: str, wanted: datetime, unwanted: froz
 def history(library: OpenLibrary, symbol: str, *, held: Collection[int] = ()) -> list[Version]:
     """Return all visible versions of a symbol, deletions included, newest first (empty: no such symbol).
 
-    Pruned ones are left out, except those in ``held``.
+    Pruned ones are left out, except those in ``held``, and what cannot be read, which is warned of.
     """
     looking = condemned.look_beside(library, symbol)
-    found = visible_documents(library, symbol)
+    found = unreadable.read_all(
+        library, lambda number: _present(library, symbol, number), list(numbers(library, symbol))
+    )
     unwanted = looking.result().difference(held)
     return [version for version in found if version.number not in unwanted]
 
@@ -379,7 +381,8 @@ def newest_versions(library: OpenLibrary) -> list[Version]:
 def newest_among(library: OpenLibrary, heads: Iterable[tuple[str, int]]) -> list[Version]:
     """Return the newest versions, deletions included, of the symbols in ``heads``, sorted by name.
 
-    ``heads``: (symbol, highest number), as ``symbol_heads`` gives them.
+    One whose document cannot be read is left out and warned of. ``heads``: (symbol, highest number), as
+    ``symbol_heads`` gives them.
     """
 
     def load(found: tuple[str, int]) -> Version | None:
@@ -390,8 +393,7 @@ def newest_among(library: OpenLibrary, heads: Iterable[tuple[str, int]]) -> list
             version = None
         return version or head(library, symbol).newest
 
-    versions = library.in_parallel(load, heads)
-    return sorted((version for version in versions if version is not None), key=lambda version: version.symbol)
+    return sorted(unreadable.read_all(library, load, heads), key=lambda version: version.symbol)
 
 
 def documents_present(library: OpenLibrary) -> list[tuple[str, int]]:
@@ -405,8 +407,8 @@ def versions_among(
 ) -> list[Version]:
     """Return the visible versions among ``documents``, (symbol, number), in that order, deletions included.
 
-    Pruned ones are left out, except those in ``held``. One listing of all that is condemned, and one read for each
-    document that is not cached.
+    Pruned ones are left out, except those in ``held``, and what cannot be read, which is warned of. One listing of all
+    that is condemned, and one read for each document that is not cached.
     """
     unwanted = condemned.numbers_of_all(library)
     wanted = [
@@ -414,8 +416,7 @@ def versions_among(
         for symbol, number in documents
         if number not in unwanted.get(symbol, ()) or (symbol, number) in held
     ]
-    loaded = library.in_parallel(lambda found: _present(library, *found), wanted)
-    return [version for version in loaded if version is not None]
+    return unreadable.read_all(library, lambda found: _present(library, *found), wanted)
 
 
 def snapshot_names(library: OpenLibrary) -> list[str]:
@@ -447,8 +448,8 @@ def read_snapshot(library: OpenLibrary, name: str) -> Snapshot:
     return snapshot
 
 
-def snapshots(library: OpenLibrary) -> list[Snapshot]:
-    """Return all snapshots, sorted by name."""
+def snapshots(library: OpenLibrary, *, all_or_none: bool = False) -> list[Snapshot]:
+    """Return all snapshots, sorted by name; one that cannot be read is warned of, or raised if ``all_or_none``."""
 
     def load(name: str) -> Snapshot | None:
         try:
@@ -456,4 +457,7 @@ def snapshots(library: OpenLibrary) -> list[Snapshot]:
         except NoSuchSnapshot:
             return None  # deleted while we listed
 
-    return [found for found in library.in_parallel(load, snapshot_names(library)) if found is not None]
+    names = snapshot_names(library)
+    if all_or_none:
+        return [found for found in library.in_parallel(load, names) if found is not None]
+    return unreadable.read_all(library, load, names)

@@ -11,9 +11,10 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 from duckvstore import clock
+from duckvstore.engine import unreadable
 from duckvstore.engine.library import create_definitely
 from duckvstore.engine.looks import Look
-from duckvstore.errors import Conflict, Integrity, NoSuchKey
+from duckvstore.errors import Conflict, Integrity, NoSuchKey, Unsupported
 from duckvstore.format import records
 from duckvstore.format.records import Garbage
 
@@ -55,7 +56,7 @@ def numbers(library: OpenLibrary, symbol: str, *, fresh: bool = False) -> frozen
 def numbers_of_all(library: OpenLibrary) -> dict[str, frozenset[int]]:
     """Return the numbers of condemned versions by symbol, of all symbols that have any: one listing.
 
-    Each document that was not there at the last look is read.
+    Each document that was not there at the last look is read. For listings: one that cannot be read is warned of.
     """
     age = clock.Stopwatch()
     listed: dict[str, set[str]] = {}
@@ -63,10 +64,15 @@ def numbers_of_all(library: OpenLibrary) -> dict[str, frozenset[int]]:
         listed.setdefault(library.layout.parse_garbage(entry.key), set()).add(entry.key)
     unread = [key for symbol, keys in listed.items() for key in sorted(keys - library.looks.kept(symbol).keys)]
     found: dict[str, set[int]] = {symbol: set() for symbol in listed}
-    for garbage in _read_all(library, unread):
+    failures: dict[str, Integrity | Unsupported] = {}
+    for garbage in _read_all(library, unread, failures):
         found[garbage.symbol].update(garbage.versions)
+    for error in failures.values():
+        unreadable.warn(error)
     return {
         symbol: library.looks.remember(symbol, Look(frozenset(found[symbol]), frozenset(keys), age))
+        if failures.keys().isdisjoint(keys)
+        else frozenset(found[symbol]) | known(library, symbol)
         for symbol, keys in listed.items()
     }
 
@@ -106,12 +112,25 @@ def read(library: OpenLibrary, key: str) -> Garbage | None:
     return garbage
 
 
-def _read_all(library: OpenLibrary, keys: list[str]) -> list[Garbage]:
+def _read_all(
+    library: OpenLibrary, keys: list[str], failures: dict[str, Integrity | Unsupported] | None = None
+) -> list[Garbage]:
+    """Return the garbage documents of this library under ``keys``; ``failures`` takes the errors of those that fail."""
+
+    def one(key: str) -> Garbage | None:
+        try:
+            return read(library, key)
+        except (Integrity, Unsupported) as error:
+            if failures is None:
+                raise
+            failures[key] = error
+            return None
+
     if len(keys) < 3:
-        found = [read(library, key) for key in keys]
+        found = [one(key) for key in keys]
     else:  # not on the library's threads, which may all be waiting for this
         with ThreadPoolExecutor(min(len(keys), PARALLEL_READS), thread_name_prefix="duckvstore-look") as pool:
-            found = list(pool.map(lambda key: read(library, key), keys))
+            found = list(pool.map(one, keys))
     return [garbage for garbage in found if garbage is not None and garbage.library_id == library.library_id]
 
 

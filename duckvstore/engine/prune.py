@@ -113,7 +113,7 @@ def prunable(
 def holders(library: OpenLibrary) -> dict[tuple[str, int], list[str]]:
     """Return the names of the snapshots that hold each (symbol, number), read afresh."""
     found: dict[tuple[str, int], list[str]] = {}
-    for snapshot in catalogue.snapshots(library):
+    for snapshot in catalogue.snapshots(library, all_or_none=True):
         for pair in snapshot.versions.items():
             found.setdefault(pair, []).append(snapshot.name)
     return found

@@ -15,11 +15,13 @@ from duckvstore.errors import (
     AccessDenied,
     AlreadyExists,
     Conflict,
+    Integrity,
     NoSuchKey,
     NoSuchSymbol,
     NoSuchVersion,
     OutcomeUnknown,
     StorageUnavailable,
+    Unsupported,
     nearest,
 )
 from duckvstore.format import documents
@@ -84,7 +86,10 @@ def _newest(library: OpenLibrary, skip_symbols: Collection[str]) -> dict[str, in
                 f"skip_symbols names {skipped!r}, which library {library.name!r} does not have."
                 f"{nearest(skipped, names)} list_symbols() shows what there is"
             )
-    cut = cuts.collect_cut(library, None, skipped=skip_symbols)
+    try:
+        cut = cuts.collect_cut(library, None, skipped=skip_symbols)
+    except (Integrity, Unsupported) as error:
+        raise type(error)(f"{error}; skip_symbols=[…] makes a snapshot without a symbol") from error
     return {name: version.number for name, version in cut.items() if version is not None and not version.deleted}
 
 

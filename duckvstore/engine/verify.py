@@ -6,19 +6,22 @@ Invariant: nothing here changes anything, and a verification goes on past what i
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from duckvstore.engine import catalogue, condemned, manifests, prune, references, segments
 from duckvstore.engine.reports import Size, SizesReport, VerificationReport
 from duckvstore.errors import AccessDenied, Integrity, NoSuchKey, NoSuchSnapshot, Unsupported
+from duckvstore.format import documents, options
 from duckvstore.progress import progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from duckvstore.engine.library import OpenLibrary
     from duckvstore.format.documents import Segment, Snapshot, Version
     from duckvstore.format.manifests import Manifest
+
+Outcome = TypeVar("Outcome")
 
 
 def verify(library: OpenLibrary, *, deep: bool = True) -> VerificationReport:
@@ -43,8 +46,9 @@ class _Verification:
         self.foreign: set[str] = set()
 
     def carry_out(self) -> VerificationReport:
-        staged = {key for part in references.staged_parts(self.library) for key in part.keys}
+        staged = self._staged()
         self._load_versions()
+        self._check_small_documents()
         self._load_manifests()
         listed = list_objects(self.library)
         self._check_listed(listed)
@@ -59,6 +63,43 @@ class _Verification:
         report.orphan_bytes = sum(listed[relative] for relative in report.orphans)
         report.native_versioning = _native_versioning(self.library)
         return report
+
+    def _staged(self) -> set[str]:
+        """Return what staged parts refer to; they are listed before the versions, as ``references`` has it."""
+        library = self.library
+        keys = [entry.key for entry in library.objects.list(library.layout.all_staging)]
+        found = self._without_problems(lambda key: references.staged_part(library, key), keys)
+        return {key for part in found if part is not None for key in part.keys}
+
+    def _check_small_documents(self) -> None:
+        """Read garbage documents, decisions and options: what cannot be read stops collections and writes."""
+        library, layout = self.library, self.library.layout
+
+        def where(key: str) -> str:
+            return f"{library.objects.url} {key}"
+
+        kinds: tuple[tuple[str, Callable[[str], object]], ...] = (
+            (layout.all_garbage, lambda key: condemned.read(library, key)),
+            (layout.transactions, lambda key: documents.load_decision(library.objects.read(key), where=where(key))),
+            (layout.options, lambda key: options.load(library.objects.read(key), where=where(key))),
+        )
+        for prefix, read in kinds:
+            self._without_problems(read, [entry.key for entry in library.objects.list(prefix)])
+
+    def _without_problems(self, read: Callable[[str], Outcome], keys: list[str]) -> list[Outcome]:
+        """Return what ``read`` gives for each key; what cannot be read is a problem, what is gone is none."""
+
+        def one(key: str) -> tuple[Outcome | None, str | None]:
+            try:
+                return read(key), None
+            except NoSuchKey:
+                return None, None
+            except (Integrity, Unsupported) as error:
+                return None, str(error)
+
+        outcomes = list(references.in_batches(self.library, one, keys))
+        self.report.problems += [problem for _, problem in outcomes if problem is not None]
+        return [outcome for outcome, _ in outcomes if outcome is not None]
 
     def _load_versions(self) -> None:
         opened = self.library
@@ -132,10 +173,16 @@ class _Verification:
             version = self.versions.get(pair)
             if version is None and _is_there(self.library, pair):
                 continue  # made since the versions were listed
-            if version is None or catalogue.visible_version(self.library, version) is None:
+            if version is None or not self._is_visible(version):
                 self.report.problems.append(
                     f"version {pair[1]} of {pair[0]!r}, which snapshot {snapshot.name!r} holds, is missing"
                 )
+
+    def _is_visible(self, version: Version) -> bool:
+        try:
+            return catalogue.visible_version(self.library, version) is not None
+        except (Integrity, Unsupported):
+            return False  # its decision cannot be read, which is a problem of its own
 
     def _read_segments(self, listed: dict[str, int]) -> None:
         def check(segment: Segment) -> str | None:

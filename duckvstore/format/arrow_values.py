@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from duckvstore.format.documents import Schema
 
+PARQUET_LEVELS_MAX = 99  # of the 100 that readers follow, the first is the file's own
 MILLISECONDS_MAX = (2**63 - 1) // 1000
 
 
@@ -28,13 +29,8 @@ def stored_type(arrow_type: pa.DataType, where: str) -> pa.DataType:
     Raises Unsupported for a type that Parquet cannot hold, naming ``where`` and the type.
     """
     types = pa.types
-    if types.is_timestamp(arrow_type):
-        try:
-            zones.check_type(arrow_type)
-        except ValueError as error:
-            raise Unsupported(
-                f"{where} has the Arrow type {arrow_type}: {error}; cast it to one with a name"
-            ) from error
+    _check_depth(arrow_type, where)
+    _check_zone(arrow_type, where)
     if _is_refused(arrow_type):
         raise Unsupported(
             f"{where} has the Arrow type {arrow_type}, which Parquet cannot hold: cast it to another type"
@@ -54,6 +50,30 @@ def stored_type(arrow_type: pa.DataType, where: str) -> pa.DataType:
             raise Unsupported(f"{where} has the Arrow type {arrow_type}; a dictionary of nested values: decode it")
         return pa.dictionary(arrow_type.index_type, value, arrow_type.ordered)
     return _stored_nested(arrow_type, where)
+
+
+def _check_depth(arrow_type: pa.DataType, where: str) -> None:
+    """Refuse what Parquet's readers refuse: they follow a schema only so deep."""
+    waiting = [(arrow_type, 1)]
+    while waiting:
+        kind, level = waiting.pop()
+        if level > PARQUET_LEVELS_MAX:
+            raise Unsupported(
+                f"{where} has lists and structs deeper within one another than Parquet's readers follow (49 lists, 98 "
+                "structs): flatten them, or store text"
+            )
+        is_struct = pa.types.is_struct(kind)
+        waiting += [(kind.field(at).type, level + (1 if is_struct else 2)) for at in range(kind.num_fields)]
+
+
+def _check_zone(arrow_type: pa.DataType, where: str) -> None:
+    if pa.types.is_timestamp(arrow_type):
+        try:
+            zones.check_type(arrow_type)
+        except ValueError as error:
+            raise Unsupported(
+                f"{where} has the Arrow type {arrow_type}: {error}; cast it to one with a name"
+            ) from error
 
 
 def _is_refused(arrow_type: pa.DataType) -> bool:

@@ -19,10 +19,12 @@ from duckvstore.format import metadata, zones
 _PADDING_BYTES_MAX = 2**16  # numpy's text is padded, and a document could ask for any amount
 
 
-def label_to_json(label: Any, *, where: str) -> Any:
+def label_to_json(label: Any, *, where: str, depth: int = 0) -> Any:
     """Return ``label`` as JSON; tags as in ``format.metadata``, and further ones for pandas' scalars."""
     if type(label) is tuple:
-        return {"$tuple": [label_to_json(item, where=where) for item in label]}
+        if depth >= metadata.DEPTH_MAX:
+            raise InvalidInput(f"{where} is of more than {metadata.DEPTH_MAX} tuples within one another: flatten it")
+        return {"$tuple": [label_to_json(item, where=where, depth=depth + 1) for item in label]}
     if type(label) is frozenset:
         raise InvalidInput(f"{where} is a frozenset, which labels cannot be: use a tuple")
     found = _known_to_json(label, where)

@@ -12,20 +12,29 @@ import json
 import math
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from duckvstore.errors import InvalidInput
 from duckvstore.format import zones
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 # Of pandas and numpy, whose values ``format.labels`` takes; with sets and pairs they came after the first release.
 _LIBRARIES = ("pandas", "numpy")
 LABEL_TAGS = frozenset(("$NaT", "$NA", "$Timestamp", "$Timedelta", "$Period", "$Interval", "$numpy"))
 _LATER_TAGS = LABEL_TAGS | {"$items", "$set", "$frozenset"}
+# Each container takes up to three calls to be read, of the thousand that Python has, and two levels of JSON.
+DEPTH_MAX = 100
+_PLACE_CHARACTERS_MAX = 120
 
 
-def to_json(value: Any, *, where: str = "metadata") -> Any:
-    """Return ``value`` as plain JSON. Raises InvalidInput for what could not come back equal."""
+def to_json(value: Any, *, where: str = "metadata", depth: int = 0) -> Any:
+    """Return ``value`` as plain JSON. Raises InvalidInput for what could not come back equal, or is too deep.
+
+    ``depth``: in how many containers it is.
+    """
     if value is None or type(value) in (bool, int):
         return value
     if type(value) is str:
@@ -36,28 +45,42 @@ def to_json(value: Any, *, where: str = "metadata") -> Any:
         return value
     if type(value) is float:
         return value if math.isfinite(value) else {"$float": repr(value)}
+    if depth >= DEPTH_MAX:
+        raise InvalidInput(
+            f"{where[:_PLACE_CHARACTERS_MAX]}… is deeper than {DEPTH_MAX} dicts, lists, tuples and sets within one "
+            "another, or holds itself: flatten it, or store it as a value"
+        )
     if type(value) is list:
-        return [to_json(item, where=f"{where}[{position}]") for position, item in enumerate(value)]
+        return _items_to_json(value, where, depth)
     if type(value) is tuple:
-        return {"$tuple": [to_json(item, where=f"{where}[{position}]") for position, item in enumerate(value)]}
+        return {"$tuple": _items_to_json(value, where, depth)}
     if type(value) is dict:
-        return _dict_to_json(value, where)
-    return _scalar_to_json(value, where)
+        return _dict_to_json(value, where, depth)
+    return _scalar_to_json(value, where, depth)
 
 
-def _dict_to_json(value: dict[Any, Any], where: str) -> Any:
+def _items_to_json(value: Iterable[Any], where: str, depth: int) -> list[Any]:
+    return [to_json(item, where=f"{where}[{position}]", depth=depth + 1) for position, item in enumerate(value)]
+
+
+def _dict_to_json(value: dict[Any, Any], where: str, depth: int) -> Any:
+    inner = {"depth": depth + 1}
     if not all(type(key) is str for key in value):
         pairs = value.items()
-        return {"$items": [[_key_to_json(k, where), to_json(item, where=f"{where}[{k!r}]")] for k, item in pairs]}
-    items = {to_json(key): to_json(item, where=f"{where}[{key!r}]") for key, item in value.items()}
+        return {
+            "$items": [
+                [
+                    to_json(key, where=f"the key {key!r} of {where}", **inner),
+                    to_json(item, where=f"{where}[{key!r}]", **inner),
+                ]
+                for key, item in pairs
+            ]
+        }
+    items = {to_json(key): to_json(item, where=f"{where}[{key!r}]", **inner) for key, item in value.items()}
     return {"$dict": items} if any(key.startswith("$") for key in items) else items
 
 
-def _key_to_json(key: Any, where: str) -> Any:
-    return to_json(key, where=f"the key {key!r} of {where}")
-
-
-def _scalar_to_json(value: Any, where: str) -> Any:  # noqa: C901 - one guard per type, in a row
+def _scalar_to_json(value: Any, where: str, depth: int) -> Any:  # noqa: C901 - one guard per type, in a row
     if type(value) is datetime:
         body: dict[str, Any] = {"$datetime": value.replace(tzinfo=None).isoformat()}
         if value.tzinfo is not None:
@@ -76,7 +99,7 @@ def _scalar_to_json(value: Any, where: str) -> Any:  # noqa: C901 - one guard pe
     if type(value) is bytes:
         return {"$bytes": base64.b64encode(value).decode("ascii")}
     if type(value) in (set, frozenset):
-        found = (to_json(item, where=f"{where}, in which {item!r}") for item in value)
+        found = (to_json(item, where=f"{where}, in which {item!r}", depth=depth + 1) for item in value)
         return {f"${type(value).__name__}": sorted(found, key=json.dumps)}  # equal sets are equal JSON
     if type(value).__module__.partition(".")[0] in _LIBRARIES:
         from duckvstore.format import labels

@@ -30,7 +30,7 @@ def encode_nested(values: np.ndarray, value_type: type, missing: np.ndarray | No
         array = pa.array(plain, from_pandas=False)
         target = stored_type(array.type, where)
         array = array if array.type == target else array.cast(target)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+    except (pa.ArrowException, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise Unsupported(f"{where} of {value_type.__name__} objects cannot be stored as one type: {error}") from error
     decoded = decode_nested(pa.chunked_array([array]), of)
     for row, (given, back) in enumerate(zip(plain, decoded, strict=True)):

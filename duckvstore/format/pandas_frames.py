@@ -42,6 +42,8 @@ def encode_frame(frame: pd.DataFrame, where: str) -> tuple[Schema, pa.Table | No
     if type(frame) is not pd.DataFrame:
         raise _subclass(frame, "DataFrame", where)
     _check_flags(frame, where)
+    # First of all: pandas copies the attributes to each column, as deep as they are.
+    attributes = metadata.to_json(dict(frame.attrs), where=f"attrs of {where}")
     arrays, sql_labels, index, codes = encode_rows(frame.index, where)
     dtypes = []
     later: dict[int, Any] = {}
@@ -59,7 +61,7 @@ def encode_frame(frame: pd.DataFrame, where: str) -> tuple[Schema, pa.Table | No
         "columns": index_to_json(frame.columns, f"the columns of {where}"),
         "dtypes": dtypes,
         "index": index,
-        "attrs": metadata.to_json(dict(frame.attrs), where=f"attrs of {where}"),
+        "attrs": attributes,
     }
     schema, arrays = _schema(arrays, codes, [*sql_labels, *frame.columns], len(sql_labels), value)
     stored = schemas.to_arrow(schema)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from duckvstore.engine import catalogue, composite, ranges, reads
+from duckvstore.engine import catalogue, composite, ranges, reads, unreadable
 from duckvstore.errors import InvalidInput, NotFound, Unsupported
 from duckvstore.format import composite as format_composite
 from duckvstore.format import values
@@ -172,12 +172,15 @@ class Reading(Handle):
     def list_symbols(
         self, snapshot_name: str | None = None, regex: str | None = None, metadata: Mapping[str, Any] | None = None
     ) -> list[str]:
-        """Return the live symbols, sorted: of a snapshot, matching ``regex``, whose metadata has these items."""
+        """Return the live symbols, sorted: of a snapshot, matching ``regex``, whose metadata has these items.
+
+        One whose newest document cannot be read is left out, with a ``DocumentWarning`` that names it.
+        """
         if snapshot_name is not None:
             held = catalogue.read_snapshot(self.open_library, snapshot_name).versions
-            found = [
-                catalogue.resolve(self.open_library, symbol, catalogue.Held(number)) for symbol, number in held.items()
-            ]
+            found = unreadable.read_all(
+                self.open_library, lambda pair: catalogue.resolve(self.open_library, *pair), list(_held(held))
+            )
         else:
             found = catalogue.newest_versions(self.open_library)
         if metadata is not None:
@@ -212,7 +215,8 @@ class Reading(Handle):
     ) -> dict[SymbolVersion, VersionInfo]:
         """Return versions, newest first within a symbol: of one symbol or all, held by ``snapshot`` if given.
 
-        ``sql("FROM vstore.versions")`` has the same as a table.
+        ``sql("FROM vstore.versions")`` has the same as a table. What cannot be read is left out, with a
+        ``DocumentWarning`` that names it.
         Raises NoSuchSymbol, NoSuchSnapshot.
         """
         opened = self.open_library

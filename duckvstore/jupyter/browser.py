@@ -10,7 +10,7 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from duckvstore.engine import catalogue, condemned
+from duckvstore.engine import catalogue, condemned, unreadable
 from duckvstore.errors import DuckVStoreError, InvalidInput, NoSuchKey, Unsupported
 from duckvstore.format.envelope import time_to_json
 from duckvstore.jupyter.names import sql_name
@@ -24,7 +24,7 @@ except ImportError as missing:
     raise Unsupported("the version browser needs anywidget: pip install 'duckvstore[jupyter]'") from missing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from duckvstore.engine.library import OpenLibrary
     from duckvstore.format.documents import Snapshot, Version
@@ -183,12 +183,19 @@ class Browser(anywidget.AnyWidget):
             version = catalogue.head(self._opened, name).newest if held is None else self._found(name, held[name])
             return None if version is None else _symbol_row(version)
 
-        rows = self._opened.in_parallel(load, found[:SYMBOLS_SHOWN_MAX])
         self.symbols = {
-            "rows": [row for row in rows if row is not None],
+            "rows": self._readable(load, found[:SYMBOLS_SHOWN_MAX]),
             "match_count": len(found),
             "total_count": len(names),
         }
+
+    def _readable(self, read: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+        """Return ``read(item)`` of each item without None; of what cannot be read the widget shows the error."""
+        errors: list[Exception] = []
+        found = unreadable.read_all(self._opened, read, items, errors.append)
+        if errors:
+            self.error = error_text(errors[0])
+        return found
 
     def _found(self, symbol: str, number: int) -> Version | None:
         try:
@@ -201,10 +208,8 @@ class Browser(anywidget.AnyWidget):
         unwanted = condemned.numbers(self._opened, symbol)
         present = catalogue.numbers(self._opened, symbol)
         numbers = [number for number in present if number not in unwanted or held.get(symbol) == number]
-        loaded = self._opened.in_parallel(lambda number: self._found(symbol, number), numbers[: self.versions_wanted])
-        rows = [
-            {**_version_row(version), "snapshots": self._holders(version)} for version in loaded if version is not None
-        ]
+        loaded = self._readable(lambda number: self._found(symbol, number), numbers[: self.versions_wanted])
+        rows = [{**_version_row(version), "snapshots": self._holders(version)} for version in loaded]
         if not numbers:
             catalogue.resolve(self._opened, symbol)  # raises with the nearest names
         self.versions = {"symbol": symbol, "rows": rows, "total_count": len(numbers)}

@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from duckvstore.engine import catalogue
+from duckvstore.engine import catalogue, unreadable
 from duckvstore.engine import tables as catalogue_tables
 from duckvstore.errors import NoSuchKey
 from duckvstore.format import schema as arrow_schema
@@ -241,7 +241,7 @@ def _held(library: OpenLibrary, versions: Mapping[str, int]) -> Iterator[Version
         except NoSuchKey:
             return None  # deleted behind the library's back: nothing to list
 
-    yield from (version for version in library.in_parallel(load, versions.items()) if version is not None)
+    yield from unreadable.read_all(library, load, versions.items())
 
 
 def _columns(version: Version) -> list[tuple[str, str]]:
