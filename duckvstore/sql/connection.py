@@ -52,6 +52,7 @@ _SECRET_PARAMETER = re.compile(r"[A-Za-z_]+")
 _INTERRUPT_EVERY_SECONDS = 0.05
 _WAKE_EVERY_SECONDS = 0.25
 _BAR_SETTINGS = {"enable_progress_bar_print": "false", "enable_progress_bar": "true"}
+RANGE_JOIN_ROWS_MAX = 2**40
 _SETS_BAR = re.compile(r"(?:enable|disable)\w*_progress_bar", re.IGNORECASE)
 
 
@@ -66,12 +67,14 @@ class Seat:
     def __init__(self, cursor: duckdb.DuckDBPyConnection, *, is_locked: bool = False) -> None:
         """Take ``cursor``, which no other seat uses. ``is_locked``: nothing can be set on it."""
         self.cursor = cursor
-        self._is_locked = is_locked
+        self.is_locked = is_locked
         self.lock = forks.rlock()
         self._waiting: weakref.WeakSet[Result] = weakref.WeakSet()
         self._open: weakref.ref[Result] | None = None
         self._abandoned: deque[Callable[[], None]] = deque()
         self._validates = True
+        self._joins_few = False
+        self._threshold = 0
         #: the prepared statements over symbols, by name; DuckDB has those of its own on the cursor
         self.prepared: dict[str, Prepared] = {}
         #: whether ``cursor.query_progress`` says how far a statement is, for a bar of ours
@@ -85,7 +88,7 @@ class Seat:
         Segments never change, so a statement that reads nothing else may take them from DuckDB's cache without a
         request. The setting belongs to this cursor: other threads and later statements are not touched.
         """
-        if on != self._validates and not self._is_locked:
+        if on != self._validates and not self.is_locked:
             mode = "VALIDATE_ALL" if on else "NO_VALIDATION"
             try:
                 self.cursor.execute(f"SET SESSION validate_external_file_cache = '{mode}'")
@@ -94,6 +97,25 @@ class Seat:
                     raise
                 return  # the user has locked the configuration; asking anew is only slower
             self._validates = on
+
+    def set_range_joins(self, *, of_few: bool) -> None:
+        """Say whether the next statement joins so few rows that ranges are compared one by one.
+
+        DuckDB 1.5 crashes in outer joins on two inequalities, by the algorithm that it takes for more than a thousand
+        rows on both sides, and of what is in several files it expects more.
+        """
+        if of_few == self._joins_few or self.is_locked:
+            return
+        setting = "merge_join_threshold"
+        try:
+            if of_few:
+                self._threshold = self.cursor.execute(f"SELECT current_setting('{setting}')").fetchall()[0][0]
+            self.cursor.execute(f"SET SESSION {setting} = {RANGE_JOIN_ROWS_MAX if of_few else self._threshold}")
+        except Exception as error:
+            if failures.is_ctrl_c(error):
+                raise
+            return  # the user has locked the configuration
+        self._joins_few = of_few
 
     def _set_bar(self, *, on: bool) -> bool:
         """Make DuckDB know how far a statement is and print nothing, or all as it was; return whether it knows."""

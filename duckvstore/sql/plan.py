@@ -43,6 +43,9 @@ _PURE_TABLE_FUNCTIONS = frozenset(("range", "generate_series", "unnest", "genera
 _SCANNING_KINDS = frozenset(
     ("query", "explain", "describe", "summarize", "create_table", "create_view", "create_macro")
 )
+# DuckDB's own limit, by the rows that it expects.
+FEW_ROWS_MAX = 1000
+_OUTER = re.compile(r"\b(?:LEFT|RIGHT|FULL)\b", re.IGNORECASE)
 _SEGMENT_FILE = re.compile(r"[0-9a-f]{16,64}-[0-9a-f]{16}\.parquet")
 
 
@@ -66,6 +69,9 @@ class Plan:
     registered: dict[str, Any] = field(default_factory=dict)
     leases: list[Lease] = field(default_factory=list)
     only_segments: bool = False
+    #: whether it has an outer join with which DuckDB 1 may crash, and whether that is of few rows only
+    joins_outer: bool = False
+    joins_few: bool = False
     #: the views and macros that it uses
     uses: Uses | None = None
     #: how many characters ``text`` is longer in front than the rewritten statement, whose name ends at ``header_end``
@@ -82,6 +88,17 @@ class Plan:
                 self.registered |= item.plan.registered
         statements = [self.statement, *(item.plan.statement for item in uses.items if item.plan is not None)]
         self.only_segments = bool(self.scans) and all(reads_no_files(statement) for statement in statements)
+
+    def look_at_joins(self) -> None:
+        """Find out whether at most one of what it joins has many rows, for releases where that makes a difference."""
+        items = self.uses.items if self.uses is not None else []
+        texts = [self.statement.text, *(item.text for item in items)]
+        if types.reads_zoned_nanoseconds() or not any(map(_OUTER.search, texts)):
+            return  # DuckDB 2 does it right
+        self.joins_outer = True
+        many = sum(sum(s.row_count for s in scan.segments) >= FEW_ROWS_MAX for scan in self.scans)
+        read = [reference for reference in self.statement.references if reference.role == "read"]
+        self.joins_few = bool(self.scans) and many + max(0, len(read) - len(self.scans)) <= 1
 
     def release_files(self) -> None:
         """Let the local copies of segments go."""

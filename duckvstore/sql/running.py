@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from duckvstore import forks
 from duckvstore.errors import DuckVStoreError
-from duckvstore.sql import failures, kinds, rewrite, statements
+from duckvstore.sql import failures, kinds, readable, rewrite, statements
 from duckvstore.sql.bar import Bar
 from duckvstore.sql.connection import Outcome, run_interruptibly
 from duckvstore.sql.kinds import encoded, known
 from duckvstore.sql.result import Rows
+from duckvstore.sql.tokens import scan
 
 if TYPE_CHECKING:
     import weakref
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 ROWS_PER_BATCH = 122_880
 # Statements for which DuckDB tells how many rows they changed, unless they are asked for these rows or files.
 _COUNTING = frozenset(("insert", "update", "delete", "merge", "truncate", "create_table", "copy"))
+_OUTER_TYPE = re.compile(r"Join Type:\W*(?:LEFT|RIGHT|FULL|OUTER)")
 _RETURNS = re.compile(r"\bRETURN_(?:FILES|STATS)\b", re.IGNORECASE)
 
 
@@ -86,9 +88,10 @@ class Running:
         """
         try:
             self._register()
-            self._seat.set_validation(on=not self._plan.only_segments)
+            self._set_seat()
             if self._plan.statement.kind == "other":
                 self._seat.leave_bar(self._plan.statement.text)
+            self._refuse_crash()
             self._relation = self._wait(self._count if counts and self._may_count() else self._run)
             if self._relation is None:
                 self.release()
@@ -105,6 +108,22 @@ class Running:
 
     def _run(self) -> Any:
         return self._cursor.sql(self._plan.text, params=self._parameters)
+
+    def _refuse_crash(self) -> None:
+        """Raise SqlError in a sandbox for an outer join in which DuckDB 1.5 may take the process with it.
+
+        Elsewhere it is who wrote the statement whose process it is; see ``Seat.set_range_joins``.
+        """
+        if not self._seat.is_locked or not self._plan.joins_outer:
+            return
+        text = self._plan.text[readable.explain_end(scan(self._plan.text)[0]) :]
+        drawn = self._cursor.sql(text, params=self._parameters).explain()
+        if "IE_JOIN" in drawn and _OUTER_TYPE.search(drawn):
+            raise self._plan.statement.error(
+                "DuckDB 1.5 may crash in this LEFT, RIGHT or FULL JOIN on two inequalities, so a sandboxed session "
+                "does not run it: write an INNER JOIN, or use DuckDB 2",
+                0,
+            )
 
     def _may_count(self) -> bool:
         statement = self._plan.statement
@@ -155,7 +174,7 @@ class Running:
     def _finished(self, action: Callable[[], Outcome]) -> Outcome:
         try:
             self._register()
-            self._seat.set_validation(on=not self._plan.only_segments)
+            self._set_seat()
             return self._wait(action)
         except Exception as error:
             raise self._translated(error) from error
@@ -165,6 +184,11 @@ class Running:
     def _wait(self, action: Callable[[], Outcome]) -> Outcome:
         with self._bar:
             return run_interruptibly(self._cursor, action, self._bar.draw)
+
+    def _set_seat(self) -> None:
+        """Set on the cursor what the statement needs, when it is bound and when it runs."""
+        self._seat.set_validation(on=not self._plan.only_segments)
+        self._seat.set_range_joins(of_few=self._plan.joins_few)
 
     def _register(self) -> None:
         for name, value in self._plan.registered.items():
@@ -205,7 +229,7 @@ class Running:
         try:
             with self._seat.lock:
                 self._seat.open_for(result)
-                self._seat.set_validation(on=not self._plan.only_segments)
+                self._set_seat()
             relation = self._relation
             if hasattr(relation, "to_arrow_reader"):
                 self._reader = self._wait(lambda: relation.to_arrow_reader(ROWS_PER_BATCH))

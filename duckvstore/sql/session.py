@@ -75,7 +75,15 @@ _READING_KINDS = frozenset(("query", "explain", "describe", "summarize", "copy")
 _READING_WORDS = frozenset(
     ("SELECT", "FROM", "WITH", "VALUES", "TABLE", "PIVOT", "UNPIVOT", "CALL", "PRAGMA", "EXECUTE")
 )
-_REMOTE = re.compile(r"(?:s3|s3a|s3n|gcs|gs|r2|https?)://", re.IGNORECASE)
+# What httpfs is for: addresses, its settings, and its kinds of secrets.
+_REMOTE = re.compile(
+    r"""(?:s3|s3a|s3n|gcs|gs|r2|hf|https?)://
+    | \b(?:\w+_)?(?:s3|http|https|httpfs|hf)_\w
+    | \b(?:ca_cert_file|force_download\w*|auto_fallback_to_full_download|unsafe_disable_etag_checks)\b
+    | \benable_(?:curl_)?server_cert_verification\b
+    | \bTYPE\s+'?(?:s3|gcs|r2|aws|huggingface)\b""",
+    re.IGNORECASE | re.VERBOSE,
+)
 # First words of statements that make nothing which a later statement could read files through.
 _HARMLESS_WORDS = frozenset(
     {
@@ -429,6 +437,7 @@ class Session(forks.OfOneProcess):
             if any(map(listing.asks_for_lists, texts)):
                 items = self._listed(making, plan, " ".join(texts), items)
             plan.use(Uses(self._definitions.placed, seat, items))
+            plan.look_at_joins()
             if self.sandbox:
                 sandbox.check_types(making.statement, plan.text, seat.cursor)
         except BaseException:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import duckdb
 import pytest
 
 import duckvstore as vs
 from duckvstore.errors import DuckVStoreError, SqlError
+from duckvstore.sql.connection import httpfs_of_wheel
 
 TABLES = (
     "CREATE TABLE t AS SELECT range::INTEGER AS a, range * 2 AS b, 'x' || range AS c FROM range(5)",
@@ -456,3 +460,75 @@ def test_texts_in_a_sandbox(lib, tmp_path):
             with pytest.raises(connection.Error):
                 cursor.execute(text).fetchall()
     assert lib.sql("SELECT count(*) FROM t").fetchall() == [(5,)]
+
+
+def few_rows_of_many_files(lib):
+    """Make two symbols of two segments each, with lists, of which no row of one is within a row of the other."""
+    lib.sql("CREATE TABLE x AS SELECT 0 AS a, 1 AS b, [1] AS l; INSERT INTO x VALUES (0, 3, NULL)")
+    lib.sql(
+        "CREATE TABLE y AS SELECT 1 AS a, 3 AS b, [2] AS l; INSERT INTO y SELECT range, range + 1, [] FROM range(1, 11)"
+    )
+
+
+# Each in a process of its own: DuckDB 1.5 crashed.
+OUTER_JOINS = """
+import sys, tempfile
+import duckvstore as vs
+from tests.sql.test_syntax import few_rows_of_many_files
+lib = vs.open(tempfile.mkdtemp()).create_library("eod")
+few_rows_of_many_files(lib)
+lib.sql("CREATE VIEW v AS SELECT x.l, y.a FROM x RIGHT JOIN y ON x.a BETWEEN y.a AND y.b")
+for _ in range(3):
+    assert len(lib.sql("SELECT * FROM x RIGHT JOIN y ON x.a BETWEEN y.a AND y.b").fetchall()) == 11
+    assert len(lib.sql("SELECT x.l FROM x FULL JOIN y ON x.a >= y.a AND x.a <= y.b").fetchall()) == 13
+    assert len(lib.sql("SELECT y.l FROM y LEFT JOIN x ON x.a BETWEEN y.a AND y.b").arrow()) == 11
+    assert len(lib.sql("FROM v").fetchall()) == 11
+assert lib.sql("CREATE TABLE z AS SELECT x.l FROM x RIGHT JOIN y ON x.a BETWEEN y.a AND y.b").fetchall() == [(11,)]
+lib.sql("SET merge_join_threshold = 7; SELECT x.l FROM x FULL JOIN y ON x.a BETWEEN y.a AND y.b").fetchall()
+assert lib.sql("SELECT current_setting('merge_join_threshold')").fetchall() == [(7,)]
+print("survived")
+"""
+
+
+def test_outer_joins_on_ranges_of_few_rows_do_not_crash():
+    """DuckDB 1.5 crashes in them above a thousand rows, and takes several files for so many."""
+    done = subprocess.run([sys.executable, "-c", OUTER_JOINS], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "survived"), done.stderr[-2000:]
+
+
+@pytest.mark.skipif(not duckdb.__version__.startswith("1."), reason="DuckDB 2 does not crash, so nothing is refused")
+def test_a_sandbox_does_not_run_what_crashes(lib):
+    """The process is not that of who writes the statement there."""
+    few_rows_of_many_files(lib)
+    with lib.connect(sandbox=True) as connection:
+        cursor = connection.cursor()
+        on = "x.a BETWEEN y.a AND y.b"
+        for text in (
+            f"SELECT * FROM x RIGHT JOIN y ON {on}",
+            f"EXPLAIN ANALYZE SELECT * FROM x FULL JOIN y ON {on}",
+            f"FROM query('SELECT * FROM x FULL JOIN y ON {on}')",
+            f"SUMMARIZE SELECT * FROM x RIGHT JOIN y ON {on}",
+        ):
+            with pytest.raises(connection.Error, match="may crash"):
+                cursor.execute(text).fetchall()
+        assert cursor.execute(f"SELECT count(*) FROM x JOIN y ON {on}").fetchall() == [(0,)]
+        assert cursor.execute("SELECT count(*) FROM x RIGHT JOIN y ON x.a = y.a AND x.b < y.b").fetchall() == [(11,)]
+
+
+@pytest.mark.skipif(
+    httpfs_of_wheel(duckdb.__version__) is None,
+    reason="no wheel of httpfs for this DuckDB, which would ask the network",
+)
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SET http_timeout = 60",
+        "SET s3_region = 'eu-west-1'",
+        "RESET enable_server_cert_verification",
+        "SELECT current_setting('http_retries')",
+        "CREATE SECRET (TYPE s3, KEY_ID 'a', SECRET 'b')",
+    ],
+)
+def test_settings_of_httpfs_come_first(lib, statement):
+    """They are httpfs' own, which is loaded where it is."""
+    lib.sql(statement).fetchall()
