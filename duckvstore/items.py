@@ -176,7 +176,7 @@ class SymbolDescription:
     @classmethod
     def of(cls, version: Version, date_range: tuple[datetime, datetime] | None) -> Self:
         """Return the description of a version whose index spans ``date_range``."""
-        columns = tuple(ColumnInfo(column.name, column.type) for column in version.schema.shown)
+        columns = tuple(ColumnInfo(column.name, column.duckdb or column.type) for column in version.schema.shown)
         return cls(
             symbol=version.symbol,
             version=version.number,

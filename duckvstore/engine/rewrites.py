@@ -48,7 +48,8 @@ _UPDATES_NEED_IT = "which update() needs"
 class Given:
     """Rows that a caller gives to an edit of ``symbol``; ``checks_order``: they are refused unless their times ascend.
 
-    ``order``: of their times; None: they have none, or are yet to be read.
+    ``order``: of their times; None: they have none, or are yet to be read. ``fit``: what brings rows into the types of
+    columns that SQL made, given the stored schema and ``where``.
     """
 
     symbol: str
@@ -56,6 +57,7 @@ class Given:
     where: str
     order: Order | None = None
     checks_order: bool = False
+    fit: Callable[[Encoded, Schema, str], Encoded] | None = None
 
     @property
     def rows(self) -> Encoded:
@@ -64,13 +66,26 @@ class Given:
             raise InvalidInput(f"a nested value for {self.where} cannot be added to rows: write() it as a whole")
         return self.encoded
 
+    def fitted(self, newest: Version | None) -> Given:
+        """Return the rows in the types of the columns of ``newest`` that only carry DuckDB's."""
+        if self.fit is None or newest is None or not any(column.duckdb is not None for column in newest.schema.columns):
+            return self
+        return replace(self, encoded=self.fit(self.rows, newest.schema, self.where))
 
-def given(symbol: str, encoded: Encoded | Nested, where: str, *, checks_order: bool) -> Given:
+
+def given(
+    symbol: str,
+    encoded: Encoded | Nested,
+    where: str,
+    *,
+    checks_order: bool,
+    fit: Callable[[Encoded, Schema, str], Encoded] | None = None,
+) -> Given:
     """Return rows for an edit. Raises InvalidInput where ``checks_order`` and their times are known not to ascend."""
     found = order.of_encoded(encoded) if isinstance(encoded, values.Encoded) else None
     if checks_order:
         _check_ascends(where, found)
-    return Given(symbol, encoded, where, found, checks_order)
+    return Given(symbol, encoded, where, found, checks_order, fit)
 
 
 def _check_ascends(where: str, found: Order | None, otherwise: str = "or pass validate_index=False") -> None:
@@ -179,9 +194,11 @@ def append(library: OpenLibrary, given: Given, metadata: Any) -> Plan:
     Metadata None keeps the previous. No rows and no metadata: no new version. Raises InvalidInput for a schema that
     does not fit, and (where the rows' order is checked) for an index that would no longer ascend.
     """
-    streamed = once(lambda newest: _stored(library, given, newest))
+    fitted = once(given.fitted)
+    streamed = once(lambda newest: _stored(library, fitted(newest), newest))
 
     def plan(newest: Version | None) -> Draft | None:
+        given = fitted(newest)
         table = given.rows.table
         if newest is None or newest.deleted:
             if table is not None:
@@ -319,7 +336,7 @@ def update(
     if not is_empty and given.rows.kind not in ("arrow", "polars"):  # these may have the index column of what they join
         _check_times(given)
     _check_ascends(given.where, given.order, _UPDATES_NEED_IT)
-    whole = once(lambda _: _whole(given.rows))
+    whole = once(lambda newest: _in_memory(given.fitted(newest)))
 
     def plan(newest: Version | None) -> Draft | None:
         if newest is None or newest.deleted:
@@ -328,14 +345,14 @@ def update(
             if is_empty:
                 return write(library, given, metadata, "update")(newest)
             _check_times(given)
-            return write(library, _within(given, whole(newest), date_range), metadata, "update")(newest)
+            return write(library, _within(*whole(newest), date_range), metadata, "update")(newest)
         check_tabular(newest.kind, "update", given.where)
         evolution.check_kind(newest.kind, given.rows.kind, given.where)
-        table = whole(newest)
+        joining, table = whole(newest)
         if not table.num_rows and (date_range is None or not newest.row_count):
             return _unchanged("update", newest, metadata)
         if table.num_rows:
-            base, merged = _evolved(library, newest, given, TableCells(table))
+            base, merged = _evolved(library, newest, joining, TableCells(table))
             new = merged.rows(table)
         else:
             base, new = newest, to_arrow(newest.schema).empty_table()
@@ -552,6 +569,12 @@ def _window(library: OpenLibrary, encoded: Encoded | None, newest: Version | Non
 def window_of(library: OpenLibrary, newest: Version) -> int | None:
     """Return the distance in rows by which edited rows of ``newest`` are cut."""
     return _window(library, None, newest)
+
+
+def _in_memory(given: Given) -> tuple[Given, pa.Table]:
+    """Return the same with all rows in a table, and this table."""
+    table = _whole(given.rows)
+    return replace(given, encoded=replace(given.rows, table=table, reader=None)), table
 
 
 def _whole(encoded: Encoded) -> pa.Table:

@@ -192,7 +192,7 @@ def _column_rows(library: OpenLibrary, choose: Choose) -> Iterator[Row]:
                 "version": version.number,
                 "position": position,
                 "column_name": column.name,
-                "column_type": column.type,
+                "column_type": column.duckdb or column.type,
                 "is_index": column.name in version.schema.index,
                 "field_id": column.id,
             }

@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 PANDAS = ("dataframe", "series")
 
 
-def added(kind: str, schema: Schema, name: str, empty: pa.ChunkedArray, where: str) -> Schema:
-    """Return the schema of a value of ``kind`` with a column ``name`` at its end, of the type of ``empty``.
+def added(kind: str, schema: Schema, name: str, given: Encoded, where: str) -> Schema:
+    """Return the schema of a value of ``kind`` with a column ``name`` at its end, of the type of ``given``.
 
     Rows that are there have no value in it. Raises InvalidInput where the value has room for one column only.
     """
     _check_frame(kind, schema, where, f"take another column {name!r}")
-    given = encoded_column(kind, name, empty, where)
     field = schemas.to_arrow(given.schema).field(0)
-    column = Column(schemas.unique_names([name], schema.names)[0], str(field.type), schemas.next_id(schema))
+    stored_name, own = schemas.unique_names([name], schema.names)[0], given.schema.columns[0].duckdb
+    column = Column(stored_name, str(field.type), schemas.next_id(schema), own)
     natures = [*_natures(kind, schema), _nature_without_rows(kind, given)]
     value = _value(kind, schema, natures, lambda labels: [*labels, name], where)
     fields = [*schemas.to_arrow(schema), _field(column, schemas.without_metadata(field.type), nullable=True)]
@@ -97,7 +97,7 @@ def retyped(kind: str, schema: Schema, name: str, given: Encoded) -> Schema:
     at = schema.names.index(name)
     field = schemas.to_arrow(given.schema).field(0)
     columns = list(schema.columns)
-    columns[at] = replace(columns[at], type=str(field.type))
+    columns[at] = replace(columns[at], type=str(field.type), duckdb=given.schema.columns[0].duckdb)
     fields = list(schemas.to_arrow(schema))
     fields[at] = _field(columns[at], schemas.with_ids_of(field.type, fields[at].type), nullable=True)
     return _altered(schema, tuple(columns), fields, schema.index, _value(kind, schema, natures, list, ""))
@@ -110,8 +110,16 @@ def is_wider(old: pa.DataType, new: pa.DataType) -> bool:
     return bool(common(old, new) == new)
 
 
-def encoded_column(kind: str, name: str, column: pa.ChunkedArray, where: str) -> Encoded:
-    """Return ``column`` as a value of ``kind`` with this column alone, in its stored form."""
+def encoded_column(kind: str, name: str, column: pa.ChunkedArray, where: str, own: str | None = None) -> Encoded:
+    """Return ``column`` as a value of ``kind`` with this column alone, in its stored form.
+
+    ``own``: DuckDB's own type, where that of the column only carries it.
+    """
+    found = _encoded_column(kind, name, column, where)
+    return replace(found, schema=schemas.carrying(found.schema, [own]))
+
+
+def _encoded_column(kind: str, name: str, column: pa.ChunkedArray, where: str) -> Encoded:
     table = pa.table([column], names=[name])
     if kind == "polars":
         import polars as pl

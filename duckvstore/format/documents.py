@@ -21,11 +21,15 @@ KINDS = ("dataframe", "series", "ndarray", "arrow", "polars", "json", "nested", 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A stored column: its name in Parquet and SQL, its Arrow type as text, and its Parquet field id (from 1)."""
+    """A stored column: its name in Parquet and SQL, its Arrow type as text, and its Parquet field id (from 1).
+
+    ``duckdb``: DuckDB's own type where the stored one only carries it: an ENUM is text (``sql.kinds`` reads it).
+    """
 
     name: str
     type: str
     id: int
+    duckdb: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +199,7 @@ def dump_version(version: Version) -> bytes:
             "message": version.message,
             "metadata": metadata,
             "schema": {
-                "columns": [{"name": c.name, "type": c.type, "id": c.id} for c in schema.columns],
+                "columns": list(map(_column_to_json, schema.columns)),
                 "arrow": schema.arrow,
                 "index": list(schema.index),
                 "value": schema.value,
@@ -256,7 +260,7 @@ def schema_from_json(body: envelope.Fields) -> Schema:
     """Return the schema in a document, or in a leaf of a nested value. Raises TypeError and ValueError."""
     columns = [envelope.Fields(column, "a column") for column in body.items_of("columns", dict)]
     return Schema(
-        tuple(Column(column.text("name"), column.text("type"), column.number("id")) for column in columns),
+        tuple(map(_column_from_json, columns)),
         body.text("arrow"),
         tuple(body.items_of("index", str)),
         body.fields("value").body,
@@ -266,9 +270,19 @@ def schema_from_json(body: envelope.Fields) -> Schema:
     )
 
 
+def _column_from_json(body: envelope.Fields) -> Column:
+    own = body.text("duckdb") if "duckdb" in body else None
+    return Column(body.text("name"), body.text("type"), body.number("id"), own)
+
+
 def _order_from_json(body: envelope.Fields) -> bool | None:
     found = body.flag_or_none("is_sorted") if body["is_sorted"] is not None else None
     return found if found is not None else body.flag_or_none("first_level_sorted")
+
+
+def _column_to_json(column: Column) -> dict[str, Any]:
+    own = {"duckdb": column.duckdb} if column.duckdb is not None else {}
+    return {"name": column.name, "type": column.type, "id": column.id, **own}
 
 
 def _features(version: Version, metadata: Any) -> list[str]:
@@ -277,6 +291,7 @@ def _features(version: Version, metadata: Any) -> list[str]:
         "mixed_schema": version.schema.mixed,
         "mixed_nested": version.schema.mixed_nested,
         "altered_schema": version.schema.next_id is not None,
+        "duckdb_types": any(column.duckdb is not None for column in version.schema.columns),
         "manifests": isinstance(version.segments, FoldedSegments),
         "index_column": version.kind in ("arrow", "polars") and bool(version.schema.index),
         "missing_markers": any("markers" in value for value in _values(version.schema.value)),

@@ -22,6 +22,7 @@ FORMAT_NUMBER = 1
 FEATURES = frozenset(  # of documents that this release understands
     (
         "altered_schema",
+        "duckdb_types",
         "index_column",
         "manifests",
         "metadata_types",

@@ -95,12 +95,13 @@ class _Rules:
 
 @dataclass(frozen=True, slots=True)
 class _Both:
-    """The cells of the two sides (None: not to be looked at), and what they are called."""
+    """The cells of the two sides (None: not to be looked at), what they are called, and the schema that joins."""
 
     stored: Cells | None
     new: Cells | None
     table: pa.Table | None
     where: str
+    given: Schema
 
     @property
     def has_no_stored_rows(self) -> bool:
@@ -192,7 +193,7 @@ def merge(
     if merger is None:
         raise InvalidInput(f"{where} holds a value of kind {stored_kind!r}, which has no rows to add to: write() it")
     known = given if new.table is None else TableCells(new.table)
-    return merger(stored, new, _Both(cells, known, new.table, where))
+    return merger(stored, new, _Both(cells, known, new.table, where, new.schema))
 
 
 def check_kind(stored_kind: str, new_kind: str, where: str) -> None:
@@ -490,6 +491,9 @@ def _planned(
         if source is None:
             columns.append(_Planned(old.shown, old.name, column.id, old.type, rules.alone(old), position, None))
             continue
+        if column.duckdb != both.given.columns[source].duckdb:
+            problems.append(f"{old.shown}: of DuckDB's type {column.duckdb}, which rows join by INSERT INTO in SQL")
+            continue
         found = _combined(old, news[source], (position, source), rules, both)
         if isinstance(found, str):
             problems.append(found)
@@ -622,7 +626,7 @@ def _merged(
     for planned in columns:
         nullable = planned.old is None or planned.source is None or planned.is_renewed or before[planned.old].nullable
         fields.append(schemas.identified(planned.name, planned.type, planned.id, nullable=nullable))
-    names = tuple(Column(planned.name, str(planned.type), planned.id) for planned in columns)
+    names = tuple(Column(planned.name, str(planned.type), planned.id, _own(planned, stored)) for planned in columns)
     schema = replace(known, columns=names, arrow=schemas.encode_ipc(pa.schema(fields)))
     if stored.next_id is not None or any(planned.is_renewed for planned in columns):
         # Segments may have columns that the schema has not, so an id that was given once is not given again.
@@ -638,6 +642,10 @@ def _is_mixed_inside(planned: _Planned, before: pa.Field | None) -> bool:
     if before is None or planned.is_renewed:
         return False
     return is_nested(before.type) and before.type != planned.type
+
+
+def _own(planned: _Planned, stored: Schema) -> str | None:
+    return None if planned.old is None else stored.columns[planned.old].duckdb
 
 
 def _as_given(schema: Schema, both: _Both) -> Merged:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,12 @@ def from_arrow(schema: pa.Schema, *, index: Sequence[str] = (), value: dict[str,
     ]
     columns = tuple(Column(field.name, str(field.type), position) for position, field in enumerate(fields, start=1))
     return Schema(columns, encode_ipc(pa.schema(fields)), tuple(index), value if value is not None else {})
+
+
+def carrying(schema: Schema, types: Sequence[str | None]) -> Schema:
+    """Return ``schema`` with DuckDB's own type of each column that only carries it; None: its type says it all."""
+    columns = (replace(column, duckdb=kind) for column, kind in zip(schema.columns, types, strict=True))
+    return replace(schema, columns=tuple(columns))
 
 
 def to_arrow(schema: Schema) -> pa.Schema:

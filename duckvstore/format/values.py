@@ -250,7 +250,7 @@ def to_format(
     if output_format == "pandas":
         try:
             return plain.to_pandas()
-        except pa.ArrowException as error:
+        except (pa.ArrowException, ValueError) as error:  # a date before the year 1, say
             raise Unsupported(f"these rows have no pandas form ({error}): read them as pyarrow") from error
     if output_format == "polars":
         from duckvstore.format import polars_values

@@ -18,6 +18,8 @@ from duckvstore.items import SymbolDescription, SymbolVersion, VersionedItem, Ve
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
+    import pyarrow as pa
+
     from duckvstore.engine.catalogue import AsOf
     from duckvstore.engine.ranges import DateRange
     from duckvstore.format.documents import Version
@@ -101,7 +103,9 @@ class Reading(Handle):
         chosen: dict[str, Any] = {"columns": columns, "rows": rows.positions}
         try:
             with opened.believing(version):
-                if output_format is None:
+                if version.kind == "arrow" and any(column.duckdb is not None for column in version.schema.columns):
+                    data = _own_values(rows.table, version, columns, output_format or "pyarrow")
+                elif output_format is None:
                     data = values.decode(rows.table, version.kind, version.schema, allow_pickle=allow_pickle, **chosen)
                 else:
                     data = values.to_format(rows.table, version.kind, version.schema, output_format, **chosen)
@@ -251,6 +255,19 @@ class Reading(Handle):
         if not versions:
             catalogue.resolve(opened, symbol)  # raises with the nearest names
         return versions[:1] if latest_only else versions
+
+
+def _own_values(table: pa.Table, version: Version, columns: Sequence[Any] | None, output_format: str) -> Any:
+    """Return rows of a value that SQL made, with columns of DuckDB's own types, as ``output_format`` has them."""
+    from duckvstore.sql.kinds import of_column
+    from duckvstore.sql.stored import in_format
+
+    schema = version.schema
+    rows = values.decode(table, "arrow", schema, columns=columns)
+    present = [name for name in schema.names if name in table.column_names]
+    names = present if columns is None else values.stored_columns(schema, columns)
+    own = {column.name: of_column(column) for column in schema.columns}
+    return in_format(rows, [own[name] for name in names], output_format)
 
 
 def _known_format(output_format: object) -> str:

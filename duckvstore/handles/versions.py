@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from duckvstore import forks
 from duckvstore.engine import segments
 from duckvstore.errors import DuckVStoreError, InvalidInput
-from duckvstore.format import encoding
+from duckvstore.format import arrow_values, encoding
 from duckvstore.format import schema as schemas
 from duckvstore.items import nanoseconds
 
@@ -156,7 +156,7 @@ class VersionHandle:
         version, shown, opened = self._found(), self.schema, self._library.open_library
 
         def load(segment: Segment) -> list[pa.RecordBatch]:
-            rows = _shown(encoding.decode(segments.fetch(opened, segment), version.schema), shown)
+            rows = _shown(_own(version, encoding.decode(segments.fetch(opened, segment), version.schema)), shown)
             batches: list[pa.RecordBatch] = rows.to_batches()
             return batches
 
@@ -190,16 +190,15 @@ class VersionHandle:
 
     def _repr_html_(self) -> str:
         """Return the columns and their types as HTML in which names are text; looks the version up."""
-        from duckvstore.sql.types import duckdb_type
+        from duckvstore.sql import kinds
 
         try:
             version, schema = self._found(), self.schema
         except DuckVStoreError as error:
             return f"<p>{html.escape(f'{self!r}: {error}')}</p>"
-        shown = list(schema)[:COLUMNS_SHOWN_MAX]
+        shown = list(zip(schema.names, kinds.names(version.schema), strict=True))[:COLUMNS_SHOWN_MAX]
         rows = "".join(
-            f"<tr><td>{html.escape(field.name)}</td><td>{html.escape(duckdb_type(field.type).lower())}</td></tr>"
-            for field in shown
+            f"<tr><td>{html.escape(name)}</td><td>{html.escape(kind.lower())}</td></tr>" for name, kind in shown
         )
         more = len(schema) - len(shown)
         note = f"<p><small>… and {more:,} more columns</small></p>" if more else ""
@@ -229,13 +228,21 @@ def _shown_schema(version: Version, library: str) -> pa.Schema:
     """Return the schema of a version as other engines see it, in types that DuckDB reads from Arrow too."""
     import pyarrow as pa
 
-    stored = schemas.shown(version.schema)
+    stored = _own(version, schemas.shown(version.schema).empty_table()).schema
     if not len(stored):
         raise InvalidInput(
             f"version {version.number} of '{library}/{version.symbol}' has no columns, so there is nothing to scan: "
             "use read()"
         )
-    return pa.schema([pa.field(field.name, _shown_type(field.type)) for field in stored])
+    return pa.schema([field.with_type(_shown_type(field.type)) for field in stored])
+
+
+def _own(version: Version, table: pa.Table) -> pa.Table:
+    """Return rows without what is noted in their storage, and columns of DuckDB's own types as Arrow has these."""
+    from duckvstore.sql import kinds, stored
+
+    own = {column.name: kinds.of_column(column) for column in version.schema.columns}
+    return stored.to_arrow(arrow_values.plain_table(table), [own[name] for name in table.column_names])
 
 
 def _shown_type(kind: pa.DataType) -> pa.DataType:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from duckvstore.engine.catalogue import AsOf
     from duckvstore.engine.edits import Plan
     from duckvstore.engine.rewrites import Given
-    from duckvstore.format.documents import Version
+    from duckvstore.format.documents import Schema, Version
+    from duckvstore.format.values import Encoded
     from duckvstore.items import VersionedItem
 
 
@@ -273,4 +274,10 @@ class Writing(Handle):
         if index_column is not None and not isinstance(index_column, str):
             raise InvalidInput(f"index_column={index_column!r} is no text: give the name of one column")
         encoded = values.encode_any(data, where=where, allow_pickle=allow_pickle, index_column=index_column)
-        return rewrites.given(symbol, encoded, where, checks_order=self._validates(validate_index))
+        return rewrites.given(symbol, encoded, where, checks_order=self._validates(validate_index), fit=_fitted)
+
+
+def _fitted(given: Encoded, stored: Schema, where: str) -> Encoded:
+    from duckvstore.sql.fitting import fitted
+
+    return fitted(given, stored, where)

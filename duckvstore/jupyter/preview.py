@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duckvstore.engine import segments
-from duckvstore.format import schema as arrow_schema
 from duckvstore.jupyter import cells
-from duckvstore.sql import types
+from duckvstore.sql import kinds
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,10 +32,10 @@ class Preview:
 
     def columns(self, version: Version) -> list[dict[str, Any]]:
         """Return name, DuckDB type, whether it is an index level, and nulls (None: not known) of the columns shown."""
-        stored = arrow_schema.shown(version.schema)
+        names = kinds.names(version.schema)
         columns = []
         for position, column in enumerate(version.schema.shown[:COLUMNS_SHOWN_MAX]):
-            kind = types.duckdb_type(stored.field(position).type).lower()
+            kind = names[position].lower()
             columns.append(
                 {
                     "name": column.name,
@@ -50,7 +49,9 @@ class Preview:
 
     def rows(self, version: Version, first_row: int, row_count: int) -> list[list[str | None]]:
         """Return at most ``row_count`` rows from ``first_row`` on, as text, of the columns shown."""
-        names = [column.name for column in version.schema.shown[:COLUMNS_SHOWN_MAX]]
+        columns = version.schema.shown[:COLUMNS_SHOWN_MAX]
+        names = [column.name for column in columns]
+        own = [column.duckdb or "" for column in columns]
         shown: list[list[str | None]] = []
         segment_start = 0
         for position, segment in enumerate(version.segments):
@@ -58,7 +59,7 @@ class Preview:
             stop = min(first_row + row_count, segment_start + segment.row_count)
             if start < stop:
                 table = self._segment(version, position, names)
-                shown += cells.rows(table.slice(start - segment_start, stop - start))
+                shown += cells.rows(table.slice(start - segment_start, stop - start), own)
             segment_start += segment.row_count
         return shown
 

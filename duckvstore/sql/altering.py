@@ -15,10 +15,11 @@ from duckvstore.errors import AlreadyExists, NoSuchSymbol, SqlError, nearest
 from duckvstore.format import altering
 from duckvstore.format.editing import check_tabular
 from duckvstore.format.schema import to_arrow
-from duckvstore.sql import rewrite, statements, types
+from duckvstore.sql import kinds, rewrite, statements
 from duckvstore.sql.begun import Begun
 from duckvstore.sql.figures import ScannedTable
 from duckvstore.sql.result import Result
+from duckvstore.sql.running import fetched
 from duckvstore.sql.scratch import NAME, ROW, Scratch
 from duckvstore.sql.tokens import closing, scan
 from duckvstore.sql.writing import TableWriting
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from duckvstore.engine.commits import Draft
     from duckvstore.format.documents import Version
+    from duckvstore.format.values import Encoded
     from duckvstore.sql.dialect import Statement
     from duckvstore.sql.tokens import Token
 
@@ -218,7 +220,7 @@ class Altering(TableWriting):
         if new.casefold() in taken:
             raise self.statement.error(f"column {new!r} is there already", wanted.start)
         if known is None:
-            empty = self._empty(newest, wanted)
+            empty = self._encoded(newest, wanted.name, self._empty(newest, wanted))
             schema = altering.added(newest.kind, newest.schema, wanted.name, empty, self.where)
         elif wanted.kind == "drop":
             schema = altering.dropped(newest.kind, newest.schema, known, self.where)
@@ -228,7 +230,7 @@ class Altering(TableWriting):
             return self._retyped(wanted, known, newest)
         return rewrites.altered(newest, schema)
 
-    def _empty(self, newest: Version, wanted: Alteration) -> pa.ChunkedArray:
+    def _empty(self, newest: Version, wanted: Alteration) -> pa.Table:
         """Return no values of the type that ``wanted`` names, as DuckDB understands it."""
         cursor = self.making.seat.cursor
         plan = self._planned(newest)
@@ -236,11 +238,26 @@ class Altering(TableWriting):
         try:
             self._running(replace(plan, leases=[]), is_part=True).finish()
             relation: Any = cursor.sql(f"FROM {rewrite.quote(NAME)}")
-            self._refuse_types(relation.columns, relation.types)
-            table: pa.Table = relation.to_arrow_table() if hasattr(relation, "to_arrow_table") else relation.arrow()
-            return table.column(0)
+            return fetched(relation)
         finally:
             cursor.execute(f"DROP TABLE IF EXISTS temp.{rewrite.quote(NAME)}")
+
+    def _encoded(self, newest: Version, name: str, rows: pa.Table) -> Encoded:
+        """Return a column of DuckDB, as ``fetched``, in its stored form.
+
+        Raises SqlError for a type that the symbol would replace by another: pandas and polars have types of their own.
+        """
+        (kind,) = kinds.read_from(rows.schema)
+        self._refuse_types([name], [kind])
+        column = kinds.as_stored(rows).column(0)
+        own = kinds.own_type(kinds.known(kind), column.type)
+        if own is not None and newest.kind != "arrow" and kind != "HUGEINT":
+            raise self.statement.error(
+                f"column {name!r} has the type {kind}, which {self.where}, a value of kind {newest.kind!r}, cannot "
+                "keep: cast it to another, say VARCHAR",
+                self.reference.end,
+            )
+        return altering.encoded_column(newest.kind, name, column, self.where, own if newest.kind == "arrow" else None)
 
     def _retyped(self, wanted: Alteration, name: str, newest: Version) -> Draft | None:
         """Return the draft with another type of a column: over the same segments where it is only wider."""
@@ -253,16 +270,17 @@ class Altering(TableWriting):
         position = newest.schema.names.index(name)
         old = to_arrow(newest.schema).field(position).type
         if wanted.using is None:
-            empty = altering.encoded_column(newest.kind, name, self._empty(newest, wanted), self.where)
-            new = to_arrow(empty.schema).field(0).type
-            if new == old:
+            empty = self._encoded(newest, name, self._empty(newest, wanted))
+            new, own = to_arrow(empty.schema).field(0).type, empty.schema.columns[0].duckdb
+            before = newest.schema.columns[position].duckdb
+            if (new, own) == (old, before):
                 return None
-            if altering.is_wider(old, new):
+            if own is None and before is None and altering.is_wider(old, new):
                 return rewrites.altered(newest, altering.retyped(newest.kind, newest.schema, name, empty))
-        column = altering.encoded_column(newest.kind, name, self._cast(wanted, name, old, newest), self.where)
+        column = self._encoded(newest, name, self._cast(wanted, name, newest))
         return rewrites.recast(self.library, newest, name, column)
 
-    def _cast(self, wanted: Alteration, name: str, old: pa.DataType, newest: Version) -> pa.ChunkedArray:
+    def _cast(self, wanted: Alteration, name: str, newest: Version) -> pa.Table:
         """Return the values of a column in its new type, in the order of rows."""
         quoted = rewrite.quote(name)
         given = quoted if wanted.using is None else f"({wanted.using}\n)"
@@ -271,7 +289,8 @@ class Altering(TableWriting):
         scratch = Scratch(self.making.seat.cursor, self.library, newest, range(len(newest.segments)))
         try:
             if wanted.using is None:
-                self._refuse_loss(f"CAST({cast} AS {types.duckdb_type(old)})", plan, wanted, name)
+                old = kinds.names(newest.schema)[newest.schema.shown_names.index(name)]
+                self._refuse_loss(f"CAST({cast} AS {old})", plan, wanted, name)
             found = self._asked(
                 plan, f"SELECT {cast} AS {quoted} FROM {rewrite.quote(NAME)} ORDER BY {rewrite.quote(ROW)}"
             )
@@ -279,7 +298,7 @@ class Altering(TableWriting):
             scratch.close()
             plan.release_files()
         assert found is not None, "a query gives rows"  # noqa: S101
-        return found.column(0)
+        return found
 
     def _refuse_loss(self, back: str, plan: Any, wanted: Alteration, name: str) -> None:
         """Raise SqlError for a value that does not come back as it was from the new type."""

@@ -125,7 +125,7 @@ def to_arrow(table: pa.Table, types: Sequence[str]) -> pa.Table:
         return table
     schema = arrow_schema(table.schema, types)
     columns = [
-        _arrow_column(name, column, known(kind))
+        arrow_column(name, column, known(kind))
         for name, column, kind in zip(table.column_names, table.columns, types, strict=True)
     ]
     return pa.Table.from_arrays(columns, schema=schema)
@@ -149,7 +149,8 @@ def arrow_schema(schema: pa.Schema, types: Sequence[str]) -> pa.Schema:
     return pa.schema(fields)
 
 
-def _arrow_column(name: str, column: pa.ChunkedArray, kind: Kind) -> pa.ChunkedArray:
+def arrow_column(name: str, column: pa.ChunkedArray, kind: Kind) -> pa.ChunkedArray:
+    """Return a column that travels as ``kind`` does in the Arrow type that there is for it; raises as ``to_arrow``."""
     import pyarrow as pa
 
     if kind.name == "INTERVAL":
@@ -264,15 +265,16 @@ def to_polars(table: pa.Table, types: Sequence[str]) -> pl.DataFrame:
     for at, kind in enumerate(map(known, types)):
         name = table.column_names[at]
         if kind.name == "INTERVAL":
-            table = table.set_column(at, pa.field(name, pa.duration("us")), _durations(name, table.column(at)))
+            table = table.set_column(at, pa.field(name, pa.duration("us")), durations(name, table.column(at)))
         elif kind.name == "TIME_NS":
-            table = table.set_column(at, pa.field(name, pa.time64("ns")), _arrow_column(name, table.column(at), kind))
+            table = table.set_column(at, pa.field(name, pa.time64("ns")), arrow_column(name, table.column(at), kind))
     frame = pl.from_arrow(table) if table.num_columns else pl.DataFrame()
     assert isinstance(frame, pl.DataFrame)  # noqa: S101 - a table never becomes a Series
     return frame
 
 
-def _durations(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+def durations(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return intervals, as they travel, as durations in microseconds. Raises Unsupported for months."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -281,8 +283,8 @@ def _durations(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
         months, days, micros = chunk.flatten()
         if pc.any(pc.not_equal(months, 0)).as_py():
             raise Unsupported(
-                f"column {name!r} holds intervals with months, and polars has durations only: subtract times in the "
-                "query, cast to VARCHAR, or ask for .arrow() or .df()"
+                f"column {name!r} holds intervals with months, and polars and pandas have durations only: subtract "
+                "times in the query, cast to VARCHAR, or ask for .arrow() or .df()"
             )
         try:
             whole = pc.add_checked(micros, pc.multiply_checked(days.cast(pa.int64()), _DAY_MICROS))

@@ -17,6 +17,7 @@ from duckvstore.errors import NoSuchColumn, SqlError, nearest
 from duckvstore.format import evolution_types
 from duckvstore.format import schema as schemas
 from duckvstore.format.documents import Schema, Version
+from duckvstore.sql import kinds as duckdb_kinds
 from duckvstore.sql import types
 from duckvstore.sql.literals import quote
 from duckvstore.sql.timetravel import At, Expression
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from duckvstore.sql.dialect import Reference, Statement
+    from duckvstore.sql.kinds import Kind
 
 CHANGE = "change"
 USAGE = "vstore.diff('trades', 2, 3) or vstore.diff('trades', 2, 3, key := ['id'])"
@@ -54,6 +56,13 @@ class Column:
     name: str
     type: pa.DataType
     sql: str
+    #: DuckDB's own type where ``type`` only carries it
+    own: Kind | None = None
+
+    @property
+    def sql_type(self) -> str:
+        """The name of its type in SQL."""
+        return str(self.own or types.duckdb_type(self.type))
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +266,11 @@ def pairs(before: Version, after: Version) -> list[Pair]:
 
 
 def _columns(version: Version, other: Version) -> list[Column]:
-    stored = [Column(field.name, field.type, f"scanned.{quote(field.name)}") for field in _fields(version)]
+    own = map(duckdb_kinds.of_column, version.schema.shown)
+    stored = [
+        Column(field.name, field.type, f"scanned.{quote(field.name)}", kind)
+        for field, kind in zip(_fields(version), own, strict=True)
+    ]
     return [*_range_index(version, other), *stored]
 
 
@@ -354,7 +367,7 @@ def _numbered(side: Side, columns: list[Column | None], kinds: list[str], terms:
     x0, x1 … are what columns are compared by instead.
     """
     values = [f"{_value(column, kind)} AS c{at}" for at, (column, kind) in enumerate(zip(columns, kinds, strict=True))]
-    exact = [f"{_nanoseconds(columns[at], side)} AS x{at}" for at, term in enumerate(terms) if term[0] == "x"]
+    exact = [f"{_exact(columns[at], kinds[at], side)} AS x{at}" for at, term in enumerate(terms) if term[0] == "x"]
     return (
         f"(SELECT *, row_number() OVER (PARTITION BY {', '.join(keys)} ORDER BY place) AS occurrence "
         f"FROM (SELECT row_number() OVER () AS place, {', '.join([*values, *exact])} FROM {side.rows}))"
@@ -363,7 +376,11 @@ def _numbered(side: Side, columns: list[Column | None], kinds: list[str], terms:
 
 def _kind(pair: Pair, common_type: Callable[[str, str], str]) -> str:
     """Return the SQL type in which both columns of ``pair`` are compared and shown: text if nothing else will do."""
-    old, *_, new = [column.type for column in pair.sides if column is not None] * 2
+    before, *_, after = [column for column in pair.sides if column is not None] * 2
+    old, new = before.type, after.type
+    if before.own is not None or after.own is not None:
+        is_same = before.sql_type == after.sql_type
+        return after.sql_type if is_same else "VARCHAR"
     if _is_zoned(old) and _is_zoned(new) and "ns" in (old.unit, new.unit):
         return types.duckdb_type(pa.timestamp("ns", "UTC"))
     if types.duckdb_type(old) == types.duckdb_type(new):
@@ -391,17 +408,25 @@ def _is_alike(old: pa.DataType, new: pa.DataType) -> bool:
 def _value(column: Column | None, kind: str) -> str:
     if column is None:
         return f"CAST(NULL AS {kind})"
-    return column.sql if types.duckdb_type(column.type) == kind else f"CAST({column.sql} AS {kind})"
+    return column.sql if column.sql_type == kind else f"CAST({column.sql} AS {kind})"
 
 
 def _is_exact(pair: Pair, sides: tuple[Side, Side]) -> bool:
-    """Whether the columns are compared by nanoseconds that DuckDB does not read."""
+    """Whether the columns are compared by nanoseconds that DuckDB does not read, or by their texts.
+
+    Of DuckDB's own types some have values that are equal and not the same: a month and 30 days.
+    """
+    if any(column is not None and column.own is not None for column in pair.sides):
+        return True
     zoned = all(_is_zoned(column.type) for column in pair.sides if column is not None)
     both = zip(pair.sides, sides, strict=True)
     return zoned and any(column is not None and column.name in side.exact for column, side in both)
 
 
-def _nanoseconds(column: Column | None, side: Side) -> str:
+def _exact(column: Column | None, kind: str, side: Side) -> str:
+    """Return what a column is compared by: the bytes of its texts, or nanoseconds."""
+    if not kind.startswith("TIMESTAMP"):
+        return f"encode(CAST({_value(column, kind)} AS VARCHAR))"
     if column is None:
         return "CAST(NULL AS BIGINT)"
     return side.exact.get(column.name, f"epoch_ns({column.sql})")

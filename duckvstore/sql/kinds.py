@@ -3,16 +3,21 @@
 Invariant: ``parse(str(kind)) == kind``; what ``str`` gives is one type in SQL and nothing more, whatever it was read
 from. ``decoded(encoded(x))`` is ``x`` for every value of every type: what Arrow has no room for (UHUGEINT, BIT,
 BIGNUM, TIMETZ, TIME_NS, nested ENUMs) travels as text; intervals, unions and tuples as structs, geometries as WKB.
+
+The same forms are stored, beside the name of the type (``own_type``), in columns that SQL made: only an ENUM, which
+travels as Arrow's dictionary, is stored as text wherever it stands.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from duckvstore.errors import SqlError
+from duckvstore.errors import Integrity, SqlError
+from duckvstore.format import schema as arrow_schema
+from duckvstore.sql import types as arrow_types
 from duckvstore.sql.literals import literal, quote
 from duckvstore.sql.types import reads_zoned_nanoseconds
 
@@ -20,6 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import pyarrow as pa
+
+    from duckvstore.format.documents import Column, Schema
+    from duckvstore.format.values import Encoded
+
+Rows = TypeVar("Rows", "pa.Table", "pa.RecordBatch")
 
 _WORD = re.compile(r"\w+")
 _STRING = re.compile(r"'((?:[^']|'')*+)'")
@@ -36,6 +46,8 @@ _LEAVES = frozenset(
         *("TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS"),
     )
 )
+# Of which what is stored would lose something, or which no table of DuckDB may have.
+_NOT_STORED = frozenset(("VARIANT", "TUPLE", "TYPE"))
 _AS_TEXT = frozenset(("UHUGEINT", "BIT", "BIGNUM", "TIME WITH TIME ZONE", "TIME_NS", "VARIANT"))
 _INTERVAL = "STRUCT(months INTEGER, days INTEGER, micros BIGINT)"
 _NESTED_MAX = 100
@@ -112,7 +124,9 @@ class _Parser:
             raise self.unknown()
         found = self.base(depth)
         while (suffix := _SUFFIX.match(self.text, self.at)) is not None:
-            self.at = suffix.end()
+            self.at, depth = suffix.end(), depth + 1
+            if depth > _NESTED_MAX:
+                raise self.unknown()
             found = Kind("ARRAY", (found,), (), (int(suffix[1]),)) if suffix[1] else Kind("LIST", (found,))
         return found
 
@@ -234,12 +248,76 @@ def carrier(kind: Kind, depth: int = 0) -> Kind:
     return Kind(name, parts, kind.labels, kind.numbers)
 
 
-def encoded(expression: str, kind: Kind) -> str | None:
-    """Return the SQL that gives ``expression``, of the type ``kind``, as its carrier; None: it is one."""
-    wanted = carrier(kind)
+def encoded(expression: str, kind: Kind, wanted: Kind | None = None) -> str | None:
+    """Return the SQL that gives ``expression``, of the type ``kind``, as its carrier; None: it is one.
+
+    ``wanted``: the carrier, if it is that of ``stored``.
+    """
+    wanted = wanted or carrier(kind)
     if wanted == kind:
         return None
     return f"CAST({_encoded(expression, kind, 0) or expression} AS {wanted})"
+
+
+def stored(kind: Kind) -> Kind:
+    """Return the type in which values of ``kind`` are stored."""
+    return carrier(kind, 1)
+
+
+def is_storable(kind: Kind) -> bool:
+    """Whether a symbol keeps values of ``kind``, and its name."""
+    return not kind.is_foreign and not kind.holds(_NOT_STORED)
+
+
+def own_type(kind: Kind, carried: pa.DataType) -> str | None:
+    """Return the name that a column stored as ``carried`` has beside it; None: it is of ``kind`` by itself."""
+    if kind.name == "NULL" or parse(arrow_types.duckdb_type(carried)) == kind:
+        return None
+    return str(kind)
+
+
+def of_column(column: Column) -> Kind | None:
+    """Return DuckDB's own type of a stored column; None: the stored type says it. Raises Integrity for what is none."""
+    if column.duckdb is None:
+        return None
+    try:
+        found = parse(column.duckdb)
+    except SqlError as error:
+        raise Integrity(f"column {column.name!r} of a version has a type that cannot be read: {error}") from error
+    if not is_storable(found):
+        raise Integrity(f"column {column.name!r} of a version has the type {found}, which none is stored in")
+    return found
+
+
+def names(schema: Schema) -> list[str]:
+    """Return the names of the types that the columns of a version have in SQL."""
+    fields = arrow_schema.shown(schema)
+    return [
+        str(of_column(column) or arrow_types.duckdb_type(field.type))
+        for column, field in zip(schema.shown, fields, strict=True)
+    ]
+
+
+def named(encoded: Encoded, types: Sequence[str]) -> Encoded:
+    """Return rows whose columns carry values of ``types``, with the names of those that they only carry."""
+    fields = arrow_schema.to_arrow(encoded.schema)
+    own = [own_type(known(kind), field.type) for kind, field in zip(types, fields, strict=True)]
+    return replace(encoded, schema=arrow_schema.carrying(encoded.schema, own))
+
+
+def as_stored(rows: Rows) -> Rows:
+    """Return rows that travel as ``carrier`` has it in the form in which they are stored: an ENUM as text."""
+    schema = stored_schema(rows.schema)
+    columns = [column.cast(field.type) for column, field in zip(rows.columns, schema, strict=True)]
+    return type(rows).from_arrays(columns, schema=schema)
+
+
+def stored_schema(schema: pa.Schema) -> pa.Schema:
+    """Return the schema of what ``as_stored`` returns."""
+    import pyarrow as pa
+
+    kinds = [field.type.value_type if pa.types.is_dictionary(field.type) else field.type for field in schema]
+    return pa.schema([pa.field(field.name, kind) for field, kind in zip(schema, kinds, strict=True)])
 
 
 def decoded(expression: str, kind: Kind) -> str:

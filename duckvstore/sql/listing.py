@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 from duckvstore.engine import catalogue, unreadable
 from duckvstore.engine import tables as catalogue_tables
 from duckvstore.errors import NoSuchKey
-from duckvstore.format import schema as arrow_schema
-from duckvstore.sql import types
+from duckvstore.sql import kinds, types
 from duckvstore.sql.headers import unquoted
 from duckvstore.sql.literals import literal, quote
 from duckvstore.sql.names import CATALOGUE_SCHEMA, MAIN_SCHEMA
@@ -245,7 +244,7 @@ def _held(library: OpenLibrary, versions: Mapping[str, int]) -> Iterator[Version
 
 
 def _columns(version: Version) -> list[tuple[str, str]]:
-    return [(field.name, types.duckdb_type(field.type)) for field in arrow_schema.shown(version.schema)]
+    return list(zip(version.schema.shown_names, kinds.names(version.schema), strict=True))
 
 
 def _add(

@@ -173,7 +173,8 @@ def _columns(version: Version) -> dict[str, _Column]:
     found = {}
     stored = arrow_schema.to_arrow(version.schema)
     for column, arrow in zip(version.schema.columns, stored, strict=True):
-        kind = column_class(arrow.type)
+        # The bounds of what carries DuckDB's own type have another order: an ENUM's is not that of its text.
+        kind = column_class(arrow.type) if column.duckdb is None else None
         found[column.name.lower()] = _Column(column.id if column.id in known else 0, kind or "")
     return found
 

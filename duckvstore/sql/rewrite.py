@@ -14,7 +14,7 @@ from sqlglot import exp
 
 from duckvstore.errors import SqlError
 from duckvstore.format import schema as arrow_schema
-from duckvstore.sql import tokens, types
+from duckvstore.sql import kinds, tokens, types
 from duckvstore.sql.literals import literal, quote
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from duckvstore.format.documents import Version
     from duckvstore.sql.dialect import Reference, Statement
+    from duckvstore.sql.kinds import Kind
 
 __all__ = [
     "literal",
@@ -62,8 +63,12 @@ def scan(
         raise SqlError(
             f"version {version.number} of {version.symbol!r} has no columns, so there is nothing to query: use read()"
         )
+    own = list(map(kinds.of_column, version.schema.shown))
     if not uris:
-        nulls = ", ".join(f"CAST(NULL AS {types.duckdb_type(f.type)}) AS {quote(f.name)}" for f in fields)
+        nulls = ", ".join(
+            f"CAST(NULL AS {kind or types.duckdb_type(f.type)}) AS {quote(f.name)}"
+            for f, kind in zip(fields, own, strict=True)
+        )
         return f"(SELECT {nulls} WHERE false)"
     # Of a path such as `s3://bucket/a=b/…` DuckDB would make a column `a`.
     options = "hive_partitioning = false" + (
@@ -71,7 +76,9 @@ def scan(
     )
     options += f", filename = {literal(file)}" if file is not None else ""
     relation = f"read_parquet([{', '.join(literal(uri) for uri in uris)}], {options})"
-    converted = [(f.name, _expression(quote(f.name), f.type, version)) for f in fields]
+    converted = [
+        (f.name, _expression(quote(f.name), f.type, version, kind)) for f, kind in zip(fields, own, strict=True)
+    ]
     if all(expression is None for _, expression in converted) and "markers" not in version.schema.value:
         return f"(FROM {relation})" if seals else relation
     columns = ", ".join(
@@ -80,8 +87,10 @@ def scan(
     return f"(SELECT {columns}{'' if file is None else f', {quote(file)}'} FROM {relation})"
 
 
-def _expression(column: str, kind: pa.DataType, version: Version) -> str | None:
+def _expression(column: str, kind: pa.DataType, version: Version, own: Kind | None) -> str | None:
     """Return the expression that gives ``column`` its type; None: it is right as it is.
+
+    ``own``: DuckDB's type where it is not that of the stored ``kind``.
 
     DuckDB 1.5 rounds the constants of filters to the type that a file has, and then `price < 10.5` has other rows
     where the file is of whole numbers; 2.0 does not. And 2.0 ends in an internal error, which takes the whole process's
@@ -91,8 +100,8 @@ def _expression(column: str, kind: pa.DataType, version: Version) -> str | None:
     found = types.from_parquet(column, kind)
     is_taken_apart = pa.types.is_float64(kind) or pa.types.is_decimal(kind) or pa.types.is_nested(kind)
     if found is None and version.schema.mixed and is_taken_apart:
-        return f"CASE WHEN {column} IS NULL THEN NULL ELSE {column} END"
-    return found
+        found = f"CASE WHEN {column} IS NULL THEN NULL ELSE {column} END"
+    return found if own is None else kinds.decoded(found or column, own)
 
 
 def _file_schema(version: Version, fields: list[pa.Field]) -> str:

@@ -16,6 +16,7 @@ from duckvstore.errors import SqlError
 from duckvstore.format.arrow_values import plain_table
 from duckvstore.format.encoding import exact
 from duckvstore.format.schema import shown, to_arrow
+from duckvstore.sql import kinds
 from duckvstore.sql.rewrite import quote
 from duckvstore.sql.types import readable
 
@@ -51,6 +52,7 @@ class Scratch:
         self._schema = to_arrow(version.schema)
         #: what the statement sees; the rest says how missing rows are marked, and stays with the rows left alone
         self._fields = list(shown(version.schema))
+        self._own = {column.name: kind for column in version.schema.columns if (kind := kinds.of_column(column))}
         self._is_numbered = kept is not None
         if not len(self._schema):
             raise SqlError(
@@ -70,14 +72,34 @@ class Scratch:
         if self._is_numbered:
             columns, names = [*columns, pa.array(self._numbers, pa.int64())], [*names, ROW]
         self._loaded = pa.table(columns, names=names)
-        self._create(self._loaded)
-
-    def _create(self, rows: pa.Table) -> None:
-        self._cursor.register(_LOADED, rows)
+        self._cursor.register(_LOADED, self._loaded)
         try:
-            self._cursor.execute(f"CREATE OR REPLACE TEMP TABLE {quote(NAME)} AS FROM {_LOADED}")
+            self._cursor.execute(f"CREATE OR REPLACE TEMP TABLE {quote(NAME)} AS FROM {self._shown()}")
         finally:
             self._cursor.unregister(_LOADED)
+
+    def _shown(self) -> str:
+        """Return the relation that shows the rows of ``_LOADED`` in DuckDB's own types."""
+        decoded = [f"{kinds.decoded(quote(name), kind)} AS {quote(name)}" for name, kind in self._own.items()]
+        return f"(SELECT * REPLACE ({', '.join(decoded)}) FROM {_LOADED})" if decoded else _LOADED
+
+    def _expression(self, field: pa.Field) -> str:
+        """Return what selects a column in the form in which it is stored."""
+        kind = self._own.get(field.name)
+        column = quote(field.name)
+        if kind is None:
+            return _expression(field)
+        return kinds.encoded(column, kind, kinds.stored(kind)) or column
+
+    def _differs(self, field: pa.Field) -> str:
+        """Return the condition that a column of ``is_now`` is not what it is in ``was``."""
+        kind = self._own.get(field.name)
+        if kind is None:
+            return _differs(field)
+        # By what is stored: a month equals 30 days, and two texts of one JSON value are two values.
+        now, was = (f"{side}.{quote(field.name)}" for side in ("is_now", "was"))
+        texts = (f"CAST({kinds.encoded(side, kind, kinds.stored(kind)) or side} AS VARCHAR)" for side in (now, was))
+        return " COLLATE C IS DISTINCT FROM ".join(texts) + " COLLATE C"
 
     def close(self) -> None:
         """Drop the table; in an aborted transaction it goes with that."""
@@ -122,7 +144,7 @@ class Scratch:
         is_gone = pa.array(np.isin(self._numbers, self._removed()))
         self._cursor.register(_LOADED, self._loaded.drop_columns([ROW]).filter(is_gone))
         try:
-            yield quote(_LOADED)
+            yield self._shown()
         finally:
             self._cursor.unregister(_LOADED)
 
@@ -154,12 +176,12 @@ class Scratch:
 
         For MERGE: what its RETURNING gives is not always the row that was changed (DuckDB 1.5).
         """
-        differs = " OR ".join(map(_differs, self._fields))
+        differs = " OR ".join(map(self._differs, self._fields))
         self._cursor.register(_LOADED, self._loaded)
         try:
             touched = self._query(
-                f"SELECT was.{quote(ROW)} FROM {_LOADED} AS was LEFT JOIN {quote(NAME)} AS is_now USING ({quote(ROW)}) "
-                f"WHERE is_now.{quote(ROW)} IS NULL OR {differs}"
+                f"SELECT was.{quote(ROW)} FROM {self._shown()} AS was "
+                f"LEFT JOIN {quote(NAME)} AS is_now USING ({quote(ROW)}) WHERE is_now.{quote(ROW)} IS NULL OR {differs}"
             )
         finally:
             self._cursor.unregister(_LOADED)
@@ -198,8 +220,8 @@ class Scratch:
         finer = [field for field in self._fields if _holds_finer(field.type)]
         if not finer:
             return {}
-        asked = ", ".join(f"({_differs(field)}) AS {quote(field.name)}" for field in finer)
-        joined = f"{quote(NAME)} AS is_now JOIN {_LOADED} AS was USING ({quote(ROW)})"
+        asked = ", ".join(f"({self._differs(field)}) AS {quote(field.name)}" for field in finer)
+        joined = f"{quote(NAME)} AS is_now JOIN {self._shown()} AS was USING ({quote(ROW)})"
         self._cursor.register(_LOADED, self._loaded)
         try:
             differs = self._query(f"SELECT {asked} FROM {joined} {among}")
@@ -210,7 +232,7 @@ class Scratch:
             is_new = column.to_numpy().astype(bool)
             kept = before.column(field.name).filter(pa.array(~is_new))
             if is_new.any():
-                now = self._query(f"SELECT {_expression(field)} FROM {quote(NAME)} {among}").column(0)
+                now = self._query(f"SELECT {self._expression(field)} FROM {quote(NAME)} {among}").column(0)
                 new = self._in_type(field, now.filter(pa.array(is_new)))
                 kept = pa.chunked_array([*kept.chunks, *new.chunks], type=field.type)
             order = np.argsort(np.concatenate([np.flatnonzero(~is_new), np.flatnonzero(is_new)]), kind="stable")
@@ -247,7 +269,7 @@ class Scratch:
 
         columns = dict(known or {})
         fields = [field for field in self._fields if field.name not in columns]
-        asked = ", ".join(map(_expression, fields)) or "1"
+        asked = ", ".join(map(self._expression, fields)) or "1"
         found = self._query(f"SELECT {asked} FROM {quote(NAME)} {rest}")
         for field, column in zip(fields, found.columns, strict=False):
             columns[field.name] = self._in_type(field, column)
@@ -270,10 +292,10 @@ class Scratch:
 
 def _expression(field: pa.Field) -> str:
     """Return what selects a column so that Arrow can hold it: an interval as a number of its unit."""
-    import pyarrow.types as kinds
+    import pyarrow.types as arrow_types
 
     column = quote(field.name)
-    return f"epoch_ns({column})" if kinds.is_duration(field.type) else column
+    return f"epoch_ns({column})" if arrow_types.is_duration(field.type) else column
 
 
 def _differs(field: pa.Field) -> str:
@@ -281,23 +303,23 @@ def _differs(field: pa.Field) -> str:
 
     Also where DuckDB takes both for equal: by a collation, or as zeros of two signs.
     """
-    import pyarrow.types as kinds
+    import pyarrow.types as arrow_types
 
     now, was = f"is_now.{quote(field.name)}", f"was.{quote(field.name)}"
     differs = f"{now} IS DISTINCT FROM {was}"
-    kind = field.type.value_type if kinds.is_dictionary(field.type) else field.type
-    if kinds.is_string(kind) or kinds.is_large_string(kind) or kinds.is_string_view(kind):
+    kind = field.type.value_type if arrow_types.is_dictionary(field.type) else field.type
+    if arrow_types.is_string(kind) or arrow_types.is_large_string(kind) or arrow_types.is_string_view(kind):
         return f"{now} COLLATE C IS DISTINCT FROM {was} COLLATE C"
-    if kinds.is_floating(kind):
+    if arrow_types.is_floating(kind):
         return f"{differs} OR ({now} = 0 AND signbit({now}) <> signbit({was}))"
-    if kinds.is_nested(kind):
+    if arrow_types.is_nested(kind):
         return f"{differs} OR {now}::VARCHAR COLLATE C IS DISTINCT FROM {was}::VARCHAR COLLATE C"
     return differs
 
 
 def _stored(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     import pyarrow as pa
-    import pyarrow.types as kinds
+    import pyarrow.types as arrow_types
 
     if isinstance(kind, pa.BaseExtensionType) and kind.extension_name == "arrow.uuid":
         raw = [None if text is None else uuid.UUID(str(text)).bytes for text in column.to_pylist()]  # DuckDB gives text
@@ -305,24 +327,24 @@ def _stored(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     if isinstance(kind, pa.BaseExtensionType):
         storage = _stored(column, kind.storage_type)
         return pa.chunked_array([kind.wrap_array(chunk) for chunk in storage.chunks], type=kind)
-    if kinds.is_duration(kind):
+    if arrow_types.is_duration(kind):
         return column.cast(pa.duration("ns")).cast(kind)
-    if kinds.is_dictionary(kind):
+    if arrow_types.is_dictionary(kind):
         return exact(exact(column, kind.value_type), kind)
     return exact(column, kind)
 
 
 def _holds_finer(kind: pa.DataType) -> bool:
     """Whether ``kind`` is nested and somewhere in it are values that DuckDB shows coarsely, or durations."""
-    import pyarrow.types as kinds
+    import pyarrow.types as arrow_types
 
-    children = [kind.field(at).type for at in range(kind.num_fields)] if kinds.is_nested(kind) else []
-    return any(_is_finer(child) or kinds.is_duration(child) or _holds_finer(child) for child in children)
+    children = [kind.field(at).type for at in range(kind.num_fields)] if arrow_types.is_nested(kind) else []
+    return any(_is_finer(child) or arrow_types.is_duration(child) or _holds_finer(child) for child in children)
 
 
 def _is_finer(kind: pa.DataType) -> bool:
     """Whether DuckDB shows values of ``kind`` to the microsecond, and nanoseconds are stored."""
-    import pyarrow.types as kinds
+    import pyarrow.types as arrow_types
 
-    is_zoned = kinds.is_timestamp(kind) and kind.tz is not None
-    return bool((is_zoned or kinds.is_duration(kind)) and kind.unit == "ns")
+    is_zoned = arrow_types.is_timestamp(kind) and kind.tz is not None
+    return bool((is_zoned or arrow_types.is_duration(kind)) and kind.unit == "ns")

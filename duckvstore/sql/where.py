@@ -16,7 +16,7 @@ from duckvstore.engine import segments
 from duckvstore.engine.reads import Rows, positions
 from duckvstore.errors import DuckVStoreError, InvalidInput, NoSuchColumn, SqlError, caret, nearest
 from duckvstore.format.arrow_values import plain_table
-from duckvstore.sql import dialect, failures, tokens
+from duckvstore.sql import dialect, failures, kinds, tokens
 from duckvstore.sql.connection import run_interruptibly
 from duckvstore.sql.kept import kept_segments
 from duckvstore.sql.rewrite import quote
@@ -157,7 +157,7 @@ class _Predicate:
         rows = pa.table({self._number: pa.array(range(row_count), pa.int64())})
         for name, column in zip(used.column_names, used.columns, strict=True):
             rows = rows.append_column(name, readable(name, column))
-        opening = f"SELECT {self._number} FROM {_ROWS} AS {self._alias} WHERE ("
+        opening = f"SELECT {self._number} FROM {self._shown(used.column_names)} AS {self._alias} WHERE ("
         text = f"{opening}{self.where}\n) ORDER BY {self._number}"
         try:
             connection.execute("SET python_enable_replacements = false")
@@ -172,6 +172,12 @@ class _Predicate:
                 raise self._error(_UNREADABLE.format(self._statement.problem)) from error
             raise self._translated(failure, len(opening.encode())) from error
         return found[self._number]
+
+    def _shown(self, used: Sequence[str]) -> str:
+        """Return the relation with the rows of these columns, in DuckDB's own types where they have some."""
+        own = [(column.name, kinds.of_column(column)) for column in self.version.schema.columns if column.name in used]
+        decoded = [f"{kinds.decoded(quote(name), kind)} AS {quote(name)}" for name, kind in own if kind is not None]
+        return f"(SELECT * REPLACE ({', '.join(decoded)}) FROM {_ROWS})" if decoded else _ROWS
 
     def _translated(self, failure: Failure, opening_bytes: int) -> DuckVStoreError:
         place = None if failure.position is None else failure.position - opening_bytes

@@ -16,13 +16,12 @@ from duckvstore.errors import AlreadyExists, DuckVStoreError, NoSuchSymbol
 from duckvstore.format import values as format_values
 from duckvstore.format.documents import Version
 from duckvstore.format.editing import check_tabular
-from duckvstore.sql import dialect, frames, headers, merging, rewrite, statements, touching
+from duckvstore.sql import dialect, frames, headers, kinds, merging, rewrite, statements, touching
 from duckvstore.sql.figures import Figures, ScannedTable
 from duckvstore.sql.kept import kept_segments
-from duckvstore.sql.kinds import known
 from duckvstore.sql.names import Frame, Symbol
 from duckvstore.sql.result import Result
-from duckvstore.sql.running import Running
+from duckvstore.sql.running import Running, fetched
 from duckvstore.sql.scratch import BARE, NAME, ROW, Scratch
 from duckvstore.sql.values import Values
 
@@ -48,13 +47,6 @@ ASKED_BYTES_MIN = 4 * 2**20
 # Enough of the end of a segment's key to tell it from all others: it is random.
 NAME_CHARACTERS = 32
 ROW_ID = "rowid"
-# Types for which Arrow or Parquet has none of its own: a symbol would have text or a struct in their place.
-_REPLACED = frozenset(
-    (
-        *("UUID", "JSON", "ENUM", "GEOMETRY", "TIME_NS", "UHUGEINT", "VARIANT", "INTERVAL", "BIT", "BIGNUM"),
-        *("TIME WITH TIME ZONE", "UNION", "TUPLE"),
-    )
-)
 _OPERATIONS = {"insert": "append", "copy": "append", "delete": "delete_rows", "truncate": "delete_rows"}
 
 
@@ -505,18 +497,22 @@ class TableWriting:
     def _created(self, newest: Version | None, found: statements.Parts) -> VersionPlan:
         """Run the query (or look at the columns that are defined) and return the plan that stores its rows."""
         if found.query is None:
-            value: Any = self._defined()
+            rows = self._defined()
+            types, reader = kinds.read_from(rows.schema), rows.to_reader()
         else:
             plan = self._planned(newest)
             if self.statement.explain:
-                rows = self._measured(plan)
+                given_rows = self._measured(plan)
             else:
                 plan.text = self._query(rewrite.rewrite(self.statement, plan.replacements), found.query)
-                rows = self._running(plan).start()
-            value = self._source = Result(rows, Figures(), kind="create_table")
-            self._refuse_types(value.columns, value.types)
-        value = self._named(value)
-        given = rewrites.Given(self.symbol, format_values.encode_any(value, where=self.where), self.where)
+                given_rows = self._running(plan).start()
+            self._source = Result(given_rows, Figures(), kind="create_table")
+            types = self._source.types
+            self._refuse_types(self._source.columns, types)
+            # A C stream would lose the class of an error that comes with a later row.
+            reader = self._source.carriers()
+        encoded = format_values.encode_table(self._named(reader), self.where)
+        given = rewrites.Given(self.symbol, kinds.named(encoded, types), self.where)
         return rewrites.write(self.library, given, None)
 
     def _measured(self, plan: Plan) -> Rows | None:
@@ -542,23 +538,21 @@ class TableWriting:
         opening = "FROM ("
         return f"{opening.rjust(start)}{rewritten[start:end]}\n) LIMIT 0"
 
-    def _refuse_types(self, columns: Sequence[str], types: Sequence[object]) -> None:
+    def _refuse_types(self, columns: Sequence[str], types: Sequence[str]) -> None:
         """Raise SqlError for a type that a symbol would replace by another."""
-        for name, kind in zip(columns, map(str, types), strict=True):
-            if known(kind).holds(_REPLACED):
+        for name, kind in zip(columns, types, strict=True):
+            if not kinds.is_storable(kinds.known(kind)):
                 raise self.statement.error(
                     f"column {name!r} has the type {kind}, which a symbol cannot keep: cast it to another, say VARCHAR",
                     self.reference.end,
                 )
 
-    def _named(self, value: Any) -> Any:
-        """Return rows with the column names that CREATE TABLE name (…) gives, and duplicates told apart."""
+    def _named(self, reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
+        """Return rows as they are stored, with the names that CREATE TABLE s (…) gives, and duplicates told apart."""
         import pyarrow as pa
 
         from duckvstore.format.schema import unique_names
 
-        # A C stream would lose the class of an error that comes with a later row.
-        reader = value.reader() if isinstance(value, Result) else pa.RecordBatchReader.from_stream(value)
         names = [definition.name for definition in statements.columns_defined(self.statement.tree)]
         if self._parts().query is None or not names:
             names = list(reader.schema.names)
@@ -567,10 +561,9 @@ class TableWriting:
                 f"{len(names)} columns are named, and the query gives {len(reader.schema)}", self.reference.end
             )
         names = unique_names([*names, *reader.schema.names[len(names) :]])
-        if names == list(reader.schema.names):
-            return reader
-        schema = pa.schema([field.with_name(name) for field, name in zip(reader.schema, names, strict=True)])
-        batches = (batch.rename_columns(names) for batch in reader)
+        fields = zip(kinds.stored_schema(reader.schema), names, strict=True)
+        schema = pa.schema([field.with_name(name) for field, name in fields])
+        batches = (kinds.as_stored(batch).rename_columns(names) for batch in reader)
         return pa.RecordBatchReader.from_batches(schema, batches)
 
     def _defined(self) -> pa.Table:
@@ -591,9 +584,8 @@ class TableWriting:
         try:
             self._running(plan).finish()
             relation: Any = cursor.sql(f"FROM {rewrite.quote(NAME)}")
-            self._refuse_types(relation.columns, relation.types)
-            table: pa.Table = relation.to_arrow_table() if hasattr(relation, "to_arrow_table") else relation.arrow()
-            return table
+            self._refuse_types(relation.columns, list(map(str, relation.types)))
+            return fetched(relation)
         finally:
             cursor.execute(f"DROP TABLE IF EXISTS temp.{rewrite.quote(NAME)}")
 

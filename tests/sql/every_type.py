@@ -57,11 +57,6 @@ VALUES = {
 ZONED = ("TIMESTAMP WITH TIME ZONE",)
 #: whose values DuckDB has no map keys of, or does not take for what it compares
 NO_KEYS = ("GEOMETRY", "BIGNUM", "JSON")
-#: for which Parquet has none of its own
-REPLACED = (
-    *("UUID", "JSON", "ENUM", "GEOMETRY", "TIME_NS", "UHUGEINT", "INTERVAL", "BIT", "BIGNUM", "TIME WITH TIME ZONE"),
-    "UNION",
-)
 
 
 def cast(value: str, kind: str) -> str:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 import duckvstore as vs
-from duckvstore.errors import DuckVStoreError, SqlError, Unsupported
+from duckvstore.errors import DuckVStoreError, Unsupported
 from duckvstore.sql import kinds
 from tests.sql import every_type
 
@@ -131,12 +131,3 @@ def test_types_are_read_and_nothing_else():
     with pytest.raises(DuckVStoreError):
         kinds.parse("INTEGER" + "[]" * 10 + ")")
     assert str(kinds.parse("STRUCT(\"a\"\"b\" ENUM('x''y')[3])")) == "STRUCT(\"a\"\"b\" ENUM('x''y')[3])"
-
-
-@pytest.mark.parametrize("kind", [kind for kind in COLUMNS if every_type.holds(kind, every_type.REPLACED)])
-def test_a_type_that_a_symbol_cannot_keep_is_refused(lib, kind):
-    """And not replaced by another one: by no statement that makes columns."""
-    for statement in (f"CREATE TABLE odd AS SELECT CAST(NULL AS {kind}) AS x", f"CREATE TABLE odd (x {kind})"):
-        with pytest.raises(SqlError, match="column 'x' has the type .* cast it to another"):
-            lib.sql(statement)
-    assert not lib.has_symbol("odd")
