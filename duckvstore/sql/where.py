@@ -7,6 +7,7 @@ has the stored types exactly.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from sqlglot import exp
 from duckvstore.engine import segments
 from duckvstore.engine.reads import Rows, positions
 from duckvstore.errors import DuckVStoreError, InvalidInput, NoSuchColumn, SqlError, caret, nearest
+from duckvstore.format import values as stored_values
 from duckvstore.format.arrow_values import plain_table
 from duckvstore.sql import dialect, failures, kinds, tokens
 from duckvstore.sql.connection import run_interruptibly
@@ -80,6 +82,7 @@ class _Predicate:
         names = [name.casefold() for name in self._names()]
         #: the stored columns that the predicate may use
         self.columns = [name for name in version.schema.shown_names if name.casefold() in names]
+        self._check_case()
         self._alias = quote(version.symbol if "\0" not in version.symbol else _ROWS)
         self._number = _NUMBER
         while self._number in names or any(self._number == name.casefold() for name in version.schema.names):
@@ -87,10 +90,30 @@ class _Predicate:
         self._statement = self._parsed()
 
     def _names(self) -> list[str]:
-        """Return every word that could be the name of a column, whatever it is."""
-        words = [token.text for token in self._tokens if token.kind == "word"]
-        quoted = [token.text[1:-1].replace('""', '"') for token in self._tokens if token.kind == "quoted"]
-        return words + quoted
+        """Return every word that could be the name of a column, whatever it is, in the order of the text."""
+        return [
+            token.text if token.kind == "word" else token.text[1:-1].replace('""', '"')
+            for token in self._tokens
+            if token.kind in ("word", "quoted")
+        ]
+
+    def _check_case(self) -> None:
+        """Raise SqlError for a label that SQL takes for another column, because only the case of letters differs."""
+        shown = {name.casefold(): name for name in self.columns}
+        places = (token.start for token in self._tokens if token.kind in ("word", "quoted"))
+        for name, place in zip(self._names(), places, strict=True):
+            taken = shown.get(name.casefold(), name)
+            if taken == name:
+                continue
+            with suppress(NoSuchColumn):
+                meant = stored_values.stored_columns(self.version.schema, [name])
+                if taken not in meant:
+                    raise SqlError(
+                        f"where names {name!r}, which is another column than {taken!r}, but SQL does not tell capitals "
+                        f"from small letters: write {quote(meant[0])}, as SQL calls it",
+                        self.where,
+                        place,
+                    )
 
     def _error(self, message: str, place: int = 0) -> SqlError:
         return SqlError(f"where is no SQL predicate: {message}", self.where, place)

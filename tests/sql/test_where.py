@@ -200,3 +200,18 @@ def test_segments_without_a_wanted_row_are_not_read(lib, monkeypatch):
     assert len(read) == 1
     assert found(lib, "id > 100") == []
     assert len(read) == 1
+
+
+def test_a_label_is_not_taken_for_one_that_differs_in_the_case_of_letters():
+    """SQL calls the second of ``ab`` and ``AB`` ``AB_1``: the first is not read, and its rows not deleted, for it."""
+    library = vs.open("memory://").create_library("lib")
+    frame = pd.DataFrame({"ab": [1, 2, 3], "AB": [9, 9, 1]})
+    library.write("t", frame)
+    for where in ("AB = 9", '"AB" = 9', "ab = 1 AND AB = 9"):
+        for call in (lambda where: library.read("t", where=where), lambda where: library.delete_rows("t", where)):
+            with pytest.raises(vs.SqlError, match='write "AB_1", as SQL calls it'):
+                call(where)
+    for where, wanted in (("ab = 1", [0]), ('"AB_1" = 9', [0, 1]), ("Ab_1 = 1", [2])):
+        assert library.read("t", where=where).data.equals(frame.iloc[wanted])
+    library.write("one", pd.DataFrame({"ab": [1, 2]}))
+    assert len(library.read("one", where="AB = 2").data) == 1
