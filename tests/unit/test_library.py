@@ -319,7 +319,8 @@ def test_description(lib, small_segments):
     """What is known without reading rows."""
     lib.write("trades", frame(), author="ann", message="first")
     found = lib.get_description("trades")
-    assert [(column.name, column.dtype) for column in found.index] == [("time", "timestamp[us]")]
+    unit = frame().index.unit
+    assert [(column.name, column.dtype) for column in found.index] == [("time", f"timestamp[{unit}]")]
     assert [column.name for column in found.columns] == ["price", "qty", "sym"]
     assert (found.row_count, found.sorted, found.segment_count) == (100, "ASCENDING", 10)
     assert found.date_range == (datetime(2026, 1, 1), datetime(2026, 1, 5, 3))

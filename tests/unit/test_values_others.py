@@ -129,7 +129,7 @@ def test_arrays_are_natural_in_sql(array, arrow):
     [
         (np.array([object()]), "dtype object"),
         (np.zeros(1, [("a", "O")]), "dtype"),
-        (np.ma.array([1]), "numpy.ma.MaskedArray"),
+        (np.ma.array([1]), r"numpy\.ma\..*MaskedArray"),
         (np.zeros(1).view(np.recarray), "recarray"),
         (np.array(["\ud800"]), "not valid Unicode"),
     ],
