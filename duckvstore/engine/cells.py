@@ -57,8 +57,8 @@ class SegmentCells:
 
     def _nulls(self, position: int) -> Iterator[tuple[Segment, int]]:
         """Yield each segment and how many rows of it have no value in the column."""
-        column = self._version.schema.columns[position]
-        for at, segment in enumerate(self._version.segments):
+        for at, segment in enumerate(self._version.segments):  # without any, positions may be of another schema
+            column = self._version.schema.columns[position]
             known = segment.statistics.get(column.id, _UNKNOWN).null_count
             yield segment, self._read(position, at).null_count if known is None else known
 

@@ -102,8 +102,9 @@ def test_every_shape_has_ids(library, kind):
 
 def test_a_column_of_very_many_fields_is_stored_too(library):
     """Those that are beyond the ids of their column have none, and nothing else is different."""
-    many = {f"f{number}": number for number in range(schemas.NESTED_IDS_EACH + 2)}
-    table = pa.table({"box": [many], "next": [[1]]})
+    names = [f"f{number}" for number in range(schemas.NESTED_IDS_EACH + 2)]
+    kind = pa.struct([(name, pa.int64()) for name in names])
+    table = pa.table({"box": pa.array([dict.fromkeys(names, 1)], kind), "next": [[1]]})
     library.write("s", table)
     found = stored(files(library)[0])
     assert [path for path, number in found.items() if number is None] == ["f4096.", "f4097."]

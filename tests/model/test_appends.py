@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import random
+from datetime import datetime
 
 import numpy as np
 import pandas as pd
@@ -142,3 +144,124 @@ def test_a_stream_that_fails_is_never_stored_in_part(call):
         getattr(lib, call)("x", stream)
     assert list(lib.list_versions("x")) == [("x", 0)]
     assert lib.read("x").data == numbers(1)
+
+
+NAMES = ("number", "text", "moment", "legs", "box")
+SEEDS = 60 if IS_FULL else 12
+STEPS = 8
+
+
+class Pieces:
+    """Rows that come day by day: any of five columns, with values or without any, of types that change."""
+
+    def __init__(self, seed):
+        self.random = random.Random(seed)
+
+    def cells(self, name, rows):
+        """Return the cells of a column; those of one call are of one shape."""
+        choose = self.random.choice
+        if choose([True, False, False]):
+            return [choose([None, float("nan")])] * rows
+        shapes = {
+            "number": [lambda: choose([1, -7, 2**53]), lambda: choose([0.5, 2.0, -1.5])],
+            "text": [lambda: choose(["a", "b", ""])],
+            "moment": [lambda: datetime(2024, 1, choose([1, 2, 3]))],
+            "legs": [list, lambda: choose([[1, 2], [], None]), lambda: choose([[0.5], None])],
+            "box": [
+                lambda: choose([{"w": 1}, {"w": None}, None]),
+                lambda: choose([{"w": 2.5, "in": [{"a": 1}]}, {"w": None, "in": []}]),
+                lambda: {"in": [{"a": 2, "b": choose(["x", None])}], "h": "y"},
+            ],
+        }
+        shape = choose(shapes[name])
+        return [shape() for _ in range(rows)]
+
+    def piece(self, first):
+        """Return the columns of up to three rows, whose days begin at ``first``, and these."""
+        rows = self.random.choice([0, 1, 2, 3])
+        columns = {name: self.cells(name, rows) for name in NAMES if self.random.random() < 0.75}
+        return columns, pd.DatetimeIndex([DAY + pd.Timedelta(first + at, "D") for at in range(rows)], name="day")
+
+
+DAY = pd.Timestamp("2024-01-01")
+
+
+def as_frame(columns, days):
+    # Without a dtype, pandas chooses one as in anybody's program: float64 for NaN, objects for lists.
+    return pd.DataFrame({name: pd.Series(cells, index=days) for name, cells in columns.items()}, index=days)
+
+
+def as_table(columns, days):
+    cells = {name: [None if plain(cell) is None else cell for cell in column] for name, column in columns.items()}
+    return pa.table({"day": pa.array(days.to_pydatetime(), pa.timestamp("us")), **cells})
+
+
+def plain(cell):
+    """Return a cell as it is compared: nothing for a missing one, no field that is missing, and plain numbers."""
+    if isinstance(cell, dict):
+        return {key: plain(value) for key, value in cell.items() if plain(value) is not None}
+    if isinstance(cell, (list, np.ndarray)):
+        return [plain(value) for value in cell]
+    return None if cell is None or cell is pd.NaT or cell is pd.NA or cell != cell else cell
+
+
+def add(random_, lib, value):
+    """Add rows behind the others, in one of the ways there are."""
+    way = random_.choice(["append", "append_batch", "transaction", "stage", "update"])
+    if way == "append_batch":
+        lib.append_batch([vs.WritePayload("s", value)])
+    elif way == "transaction":
+        with lib.transaction() as both:
+            both.append("s", value)
+    elif way == "stage":
+        lib.stage("s", value)
+        lib.finalize_staged_data("s", mode="append")
+    elif way == "update" and isinstance(value, pd.DataFrame):
+        lib.update("s", value, upsert=True)
+    else:
+        lib.append("s", value)
+
+
+@pytest.mark.parametrize("make", [as_frame, as_table])
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_rows_of_any_columns_are_a_concatenation(seed, make):
+    """Nothing is refused, and all calls give what pandas' own concat gives of the same cells; so does SQL."""
+    pieces = Pieces(seed)
+    lib = vs.Store(MemoryObjects("pieces")).create_library("l")
+    taken, count = [], 0
+    for step in range(STEPS):
+        columns, days = pieces.piece(count)
+        value = make(columns, days)
+        lib.write("s", value) if step == 0 else add(pieces.random, lib, value)
+        if len(days) or not step:
+            objects = {name: pd.Series(cells, index=days, dtype=object) for name, cells in columns.items()}
+            taken.append(pd.DataFrame(objects, index=days))
+        count += len(days)
+    if pieces.random.random() < 0.5 and any("number" in one for one in taken):
+        lib.delete_rows("s", "number IS NULL")
+        taken = [one[one["number"].notna()] if "number" in one else one[:0] for one in taken]
+    expected = pd.concat(taken)
+    found = lib.read("s").data
+    frame = found.to_pandas(types_mapper=pd.ArrowDtype).set_index("day") if make is as_table else found
+    assert list(map(plain, frame.index)) == list(expected.index)
+    names = [name for name in expected.columns if name in frame.columns]
+    assert not [name for name in expected.columns if name not in names and expected[name].notna().any()]
+    for name in names:
+        cells = found[name].to_pylist() if make is as_table else frame[name]
+        assert list(map(plain, cells)) == list(map(plain, expected[name])), name
+    if names and len(expected):
+        asked = lib.sql(f"SELECT {', '.join(names)} FROM s ORDER BY day").fetchall()
+        assert [tuple(map(plain, row)) for row in asked] == [
+            tuple(plain(cell) for cell in row) for row in expected[names].itertuples(index=False)
+        ]
+    for name, condition, test in (
+        ("number", "number > 0.75", lambda cell: cell > 0.75),
+        ("text", "text >= 'b'", lambda cell: cell >= "b"),
+        ("moment", "moment < TIMESTAMP '2024-01-03'", lambda cell: cell < datetime(2024, 1, 3)),
+        ("box", "box IS NULL", None),
+    ):
+        if name in names and expected[name].notna().any():
+            cells = list(map(plain, expected[name]))
+            wanted = sum(cell is None if test is None else cell is not None and test(cell) for cell in cells)
+            assert lib.sql(f"SELECT count(*) FROM s WHERE {condition}").fetchone() == (wanted,)
+    assert lib.verify().ok

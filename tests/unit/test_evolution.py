@@ -63,6 +63,8 @@ def same(one, other):
         item is None or item is pd.NA or item is pd.NaT or (isinstance(item, float) and item != item)
         for item in (one, other)
     ]
+    if isinstance(one, dict) and isinstance(other, dict):  # a field that one side lacks is missing there
+        return all(same(one.get(key), other.get(key)) for key in {**one, **other})
     return all(missing) if any(missing) else bool(one == other)
 
 
@@ -706,6 +708,20 @@ _CELLS = {
     "M8[us]": st.none() | st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1)),
     "M8[ns]": st.none() | st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1)),
 }
+_NESTED = {  # each of rows of one shape, as what is stored in one call has to be
+    "lists": [
+        st.lists(st.integers(-9, 9), max_size=2),
+        st.lists(st.sampled_from([0.5, 2.0]), max_size=2),
+        st.lists(st.sampled_from(["a", "b"]), max_size=2),
+        st.just([]),
+    ],
+    "structs": [
+        st.fixed_dictionaries({"k": st.none() | st.integers(-9, 9)}),
+        st.fixed_dictionaries({"k": st.just(0.5), "l": st.none() | st.lists(st.integers(0, 9), max_size=1)}),
+        st.fixed_dictionaries({"l": st.just([]), "m": st.none() | st.text("ab", max_size=1)}),
+        st.fixed_dictionaries({"k": st.none()}),
+    ],
+}
 
 _NEVER_MISSING = ("bool", "int8", "int32", "int64", "uint8")
 
@@ -720,10 +736,12 @@ def frames(draw):
     columns = draw(st.permutations("abcde"))[: draw(st.integers(1, 4))]
     data = {}
     for name in columns:
-        dtype = draw(st.sampled_from(sorted(_CELLS)))
+        dtype = draw(st.sampled_from([*sorted(_CELLS), *_NESTED] * 2 + [*_NESTED] * 8))
+        known = draw(st.sampled_from(_NESTED[dtype])) if dtype in _NESTED else _CELLS[dtype]
         is_missing = dtype not in _NEVER_MISSING and draw(st.integers(0, 3)) == 0
-        cells = st.none() if is_missing else _CELLS[dtype]
-        data[name] = pd.Series(draw(st.lists(cells, min_size=rows, max_size=rows)), dtype=dtype)
+        cells = st.none() if is_missing else known
+        found = draw(st.lists(cells, min_size=rows, max_size=rows))
+        data[name] = pd.Series(found, dtype=object if dtype in _NESTED else dtype)
     return pd.DataFrame(data)
 
 
