@@ -14,11 +14,12 @@ import weakref
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from duckvstore import forks, progress
 from duckvstore.errors import DuckVStoreError, StorageUnavailable, Unsupported
 from duckvstore.sql import failures, sandbox
+from duckvstore.sql.interrupts import interruptible, plain
 from duckvstore.sql.rewrite import literal, quote
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from duckvstore.objects.base import ObjectStore
     from duckvstore.sql.prepared import Prepared
     from duckvstore.sql.result import Result
-
-Outcome = TypeVar("Outcome")
 
 
 class _Default:
@@ -49,8 +48,6 @@ _default = _Default()
 forks.follow(_default)
 
 _SECRET_PARAMETER = re.compile(r"[A-Za-z_]+")
-_INTERRUPT_EVERY_SECONDS = 0.05
-_WAKE_EVERY_SECONDS = 0.25
 _BAR_SETTINGS = {"enable_progress_bar_print": "false", "enable_progress_bar": "true"}
 RANGE_JOIN_ROWS_MAX = 2**40
 _SETS_BAR = re.compile(r"(?:enable|disable)\w*_progress_bar", re.IGNORECASE)
@@ -93,7 +90,7 @@ class Seat:
             try:
                 self.cursor.execute(f"SET SESSION validate_external_file_cache = '{mode}'")
             except Exception as error:
-                if on or failures.is_ctrl_c(error):
+                if on or failures.of_signal(error) is not None:
                     raise
                 return  # the user has locked the configuration; asking anew is only slower
             self._validates = on
@@ -112,7 +109,7 @@ class Seat:
                 self._threshold = self.cursor.execute(f"SELECT current_setting('{setting}')").fetchall()[0][0]
             self.cursor.execute(f"SET SESSION {setting} = {RANGE_JOIN_ROWS_MAX if of_few else self._threshold}")
         except Exception as error:
-            if failures.is_ctrl_c(error):
+            if failures.of_signal(error) is not None:
                 raise
             return  # the user has locked the configuration
         self._joins_few = of_few
@@ -210,7 +207,7 @@ class Connection:
 
     def lent(self) -> list[object]:
         """Return the instance and its cursors."""
-        return [self._instance, *(seat.cursor for seat in forks.copied(self._seats))]
+        return [self._instance, *(plain(seat.cursor) for seat in forks.copied(self._seats))]
 
     def start_over(self) -> None:
         """Forget them: the next statement opens an instance of this process."""
@@ -225,7 +222,7 @@ class Connection:
         instance = self._open()
         seat: Seat | None = getattr(self._local, "seat", None)
         if seat is None or self._local.instance is not instance:
-            seat = Seat(instance.cursor(), is_locked=self._cage is not None)
+            seat = Seat(interruptible(instance.cursor()), is_locked=self._cage is not None)
             self._local.seat, self._local.instance = seat, instance
             with self._lock:
                 self._seats.add(seat)
@@ -240,7 +237,7 @@ class Connection:
 
     def side_cursor(self) -> duckdb.DuckDBPyConnection:
         """Return a fresh cursor for a question of our own; the caller closes it."""
-        return self._open().cursor()
+        return interruptible(self._open().cursor())
 
     @property
     def thread_count(self) -> int:
@@ -390,45 +387,3 @@ def httpfs_of_wheel(duckdb_version: str) -> Path | None:
         if path.is_file():
             return path
     return None
-
-
-def run_interruptibly(
-    cursor: duckdb.DuckDBPyConnection, action: Callable[[], Outcome], look: Callable[[], None] = lambda: None
-) -> Outcome:
-    """Return ``action()``, a call into DuckDB on ``cursor``; KeyboardInterrupt stops it at once.
-
-    ``look`` is called now and then by the thread that waits.
-
-    DuckDB does not look at Python's signals while it works, so on the main thread (the only one that gets them)
-    the action runs on a thread of its own while this one waits.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        return action()
-    done = threading.Event()
-    outcome: list[Any] = [None, None]
-
-    def work() -> None:
-        try:
-            outcome[0] = action()
-        except BaseException as error:  # noqa: BLE001 - raised again on the waiting thread
-            outcome[1] = error
-        finally:
-            done.set()
-
-    worker = threading.Thread(target=work, name="duckvstore-sql", daemon=True)
-    try:
-        worker.start()
-        look()
-        while not done.wait(_WAKE_EVERY_SECONDS):
-            look()
-        worker.join()
-    except KeyboardInterrupt:
-        # Repeated, since an interrupt that comes before DuckDB has begun is forgotten.
-        while not done.wait(_INTERRUPT_EVERY_SECONDS):
-            cursor.interrupt()
-        worker.join()  # a thread that is still inside DuckDB when Python ends would abort the process
-        raise
-    if outcome[1] is not None:
-        raise outcome[1]
-    result: Outcome = outcome[0]
-    return result

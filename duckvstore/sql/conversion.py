@@ -8,10 +8,12 @@ type, or one that loses something, the nearest that holds it comes out instead.
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from duckvstore import forks
 from duckvstore.errors import Unsupported
+from duckvstore.sql.interrupts import Outcome, run_interruptibly
 from duckvstore.sql.kinds import Kind, carrier, decoded, known
 from duckvstore.sql.rewrite import literal, quote
 
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
     import pyarrow as pa
-
-Outcome = TypeVar("Outcome")
 
 #: of which DuckDB makes no column of pandas
 _NO_PANDAS = frozenset(("UHUGEINT", "BIGNUM", "TIME WITH TIME ZONE", "VARIANT"))
@@ -77,7 +77,7 @@ def _through_duckdb(action: Callable[[duckdb.DuckDBPyConnection], Outcome]) -> O
         instance = _converter.instance()
         try:
             with instance.cursor() as cursor:
-                return action(cursor)
+                return run_interruptibly(cursor, partial(action, cursor))
         except (duckdb.FatalException, duckdb.InternalException) as error:
             _converter.discard(instance)
             if is_last:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from duckvstore.errors import AccessDenied, DuckVStoreError, SqlError, StorageUnavailable, Unsupported
+from duckvstore.sql.interrupts import unwrapping
 from duckvstore.sql.tokens import Token, scan
 
 if TYPE_CHECKING:
@@ -90,9 +91,11 @@ def take_apart(error: BaseException) -> Failure:
     return Failure(kind.removesuffix(" Error"), _shortened(message), None, _missing(message))
 
 
-def is_ctrl_c(error: BaseException) -> bool:
-    """Whether ``error`` is what DuckDB makes of a KeyboardInterrupt while the main thread is inside of it."""
-    return isinstance(error, RuntimeError) and str(error) == "Query interrupted"
+def of_signal(error: BaseException) -> BaseException | None:
+    """Return what a signal's handler raised, if ``error`` is what DuckDB makes of it on the main thread, else None."""
+    if isinstance(error, RuntimeError) and str(error) == "Query interrupted":
+        return error.__cause__ or KeyboardInterrupt()
+    return None
 
 
 def moved(failure: Failure, shift_bytes: int) -> Failure:
@@ -159,7 +162,10 @@ def to_error(failure: Failure, sql: str, offset: int | None, note: Callable[[Fai
 
 def while_planning(error: Exception, sql: str) -> BaseException:
     """Return what to raise for an error of DuckDB in a question of our own about ``sql``."""
-    return KeyboardInterrupt() if is_ctrl_c(error) else to_error(take_apart(error), sql, None, lambda _: "")
+    signal = of_signal(error)
+    if signal is not None:
+        return unwrapping.carried(signal)
+    return to_error(take_apart(error), sql, None, lambda _: "")
 
 
 def _with_next_step(message: str, kind: str, sql: str, offset: int) -> str:

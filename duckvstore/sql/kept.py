@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from duckvstore import forks
 from duckvstore.format import statistics
 from duckvstore.sql import failures, headers, prune, statements
+from duckvstore.sql.interrupts import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -92,7 +93,7 @@ def _kept(
     try:
         return ask(condition)
     except Exception as error:
-        if failures.is_ctrl_c(error):
+        if failures.of_signal(error) is not None:
             raise
         return everything  # whatever it is, the statement itself will meet it
 
@@ -152,7 +153,7 @@ class Choices:
 
     def lent(self) -> Sequence[object]:
         """Return the cursor for questions."""
-        return [self._own]
+        return [plain(self._own)]
 
     def start_over(self) -> None:
         """Forget the cursor, and what was remembered on it."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from duckvstore import forks
 from duckvstore.sql import failures, rewrite
-from duckvstore.sql.connection import run_interruptibly
+from duckvstore.sql.interrupts import run_interruptibly
 from duckvstore.sql.names import with_label
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from duckvstore import forks
 from duckvstore.errors import DuckVStoreError
 from duckvstore.sql import failures, kinds, readable, rewrite, statements
 from duckvstore.sql.bar import Bar
-from duckvstore.sql.connection import Outcome, run_interruptibly
+from duckvstore.sql.interrupts import Outcome, run_interruptibly, unwrapping
 from duckvstore.sql.kinds import encoded, known
 from duckvstore.sql.result import Rows
 from duckvstore.sql.tokens import scan
@@ -294,8 +294,9 @@ class Running:
         """Return the error of this package for an exception of DuckDB or of the Arrow reader."""
         if isinstance(error, DuckVStoreError):
             return error
-        if failures.is_ctrl_c(error):
-            return KeyboardInterrupt()
+        signal = failures.of_signal(error)
+        if signal is not None:
+            return unwrapping.carried(signal)
         failure = failures.in_bytes(failures.take_apart(error), self._plan.text)
         if failure.missing is not None and failure.missing[0] == "Table":
             self.missing = failure.missing[1]

@@ -17,6 +17,7 @@ from duckvstore.format.arrow_values import plain_table
 from duckvstore.format.encoding import exact
 from duckvstore.format.schema import shown, to_arrow
 from duckvstore.sql import kinds
+from duckvstore.sql.interrupts import run_interruptibly
 from duckvstore.sql.rewrite import quote
 from duckvstore.sql.types import readable
 
@@ -257,8 +258,12 @@ class Scratch:
         return pa.table(columns, schema=after.schema)
 
     def _query(self, text: str) -> pa.Table:
-        relation: Any = self._cursor.sql(text)
-        return relation.to_arrow_table() if hasattr(relation, "to_arrow_table") else relation.arrow()
+        def run() -> Any:
+            relation: Any = self._cursor.sql(text)
+            return relation.to_arrow_table() if hasattr(relation, "to_arrow_table") else relation.arrow()
+
+        table: pa.Table = run_interruptibly(self._cursor, run)
+        return table
 
     def _select(self, rest: str, known: Mapping[str, pa.ChunkedArray] | None = None) -> pa.Table:
         """Return rows in the stored schema, some columns of which may be ``known``.

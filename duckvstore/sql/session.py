@@ -40,6 +40,7 @@ from duckvstore.sql.definitions import Definitions, as_created
 from duckvstore.sql.explaining import Explaining
 from duckvstore.sql.figures import Figures, ScannedTable
 from duckvstore.sql.files import SegmentFiles
+from duckvstore.sql.interrupts import unwrapping
 from duckvstore.sql.names import Names, matching
 from duckvstore.sql.placed import CHECK, Uses
 from duckvstore.sql.plan import Plan, Planner
@@ -159,6 +160,16 @@ class Session(forks.OfOneProcess):
         rows are pulled on demand, so errors in them may come later.
         """
         check_text(text)
+        with unwrapping:
+            return self._run_all(text, parameters, scope, message)
+
+    def _run_all(
+        self,
+        text: str,
+        parameters: Mapping[str, Any] | Sequence[Any] | None,
+        scope: Mapping[str, object] | None,
+        message: str | None,
+    ) -> Result:
         if self.sandbox:
             text = sandbox.plain(text)
         statements = [self._listing(statement) for statement in dialect.parse(text)]

@@ -19,7 +19,7 @@ from duckvstore.errors import DuckVStoreError, InvalidInput, NoSuchColumn, SqlEr
 from duckvstore.format import values as stored_values
 from duckvstore.format.arrow_values import plain_table
 from duckvstore.sql import dialect, failures, kinds, tokens
-from duckvstore.sql.connection import run_interruptibly
+from duckvstore.sql.interrupts import interruptible, run_interruptibly
 from duckvstore.sql.kept import kept_segments
 from duckvstore.sql.rewrite import quote
 from duckvstore.sql.types import readable
@@ -59,7 +59,8 @@ def read_where(library: OpenLibrary, version: Version, columns: Sequence[str] | 
     predicate = _Predicate(version, where)
     used = predicate.columns
     wanted = list(version.schema.names) if columns is None else list(columns)
-    with duckdb.connect(":memory:") as connection:
+    with duckdb.connect(":memory:") as own:
+        connection = interruptible(own)
         kept = predicate.kept_segments(connection)
         table = segments.read_table(library, version, columns=list(dict.fromkeys([*wanted, *used])), segments=kept)
         # Rows without columns have no segments.

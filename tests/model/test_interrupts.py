@@ -123,3 +123,129 @@ def test_a_bar_is_shown_only_where_somebody_looks(setting, is_shown):
     assert ("reading trades" in done.stderr) == is_shown
     assert ("storing trades" in done.stderr) == is_shown
     assert done.stdout == ""
+
+
+SIGNALS = """
+import os, signal, sys, threading, time
+import pandas as pd
+import duckvstore as vs
+
+lib = vs.open("memory://signals").create_library("eod")
+lib.write("s", pd.DataFrame({"v": range(500_000), "w": [f"text {n}" for n in range(500_000)]}))
+lib.write("t", pd.DataFrame({"v": range(3000)}))
+connection = lib.connect()
+connection.execute("SELECT 1").fetchall()  # what is imported at first use is
+lib.sql("SELECT count(*) FROM s a, t b WHERE a.v = b.v AND a.w = ''").df()
+FOR_EVER = "FROM s a, t b WHERE (a.v * b.v) % 1_000_003 = 999_999 AND length(a.w || b.v) % 3 = 5"
+CALLS = {
+    "a query": lambda: lib.sql(f"SELECT count(*) {FOR_EVER}").fetchall(),
+    "a stream": lambda: list(lib.sql(f"SELECT a.v {FOR_EVER}").batches()),
+    "pandas": lambda: lib.sql("SELECT s.* FROM s, range(100)").df(),
+    "a cursor": lambda: connection.execute(f"SELECT count(*) {FOR_EVER}").fetchall(),
+    "a view": lambda: lib.sql(f"CREATE OR REPLACE VIEW seen AS SELECT count(*) {FOR_EVER}; FROM seen").fetchall(),
+    "rows of a result before": lambda: (lib.sql(f"SELECT a.v {FOR_EVER}"), lib.sql("CREATE TEMP TABLE x (y INT)")),
+    "INSERT": lambda: lib.sql(f"INSERT INTO t SELECT a.v {FOR_EVER}"),
+    "UPDATE": lambda: lib.sql(f"UPDATE t SET v = (SELECT count(*) {FOR_EVER})"),
+    "DELETE": lambda: lib.sql(f"DELETE FROM t WHERE v = (SELECT count(*) {FOR_EVER})"),
+    "CREATE TABLE": lambda: lib.sql(f"CREATE TABLE u AS SELECT a.v {FOR_EVER}"),
+    "a temporary table": lambda: lib.sql(f"CREATE TEMP TABLE u AS SELECT a.v {FOR_EVER}"),
+    "read(where=)": lambda: lib.read("s", where="length(repeat(w, 9000)) + length(repeat(w, 9001)) = 1"),
+    "delete_rows": lambda: lib.delete_rows("s", "length(repeat(w, 9000)) + length(repeat(w, 9001)) = 1"),
+}
+
+class OfTheUser(ValueError):
+    pass
+
+def handler(number, frame):
+    raise TimeoutError("too late") if number == signal.SIGALRM else OfTheUser("of the user")
+
+signal.signal(signal.SIGALRM, handler)
+signal.signal(signal.SIGUSR1, handler)
+EXPECTED = {
+    signal.SIGINT: KeyboardInterrupt(),
+    signal.SIGALRM: TimeoutError("too late"),
+    signal.SIGUSR1: OfTheUser("of the user"),
+}
+
+def stopped(name, number):
+    over = threading.Event()
+
+    def send():
+        # Again after a while: what Python raises while it calls back for something that is dropped is lost.
+        seconds = 0.15
+        while not over.wait(seconds):
+            os.kill(os.getpid(), number)
+            seconds = 10
+
+    sender = threading.Thread(target=send)
+    try:
+        sender.start()
+        CALLS[name]()
+        found = "nothing was raised"
+    except BaseException as error:
+        over.set()
+        found = error
+    over.set()
+    sender.join()
+    expected = EXPECTED[number]
+    if type(found) is not type(expected) or found.args != expected.args:
+        print(name, number.name, "gave", repr(found)[:300])
+    if getattr(found, "__suppress_context__", True) is False and found.__context__ is not None:
+        print(name, number.name, "has the context", repr(found.__context__)[:300])
+    if lib.sql("SELECT 42").fetchall() != [(42,)] or connection.execute("SELECT 43").fetchall() != [(43,)]:
+        print(name, "left a broken session")
+    if [(found.symbol, found.version) for found in lib.list_versions()] != [("s", 0), ("t", 0)]:
+        print(name, "was committed")
+
+for index, name in enumerate(CALLS if "calls" in sys.argv else ()):
+    numbers = list(EXPECTED) if index < 2 else [signal.SIGINT, (signal.SIGALRM, signal.SIGUSR1)[index % 2]]
+    for number in numbers:
+        stopped(name, number)
+"""
+
+
+def run_signals(code: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNALS + code, *arguments], capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_what_a_signal_raises_leaves_every_call_as_it_is():
+    """The stop button, an alarm and a handler of the user's stop DuckDB; the session goes on, nothing is committed."""
+    assert run_signals("", "calls") == ""
+
+
+def test_impatience_and_transactions():
+    """A second press while DuckDB is being stopped changes nothing; a transaction can be rolled back and done again."""
+    code = """
+def press_twice():
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.005)
+
+for begun in (False, True):
+    if begun:
+        lib.sql("BEGIN")
+        lib.sql("INSERT INTO t VALUES (7)")
+    sender = threading.Timer(0.2, press_twice)
+    sender.start()
+    try:
+        try:
+            lib.sql(f"UPDATE t SET v = (SELECT count(*) {FOR_EVER})")
+        except KeyboardInterrupt:
+            pass
+        sender.join()
+    except KeyboardInterrupt:  # the second one came after the call had ended
+        pass
+    sender.join()
+    if begun:
+        lib.sql("ROLLBACK")
+    assert len(lib.read("t").data) == 3000
+    assert not [thread for thread in threading.enumerate() if thread.name == "duckvstore-sql"]
+lib.sql("INSERT INTO t VALUES (7)")
+assert len(lib.read("t").data) == 3001
+print("done")
+"""
+    assert run_signals(code).endswith("done\n")
