@@ -25,7 +25,7 @@ from duckvstore.errors import (
 from duckvstore.format import documents, envelope
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from duckvstore.engine.library import OpenLibrary
     from duckvstore.format.documents import Decision, Snapshot, Version
@@ -325,16 +325,16 @@ def _at_time(library: OpenLibrary, symbol: str, wanted: datetime, unwanted: froz
     )
 
 
-def history(library: OpenLibrary, symbol: str, *, held: Collection[int] = ()) -> list[Version]:
+def history(library: OpenLibrary, symbol: str) -> list[Version]:
     """Return all visible versions of a symbol, deletions included, newest first (empty: no such symbol).
 
-    Pruned ones are left out, except those in ``held``, and what cannot be read, which is warned of.
+    Pruned ones are left out, and what cannot be read, which is warned of.
     """
     looking = condemned.look_beside(library, symbol)
     found = unreadable.read_all(
         library, lambda number: _present(library, symbol, number), list(numbers(library, symbol))
     )
-    unwanted = looking.result().difference(held)
+    unwanted = looking.result()
     return [version for version in found if version.number not in unwanted]
 
 
@@ -402,21 +402,19 @@ def documents_present(library: OpenLibrary) -> list[tuple[str, int]]:
     return sorted(map(library.layout.parse_version, keys), key=lambda found: (found[0], -found[1]))
 
 
-def versions_among(
-    library: OpenLibrary, documents: Iterable[tuple[str, int]], *, held: Collection[tuple[str, int]] = ()
-) -> list[Version]:
+def versions_among(library: OpenLibrary, documents: Iterable[tuple[str, int]]) -> list[Version]:
     """Return the visible versions among ``documents``, (symbol, number), in that order, deletions included.
 
-    Pruned ones are left out, except those in ``held``, and what cannot be read, which is warned of. One listing of all
-    that is condemned, and one read for each document that is not cached.
+    Pruned ones are left out, and what cannot be read, which is warned of. One listing of all that is condemned, and one
+    read for each document that is not cached.
     """
     unwanted = condemned.numbers_of_all(library)
-    wanted = [
-        (symbol, number)
-        for symbol, number in documents
-        if number not in unwanted.get(symbol, ()) or (symbol, number) in held
-    ]
-    return unreadable.read_all(library, lambda found: _present(library, *found), wanted)
+    return versions_held(library, [(name, at) for name, at in documents if at not in unwanted.get(name, ())])
+
+
+def versions_held(library: OpenLibrary, documents: Iterable[tuple[str, int]]) -> list[Version]:
+    """Return the same of ``documents`` that snapshots hold, pruned or not: one read for each that is not cached."""
+    return unreadable.read_all(library, lambda found: _present(library, *found), documents)
 
 
 def snapshot_names(library: OpenLibrary) -> list[str]:

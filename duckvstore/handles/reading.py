@@ -6,6 +6,7 @@ Invariant: nothing here writes.
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from duckvstore.engine import catalogue, composite, ranges, reads, unreadable
@@ -219,6 +220,8 @@ class Reading(Handle):
     ) -> dict[SymbolVersion, VersionInfo]:
         """Return versions, newest first within a symbol: of one symbol or all, held by ``snapshot`` if given.
 
+        ``latest_only``: the newest of each symbol; of no effect with ``snapshot``, which holds one of each. Only the
+        documents of what is returned are read.
         ``sql("FROM vstore.versions")`` has the same as a table. What cannot be read is left out, with a
         ``DocumentWarning`` that names it.
         Raises NoSuchSymbol, NoSuchSnapshot.
@@ -235,8 +238,7 @@ class Reading(Handle):
         listed: dict[SymbolVersion, VersionInfo] = {}
         for version in self._listed(symbol, holders if snapshot is not None else None, latest_only=latest_only):
             pair = SymbolVersion(version.symbol, version.number)
-            if snapshot is None or pair in holders:
-                listed[pair] = VersionInfo.of(version, holders.get(pair, []))
+            listed[pair] = VersionInfo.of(version, holders.get(pair, []))
         return listed
 
     def _listed(
@@ -244,17 +246,20 @@ class Reading(Handle):
     ) -> list[Version]:
         """Return the versions of one symbol or all, by symbol, newest first. ``held``: the only ones that matter."""
         opened = self.open_library
-        if symbol is None:
+        if held is not None:
+            versions = catalogue.versions_held(opened, sorted(pair for pair in held if symbol in (None, pair[0])))
+        elif symbol is None:
             if latest_only:
                 return catalogue.newest_among(opened, catalogue.symbol_heads(opened))
-            present = catalogue.documents_present(opened)
-            wanted = present if held is None else [pair for pair in present if pair in held]
-            return catalogue.versions_among(opened, wanted, held=held or ())
-        numbers = [number for other, number in held or () if other == symbol]
-        versions = catalogue.history(opened, symbol, held=numbers)
-        if not versions:
-            catalogue.resolve(opened, symbol)  # raises with the nearest names
-        return versions[:1] if latest_only else versions
+            return catalogue.versions_among(opened, catalogue.documents_present(opened))
+        elif latest_only:
+            highest = islice(catalogue.numbers(opened, symbol, first_page=1), 1)
+            versions = catalogue.newest_among(opened, [(symbol, number) for number in highest])
+        else:
+            versions = catalogue.history(opened, symbol)
+        if symbol is not None and not versions and catalogue.head(opened, symbol).newest is None:
+            raise catalogue.no_symbol(opened, symbol)
+        return versions
 
 
 def _own_values(table: pa.Table, version: Version, columns: Sequence[Any] | None, output_format: str) -> Any:

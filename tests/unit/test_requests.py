@@ -100,3 +100,32 @@ def test_a_snapshot_of_a_hundred_symbols(lib, cost):
     """Whether the name is taken, then twice: the symbols, and one listing for each of them."""
     lib.write_batch([vs.WritePayload(f"s{number}", frame(number)) for number in range(100)])
     assert cost(lambda: lib.snapshot("first")) == {"list": 1 + 2 * (1 + 100), "create": 1}
+
+
+def test_a_list_of_few_versions_reads_few_documents(lib, cost, fresh):
+    """The newest, or what a snapshot holds, of one symbol or of all: no document of the rest of a history."""
+    lib.write("other", frame())
+    for number in range(30):
+        lib.write_metadata("long", number) if number else lib.write("long", frame())
+        if number == 10:
+            lib.snapshot("early")
+    for symbol, newest, held in (
+        ("long", [("long", 29)], [("long", 10)]),
+        (None, [("long", 29), ("other", 0)], [("long", 10), ("other", 0)]),
+    ):
+        other, found = fresh(), []
+        asked = cost(lambda o=other, s=symbol: found.append(o.list_versions(s, latest_only=True, skip_snapshots=True)))
+        assert [tuple(pair) for pair in found[0]] == newest
+        assert asked == {"list": 1, "read": len(newest)}
+        for latest_only in (False, True):
+            other, found = fresh(), []
+            asked = cost(lambda o=other, s=symbol, n=latest_only: found.append(o.list_versions(s, "early", n)))
+            assert [tuple(pair) for pair in found[0]] == held
+            assert [info.snapshots for info in found[0].values()] == [["early"]] * len(held)
+            assert asked == {"read": 1 + len(held)}
+    with pytest.raises(vs.NoSuchSymbol, match="'long'"):
+        fresh().list_versions("lonk", latest_only=True)
+    with pytest.raises(vs.NoSuchSymbol, match="'long'"):
+        fresh().list_versions("lonk", "early")
+    lib.write("late", frame())
+    assert lib.list_versions("late", "early") == {}
