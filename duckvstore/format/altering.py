@@ -228,10 +228,8 @@ def _value(
 
 
 def _pandas_labels(value: dict[str, Any], relabel: Callable[[list[Any]], list[Any]], where: str) -> dict[str, Any]:
-    import pandas as pd
-
     from duckvstore.format import evolution_pandas, labels
-    from duckvstore.format.pandas_indexes import index_from_json, index_to_json
+    from duckvstore.format.pandas_indexes import index_from_json, index_of_labels, index_to_json
 
     known = evolution_pandas.labels_of(value)
     found = relabel(known)
@@ -242,6 +240,6 @@ def _pandas_labels(value: dict[str, Any], relabel: Callable[[list[Any]], list[An
     index = index_from_json(value["columns"])
     if index.nlevels > 1:
         raise InvalidInput(f"{where} has column labels of {index.nlevels} levels: write() it with other columns")
-    is_same_kind = all(isinstance(label, str) for label in known)
-    every = pd.Index(found, dtype=index.dtype if is_same_kind else None, name=index.name, tupleize_cols=False)
+    is_same_kind = index.dtype == object or all(isinstance(label, str) for label in known)
+    every = index_of_labels(found, index.dtype if is_same_kind else None, index.name)
     return {"columns": index_to_json(every, f"the columns of {where}")}

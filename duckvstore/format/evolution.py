@@ -7,7 +7,6 @@ the new rows are of a type that it could not be read as: then it goes on as a co
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -683,14 +682,65 @@ def _beyond(planned: _Planned, old: pa.DataType) -> str:
 
 def _differs(old: _Side, given: _Side) -> str:
     """Return the line of a column that is refused; where the Arrow types agree, what its kind of value knows of it."""
+    known, found = _categories(old.nature), _categories(given.nature)
+    if known is not None and found is not None and known != found and (known[0] or found[0]):
+        return f"{old.shown}: {_other_categories(known, found)}"
     if old.type != given.type:
         return f"{old.shown}: stored {old.type}, new {given.type}"
     return f"{old.shown}: stored {_nature_text(old)}, new {_nature_text(given)}"
 
 
 def _nature_text(side: _Side) -> str:
-    text = side.nature if isinstance(side.nature, str) else json.dumps(side.nature, default=str)
+    """Return a type and what its kind of value knows beside it: `timestamp[us] as period (freq M, unit us)`."""
+    nature, text = side.nature, str(side.nature)
+    if isinstance(nature, dict):
+        dtype = nature["dtype"] if isinstance(nature.get("dtype"), dict) else nature
+        known = {key: value for key, value in dtype.items() if key not in ("type", "missing")}
+        words = (f"{key} {_words(value)}" for key, value in known.items())
+        text = f"{dtype.get('type', 'a dtype')} ({', '.join(words)})"
     return f"{side.type} as {text if len(text) <= _NATURE_SHOWN_MAX else text[: _NATURE_SHOWN_MAX - 1] + '…'}"
+
+
+def _words(value: Any) -> str:
+    """Return a part of a nature without brackets and quotes."""
+    if isinstance(value, dict):
+        return " ".join(map(_words, value.values()))
+    return " ".join(map(_words, value)) if isinstance(value, list) else str(value)
+
+
+def _categories(nature: Any) -> tuple[bool, list[Any]] | None:
+    """Return whether the categories of a categorical or an Enum have an order, and the categories; None of others."""
+    if not isinstance(nature, dict):
+        return None
+    if "Enum" in nature:
+        return True, list(nature["Enum"][0])
+    spec = nature["dtype"] if isinstance(nature.get("dtype"), dict) else nature
+    if spec.get("type") != "categorical":
+        return None
+    from duckvstore.format.pandas_indexes import index_from_json
+
+    return bool(spec["ordered"]), list(index_from_json(spec["categories"]))
+
+
+def _other_categories(stored: tuple[bool, list[Any]], new: tuple[bool, list[Any]]) -> str:
+    """Return in words how categories differ that are compared by their order."""
+    if stored[0] != new[0]:
+        with_order = ["with" if is_ordered else "without" for is_ordered, _ in (stored, new)]
+        return f"the stored categories are {with_order[0]} an order, the new ones {with_order[1]}"
+    known, given = stored[1], new[1]
+    are_known, are_given = set(known), set(given)
+    added = [category for category in given if category not in are_known]
+    gone = [category for category in known if category not in are_given]
+    parts = [f"the new ones have {added[0]!r}{_more(added)}, which the stored ones have not"] if added else []
+    parts += [f"the stored ones have {gone[0]!r}{_more(gone)}, which the new ones have not"] if gone else []
+    if not parts:
+        at = next(at for at, (one, other) in enumerate(zip(known, given, strict=True)) if one != other)
+        parts = [f"{given[at]!r} is number {at + 1} in the new ones, where the stored have {known[at]!r}"]
+    return f"the ordered categories differ: {'; '.join(parts)}"
+
+
+def _more(found: list[Any]) -> str:
+    return f" and {len(found) - 1} more" if len(found) > 1 else ""
 
 
 def _inexact(shown: str, kind: pa.DataType, given: pa.DataType, error: Exception) -> str:

@@ -18,7 +18,7 @@ from duckvstore.format import labels, metadata, zones
 from duckvstore.format import schema as schemas
 from duckvstore.format.encoding import is_text
 from duckvstore.format.evolution_types import common, convertible, is_nested
-from duckvstore.format.pandas_indexes import index_from_json, index_to_json
+from duckvstore.format.pandas_indexes import index_from_json, index_of_labels, index_to_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -294,6 +294,8 @@ def merged_labels(stored: dict[str, Any], new: dict[str, Any], added: Sequence[i
             "write() the whole value"
         )
     every = known.append(given.take(list(added)))
+    if known.nlevels == 1:
+        every = index_of_labels([*known, *given.take(list(added))], every.dtype, known.name)
     every.names = known.names
     return index_to_json(every, f"the columns of {where}")
 

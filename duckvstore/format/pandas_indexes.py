@@ -91,6 +91,18 @@ def _checked_codes(codes: Any, count: int) -> np.ndarray:
     return found
 
 
+def index_of_labels(found: Sequence[Any], dtype: Any, name: Any) -> pd.Index:
+    """Return an index of exactly these labels, of ``dtype`` (None: whatever pandas takes) where that holds them.
+
+    Text is not what holds None: pandas 3 makes NaN of it.
+    """
+    every: pd.Index = pd.Index(found, dtype=dtype, name=name, tupleize_cols=False)
+    if list(map(type, every)) == list(map(type, found)):
+        return every
+    objects = np.fromiter(found, dtype=object, count=len(found))
+    return pd.Index(objects, dtype=object, name=name, tupleize_cols=False)
+
+
 def make_index(values: Any, name: Any, freq: str | None = None) -> pd.Index:
     """Return an index of exactly these values; ``freq`` is set where they keep it."""
     if isinstance(values, np.ndarray) and values.dtype == object:

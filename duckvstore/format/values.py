@@ -198,7 +198,7 @@ def decode(
         if kind == "dataframe":
             return pandas_frames.decode_frame(table, schema, columns, rows)
         if columns is not None:
-            stored_columns(schema, columns)
+            _check_has_values(stored_columns(schema, columns), columns)
         return pandas_frames.decode_series(table, schema, rows)
     if kind in ("json", "pickle"):
         from duckvstore.format import composite
@@ -213,6 +213,8 @@ def decode(
     if kind == "polars":
         from duckvstore.format import polars_values
 
+        if schema.value["series"] and names is not None:
+            _check_has_values(names, columns)
         return polars_values.decode(table, schema, names)
     if kind == "ndarray":
         from duckvstore.format import numpy_values
@@ -257,6 +259,13 @@ def to_format(
 
         return polars_values.from_arrow(plain)
     return plain
+
+
+def _check_has_values(names: Sequence[str], columns: Sequence[object] | None) -> None:
+    if not names:
+        raise InvalidInput(
+            f"columns={list(columns or ())!r} leaves nothing of a series, which has one column: leave columns out"
+        )
 
 
 def _after_index(schema: Schema, names: Sequence[str]) -> list[str]:

@@ -305,3 +305,18 @@ def test_other_tables_are_duckdbs_own_affair(lib):
     lib.sql("CREATE TABLE t AS SELECT 1 AS a")
     with pytest.raises(SqlError, match="read-only"):
         lib.connect(read_only=True).execute("ALTER TABLE t ADD COLUMN b INTEGER")
+
+
+def test_labels_that_are_no_text_stay_what_they_are(lib):
+    """None is not text that is missing, and a number stays a number, beside names that SQL gives."""
+    lib.write("t", pd.DataFrame([[1, 2, 3]], columns=pd.Index([None, 7, "a"], dtype=object)))
+    lib.sql("ALTER TABLE t RENAME a TO b")
+    lib.sql("ALTER TABLE t ADD COLUMN z INTEGER")
+    assert list(lib.read("t").data.columns) == [None, 7, "b", "z"]
+    lib.sql('ALTER TABLE t DROP COLUMN "7"')
+    assert list(lib.read("t").data.columns) == [None, "b", "z"]
+    assert list(lib.read("t", columns=[None]).data.columns) == [None]
+    lib.write("times", pd.DataFrame([[1, 2]], columns=pd.date_range("2026-01-01", periods=2)))
+    name = lib.sql("FROM times").columns[0]
+    lib.sql(f'ALTER TABLE times DROP COLUMN "{name}"')
+    assert isinstance(lib.read("times").data.columns, pd.DatetimeIndex)

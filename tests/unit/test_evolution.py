@@ -181,18 +181,38 @@ _REFUSED = [  # stored, new, the line of the message
     (
         column(["2024-01"], "period[M]"),
         column(["2024"], "period[Y]"),
-        '\'c\': stored timestamp[us] as {"type": "period", "freq": "M"',
+        "'c': stored timestamp[us] as period (freq M, unit us), new timestamp[us] as period (freq Y-DEC, unit us)",
     ),
     (column(["2024-01"], "period[M]"), column(["2024-01-01"], "M8[us]"), "new timestamp[us] as datetime64[us]"),
     (
         column(["a"], pd.CategoricalDtype(["a", "b"], ordered=True)),
         column(["a"], "category"),
-        "column 'c': stored dictionary",
+        "column 'c': the stored categories are with an order, the new ones without",
+    ),
+    (
+        column(["a"], pd.CategoricalDtype(["a", "b"], ordered=True)),
+        column(["a"], pd.CategoricalDtype(["a", "b", "x", "y"], ordered=True)),
+        "the ordered categories differ: the new ones have 'x' and 1 more, which the stored ones have not",
+    ),
+    (
+        column([1.5], pd.CategoricalDtype([1.5, 2.5], ordered=True)),
+        column([1.5], pd.CategoricalDtype([1.5], ordered=True)),
+        "the stored ones have 2.5, which the new ones have not",
+    ),
+    (
+        column(["a"], pd.CategoricalDtype(["a", "b", "c"], ordered=True)).set_index("c"),
+        column(["a"], pd.CategoricalDtype(["a", "c", "b"], ordered=True)).set_index("c"),
+        "index level 'c': the ordered categories differ: 'c' is number 2 in the new ones, where the stored have 'b'",
+    ),
+    (
+        pl.DataFrame({"c": pl.Series(["a"], dtype=pl.Enum(["a", "b"]))}),
+        pl.DataFrame({"c": pl.Series(["a"], dtype=pl.Enum(["a", "z"]))}),
+        "the new ones have 'z', which the stored ones have not; the stored ones have 'b', which the new ones have not",
     ),
     (column(["a"], "category"), column([1], "category"), "column 'c': stored dictionary"),
     (column([date(2024, 1, 1)]), column(["2024-01-01"], "M8[us]"), "column 'c': stored date32[day], new timestamp[us]"),
     (column([{"a": 1}]), column([{"a": "x"}]), "column 'c': stored struct<a: int64>, new struct<a: string>"),
-    (column([[1]]), column([(1,)]), "stored list<item: int64> as"),
+    (column([[1]]), column([(1,)]), "as object (of list), new list<item: int64> as object (of tuple)"),
     (column([[_BIG]]), column([[0.5]]), f"would lose a value (Integer value {_BIG} not in range"),
     (column([1]).set_index("c"), column([1]), "an index of labels named 'c', the data has a RangeIndex(0, 1, 1)"),
     (column([1]), column([1]).set_axis(["a"]), "a RangeIndex(0, 1, 1), the data has an index of labels named None"),
@@ -242,7 +262,7 @@ _REFUSED = [  # stored, new, the line of the message
     (
         pl.DataFrame({"c": ["a"]}, schema={"c": pl.Enum(["a"])}),
         pl.DataFrame({"c": ["b"]}, schema={"c": pl.Enum(["a", "b"])}),
-        "column 'c': stored dictionary",
+        "column 'c': the ordered categories differ: the new ones have 'b', which the stored ones have not",
     ),
     (
         np.zeros((2, 3)),
@@ -305,6 +325,11 @@ def test_labels_of_columns_stay_labels():
     assert found.iloc[:, 0].tolist() == [1, 4]
     assert found.iloc[:, 2].tolist() == [pd.NA, 3]
     assert made.sql('SELECT "1", "1_1", "True", "(2, 3)" FROM s').fetchall() == [(1, 2, None, None), (4, None, 3, 5)]
+    kept = pd.DataFrame([[1, 2]], columns=pd.Index(["a", "b"]))
+    none = pd.DataFrame([[3]], columns=pd.Index([None], dtype=object))
+    found = appended(kept, none, none)
+    assert list(found.columns) == ["a", "b", None]
+    assert found[None].tolist() == [pd.NA, 3, 3]
     levels = pd.MultiIndex.from_tuples([("x", 1)], names=["p", "q"])
     more = pd.MultiIndex.from_tuples([("y", 2), ("x", 1)], names=["p", "q"])
     found = appended(pd.DataFrame([[1.0]], columns=levels), pd.DataFrame([[2.0, 3.0]], columns=more))

@@ -299,6 +299,10 @@ def test_batches_keep_their_order_and_name_what_failed(lib):
     same(read[0].data, frame())
     same(read[1].data, frame(seed=1)[["qty"]])
     assert isinstance(read[2].error, vs.NoSuchSymbol)
+    lib.write_pickle("odd", {1, 2})
+    assert lib.read_batch(["odd"], allow_pickle=True)[0].data == {1, 2}
+    assert lib.read_batch([vs.ReadRequest("odd", allow_pickle=True)])[0].data == {1, 2}
+    assert "allow_pickle" in lib.read_batch(["odd", "s0"])[0].exception_string
     assert [item.metadata for item in lib.read_metadata_batch(["s3", vs.ReadInfoRequest("s1", 0)])] == [3, 1]
     assert lib.get_description_batch(["s5"])[0].row_count == 100
     updated = lib.update_batch(

@@ -13,8 +13,10 @@ import pytest
 from pandas.testing import assert_frame_equal
 from polars.testing import assert_frame_equal as assert_polars_equal
 
+import duckvstore as vs
 from duckvstore.errors import InvalidInput, NoSuchColumn, Unsupported
 from duckvstore.format import values
+from duckvstore.objects.memory import MemoryObjects
 from tests.unit.values_cases import COLUMNS, PYARROW, assert_round_trip, assert_same, objects, round_trip, stored
 
 NUMBERS = [
@@ -370,3 +372,16 @@ def test_all_pandas_columns_convert_to_arrow_and_nearly_all_to_polars():
     kind, schema, rows = stored(pd.DataFrame({"x": objects(Decimal("1e50"))}))
     with pytest.raises(Unsupported, match="column 'x' has the type decimal256"):
         values.to_format(rows, kind, schema, "polars")
+
+
+@pytest.mark.parametrize("value", [pd.Series([1, 2], index=pd.Index([3, 4], name="k"), name="v"), pl.Series("v", [1])])
+def test_no_columns_of_a_series_are_refused(value):
+    """Neither by an empty list nor by a name of its index: there is nothing left that would be a series."""
+    lib = vs.Store(MemoryObjects("x")).create_library("l")
+    lib.write("s", value)
+    assert_same(lib.read("s", columns=["v"]).data, value)
+    for columns in ([], *([["k"]] if isinstance(value, pd.Series) else [])):
+        with pytest.raises(InvalidInput, match="leave columns out"):
+            lib.read("s", columns=columns)
+    with pytest.raises(NoSuchColumn):
+        lib.read("s", columns=["w"])
