@@ -376,6 +376,7 @@ class Definitions:
         tables: Callable[[], Tables],
         *,
         is_optional: bool = False,
+        stores: bool = False,
     ) -> list[Item]:
         """Plan the texts of definitions, whose names are resolved; return them to be placed."""
         items: list[Item] = []
@@ -384,7 +385,12 @@ class Definitions:
                 definition: Any = names.origin
                 with labelled(definition):
                     plan = planner.plan(
-                        definition.statement, names.meanings, Values.unchecked(None), figures, seat.cursor
+                        definition.statement,
+                        names.meanings,
+                        Values.unchecked(None),
+                        figures,
+                        seat.cursor,
+                        stores=stores,
                     )
                 self.spell(plan, seat, tables, definition)
                 items.append(definition.item(plan, is_optional=is_optional))

@@ -16,7 +16,7 @@ from sqlglot import exp
 from duckvstore.engine import segments as engine_segments
 from duckvstore.engine import tables as catalogue_tables
 from duckvstore.errors import DuckVStoreError, Integrity
-from duckvstore.sql import diff, documents, frames, rewrite, types
+from duckvstore.sql import diff, documents, finer, frames, rewrite, types
 from duckvstore.sql.figures import Figures, Scanned, ScannedTable
 from duckvstore.sql.kept import Choices
 from duckvstore.sql.names import Catalogue, Difference, Frame, Symbol
@@ -46,6 +46,7 @@ _SCANNING_KINDS = frozenset(
 # DuckDB's own limit, by the rows that it expects.
 FEW_ROWS_MAX = 1000
 _OUTER = re.compile(r"\b(?:LEFT|RIGHT|FULL)\b", re.IGNORECASE)
+_STORING_KINDS = frozenset(("create_table", "insert", "update", "delete", "merge", "copy"))
 _SEGMENT_FILE = re.compile(r"[0-9a-f]{16,64}-[0-9a-f]{16}\.parquet")
 
 
@@ -72,6 +73,8 @@ class Plan:
     #: whether it has an outer join with which DuckDB 1 may crash, and whether that is of few rows only
     joins_outer: bool = False
     joins_few: bool = False
+    #: whether what it reads may be stored again
+    stores: bool = False
     #: the views and macros that it uses
     uses: Uses | None = None
     #: how many characters ``text`` is longer in front than the rewritten statement, whose name ends at ``header_end``
@@ -158,9 +161,14 @@ class Planner:
         values: Values,
         figures: Figures,
         cursor: duckdb.DuckDBPyConnection,
+        *,
+        stores: bool = False,
     ) -> Plan:
-        """Return the plan and fill ``figures``. ``cursor`` is the one that the statement will run on."""
-        plan = Plan(statement, statement.text, {})
+        """Return the plan and fill ``figures``. ``cursor`` is the one that the statement will run on.
+
+        ``stores``: what it reads may be stored again, by the statement that uses it.
+        """
+        plan = Plan(statement, statement.text, {}, stores=stores or statement.kind in _STORING_KINDS)
         uses: dict[int, int] = {}
         for meaning in meanings.values():
             if isinstance(meaning, Frame):
@@ -176,6 +184,7 @@ class Planner:
                     identity = id(meaning.value)
                     if identity not in names:
                         names[identity] = self._register(plan, meaning, uses[identity])
+                        self._refuse_digits(plan, position, names[identity])
                     relation = rewrite.quote(names[identity])
                 plan.replacements[position] = relation
             columns = {
@@ -191,6 +200,17 @@ class Planner:
             raise
         plan.only_segments = bool(plan.scans) and reads_no_files(statement)
         return plan
+
+    def _refuse_digits(self, plan: Plan, position: int, name: str) -> None:
+        """Raise SqlError for a frame of the caller's that a statement would store again as DuckDB reads it."""
+        if not plan.stores:
+            return
+        frame = plan.registered[name] = finer.of_frame(plan.registered[name])
+        columns = finer.in_frame(frame)
+        used = finer.uses(plan.statement, columns)
+        found = used.refused(lambda name, is_below: finer.have_digits(columns[name], is_below=is_below))
+        if found:
+            raise plan.statement.error(finer.problem(found[0]), plan.statement.references[position].start)
 
     def _register(self, plan: Plan, frame: Frame, uses: int) -> str:
         self._registered_count += 1
@@ -222,6 +242,10 @@ class Planner:
         counts = len(choice.segments), len(version.segments), choice.bytes_read, choice.bytes_total
         figures.add(Scanned(table, *counts))
         seals = rewrite.names_file_columns(plan.statement)
+        refused = self._refused(plan, library, version, choice.segments)
+        if refused:
+            uris = self.uris(plan, library, choice.segments)
+            return rewrite.scan(version, uris, seals=seals, refused=refused)
         if seals in choice.relations and self._connection.admit(library.segment_objects, choice.prefix):
             return choice.relations[seals]
         placed = self._in_place(library, choice.segments)
@@ -232,6 +256,15 @@ class Planner:
         choice.prefix, uris = placed
         choice.relations[seals] = rewrite.scan(version, uris, seals=seals)
         return choice.relations[seals]
+
+    def _refused(
+        self, plan: Plan, library: OpenLibrary, version: Version, segments: tuple[Segment, ...]
+    ) -> dict[str, str]:
+        """Return the columns that may not be stored again as DuckDB reads them, with what to say to that."""
+        if not plan.stores:
+            return {}
+        used = finer.uses(plan.statement, finer.columns(version))
+        return {name: finer.problem(name) for name in finer.refused(library, version, segments, used)}
 
     def _catalogue(
         self,

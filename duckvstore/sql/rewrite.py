@@ -7,6 +7,7 @@ no name or value becomes SQL except through ``quote`` and ``literal``.
 from __future__ import annotations
 
 import re
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -38,6 +39,7 @@ __all__ = [
     "stand_ins",
 ]
 
+_NONE: Mapping[str, str] = MappingProxyType({})
 Splice = tuple[int, int, str]
 
 # A key among replacements: that ``main.trades``, where it is no column, is the rows of a replaced reference.
@@ -47,13 +49,20 @@ _STAND_IN = re.compile(r'__vstore_name_(?P<at>[0-9]+)(?P<alias> AS (?:"(?:[^"]|"
 
 
 def scan(
-    version: Version, uris: Sequence[str], *, seals: bool = False, file: str | None = None, is_portable: bool = False
+    version: Version,
+    uris: Sequence[str],
+    *,
+    seals: bool = False,
+    file: str | None = None,
+    is_portable: bool = False,
+    refused: Mapping[str, str] = _NONE,
 ) -> str:
     """Return the relation that holds the rows of ``uris``, segments of ``version``, in that order.
 
     Column types are those that DuckDB gives to the same rows as an Arrow table; without any URI the relation has
     no rows and the same types. ``seals``: hide what DuckDB adds to every file, see ``names_file_columns``. ``file``: a
-    further column, with the URI that a row is from. ``is_portable``: for any DuckDB, not only this one. Raises SqlError
+    further column, with the URI that a row is from. ``is_portable``: for any DuckDB, not only this one. ``refused``:
+    errors of columns whose values DuckDB would read as others, for whoever uses them. Raises SqlError
     for a version without columns, which SQL cannot show.
     """
     fields: list[pa.Field] = list(arrow_schema.shown(version.schema))
@@ -77,7 +86,8 @@ def scan(
     options += f", filename = {literal(file)}" if file is not None else ""
     relation = f"read_parquet([{', '.join(literal(uri) for uri in uris)}], {options})"
     converted = [
-        (f.name, _expression(quote(f.name), f.type, version, kind)) for f, kind in zip(fields, own, strict=True)
+        (f.name, _expression(quote(f.name), f.type, version, kind, refused.get(f.name)))
+        for f, kind in zip(fields, own, strict=True)
     ]
     if all(expression is None for _, expression in converted) and "markers" not in version.schema.value:
         return f"(FROM {relation})" if seals else relation
@@ -87,7 +97,7 @@ def scan(
     return f"(SELECT {columns}{'' if file is None else f', {quote(file)}'} FROM {relation})"
 
 
-def _expression(column: str, kind: pa.DataType, version: Version, own: Kind | None) -> str | None:
+def _expression(column: str, kind: pa.DataType, version: Version, own: Kind | None, problem: str | None) -> str | None:
     """Return the expression that gives ``column`` its type; None: it is right as it is.
 
     ``own``: DuckDB's type where it is not that of the stored ``kind``.
@@ -97,6 +107,8 @@ def _expression(column: str, kind: pa.DataType, version: Version, own: Kind | No
     database with it, where a field is asked for of a struct that a file lacks, or has without that field. Only what
     they take for more than a column they filter, and take apart, afterwards.
     """
+    if problem is not None:
+        return types.refused(column, str(own or types.duckdb_type(kind)), problem)
     found = types.from_parquet(column, kind)
     is_taken_apart = pa.types.is_float64(kind) or pa.types.is_decimal(kind) or pa.types.is_nested(kind)
     if found is None and version.schema.mixed and is_taken_apart:

@@ -443,7 +443,9 @@ class Session(forks.OfOneProcess):
         plan = self._planner.plan(making.statement, names.meanings, making.values, making.figures, seat.cursor)
         try:
             self._definitions.spell(plan, seat, tables)
-            items = self._definitions.planned(names.companions, self._planner, making.figures, seat, tables)
+            items = self._definitions.planned(
+                names.companions, self._planner, making.figures, seat, tables, stores=plan.stores
+            )
             texts = [making.statement.text, *(companion.statement.text for companion in names.companions)]
             if any(map(listing.asks_for_lists, texts)):
                 items = self._listed(making, plan, " ".join(texts), items)

@@ -139,6 +139,11 @@ def from_parquet(column: str, kind: pa.DataType) -> str | None:
     return f"CAST({expression} AS {duckdb_type(kind)})" if _needs_cast(kind) else expression
 
 
+def refused(column: str, sql_type: str, problem: str) -> str:
+    """Return the expression that is an error for each value of ``column`` that is asked for."""
+    return f"CAST(CASE WHEN {column} IS NULL THEN NULL ELSE error({literal(problem)}) END AS {sql_type})"
+
+
 def readable(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return ``column`` in a type that DuckDB reads from Arrow, with the values that it would have in SQL.
 
@@ -181,7 +186,7 @@ def _converted(column: str, kind: pa.DataType, depth: int = 0) -> str | None:
         return f"to_microseconds({column} {_MICROSECONDS[kind.unit]})"
     if kinds.is_decimal(kind) and kind.precision > DECIMAL_DIGITS_MAX:
         problem = f"a decimal of {kind.precision} digits is wider than the {DECIMAL_DIGITS_MAX} of SQL: use read()"
-        return f"CAST(CASE WHEN {column} IS NULL THEN NULL ELSE error('{problem}') END AS {duckdb_type(kind)})"
+        return refused(column, duckdb_type(kind), problem)
     children = [_converted("", child) for child in _children(kind)]
     if all(child is None for child in children):
         return None

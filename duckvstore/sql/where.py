@@ -18,7 +18,7 @@ from duckvstore.engine.reads import Rows, positions
 from duckvstore.errors import DuckVStoreError, InvalidInput, NoSuchColumn, SqlError, caret, nearest
 from duckvstore.format import values as stored_values
 from duckvstore.format.arrow_values import plain_table
-from duckvstore.sql import dialect, failures, kinds, tokens
+from duckvstore.sql import dialect, failures, finer, kinds, tokens
 from duckvstore.sql.interrupts import interruptible, run_interruptibly
 from duckvstore.sql.kept import kept_segments
 from duckvstore.sql.rewrite import quote
@@ -65,6 +65,7 @@ def read_where(library: OpenLibrary, version: Version, columns: Sequence[str] | 
         table = segments.read_table(library, version, columns=list(dict.fromkeys([*wanted, *used])), segments=kept)
         # Rows without columns have no segments.
         row_numbers = positions(version, kept) if version.segments else np.arange(version.row_count)
+        predicate.refuse_digits(table)
         chosen = predicate.matching(connection, plain_table(table.select(used)), len(row_numbers))
     return Rows(pc.take(table.select(wanted), chosen), row_numbers[chosen])
 
@@ -89,6 +90,8 @@ class _Predicate:
         while self._number in names or any(self._number == name.casefold() for name in version.schema.names):
             self._number += "_"
         self._statement = self._parsed()
+        finest = [name for name in finer.columns(version) if name in self.columns]
+        self._cut = finer.uses(self._statement, finest)
 
     def _names(self) -> list[str]:
         """Return every word that could be the name of a column, whatever it is, in the order of the text."""
@@ -165,8 +168,16 @@ class _Predicate:
             if token.upper == "COLUMNS" and following.text == "(":
                 raise self._error(_NO_STAR, token.start)
 
+    def refuse_digits(self, rows: pa.Table) -> None:
+        """Raise SqlError where the predicate may depend on digits of ``rows`` that DuckDB does not read."""
+        found = self._cut.refused(lambda name, is_below: finer.have_digits(rows.column(name), is_below=is_below))
+        if found:
+            raise self._error(finer.problem(found[0]))
+
     def kept_segments(self, connection: Any) -> list[int]:
         """Return the positions of the segments that may hold wanted rows."""
+        if self._cut:  # their bounds are cut as well
+            return list(range(len(self.version.segments)))
         values = Values(None, [self._statement])
         return kept_segments(self._statement, 0, self.version, values, connection, has_macros=False)
 

@@ -7,6 +7,7 @@ another writer was first, it is evaluated again on that writer's version.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
@@ -16,7 +17,7 @@ from duckvstore.errors import AlreadyExists, DuckVStoreError, NoSuchSymbol
 from duckvstore.format import values as format_values
 from duckvstore.format.documents import Version
 from duckvstore.format.editing import check_tabular
-from duckvstore.sql import dialect, frames, headers, kinds, merging, rewrite, statements, touching
+from duckvstore.sql import dialect, finer, frames, headers, kinds, merging, rewrite, statements, touching
 from duckvstore.sql.figures import Figures, ScannedTable
 from duckvstore.sql.kept import kept_segments
 from duckvstore.sql.names import Frame, Symbol
@@ -205,6 +206,7 @@ class TableWriting:
         check_tabular(newest.kind, kind.upper(), self.where)
         self._refuse_rowid(newest)
         self._refuse_conflicts()
+        self._refuse_digits(newest)
         plan = self._planned(newest)
         try:
             kept = None if kind in ("insert", "copy") else self._touched(plan, newest, self._candidates(newest))
@@ -254,6 +256,16 @@ class TableWriting:
                 f"ON {self.reference.parts[-1]}.key = new.key WHEN MATCHED THEN UPDATE WHEN NOT MATCHED THEN INSERT",
                 statements.conflict_start(self.statement),
             )
+
+    def _refuse_digits(self, newest: Version) -> None:
+        """Raise SqlError where the statement depends on digits of the rows it changes that DuckDB does not read."""
+        if self.statement.kind in ("insert", "copy", "truncate"):  # they look at none
+            return
+        values = self.making.values
+        exact = [at for at, found in self.statement.parameters if type(values.known(found)) in (datetime, date)]
+        used = finer.uses(self.statement, finer.columns(newest), exact)
+        for name in finer.refused(self.library, newest, newest.segments, used):
+            raise self.statement.error(finer.problem(name), self.reference.start)
 
     def _run_on_scratch(self, plan: Plan, scratch: Scratch, columns: Sequence[str]) -> RowEdits:
         """Run the user's statement on the scratch table; keep what it returns, and return what it did."""
