@@ -1,4 +1,4 @@
-"""Which marker stands where a row is missing, in columns of objects that have several: None, NaN, pd.NA, NaT.
+"""Which marker stands where a row is missing, in columns of objects that have several: None, NaN, pd.NA, NaT and so on.
 
 All are null in the stored column, as in SQL. Beside it stands a column of codes, which says of each missing row which
 of them it is (null: the one that the column's spec names). ``schema.value["markers"]`` has its field id by that of the
@@ -7,6 +7,7 @@ column; it belongs to the value, and no reader of the rows is shown it.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,11 +23,12 @@ if TYPE_CHECKING:
     from duckvstore.format.documents import Schema
     from duckvstore.format.pandas_objects import Spec
 
-NAMES = ("None", "NaN", "NA", "NaT")
+NAMES = ("None", "NaN", "NA", "NaT", "Decimal NaN")
 SPEC = "int8"
 PREFIX = "__vstore_missing_"
-_MARKERS = (None, np.nan, pd.NA, pd.NaT)
-_BY_TYPE = {type(None): 0, type(pd.NA): 2, type(pd.NaT): 3}
+_DECIMAL_NAN = 4
+_MARKERS = (None, np.nan, pd.NA, pd.NaT, Decimal("NaN"))
+_BY_TYPE: dict[type, int] = {type(None): 0, type(pd.NA): 2, type(pd.NaT): 3}
 _FLOATS = frozenset((float, np.float64))
 
 
@@ -38,20 +40,26 @@ def split(values: Any) -> tuple[Any, pa.Array | None]:
     if not isinstance(values, np.ndarray) or values.dtype != object:
         return values, None
     kinds = set(map(type, values))
-    names = {_BY_TYPE[kind] for kind in kinds & _BY_TYPE.keys()}
     floats = kinds & _FLOATS
-    if not names or len(names) + bool(floats) < 2:
+    if Decimal not in kinds and len(kinds & _BY_TYPE.keys()) + bool(floats) < 2:
         return values, None
-    codes = np.fromiter((_BY_TYPE.get(type(value), -1) for value in values), np.int8, len(values))
+    codes = np.fromiter(map(_code, values), np.int8, len(values))
     is_float = np.fromiter((type(value) in _FLOATS for value in values), np.bool_, len(values)) if floats else None
     if is_float is not None and np.isnan(values[is_float].astype(np.float64)).all():
         codes[is_float] = NAMES.index("NaN")
-        names.add(NAMES.index("NaN"))
-    if len(names) < 2:
+    found = set(np.unique(codes[codes >= 0]).tolist())
+    if len(found) < 2 and _DECIMAL_NAN not in found:  # which is none of those that a spec can name
         return values, None
     values = values.copy()
     values[codes >= 0] = None
     return values, pa.array(codes, mask=codes < 0)
+
+
+def _code(value: object) -> int:
+    """Return the number of the marker that a value is by its type alone; -1: none."""
+    if type(value) is Decimal and value.is_qnan() and str(value) == "NaN":
+        return _DECIMAL_NAN
+    return _BY_TYPE.get(type(value), -1)
 
 
 def put_back(values: Any, codes: pa.ChunkedArray | None, column: pa.ChunkedArray) -> Any:

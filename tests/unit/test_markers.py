@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 import duckvstore as vs
-from duckvstore.errors import Integrity
+from duckvstore.errors import Integrity, InvalidInput
 from duckvstore.format import markers
 from duckvstore.objects.memory import MemoryObjects
 from tests.sizes import sized
@@ -74,6 +74,21 @@ def test_each_row_keeps_its_marker(name):
             assert_round_trip(pd.DataFrame({"n": range(8)}, index=index))
         found = stored(pd.DataFrame({"n": range(8)}, index=pd.Index(column, dtype=object)))
         assert found[1].shown_names == ("index", "n")
+
+
+def test_a_decimal_that_is_no_number_is_missing():
+    """Pandas takes it for missing, and no decimal of Arrow holds it; one with a sign or a payload is refused."""
+    nan = Decimal("NaN")
+    assert_round_trip(pd.DataFrame({"x": objects(Decimal("1.5"), nan, None, Decimal(2)), "n": range(4)}), segments=2)
+    assert_round_trip(objects(nan, nan))
+    lib = library()
+    lib.write(SYMBOL, framed([Decimal("1.5"), nan]))
+    lib.append(SYMBOL, framed([None, Decimal("2.25"), nan], 2))
+    assert kinds(lib.read(SYMBOL).data["s"]) == kinds([Decimal("1.5"), nan, None, Decimal("2.25"), nan])
+    assert [str(item) for item in lib.read(SYMBOL, where="s IS NULL").data["s"]] == ["NaN", "None", "NaN"]
+    assert lib.sql("SELECT sum(s) FROM s").fetchall() == [(Decimal("3.75"),)]
+    with pytest.raises(InvalidInput, match="row 0 is -NaN"):
+        stored(pd.DataFrame({"x": objects(Decimal("-NaN"), Decimal(1))}))
 
 
 def test_one_marker_is_stored_as_ever():
