@@ -183,7 +183,7 @@ class Definitions:
                 raise statement.error(message, _place(statement, view.name))
             if view is not None:
                 yield view
-        called = headers.called(statement.text) if any(noun != "view" for noun, _ in visible) else ()
+        called = headers.called(_body(statement)) if any(noun != "view" for noun, _ in visible) else ()
         yield from (found for (noun, name), found in visible.items() if noun != "view" and name in called)
 
     # -- statements about definitions ----------------------------------------------------------------------------
@@ -451,12 +451,18 @@ def _objects(seat: Seat, statement: Statement, header: Header) -> frozenset[Key]
     """Return the views and macros that DuckDB has in the session and ``statement``, which makes ``header``, names."""
     views = _views(seat)
     named = {reference.parts[-1].casefold() for reference in statement.references if reference.role == "read"}
-    called = headers.called(statement.text) - {header.name.casefold()}
+    called = headers.called(_body(statement)) - {header.name.casefold()}
     macros = _macros(seat) if called else set()
     return frozenset(
         [("view", name) for name in views if name in named]
         + [(kind.replace("_", " "), name) for kind, _, name in macros if name in called]
     )
+
+
+def _body(statement: Statement) -> str:
+    """Return the text of ``statement`` behind the name of what it makes, which is no call."""
+    header = headers.read(statement.text)
+    return statement.text if header is None else statement.text[header.end :]
 
 
 def _place(statement: Statement, name: str) -> int:

@@ -40,7 +40,7 @@ def text(user: str, tokens: list[Token], gaps: list[Span], clauses: list[Span], 
     """
     body = [token for token in tokens if token.start >= explained and not _is_within(token, clauses)]
     ends = [(0, explained), (0, enumeration_end(tokens))]
-    spans = [*gaps, *clauses, *ends, *_merge_modes(tokens), *_macro_parameters(tokens)]
+    spans = [*gaps, *clauses, *ends, *_merge_modes(tokens), *_macro_parameters(tokens), *_overriding(tokens)]
     result = user
     for token, word in [*_respelled(tokens), *(_masked(body) if marked else ())]:
         result = result[: token.start] + word + result[token.end :]
@@ -201,6 +201,15 @@ def _merge_modes(tokens: list[Token]) -> list[Span]:
         (by.start, mode.end)
         for update, by, mode in zip(tokens, tokens[1:], tokens[2:], strict=False)
         if (update.upper, by.upper) == ("UPDATE", "BY") and mode.upper in ("NAME", "POSITION")
+    ]
+
+
+def _overriding(tokens: list[Token]) -> list[Span]:
+    """Return the spans of OVERRIDING USER VALUE and OVERRIDING SYSTEM VALUE, without effect in INSERT."""
+    return [
+        (first.start, last.end)
+        for first, kind, last in zip(tokens, tokens[1:], tokens[2:], strict=False)
+        if first.upper == "OVERRIDING" and kind.upper in ("USER", "SYSTEM") and last.upper == "VALUE"
     ]
 
 

@@ -118,6 +118,7 @@ class TableWriting:
         self._returned: pa.Table | None = None
         self._outcome: Result | None = None
         self._row_count = 0
+        self._counts = True
 
     def run(self) -> Result:
         """Make the version and return what DuckDB would: the rows of RETURNING, a count, or nothing."""
@@ -169,6 +170,8 @@ class TableWriting:
             return self._plan_shown(self._returned)
         if self._returned is not None:
             return Result.of_table(self._returned, figures, cursor)
+        if not self._counts:
+            return Result(None, figures, kind="create_table")
         kind = "insert" if self.statement.kind == "copy" else self.statement.kind
         return Result.of_count(self._row_count, kind, figures, cursor)
 
@@ -472,6 +475,7 @@ class TableWriting:
             raise self.statement.error("CREATE TABLE of a symbol takes no further clauses", self.reference.end)
         if is_replacing and is_tolerant:
             raise self.statement.error("OR REPLACE and IF NOT EXISTS exclude each other", self.reference.start)
+        self._counts = found.query is not None
         if found.query is None:
             self._refuse_measuring("CREATE TABLE without a query")
         if found.query is not None and any(isinstance(a, exp.ColumnDef) for a in statements.columns_defined(tree)):
@@ -487,6 +491,7 @@ class TableWriting:
         def plan(newest: Version | None) -> Draft | None:
             if newest is not None and not newest.deleted and not is_replacing:
                 if is_tolerant:
+                    self._counts = False
                     return None
                 raise AlreadyExists(
                     f"library {self.library.name!r} has a symbol {self.symbol!r} already: INSERT INTO it, or CREATE OR "

@@ -65,6 +65,8 @@ def test_create_table_with_or_without_data(lib, duck):
         "CREATE OR REPLACE TABLE n AS SELECT nix FROM t WITH NO DATA",
         "CREATE TEMP TABLE w AS FROM t WITH NO DATA",
         "FROM w",
+        "CREATE TABLE o (i INTEGER)",
+        "CREATE TABLE IF NOT EXISTS n AS FROM t",
     )
 
 
@@ -532,3 +534,57 @@ def test_a_sandbox_does_not_run_what_crashes(lib):
 def test_settings_of_httpfs_come_first(lib, statement):
     """They are httpfs' own, which is loaded where it is."""
     lib.sql(statement).fetchall()
+
+
+def test_words_that_few_parsers_know(lib, duck, tmp_path):
+    """A statement is read by its outline where sqlglot does not know a word of it."""
+    path = tmp_path / "rows.csv"
+    compare(
+        lib,
+        duck,
+        f"COPY (SELECT a, b, c FROM t) TO '{path}' (HEADER)",
+        f"COPY t FROM '{path}' (SAMPLE_SIZE -1)",
+        f"COPY t (a, b, c) FROM '{path}' (HEADER, SAMPLE_SIZE -1)",
+        "SELECT contains(*COLUMNS('a|c')) FROM (SELECT c AS a, c FROM t)",
+        "DELETE FROM t WHERE greatest(*COLUMNS('a|b')) > 7",
+        "SELECT finalize(count(*) EXPORT_STATE) FROM t",
+        "SELECT finalize(s) FROM (SELECT a % 2 AS g, sum(b) EXPORT_STATE AS s FROM t GROUP BY g)",
+        "SELECT a, b ^@ 'x', a!, @ a FROM (SELECT a, c AS b FROM t)",
+        "MERGE INTO t USING u ON t.a = u.a WHEN MATCHED THEN ERROR",
+        "MERGE INTO t USING u ON t.a = u.a WHEN MATCHED AND u.b > 0 THEN ERROR concat('no ', u.b)",
+        "MERGE INTO t USING u ON t.a = u.a WHEN MATCHED AND u.b < 0 THEN ERROR WHEN MATCHED THEN UPDATE SET b = u.b",
+        "MERGE INTO t USING u USING (a) WHEN NOT MATCHED AND error('no') THEN DO NOTHING WHEN NOT MATCHED THEN ERROR",
+        "INSERT INTO t (a) OVERRIDING USER VALUE SELECT max(a) FROM u",
+        "INSERT INTO t BY POSITION SELECT 1, 2, '3'",
+        "FROM t",
+    )
+
+
+def test_two_macros_of_one_name(lib, duck):
+    """A table macro and a scalar one are two, whatever each is over, and may use each other."""
+    compare(
+        lib,
+        duck,
+        "CREATE MACRO m(x) AS x + 1",
+        "CREATE MACRO m(x) AS TABLE SELECT a FROM t WHERE a > x",
+        "SELECT m(a) FROM m(2)",
+        "CREATE OR REPLACE MACRO m(x) AS (SELECT max(a) FROM t) + x",
+        "SELECT m(1), (SELECT count(*) FROM m(1))",
+        "CREATE OR REPLACE MACRO m(x) AS TABLE FROM u WHERE a > x",
+        "FROM m(6)",
+        "SELECT m(6)",
+        "CREATE MACRO m(x) AS 5",
+        "CREATE MACRO m(x) AS TABLE SELECT 5",
+        "DROP MACRO TABLE m",
+        "FROM m(1)",
+        "SELECT m(1)",
+        "CREATE MACRO m(x) AS TABLE SELECT m(x) AS z FROM u",
+        "FROM m(3)",
+        "INSERT INTO u (a) FROM m(3)",
+        "SELECT m(3), sum(z) FROM m(3)",
+        "DROP MACRO m",
+        "SELECT m(1)",
+        "FROM m(3)",
+        "DROP MACRO TABLE m",
+        "FROM m(3)",
+    )
