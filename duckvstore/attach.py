@@ -14,10 +14,9 @@ types, rows and order; whatever it cannot answer so is an error, never fewer row
 
 from __future__ import annotations
 
-import tempfile
 import warnings
+from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from duckvstore.engine import catalogue, cuts, segments, tables
@@ -25,11 +24,13 @@ from duckvstore.errors import DuckVStoreError, NotFound, SqlError, Unsupported
 from duckvstore.format.envelope import time_to_json
 from duckvstore.sql import failures
 from duckvstore.sql.connection import Connection
+from duckvstore.sql.folders import Folder
 from duckvstore.sql.rewrite import literal, quote, scan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
+    from pathlib import Path
 
     import duckdb
 
@@ -87,19 +88,15 @@ def publish_report(library: OpenLibrary) -> Published:
     """Do what ``publish`` does, and return what happened instead of warning."""
     uri = _uri(library.objects, library.layout.attach_file())
     contents = _collect(library)
-    with tempfile.TemporaryDirectory(prefix="duckvstore-") as folder:
-        path = Path(folder) / "catalog.duckdb"
-        connection = Connection()
-        try:
+    with closing(Folder()) as folder:
+        path = folder.path / "catalog.duckdb"
+        with closing(Connection()) as connection:
             connection.admit(library.objects, uri.removesuffix("catalog.duckdb").removesuffix("attach/"))
             if library.is_hybrid:
                 any_uri = _uri(library.segment_objects, library.layout.owner)
-                connection.admit(
-                    library.segment_objects, any_uri.removesuffix(library.layout.owner) + library.layout.root
-                )
+                prefix = any_uri.removesuffix(library.layout.owner) + library.layout.root
+                connection.admit(library.segment_objects, prefix)
             _build(connection.side_cursor(), path, contents)
-        finally:
-            connection.close()
         library.objects.put(library.layout.attach_file(), path.read_bytes())
     return Published(
         uri,

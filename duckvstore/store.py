@@ -17,7 +17,7 @@ from duckvstore.engine import options as engine_options
 from duckvstore.engine.library import OpenLibrary
 from duckvstore.errors import AlreadyExists, InvalidInput, NoSuchLibrary, printable
 from duckvstore.library import Library, caller_scope
-from duckvstore.objects import open_objects
+from duckvstore.objects import checked_options, open_objects
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -295,6 +295,7 @@ def open(  # noqa: A001
     there; needed where it is of another scheme or host, or another folder of this machine.
     Raises InvalidInput for a URL or an option that is not known.
     """
+    checked_options(segments_options, "segments_options")
     objects = open_objects(url or os.environ.get(URL_VARIABLE) or URL_DEFAULT, storage_options)
     if segments_url is None:
         return Store(objects, segments_options=segments_options)

@@ -28,7 +28,7 @@ def rows(table: pa.Table, types: Sequence[str] | None = None) -> list[list[str |
     from duckvstore.sql import conversion
 
     try:
-        found = conversion.to_texts(table, types)
+        found = conversion.to_texts(table, types, TEXT_LENGTH_MAX + 1)
     except Exception:  # noqa: BLE001 - a type that DuckDB does not take must not hide the other columns
         columns = [[_arrow_text(value) for value in column] for column in table.columns]
         found = [list(row) for row in zip(*columns, strict=True)]

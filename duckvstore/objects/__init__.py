@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -21,9 +22,9 @@ from duckvstore.objects.local import LocalObjects
 from duckvstore.objects.memory import MemoryObjects
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-__all__ = ["DeleteFailure", "Listed", "ObjectStore", "open_objects", "self_test"]
+__all__ = ["DeleteFailure", "Listed", "ObjectStore", "checked_options", "open_objects", "self_test"]
 
 ENTRY_POINT_GROUP = "duckvstore.objects"
 SCHEMES = ("file", "memory", "s3", "az", "gs", "mongodb", "mongodb+srv", "sql+<SQLAlchemy's scheme>")
@@ -51,7 +52,7 @@ def open_objects(url: str | os.PathLike[str], storage_options: Mapping[str, Any]
     Unsupported where a library is not installed, naming the extra.
     """
     text = os.fspath(url) if isinstance(url, (str, os.PathLike)) else None
-    options = dict(storage_options or {})
+    options = dict(checked_options(storage_options) or {})
     if not isinstance(text, str) or not text:
         raise InvalidInput(f"a store's URL is text such as 's3://bucket/prefix' or a path, not {url!r}")
     match = _SCHEME.match(text)
@@ -92,6 +93,15 @@ def _hint(scheme: str) -> str:
     return ""
 
 
+def checked_options(options: Mapping[str, Any] | None, name: str = "storage_options") -> Mapping[str, Any] | None:
+    """Return the argument ``name`` of options. Raises InvalidInput unless it is a mapping or None; never shows it."""
+    if options is not None and not isinstance(options, Mapping):
+        raise InvalidInput(
+            f"{name} is a {type(options).__name__}: give a dict of names and values, such as {{'region': …}}"
+        )
+    return options
+
+
 def _check_options(options: Mapping[str, Any], valid: list[str], url: str) -> None:
     for name in options:
         if name not in valid:
@@ -122,7 +132,7 @@ def _open_sql(url: str, options: dict[str, Any]) -> ObjectStore:
 
     url = sql.URL_PREFIX + url[len(sql.URL_PREFIX) :]
     _check_options(options, [*sql.OPTIONS], "a sql+…:// URL")
-    _check_password(options)
+    _check_texts(options, ("password", "table"))
     return sql.SqlObjects(url, **options)
 
 
@@ -131,7 +141,7 @@ def _open_mongo(url: str, options: dict[str, Any]) -> ObjectStore:
     from duckvstore.objects import mongo
 
     _check_options(options, [*mongo.OPTIONS], "a mongodb:// URL")
-    _check_password(options)
+    _check_texts(options, ("password", "collection"))
     return mongo.MongoObjects(url, **options)
 
 
@@ -148,10 +158,10 @@ def _need(module: str, extra: str, what: str) -> None:
         raise Unsupported(f"{what} need the package {module}: pip install 'duckvstore[{extra}]'")
 
 
-def _check_password(options: Mapping[str, Any]) -> None:
-    password = options.get("password")
-    if password is not None and not isinstance(password, str):
-        raise InvalidInput(f"storage option 'password' must be text, not {type(password).__name__}")
+def _check_texts(options: Mapping[str, Any], names: tuple[str, ...]) -> None:
+    for name in names:
+        if options.get(name) is not None and not isinstance(options[name], str):
+            raise InvalidInput(f"storage option {name!r} must be text, not {type(options[name]).__name__}")
 
 
 def _open_file_url(url: str, options: dict[str, Any]) -> ObjectStore:

@@ -58,7 +58,13 @@ class LocalObjects(ObjectStore):
             fsync: whether a write waits until file and folder are on the disk. Without, a power cut may lose
                 writes that were acknowledged.
         """
-        self._root = os.path.realpath(os.fspath(root))
+        try:
+            self._root = os.path.realpath(os.fspath(root))
+        except FileNotFoundError as error:
+            raise InvalidInput(
+                f"{os.fspath(root)!r} is a relative path, and the folder that this process works in was deleted: give "
+                "an absolute path"
+            ) from error
         self._fsync = fsync
         self._has_cleaned = False
         self._durable_folders: set[str] = set()

@@ -6,10 +6,13 @@ Invariant: what is refused here is refused without asking anyone; no text made o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 from urllib.parse import urlsplit
 
 from duckvstore.errors import InvalidInput
+
+_TEXTS = ("endpoint_url", "region", "profile", "access_key_id", "secret_access_key", "session_token")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +52,18 @@ class S3Options:
 
     def __post_init__(self) -> None:
         """Check what can be checked without asking anyone."""
+        for name in _TEXTS:
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                raise InvalidInput(f"storage option {name!r} must be text, not {type(value).__name__}")
+        if not isinstance(self.anonymous, bool):
+            raise InvalidInput(f"storage option 'anonymous' must be True or False, not {self.anonymous!r}")
         _one_of("addressing_style", self.addressing_style, {None, "path", "virtual"})
         _one_of("checksum", self.checksum, {"when_supported", "when_required"})
         _one_of("listing_order", self.listing_order, {None, "bytes", "folders"})
-        _one_of("anonymous", self.anonymous, {True, False})
         for name in ("connections_max", "connect_timeout_seconds", "read_timeout_seconds"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < inf:
                 raise InvalidInput(f"storage option {name!r} must be a positive number, not {value!r}")
         if (self.access_key_id is None) != (self.secret_access_key is None):
             raise InvalidInput("storage options 'access_key_id' and 'secret_access_key' go together: give both or none")
@@ -70,7 +78,7 @@ class S3Options:
 
 
 def _one_of(name: str, value: object, allowed: set[Any]) -> None:
-    if value not in allowed:
+    if value not in list(allowed):  # in a list, since it may be of any type
         valid = ", ".join(sorted(repr(choice) for choice in allowed if choice is not None))
         raise InvalidInput(f"storage option {name!r} must be one of {valid}, not {value!r}")
 

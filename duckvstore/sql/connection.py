@@ -262,13 +262,18 @@ class Connection:
             if self._instance is None:
                 import duckdb
 
-                self._instance = duckdb.connect(":memory:")
-                # A worker thread's variables are ours, not the caller's, so DuckDB must not look at them; and
-                # errors as JSON carry the position in the text.
-                for setting in ("python_enable_replacements = false", "errors_as_json = true"):
-                    self._instance.execute(f"SET GLOBAL {setting}")
-                if self._cage is not None:
-                    sandbox.lock(self._instance, self._cage())
+                made = duckdb.connect(":memory:")
+                try:
+                    # A worker thread's variables are ours, not the caller's, so DuckDB must not look at them; and
+                    # errors as JSON carry the position in the text.
+                    for setting in ("python_enable_replacements = false", "errors_as_json = true"):
+                        made.execute(f"SET GLOBAL {setting}")
+                    if self._cage is not None:
+                        sandbox.lock(made, self._cage())
+                except BaseException:  # what is not locked yet must never be used
+                    made.close()
+                    raise
+                self._instance = made
             return self._instance
 
     def try_httpfs(self) -> None:

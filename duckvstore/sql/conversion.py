@@ -323,15 +323,37 @@ def _simple_tuples(table: pa.Table, types: Sequence[str]) -> list[tuple[Any, ...
     return list(zip(*columns, strict=True))
 
 
-def to_texts(table: pa.Table, types: Sequence[str] | None = None) -> list[list[str | None]]:
-    """Return the rows as DuckDB writes values in text; None for NULL. ``types``: of rows in carriers."""
+def _beginnings(table: pa.Table, types: Sequence[str], count: int) -> pa.Table:
+    """Return ``table`` with ``count`` bytes of each BLOB and items of each list: each is a character or more."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for position, (column, kind) in enumerate(zip(table.columns, types, strict=True)):
+        if kind == "BLOB":
+            table = table.set_column(position, table.field(position), pc.binary_slice(column, 0, count))
+        elif kind.endswith("[]") and (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
+            cut = pc.list_slice(column, 0, count).cast(column.type)
+            table = table.set_column(position, table.field(position), cut)
+    return table
+
+
+def to_texts(
+    table: pa.Table, types: Sequence[str] | None = None, characters_max: int | None = None
+) -> list[list[str | None]]:
+    """Return the rows as DuckDB writes values in text; None for NULL. ``types``: of rows in carriers.
+
+    ``characters_max``: only so many characters of each (None: all).
+    """
     if not table.num_columns:
         return []
+    if types is not None and characters_max is not None:
+        table = _beginnings(table, types, characters_max)
 
     def convert(cursor: duckdb.DuckDBPyConnection) -> list[list[str | None]]:
         kinds = [Kind("")] * table.num_columns if types is None else [known(kind) for kind in types]
         relation = _select(cursor, table, kinds, [f"c{position}" for position in range(table.num_columns)])
-        casts = ", ".join(f"CAST(c{position} AS VARCHAR)" for position in range(table.num_columns))
+        texts = (f"CAST(c{position} AS VARCHAR)" for position in range(table.num_columns))
+        casts = ", ".join(text if characters_max is None else f"left({text}, {characters_max})" for text in texts)
         return [list(row) for row in relation.project(casts).fetchall()]
 
     return _through_duckdb(convert)

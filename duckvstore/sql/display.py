@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 CELL_CHARACTERS_MAX = 40
 LINE_CHARACTERS_MAX = 160
+VALUE_CHARACTERS_MAX = 200  # of a value in HTML; names of columns are cut too
 
 
 def as_text(columns: list[str], types: list[str], rows: list[list[str | None]], figures: Figures) -> str:
@@ -36,7 +37,9 @@ def as_text(columns: list[str], types: list[str], rows: list[list[str | None]], 
 
 
 def _cell(value: str) -> str:
-    printable = "".join(character if character.isprintable() else " " for character in value)
+    printable = "".join(
+        character if character.isprintable() else " " for character in value[: VALUE_CHARACTERS_MAX + 1]
+    )
     if len(printable) <= CELL_CHARACTERS_MAX:
         return printable
     return printable[: CELL_CHARACTERS_MAX - 1] + "…"
@@ -79,7 +82,7 @@ def as_html(columns: list[str], types: list[str], rows: list[list[str | None]], 
 def _html_cell(value: str | None) -> str:
     if value is None:
         return "<td><em>NULL</em></td>"
-    return f"<td>{_html(value[:200])}</td>"
+    return f"<td>{_html(value[:VALUE_CHARACTERS_MAX])}</td>"
 
 
 def _html(text: str) -> str:

@@ -43,6 +43,8 @@ _SQL_KINDS = frozenset(
 )
 _STORAGE_KINDS = frozenset({"IO", "HTTP", "Connection"})
 _UNREACHABLE = re.compile(r"could not (establish )?connect|connection|timed? ?out|\bHTTP\b|\b5\d\d\b", re.IGNORECASE)
+_FULL = re.compile(r"No space left on device|File too large|Disk quota exceeded|'max_temp_directory_size' setting")
+_TOO_MANY_FILES = re.compile(r"Too many open files")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,9 @@ def to_error(failure: Failure, sql: str, offset: int | None, note: Callable[[Fai
     message = _SYSTEM_TABLE.sub("", failure.message) + note(failure)
     if offset is not None:
         message = _with_next_step(message, failure.kind, sql, offset)
+    exhausted = _exhausted(message)
+    if exhausted is not None:
+        return exhausted
     if failure.kind == "Out of Memory":
         return DuckVStoreError(
             f"DuckDB ran out of memory: {message}\nSelect fewer columns or rows, or raise SET memory_limit"
@@ -158,6 +163,21 @@ def to_error(failure: Failure, sql: str, offset: int | None, note: Callable[[Fai
             return StorageUnavailable(f"a file could not be read: {message}: check the address, then run it again")
     named = failure.kind in _SQL_KINDS or failure.of_storage
     return SqlError(f"{failure.kind} error: {message}" if named else message, sql, offset)
+
+
+def _exhausted(message: str) -> StorageUnavailable | None:
+    """Return the error for a full disk, or for more files than a process may open."""
+    if _FULL.search(message):
+        return StorageUnavailable(
+            f"no room is left where DuckDB writes: {message}: make room there (what it spills goes below TMPDIR), then "
+            "run it again"
+        )
+    if _TOO_MANY_FILES.search(message):
+        return StorageUnavailable(
+            f"this process may open no more files: {message}: raise its limit (ulimit -n), or read fewer symbols in "
+            "one statement and put the results together"
+        )
+    return None
 
 
 def while_planning(error: Exception, sql: str) -> BaseException:

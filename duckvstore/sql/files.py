@@ -5,19 +5,17 @@ Invariant: a copy was verified against its document when it was made, and is not
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import weakref
 from collections import OrderedDict
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from duckvstore import forks
 from duckvstore.engine import segments as engine_segments
+from duckvstore.sql.folders import Folder, room
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from duckvstore.engine.library import OpenLibrary
     from duckvstore.format.documents import Segment
@@ -40,9 +38,8 @@ class SegmentFiles:
         self._size_bytes_max = size_bytes_max
         self._lock = forks.rlock()
         self._copies: OrderedDict[tuple[str, str], _Copy] = OrderedDict()
-        self._folder: Path | None = None
+        self._folder: Folder | None = None
         self._count = 0
-        self._removal: weakref.finalize[..., SegmentFiles] | None = None
         forks.follow(self)
 
     def lent(self) -> Sequence[object]:
@@ -52,9 +49,9 @@ class SegmentFiles:
     def start_over(self) -> None:
         """Leave the folder to the process that this one was forked from."""
         self._copies.clear()
-        if self._removal is not None:
-            self._removal.detach()
-        self._removal = self._folder = None
+        if self._folder is not None:
+            self._folder.leave()
+        self._folder = None
 
     def lease(self, library: OpenLibrary, segments: Sequence[Segment]) -> Lease:
         """Return local paths of ``segments``, fetched in parallel where they are not here yet.
@@ -73,20 +70,19 @@ class SegmentFiles:
         return lease
 
     def folder(self) -> Path:
-        """Return the folder, made if need be."""
+        """Return the folder, made if need be. Raises StorageUnavailable."""
         with self._lock:
             if self._folder is None:
-                self._folder = Path(tempfile.mkdtemp(prefix="duckvstore-sql-"))
-                self._removal = weakref.finalize(self, shutil.rmtree, str(self._folder), True)
-            return self._folder
+                self._folder = Folder()
+            return self._folder.path
 
     def close(self) -> None:
         """Remove the folder."""
         with self._lock:
             self._copies.clear()
-            removal, self._removal, self._folder = self._removal, None, None
-        if removal is not None:
-            removal()
+            folder, self._folder = self._folder, None
+        if folder is not None:
+            folder.close()
 
     def release(self, keys: Sequence[tuple[str, str]]) -> None:
         """Let copies go that a lease held."""
@@ -103,12 +99,14 @@ class SegmentFiles:
             return
         data = engine_segments.fetch(library, segment)
         with self._lock:
-            folder = self._folder
             self._count += 1
-            number = self._count
-        assert folder is not None, "a lease makes the folder first"  # noqa: S101
-        path = folder / f"{number}-{segment.key.rpartition('/')[2]}"
-        path.write_bytes(data)
+            path = self.folder() / f"{self._count}-{segment.key.rpartition('/')[2]}"
+        with room(path.parent):
+            try:
+                path.write_bytes(data)
+            except OSError:
+                path.unlink(missing_ok=True)  # part of it, which would take the room that is missing
+                raise
         with self._lock:
             known = self._copies.get(key)
             if known is None:

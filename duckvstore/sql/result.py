@@ -322,7 +322,7 @@ class Result(forks.OfOneProcess):
         if self.kind == "explain":
             plan = (printable(str(row[-1])) for row in conversion.to_tuples(head, self.types))
             return "\n".join([*plan, self.figures.footer()])
-        return display.as_text(self.columns, self.types, conversion.to_texts(head, self.types), self.figures)
+        return display.as_text(self.columns, self.types, self._texts(head), self.figures)
 
     def _repr_html_(self) -> str:
         """Return the same as ``repr`` does, as HTML in which names and values are text."""
@@ -333,7 +333,11 @@ class Result(forks.OfOneProcess):
         if self.kind == "explain":
             plan = "\n".join(str(row[-1]) for row in conversion.to_tuples(head, self.types))
             return display.preformatted(plan, self.figures)
-        return display.as_html(self.columns, self.types, conversion.to_texts(head, self.types), self.figures)
+        return display.as_html(self.columns, self.types, self._texts(head), self.figures)
+
+    def _texts(self, head: pa.Table) -> list[list[str | None]]:
+        """Return as much of each value as is shown, and a character to tell that there is more."""
+        return conversion.to_texts(head, self.types, display.VALUE_CHARACTERS_MAX + 1)
 
     def close(self) -> None:
         """Give up the rows that were not pulled yet."""

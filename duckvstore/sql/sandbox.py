@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import shutil
 from typing import TYPE_CHECKING
 
 from duckvstore.errors import SqlError
 from duckvstore.sql import headers, readable, tokens
+from duckvstore.sql.folders import room
 from duckvstore.sql.literals import literal
 
 if TYPE_CHECKING:
@@ -56,7 +58,10 @@ _ADVICE = "a sandboxed session runs queries only: SELECT, FROM, WITH, VALUES, DE
 def lock(instance: duckdb.DuckDBPyConnection, folder: Path) -> None:
     """Take from ``instance`` everything but ``folder``, for good."""
     spill = folder / "spill"
-    spill.mkdir(exist_ok=True)
+    with room(folder):
+        spill.mkdir(exist_ok=True)
+        # DuckDB's own limit is nine tenths of what is free when it first spills: nothing, for good, if that is nothing.
+        spill_kilobytes = shutil.disk_usage(folder).total * 9 // 10_000
     for setting in (
         "TimeZone = 'UTC'",  # times in AT forms are read in UTC, and nothing can be set later
         "autoinstall_known_extensions = false",
@@ -68,6 +73,7 @@ def lock(instance: duckdb.DuckDBPyConnection, folder: Path) -> None:
             f"{kind}_directory = {literal(str(folder / kind))}" for kind in ("secret", "extension")
         ),  # not below the home
         f"temp_directory = {literal(str(spill))}",
+        f"max_temp_directory_size = '{spill_kilobytes}KB'",
         f"allowed_directories = [{literal(f'{folder}/')}]",
         "enable_external_access = false",
         "validate_external_file_cache = 'NO_VALIDATION'",  # a copy never changes
