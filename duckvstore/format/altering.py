@@ -103,6 +103,19 @@ def retyped(kind: str, schema: Schema, name: str, given: Encoded) -> Schema:
     return _altered(schema, tuple(columns), fields, schema.index, _value(kind, schema, natures, list, ""))
 
 
+def renewed(schema: Schema, name: str) -> tuple[Schema, int]:
+    """Return the schema in which the stored column ``name`` has a field id that no segment has, and that id."""
+    at, identity = schema.names.index(name), schemas.next_id(schema)
+    columns, fields = list(schema.columns), list(schemas.to_arrow(schema))
+    value = schema.value
+    if columns[at].id in schema.markers:
+        codes = {identity if own == columns[at].id else own: found for own, found in schema.markers.items()}
+        value = {**value, "markers": {str(own): found for own, found in codes.items()}}
+    columns[at] = replace(columns[at], id=identity)
+    fields[at] = _field(columns[at], fields[at].type, nullable=True)
+    return _altered(schema, tuple(columns), fields, schema.index, value), identity
+
+
 def is_wider(old: pa.DataType, new: pa.DataType) -> bool:
     """Whether segments that have ``old`` are read as ``new`` as they are, their statistics too."""
     if old == new or has_unit(old) or pa.types.is_nested(old) or pa.types.is_dictionary(old):

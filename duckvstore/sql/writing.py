@@ -17,7 +17,8 @@ from duckvstore.errors import AlreadyExists, DuckVStoreError, NoSuchSymbol
 from duckvstore.format import values as format_values
 from duckvstore.format.documents import Version
 from duckvstore.format.editing import check_tabular
-from duckvstore.sql import dialect, finer, frames, headers, kinds, merging, rewrite, statements, touching
+from duckvstore.format.schema import to_arrow
+from duckvstore.sql import dialect, finer, frames, headers, inserting, kinds, merging, rewrite, statements, touching
 from duckvstore.sql.figures import Figures, ScannedTable
 from duckvstore.sql.kept import kept_segments
 from duckvstore.sql.names import Frame, Symbol
@@ -212,6 +213,7 @@ class TableWriting:
         self._refuse_digits(newest)
         plan = self._planned(newest)
         try:
+            newest = self._decided(plan, newest)
             kept = None if kind in ("insert", "copy") else self._touched(plan, newest, self._candidates(newest))
             scratch = Scratch(self.making.seat.cursor, self.library, newest, kept)
         except BaseException:
@@ -226,6 +228,38 @@ class TableWriting:
             scratch.close()
             plan.release_files()
         return row_edits.edited(self.library, newest, _OPERATIONS.get(kind, kind), wanted, scratch.rows_of)
+
+    def _decided(self, plan: Plan, newest: Version) -> Version:
+        """Return ``newest`` with the types that an INSERT gives to its columns without any value, if it has some."""
+        names = inserting.undecided(newest) if self.statement.kind == "insert" else []
+        target = rewrite.quote(NAME)
+        text = rewrite.numbered(self.statement, {**plan.replacements, self.position: target}) if names else ""
+        source = inserting.source(text, target)
+        if source is None:
+            return newest
+        try:
+            rows, described = self._asked(plan, source.shape), self._asked(plan, f"DESCRIBE {source.shape}")
+        except DuckVStoreError:
+            return newest  # what it is about, the statement itself will meet
+        if rows is None or described is None:
+            return newest
+        texts = described.column("column_type").to_pylist()
+        filled = source.filled(rows.schema, texts, newest.schema.shown_names)
+        stored = to_arrow(newest.schema)
+        for name in names:
+            at = filled.get(name.casefold())
+            if at is None:
+                continue
+            if self._misfits(plan, source.misfits(at, rows.num_columns, stored.field(name).type)):
+                newest = inserting.decided(newest, name, rows.schema.types[at], self.where)
+        return newest
+
+    def _misfits(self, plan: Plan, query: str) -> bool:
+        try:
+            found = self._asked(plan, query)
+        except DuckVStoreError:
+            return True  # there is no such cast
+        return found is not None and bool(found.num_rows)
 
     def _refuse_rowid(self, newest: Version) -> None:
         """Raise SqlError for DuckDB's number of a row, which a symbol has not: it would count what was loaded."""
