@@ -227,20 +227,22 @@ def add(random_, lib, value):
 def test_rows_of_any_columns_are_a_concatenation(seed, make):
     """Nothing is refused, and all calls give what pandas' own concat gives of the same cells; so does SQL."""
     pieces = Pieces(seed)
-    lib = vs.Store(MemoryObjects("pieces")).create_library("l")
+    objects = MemoryObjects("pieces")
+    lib = vs.Store(objects).create_library("l")
     taken, count = [], 0
     for step in range(STEPS):
         columns, days = pieces.piece(count)
         value = make(columns, days)
         lib.write("s", value) if step == 0 else add(pieces.random, lib, value)
         if len(days) or not step:
-            objects = {name: pd.Series(cells, index=days, dtype=object) for name, cells in columns.items()}
-            taken.append(pd.DataFrame(objects, index=days))
+            cells = {name: pd.Series(column, index=days, dtype=object) for name, column in columns.items()}
+            taken.append(pd.DataFrame(cells, index=days))
         count += len(days)
     if pieces.random.random() < 0.5 and any("number" in one for one in taken):
         lib.delete_rows("s", "number IS NULL")
         taken = [one[one["number"].notna()] if "number" in one else one[:0] for one in taken]
     expected = pd.concat(taken)
+    lib = vs.Store(objects).get_library("l")  # which has read no document yet
     found = lib.read("s").data
     frame = found.to_pandas(types_mapper=pd.ArrowDtype).set_index("day") if make is as_table else found
     assert list(map(plain, frame.index)) == list(expected.index)
