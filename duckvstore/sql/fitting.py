@@ -40,9 +40,11 @@ def fitted(given: Encoded, stored: Schema, where: str) -> Encoded:
     wanted = {at: kind for at, name in enumerate(original.names) if (kind := own.get(name)) is not None}
     if not wanted:
         return given
+    types = dict(zip(labels, schemas.to_arrow(stored).types, strict=True))
+    carried = {at: types[original.names[at]] for at in wanted}
 
     def cast(rows: pa.Table) -> pa.Table:
-        return _cast(rows, wanted, where)
+        return _cast(rows, wanted, carried, where)
 
     target, schema = cast(schemas.to_arrow(given.schema).empty_table()), given.schema
     for at, kind in wanted.items():
@@ -64,8 +66,8 @@ def _stream(reader: Any, cast: Any, target: pa.Schema) -> pa.RecordBatchReader:
     return pa.RecordBatchReader.from_batches(target, batches())
 
 
-def _cast(rows: pa.Table, wanted: Mapping[int, Kind], where: str) -> pa.Table:
-    """Return ``rows`` with the columns at these positions in the stored form of their types."""
+def _cast(rows: pa.Table, wanted: Mapping[int, Kind], carried: Mapping[int, pa.DataType], where: str) -> pa.Table:
+    """Return ``rows`` with the columns at these positions in the stored form of their types, ``carried``."""
     import duckdb
     import pyarrow as pa
 
@@ -75,7 +77,8 @@ def _cast(rows: pa.Table, wanted: Mapping[int, Kind], where: str) -> pa.Table:
             column = readable(name, arrow_values.plain_table(rows.select([at])).column(0))
             connection.register(_ROWS, pa.table({"x": column}))
             try:
-                rows = rows.set_column(at, name, _column(connection, kind))
+                is_stored = rows.schema.field(at).type == carried[at]
+                rows = rows.set_column(at, name, _column(connection, kind, is_stored=is_stored))
             except (duckdb.Error, ValueError) as error:
                 raise InvalidInput(
                     f"column {name!r} of {where} has DuckDB's type {str(kind)[:100]}, and the data has a value that is "
@@ -86,11 +89,18 @@ def _cast(rows: pa.Table, wanted: Mapping[int, Kind], where: str) -> pa.Table:
     return rows
 
 
-def _column(connection: duckdb.DuckDBPyConnection, kind: Kind) -> pa.ChunkedArray:
-    """Return what is registered as values of ``kind``. Raises duckdb.Error, ValueError where one would change."""
+def _column(connection: duckdb.DuckDBPyConnection, kind: Kind, *, is_stored: bool) -> pa.ChunkedArray:
+    """Return what is registered as values of ``kind``. Raises duckdb.Error, ValueError where one would change.
+
+    ``is_stored``: it has the type in which they are stored.
+    """
     value, given = f"CAST(x AS {kind})", str(connection.table(_ROWS).types[0])
+    was, back = "x", f"CAST({value} AS {given})"
+    if is_stored:  # as ``read`` gives what is inside of lists and structs
+        value = kinds.decoded("x", kind)
+        was, back = f"CAST(x AS {kinds.stored(kind)})", kinds.encoded(value, kind, kinds.stored(kind)) or value
     if given != "VARCHAR":  # a text is read, any other value must come back as it was
-        differs = f"CAST({value} AS {given}) IS DISTINCT FROM x"
+        differs = f"{back} IS DISTINCT FROM {was}"
         lost = connection.sql(f"SELECT CAST(x AS VARCHAR) FROM {_ROWS} WHERE {differs} LIMIT 1").fetchall()
         if lost:
             raise ValueError(f"{lost[0][0]} would be another value")

@@ -235,6 +235,20 @@ def test_rows_from_python_are_cast_or_refused(pets):
     assert pets.sql("FROM s").types == ["HUGEINT", "INTERVAL", "TIME_NS"]
 
 
+def test_what_read_gives_of_nested_types_is_taken_again(lib):
+    lib.sql(
+        f"CREATE TABLE t AS SELECT {{'u': UUID '{U}0', 'i': INTERVAL 1 MONTH}} AS s, [union_value(n := 1)] AS l, "
+        "MAP {'a': 5::HUGEINT} AS m"
+    )
+    lib.append("t", lib.read("t").data)
+    assert lib.sql("SELECT DISTINCT s::VARCHAR, l, m FROM t").fetchall() == [
+        (f"{{'u': {U}0, 'i': 1 month}}", [1], {"a": 5})
+    ]
+    kind = lib.read("t").data.schema.field("l").type
+    with pytest.raises(InvalidInput, match="would be another value"):
+        lib.append("t", pa.table({"l": pa.array([[{"tag": "no member", "n": 1}]], kind)}))
+
+
 def test_rows_are_found_by_predicates(pets):
     read = pets.read("pets", where=f"p > CAST('cat' AS {PETS}) AND j.a = 1", columns=["n"]).data
     assert read["n"].to_pylist() == [1, 5]

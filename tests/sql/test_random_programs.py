@@ -56,9 +56,29 @@ TYPES = {
     "STRUCT(a INTEGER, b VARCHAR)": ["{'a': 1, 'b': NULL}", "{'a': NULL, 'b': 'x'}"],
     "MAP(VARCHAR, INTEGER)": ["MAP {}", "MAP {'a': 1, 'b': NULL}"],
 }
+# Types that a column only carries, and DuckDB's own name is kept beside it.
+OWN = {
+    "ENUM('b', 'a', 'c')": ["'a'", "'b'", "'c'"],
+    "JSON": ["'{\"a\": 1}'", "'[1, null]'", "'\"x\"'"],
+    "UUID": ["'00000000-0000-0000-0000-000000000001'", "'ffffffff-ffff-ffff-ffff-ffffffffffff'"],
+    "HUGEINT": ["-7", f"'{2**127 - 1}'", f"'{-(10**38)}'"],
+    "UHUGEINT": ["7", f"'{2**128 - 1}'"],
+    "TIME_NS": ["'01:02:03.000000004'", "'23:59:59.999999999'"],
+    "TIMETZ": ["'12:34:56.5+01:30'", "'00:00:00-11'"],
+    "BIT": ["'101'", "'0001'"],
+    "BIGNUM": [f"'{10**50}'", "'-1'"],
+    "INTERVAL": ["'1 month'", "'40 days'", "'-3 hours'"],
+    "UNION(i INTEGER, t VARCHAR)": ["union_value(i := 1)", "union_value(t := 'x')"],
+    "ENUM('b', 'a')[]": ["[]", "['a', NULL]", "['b']"],
+    "STRUCT(u UUID, i INTERVAL)": ["{'u': '00000000-0000-0000-0000-000000000001', 'i': '1 day'}"],
+    "MAP(VARCHAR, HUGEINT)": ["MAP {}", f"MAP {{'a': '{2**127 - 1}'}}"],
+}
+# Of these Arrow has types of its own, in which no table is stored.
+NO_FRAMES = ("INTERVAL", "UNION(i INTEGER, t VARCHAR)")
+TYPES |= OWN
 if importlib.util.find_spec("pytz") is None:  # without it DuckDB itself gives no such values to Python
     del TYPES["TIMESTAMPTZ"]
-NESTED = ("[", "STRUCT", "MAP")
+NESTED = ("[", "STRUCT", "MAP", "UNION")
 
 
 class Program:
@@ -278,15 +298,21 @@ class Sides:
         self.both(how, may_fail=False)
         self.compare()
 
-    def in_python(self, dice: random.Random) -> None:
-        """Carry out a transaction of the Python API, and the same in SQL on the other side."""
+    def in_python(self, dice: random.Random, kinds: list[str]) -> None:
+        """Carry out a transaction of the Python API, and the same in SQL on the other side.
+
+        ``kinds``: the types of ``t``. A frame that is written anew has none of DuckDB's own.
+        """
+        steps = ["delete"]
+        steps += ["append"] if not set(kinds) & set(NO_FRAMES) else []
+        steps += ["rewrite"] if not set(kinds) & set(OWN) else []
         number, is_kept = dice.randint(0, 6), dice.random() < 0.7
         self.steps.append(f"-- with lib.transaction(): {number}, kept: {is_kept}")
         self.plain.execute("BEGIN")
         with self.lib.transaction() as transaction:
             for _ in range(dice.randint(2, 4)):
                 rows = transaction.read("t", output_format="pyarrow").data
-                step = dice.choice(["append", "delete", "rewrite"])
+                step = dice.choice(steps)
                 self.steps.append(f"--   {step} k < {number}")
                 if step == "delete":
                     transaction.delete_rows("t", f"k < {number}")
@@ -364,7 +390,7 @@ def run_program(number: int) -> Counter[str]:
             elif not sides.is_begun and dice.random() < 0.35:
                 sides.begin()
             elif not sides.is_begun and dice.random() < 0.15:
-                sides.in_python(dice)
+                sides.in_python(dice, program.types["t"])
             else:
                 sides.both(program.statement())
         if sides.is_begun:
