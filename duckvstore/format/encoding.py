@@ -7,13 +7,14 @@ give equal bytes with the same release of pyarrow. Every page carries a checksum
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from duckvstore.errors import Integrity, InvalidInput
+from duckvstore.errors import Integrity, InvalidInput, Unsupported
 from duckvstore.format import schema as schemas
 from duckvstore.format.nested_types import exact_nested
 from duckvstore.format.schema import FIELD_ID
@@ -111,9 +112,15 @@ def encode(
     """Return ``table`` (in the stored ``schema``) as one Parquet file; ``options`` default to ``parquet_options``.
 
     A column of text may come as dictionaries; the file says the stored type of every column all the same.
-    Raises InvalidInput when Parquet cannot hold the values.
+    Raises InvalidInput when Parquet cannot hold the values, and Unsupported when this pyarrow could not read them.
     """
     table = _compact(table)
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if pa.types.is_nested(column.type) and any(map(_has_null_array, column.chunks)) and not reads_null_arrays():
+            raise Unsupported(
+                f"column {name!r} has lists of a fixed size that are null, which pyarrow {pa.__version__} writes and "
+                "cannot read: upgrade pyarrow, or cast them to lists of any size"
+            )
     chosen = parquet_options(table, schema, compression, choices) if options is None else options
     groups = max(1, round(table.num_rows / ROW_GROUP_ROWS))
     sink = pa.BufferOutputStream()
@@ -124,6 +131,29 @@ def encode(
     except (pa.ArrowException, OSError) as error:  # OSError: a page of over 2 GiB
         raise InvalidInput(f"rows cannot be written as Parquet: {error}") from error
     return bytes(sink.getvalue().to_pybytes())
+
+
+@lru_cache(maxsize=1)
+def reads_null_arrays() -> bool:
+    """Return whether this pyarrow reads lists of a fixed size that are null: 17 and 18 write them and do not."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"x": pa.array([None, [1]], pa.list_(pa.int8(), 1))}), sink)
+    try:
+        return bool(pq.read_table(pa.BufferReader(sink.getvalue())).num_rows == 2)
+    except pa.ArrowException:
+        return False
+
+
+def _has_null_array(array: pa.Array) -> bool:
+    """Whether somewhere in nested values is a list of a fixed size that is null."""
+    kind = array.type
+    if pa.types.is_fixed_size_list(kind):
+        return bool(array.null_count) or _has_null_array(array.flatten())
+    if pa.types.is_struct(kind):
+        return any(map(_has_null_array, array.flatten()))
+    if pa.types.is_map(kind):
+        return _has_null_array(array.keys) or _has_null_array(array.items)
+    return (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and _has_null_array(array.flatten())
 
 
 def decode(

@@ -15,7 +15,7 @@ from polars.testing import assert_frame_equal as assert_polars_equal
 
 import duckvstore as vs
 from duckvstore.errors import InvalidInput, NoSuchColumn, Unsupported
-from duckvstore.format import values
+from duckvstore.format import encoding, values
 from duckvstore.objects.memory import MemoryObjects
 from tests.unit.values_cases import COLUMNS, PYARROW, assert_round_trip, assert_same, objects, round_trip, stored
 
@@ -169,7 +169,7 @@ if PYARROW >= 18:  # which has more types, and makes text of views
         pa.array([1], pa.decimal32(5, 0)), pa.array([1], pa.decimal64(15, 0)), pa.array([b"0" * 16], pa.uuid()),
         pa.array(["1"], pa.json_()), pa.ExtensionArray.from_storage(pa.bool8(), pa.array([1, 0], pa.int8())),
     ]  # fmt: skip
-if PYARROW >= 20:  # earlier ones write lists of a fixed size that are null, and cannot read them again
+if encoding.reads_null_arrays():
     ARROW.append(pa.array([[1, 2], None], pa.list_(pa.float32(), 2)))
 TEXT = pa.string_view() if PYARROW >= 18 else pa.large_string()
 
@@ -213,6 +213,31 @@ def test_arrow_types_that_parquet_cannot_hold_are_refused(array):
     """With the column and the type named."""
     with pytest.raises(Unsupported, match="column 'x' of 'eod/trades'"):
         round_trip(pa.table({"x": array}))
+
+
+FIXED = pa.list_(pa.int8(), 2)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        pa.array([[1, 2], None], FIXED),
+        pa.array([{"x": [1, 2]}, {"x": None}], pa.struct([("x", FIXED)])),
+        pa.array([{"x": [1, 2]}, None], pa.struct([("x", FIXED)])),
+        pa.array([[[1, 2]], [None]], pa.list_(FIXED)),
+        pa.array([[("a", None)]], pa.map_(pa.string(), FIXED)),
+        pa.array([[[1, 2]], [None]], pa.list_(FIXED, 1)),
+    ],
+)
+def test_null_lists_of_a_fixed_size_are_stored_where_they_can_be_read(array):
+    """Old releases of pyarrow write them and cannot read the file; then nothing is written."""
+    given = pa.table({"x": array})
+    if encoding.reads_null_arrays():
+        assert_round_trip(given)
+    else:
+        with pytest.raises(Unsupported, match=f"column 'x' .* pyarrow {pa.__version__}"):
+            round_trip(given)
+    assert_round_trip(given.slice(0, 0))
 
 
 def test_nulls_in_a_column_that_forbids_them_are_refused():
@@ -280,7 +305,7 @@ POLARS = {
     "list": pl.Series([[1, None], None]),
     "list of categorical": pl.Series([["a"], None], dtype=pl.List(pl.Categorical)),
     "list of enum": pl.Series([["x"], []], dtype=pl.List(pl.Enum(["y", "x"]))),
-    "array": pl.Series([[1, 2], None if PYARROW >= 20 else [3, 4]], dtype=pl.Array(pl.Int64, 2)),
+    "array": pl.Series([[1, 2], None if encoding.reads_null_arrays() else [3, 4]], dtype=pl.Array(pl.Int64, 2)),
     "array of array": pl.Series([[[1, 2]], [[3, 4]]], dtype=pl.Array(pl.Int16, (1, 2))),
     "struct": pl.Series([{"a": 1, "b": [dt.date(2020, 1, 1)]}, None]),
 }
