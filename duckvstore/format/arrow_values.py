@@ -188,7 +188,7 @@ def decode_table(table: pa.Table, schema: Schema, columns: Sequence[str] | None 
     """Return the Arrow table that was written: original names, types and metadata, for the stored ``columns``."""
     original = schemas.decode_ipc(schema.value["schema"])
     positions = {name: position for position, name in enumerate(schema.names)}
-    names = [name for name in schema.names if name in table.schema.names] if columns is None else list(columns)
+    names = schemas.present(schema.names, table) if columns is None else list(columns)
     fields = [original.field(positions[name]) for name in names]
     arrays = [restore_array(table.column(name), field.type) for name, field in zip(names, fields, strict=True)]
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=original.metadata))

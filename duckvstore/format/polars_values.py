@@ -80,7 +80,7 @@ def decode(table: pa.Table, schema: Schema, names: Sequence[str] | None = None) 
 
     originals = dict(zip(schema.names, schema.value["names"], strict=True))
     dtypes = dict(zip(schema.names, schema.value["dtypes_polars"], strict=True))
-    wanted = [name for name in schema.names if name in table.schema.names] if names is None else list(names)
+    wanted = schemas.present(schema.names, table) if names is None else list(names)
     columns = {}
     for name in wanted:
         dtype = _dtype_from_json(dtypes[name])

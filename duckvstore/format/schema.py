@@ -46,6 +46,12 @@ def carrying(schema: Schema, types: Sequence[str | None]) -> Schema:
     return replace(schema, columns=tuple(columns))
 
 
+def present(names: Iterable[str], table: pa.Table) -> list[str]:
+    """Return those of ``names`` that are columns of ``table``, which lists its names anew at each look."""
+    found = set(table.column_names)
+    return [name for name in names if name in found]
+
+
 def to_arrow(schema: Schema) -> pa.Schema:
     """Return the Arrow schema of the stored rows, field ids included. Raises Integrity for a damaged one.
 

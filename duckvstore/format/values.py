@@ -245,7 +245,7 @@ def to_format(
         return decode(table, kind, schema, columns=columns, rows=rows)
     if (kind, output_format) in (("arrow", "pyarrow"), ("polars", "polars")):
         return decode(table, kind, schema, columns=columns)
-    wanted = table.select([name for name in schema.shown_names if name in table.column_names])
+    wanted = table.select(schemas.present(schema.shown_names, table))
     if columns is not None:
         wanted = table.select(_after_index(schema, stored_columns(schema, columns)))
     plain = arrow_values.plain_table(wanted)

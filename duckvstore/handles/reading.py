@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from duckvstore.engine import catalogue, composite, ranges, reads, unreadable
 from duckvstore.errors import InvalidInput, NotFound, Unsupported
 from duckvstore.format import composite as format_composite
+from duckvstore.format import schema as schemas
 from duckvstore.format import values
 from duckvstore.handles.base import Handle
 from duckvstore.items import SymbolDescription, SymbolVersion, VersionedItem, VersionInfo
@@ -269,8 +270,7 @@ def _own_values(table: pa.Table, version: Version, columns: Sequence[Any] | None
 
     schema = version.schema
     rows = values.decode(table, "arrow", schema, columns=columns)
-    present = [name for name in schema.names if name in table.column_names]
-    names = present if columns is None else values.stored_columns(schema, columns)
+    names = schemas.present(schema.names, table) if columns is None else values.stored_columns(schema, columns)
     own = {column.name: of_column(column) for column in schema.columns}
     return in_format(rows, [own[name] for name in names], output_format)
 

@@ -202,7 +202,8 @@ class Scratch:
             found = self._query(f"SELECT {quote(ROW)} FROM {quote(NAME)} {among}")
             changed = found.column(0).to_numpy().astype(np.int64)
             before = self._rows.take(np.searchsorted(self._numbers, changed))
-            marked = {name: before.column(name) for name in self._schema.names if name not in self._loaded.column_names}
+            loaded = set(self._loaded.column_names)
+            marked = {name: before.column(name) for name in self._schema.names if name not in loaded}
             rows = self._select(among, {**marked, **self._kept_whole(before, among)})
         finally:
             self._cursor.unregister(_TOUCHED)
