@@ -160,15 +160,15 @@ class _Source:
             if malformed.is_sure:
                 raise self._error(malformed.message, malformed.offset)
         body = self._body()
+        if body is not None and body.written:
+            return self._rewritten(self.text[: -len(body.written)] + body.text)
         if body is not None:
             own = (self.text, (), None, "other", self.source, self.offset, body.maybe_names, body.problem)
             return Statement(*own, body=body)
         tree, problem, place = self._tree()
         expanded = expanding.written_out(self.text, self.tokens, tree)
         if expanded is not None:
-            tokens, gaps = scan(expanded)
-            found = _Source(expanded, 0, expanded, tokens, gaps, self.seen).statement()
-            return replace(found, written=found.written or self.text)
+            return self._rewritten(expanded)
         usable = tree is not None and not isinstance(tree, exp.Command)
         is_outline = False
         if not usable:
@@ -178,12 +178,7 @@ class _Source:
         if not usable:
             self._refuse_if_travelling(problem, place)
         references = tuple(self._references(tree)) if usable else ()
-        kind, explain = _kind(tree), readable.explains(self.tokens)
-        changes_table = kind in _EXPLAINED_KINDS and any(reference.role == "target" for reference in references)
-        if explain and (not changes_table or (kind in ("drop", "alter") and tree.args.get("kind") != "TABLE")):
-            kind = "explain"
-        if usable and readable.enumeration_end(self.tokens):
-            kind = "create"
+        kind, explain = self._kind(tree, references)
         return Statement(
             self.text,
             references,
@@ -197,6 +192,19 @@ class _Source:
             is_outline=is_outline,
             explain=explain,
         )
+
+    def _kind(self, tree: Any, references: tuple[Reference, ...]) -> tuple[str, str]:
+        """Return the kind of the statement, and "plan" or "analyze" where it is an EXPLAIN."""
+        kind, explain = _kind(tree), readable.explains(self.tokens)
+        if tree is not None and not isinstance(tree, exp.Command) and readable.enumeration_end(self.tokens):
+            kind = "create"
+        is_own = explain and not _changes_table(tree, kind, references)
+        return "explain" if is_own else kind, explain
+
+    def _rewritten(self, text: str) -> Statement:
+        """Return the statement of ``text``, which says in full what this one says."""
+        tokens, gaps = scan(text)
+        return replace(_Source(text, 0, text, tokens, gaps, self.seen).statement(), written=self.text)
 
     def _body(self) -> Statement | None:
         """Return the statement behind PREPARE name AS; None where there is none."""
@@ -424,6 +432,13 @@ def _kind(tree: Any) -> str:
             "MACRO": "create_macro",
         }.get(created, "create")
     return "other"
+
+
+def _changes_table(tree: Any, kind: str, references: tuple[Reference, ...]) -> bool:
+    """Whether a statement of ``kind`` is about a table that it would create, change or drop."""
+    if kind not in _EXPLAINED_KINDS or all(reference.role == "read" for reference in references):
+        return False
+    return kind not in ("drop", "alter") or tree.args.get("kind") == "TABLE"
 
 
 def _is_read(node: Any) -> bool:

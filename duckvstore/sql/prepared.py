@@ -57,7 +57,7 @@ def settle(making: Making, names: Names, planned: Callable[[], Plan]) -> bool:
 def _concerns(names: Names) -> bool:
     """Whether a statement names what DuckDB does not have; resolves the names."""
     body = names.statement
-    if body.kind not in _KINDS:
+    if body.kind not in _KINDS or body.explain:
         if any(reference.at is not None for reference in body.references):  # of which DuckDB would complain
             raise body.error("PREPARE is for queries, INSERT, UPDATE, DELETE, TRUNCATE and COPY: run this itself", 0)
         return False

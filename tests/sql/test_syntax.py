@@ -386,6 +386,12 @@ NAMED_TABLES = (
     "FROM pragma_table_info('u')",
     "FROM temp.t",
     "FROM memory.main.nix",
+    "PREPARE q AS EXPLAIN DELETE FROM t",
+    "PREPARE q AS SELECT a FROM u, query('FROM query_table(''t'') WHERE b > 2') AS r WHERE r.a = u.a AND u.a > ?",
+    "EXECUTE q(3)",
+    "EXECUTE q(2)",
+    "DEALLOCATE q",
+    "EXECUTE q(2)",
     "CREATE TABLE made AS FROM query('SELECT a FROM t')",
     "FROM made",
     "INSERT INTO made FROM query_table('made')",
@@ -416,6 +422,8 @@ def test_texts_name_versions_and_stay_in_one_cut(lib):
     both = "SELECT count(*), (SELECT count(*) FROM query('FROM t AT (VERSION => 0)')) FROM query_table('t')"
     assert lib.sql(both).fetchall() == [(6, 5)]
     assert lib.sql("SELECT count(*) FROM v").fetchall() == [(5,)]
+    lib.sql("PREPARE p AS SELECT count(*) FROM query('FROM t AT VERSION 0') WHERE a > $low")
+    assert lib.sql("EXECUTE p(low := 2)").fetchall() == [(2,)]
     assert lib.sql("FROM query('FROM t WHERE a > 50')").figures.segments_read == 1
     result = lib.sql("SELECT count(*) FROM rows('t')")
     assert (result.fetchall(), result.figures.segments_total) == ([(6,)], 2)
