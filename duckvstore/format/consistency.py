@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from duckvstore.format.documents import ColumnStatistics, Schema, Segment, Version
 
 WINDOW_MAX = 2**40
-_INT64 = range(-(2**63), 2**64)
+_INT64 = range(-(2**63), 2**63)
+_ANY_INT64 = range(-(2**63), 2**64)
 
 
 def check(version: Version) -> Version:
@@ -86,7 +87,8 @@ def check_statistics(segments: Sequence[Segment], schema: Schema) -> None:
         if not set(map(type, bounds)) <= (bound_types(kinds[identity]) if identity in kinds else _BOUNDS):
             raise TypeError(f"statistics of column {identity} have bounds of another type than the column")
         whole_numbers = [bound for bound in bounds if type(bound) is int]
-        if whole_numbers and not (min(whole_numbers) in _INT64 and max(whole_numbers) in _INT64):
+        limits = _INT64 if identity in kinds and not pa.types.is_uint64(kinds[identity]) else _ANY_INT64
+        if whole_numbers and not (min(whole_numbers) in limits and max(whole_numbers) in limits):
             raise ValueError(f"statistics of column {identity} have a bound of more than 64 bits")
         if not {type(one.has_nan) for one in column} <= {bool, type(None)}:
             raise TypeError(f"statistics of column {identity} say neither yes nor no about NaN")

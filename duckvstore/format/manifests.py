@@ -175,6 +175,7 @@ def decode(data: bytes, manifest: Manifest) -> tuple[Segment, ...]:
         raise Integrity(f"manifest {manifest.key} is damaged: restore it from a backup, or read another version")
     try:
         table = pq.read_table(pa.BufferReader(data))
+        _check_types(table)
         ids = sorted(int(name.removeprefix("nulls_")) for name in table.column_names if name.startswith("nulls_"))
         statistics: list[dict[int, ColumnStatistics]] = [{} for _ in range(table.num_rows)]
         for column_id in ids:
@@ -187,6 +188,14 @@ def decode(data: bytes, manifest: Manifest) -> tuple[Segment, ...]:
         raise Integrity(f"manifest {manifest.key} cannot be read ({error}): read another version") from error
     rows: Iterator[Any] = zip(*plain, statistics, strict=True)
     return tuple(Segment(*row) for row in rows)
+
+
+def _check_types(table: pa.Table) -> None:
+    """Raise ValueError unless the columns have the types that ``encode`` gives them."""
+    for field in table.schema:
+        expected = _PLAIN.get(field.name) or _STATISTICS.get(field.name.partition("_")[0])
+        if expected is not None and field.type != expected:
+            raise ValueError(f"its column {field.name} is of {field.type}, expected {expected}")
 
 
 def _from_json(column: pa.ChunkedArray) -> list[Any]:

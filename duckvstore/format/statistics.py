@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from duckvstore.errors import Integrity
 from duckvstore.format import schema as schemas
 from duckvstore.format.documents import ColumnStatistics
 
@@ -52,12 +53,23 @@ def typed_table(version: Version, column_ids: Sequence[int]) -> pa.Table:
         "rows": pa.array([segment.row_count for segment in segments], pa.int64()),
     }
     unknown = ColumnStatistics()
-    for column_id in column_ids:
-        found = [segment.statistics.get(column_id, unknown) for segment in segments]
-        columns[f"min_{column_id}"] = _typed([item.minimum for item in found], types[column_id])
-        columns[f"max_{column_id}"] = _typed([item.maximum for item in found], types[column_id])
-        columns[f"nulls_{column_id}"] = pa.array([item.null_count for item in found], pa.int64())
-        columns[f"nan_{column_id}"] = pa.array([item.has_nan for item in found], pa.bool_())
+    try:
+        for column_id in column_ids:
+            found = [segment.statistics.get(column_id, unknown) for segment in segments]
+            columns[f"min_{column_id}"] = _typed([item.minimum for item in found], types[column_id])
+            columns[f"max_{column_id}"] = _typed([item.maximum for item in found], types[column_id])
+            columns[f"nulls_{column_id}"] = pa.array([item.null_count for item in found], pa.int64())
+            columns[f"nan_{column_id}"] = pa.array([item.has_nan for item in found], pa.bool_())
+    except (
+        pa.ArrowException,
+        ArithmeticError,
+        TypeError,
+        ValueError,
+    ) as error:  # those of manifests are looked at here
+        raise Integrity(
+            f"statistics of version {version.number} of {version.symbol!r} ({version.where or 'made here'}) are not of "
+            f"their column's type ({error}): restore its document and manifests from a backup, or read another version"
+        ) from error
     return pa.table(columns)
 
 

@@ -173,7 +173,8 @@ class Reading(Handle):
         return self._described(self._resolve(symbol, as_of))
 
     def _described(self, version: Version) -> SymbolDescription:
-        return SymbolDescription.of(version, reads.date_bounds(version))
+        with self.open_library.believing(version):
+            return SymbolDescription.of(version, reads.date_bounds(version))
 
     def list_symbols(
         self, snapshot_name: str | None = None, regex: str | None = None, metadata: Mapping[str, Any] | None = None

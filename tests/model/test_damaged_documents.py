@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import subprocess
@@ -16,13 +17,15 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import duckvstore as vs
-from duckvstore.errors import Integrity
+from duckvstore.errors import Integrity, InvalidInput
 from duckvstore.format import layout
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.store import Store
+from tests import damage
 
 CALLS = 2400 if os.environ.get("DUCKVSTORE_FULL") else 300
 PROCESSES = 8 if os.environ.get("DUCKVSTORE_FULL") else 2
@@ -183,3 +186,70 @@ def test_rows_of_a_segment_are_as_many_as_its_document_says():
         body["row_count"], body["segments"]["rows"] = 10**12, [10**12]
 
     refused(with_document(pd.DataFrame({"a": [1]}), change))
+
+
+@pytest.mark.parametrize("bound", [2**63, -(2**63), 2**64 - 1, 2**62])
+@pytest.mark.parametrize("unit", ["s", "ns"])
+def test_bounds_at_the_ends_of_what_a_time_can_be(bound, unit):
+    """Descriptions, ranges and predicates look at them: each answers or names the document."""
+    frame = pd.DataFrame({"a": [1, 2]}, index=pd.date_range("2026", periods=2, unit=unit, name="t"))
+
+    def change(body):
+        body["segments"]["statistics"]["1"]["max"] = [bound]
+
+    library = with_document(frame, change)
+    for call in (
+        lambda: repr(library.get_description("s")),
+        lambda: library.read("s", date_range=(pd.Timestamp("2026-01-01"), None)).data,
+        lambda: library.sql("FROM s WHERE t > TIMESTAMP '2026-01-01'").fetchall(),
+        lambda: library.append("s", frame.shift(9, freq="D")),
+    ):
+        try:
+            call()
+        except Integrity as error:
+            assert "lib/versions/s/" in str(error)
+        except InvalidInput as error:
+            assert "before the end of version 0" in str(error)  # which is far away then
+
+
+def test_a_manifest_is_believed_no_more_than_a_document():
+    """Its bytes are those that a document names, and what is in them is of other types."""
+    objects = damage.golden("golden_edits")
+    key = next(entry.key for entry in objects.list("edits/manifests/long/"))
+    table = pq.read_table(pa.BufferReader(objects.read(key)))
+    texts = pa.array(["x"] * len(table))
+    others = {
+        "rows": texts, "key": pa.array([0] * len(table)), "nulls_1": texts, "min_1": pa.array(['"x"'] * len(table)),
+        "max_1": pa.array(["[[1]]"] * len(table)), "nan_1": texts, "sha256": pa.array([1.5] * len(table)),
+    }  # fmt: skip
+    documents = [entry.key for entry in objects.list("edits/versions/long/")]
+    for name, column in others.items():
+        place = table.column_names.index(name)
+        changed = table.set_column(place, name, column)
+        sink = pa.BufferOutputStream()
+        pq.write_table(changed, sink)
+        data = sink.getvalue().to_pybytes()
+        copy = MemoryObjects()
+        for entry in objects.list(""):
+            copy.put(entry.key, objects.read(entry.key))
+        old = hashlib.sha256(objects.read(key)).hexdigest().encode()
+        for document in documents:
+            copy.put(document, copy.read(document).replace(old, hashlib.sha256(data).hexdigest().encode()))
+        copy.put(key, data)
+        found = []
+        for call in (
+            lambda library: [library.read("long")],
+            lambda library: library.sql("FROM long").fetchall(),
+            lambda library: library.sql("FROM long WHERE time > TIMESTAMP '2026-01-02'").fetchall(),
+            lambda library: [library.gc()],
+            lambda library: library.verify().problems,
+        ):
+            library = Store(copy).get_library("edits")
+            try:
+                found += call(library)
+            except Integrity as error:
+                found.append(str(error))
+        named = [
+            text for text in found if isinstance(text, str) and ("versions/long/" in text or "manifests/long/" in text)
+        ]
+        assert named or name in ("min_1", "max_1"), name  # bounds are looked at only where they may decide
