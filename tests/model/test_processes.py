@@ -178,6 +178,11 @@ def test_options_of_every_kind_of_store_travel(tmp_path):
     assert list((tmp_path / "segments" / "another").rglob("*.parquet"))
     fast = open_objects(tmp_path / "fast", {"fsync": False})
     assert pickle.loads(pickle.dumps(fast))._fsync is False
+
+
+def test_options_of_a_cloud_travel():
+    """A key that was given, and what the service needs; the package for it is an extra."""
+    pytest.importorskip("obstore", reason="the extra 'cloud' is not installed")
     options = {"account_name": "me", "account_key": "a2V5", "listing_order": "folders"}
     azure = pickle.loads(pickle.dumps(open_objects("az://container/prefix", options)))
     assert azure.url == "az://container/prefix"
