@@ -310,6 +310,19 @@ class Connection:
         return True
 
 
+def forget_files(cursor: duckdb.DuckDBPyConnection) -> None:
+    """Empty DuckDB's cache of files: where an answer broke off it holds a wrong size, and would go on using it."""
+    with suppress(Exception):  # a locked configuration: then the session has to be opened again
+        own = cursor.cursor()
+        try:
+            row = own.execute("SELECT current_setting('enable_external_file_cache')").fetchone()
+            if row and row[0]:
+                own.execute("SET GLOBAL enable_external_file_cache = false")
+                own.execute("SET GLOBAL enable_external_file_cache = true")
+        finally:
+            own.close()
+
+
 def _create_secret(
     instance: duckdb.DuckDBPyConnection, name: str, scope: str, parameters: Mapping[str, str | bool]
 ) -> None:

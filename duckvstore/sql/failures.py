@@ -34,6 +34,12 @@ _ABOUT_BYTES = re.compile(
     r"parquet|thrift|TProtocol|TTransport|decompress|corrupt|magic bytes|not valid UTF8|snappy|zstd|Failed to read",
     re.IGNORECASE,
 )
+# What DuckDB says of the bytes of a file; no expression of the user's says such a thing.
+_OF_BROKEN_FILE = re.compile(
+    r"too small to be a Parquet file|magic bytes|thrift|TProtocol|TTransport|decompress|\bsnappy\b|\bzstd\b"
+    r"|footer|out of buffer",
+    re.IGNORECASE,
+)
 _SQL_KINDS = frozenset(
     {
         *("Parser", "Binder", "Catalog", "Conversion", "Constraint", "Dependency", "Syntax", "Settings", "Expression"),
@@ -65,6 +71,11 @@ class Failure:
     def of_content(self) -> bool:
         """Whether bytes may not be what they should be."""
         return self.kind not in _SQL_KINDS or _ABOUT_BYTES.search(self.message) is not None
+
+    @property
+    def of_broken_file(self) -> bool:
+        """Whether DuckDB found no file of the kind that it expected."""
+        return _OF_BROKEN_FILE.search(self.message) is not None
 
 
 def take_apart(error: BaseException) -> Failure:

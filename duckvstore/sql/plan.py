@@ -15,7 +15,7 @@ from sqlglot import exp
 
 from duckvstore.engine import segments as engine_segments
 from duckvstore.engine import tables as catalogue_tables
-from duckvstore.errors import DuckVStoreError, Integrity
+from duckvstore.errors import DuckVStoreError, Integrity, StorageUnavailable
 from duckvstore.sql import diff, documents, finer, frames, rewrite, types
 from duckvstore.sql.figures import Figures, Scanned, ScannedTable
 from duckvstore.sql.kept import Choices
@@ -119,7 +119,8 @@ class Plan:
 
         The segment that ``message`` mentions (or where it mentions none but is about bytes, each one up to a
         limit) is read whole and compared with its document. Returns Integrity naming the version, or the error
-        of the object store, or None when all are as they should be.
+        of the object store. When all are as they should be, DuckDB's own HTTP client took half an answer for a whole
+        one: StorageUnavailable; and None when the failure is not about the bytes of a file.
         """
         mentioned = set(_SEGMENT_FILE.findall(message))
         if not mentioned and not failure.of_content:
@@ -141,7 +142,17 @@ class Plan:
                     return found
                 except DuckVStoreError as error:
                     return error
+        if failure.of_broken_file and (mentioned or self.only_segments):
+            return _broken_off(message, failure)
         return None
+
+
+def _broken_off(message: str, failure: Failure) -> StorageUnavailable:
+    segment = next(iter(_SEGMENT_FILE.findall(message)), "a segment")
+    return StorageUnavailable(
+        f"DuckDB could not read {segment}, which is stored as it should be, so an answer of the object store broke "
+        f"off on its way ({failure.message}): run the statement again"
+    )
 
 
 class Planner:

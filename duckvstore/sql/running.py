@@ -15,6 +15,7 @@ from duckvstore import forks
 from duckvstore.errors import DuckVStoreError
 from duckvstore.sql import failures, kinds, readable, rewrite, statements
 from duckvstore.sql.bar import Bar
+from duckvstore.sql.connection import forget_files
 from duckvstore.sql.interrupts import Outcome, run_interruptibly, unwrapping
 from duckvstore.sql.kinds import encoded, known
 from duckvstore.sql.result import Rows
@@ -290,6 +291,13 @@ class Running:
             except Exception:  # noqa: BLE001, S112 - the cursor is closed or its transaction aborted: gone anyway
                 continue
 
+    def _damage(self, failure: Failure, message: str) -> DuckVStoreError | None:
+        """Return what is wrong with the bytes of a segment, or with how they came, if that is why it failed."""
+        damage = self._plan.explain_damage(failure, message)
+        if failure.of_broken_file and damage is not None:
+            forget_files(self._cursor)
+        return damage
+
     def _translated(self, error: Exception, *, binding: bool = False) -> BaseException:
         """Return the error of this package for an exception of DuckDB or of the Arrow reader."""
         if isinstance(error, DuckVStoreError):
@@ -302,7 +310,7 @@ class Running:
             self.missing = failure.missing[1]
         for ours, users in self._names_of_ours.items():
             failure = replace(failure, message=failure.message.replace(ours, users))
-        damage = self._plan.explain_damage(failure, str(error))
+        damage = self._damage(failure, str(error))
         if damage is not None:
             return damage
         statement = self._plan.statement

@@ -163,7 +163,8 @@ class World:
             self._client.delete_objects(Bucket=self.bucket.name, Delete={"Objects": objects})
 
     def reset(self) -> None:
-        """Put the library back as it was."""
+        """Put the library back as it was; no answer is cut until the next ``begin``."""
+        self.proxy.begin()
         listed = self._listed()
         self._delete(listed.keys() - self._tags.keys())
         missing = [key for key, tag in self._tags.items() if listed.get(key) != tag]

@@ -11,6 +11,9 @@ import pytest
 import duckvstore as vs
 from duckvstore.errors import AccessDenied, Integrity, StorageUnavailable, Unsupported
 from duckvstore.sql import connection
+from duckvstore.sql.dialect import parse
+from duckvstore.sql.failures import take_apart
+from duckvstore.sql.plan import Plan, Scan
 from duckvstore.sql.session import Session
 from tests.cuts import cut_every
 
@@ -158,6 +161,36 @@ def test_a_damaged_segment_on_s3_names_the_version(lib, s3_bucket, damage):
     with pytest.raises(Integrity, match="version 1 of 'odd name/sym bol' cannot be read"):
         lib.sql('SELECT sum(n) FROM "sym bol"').fetchall()
     assert lib.sql('SELECT count(*) FROM "sym bol" AT VERSION 0').fetchall() == [(1000,)]
+
+
+def test_a_session_goes_on_after_a_segment_seemed_too_short(lib, s3_bucket):
+    """DuckDB keeps what it took for the size of a file, whether the file or an answer was cut short."""
+    client = s3_bucket.server.client()
+    version = lib.open_library.version("sym bol", 1)
+    key = "some/prefix/" + lib.open_library.layout.segment_key(version.segments[0].key)
+    whole = client.get_object(Bucket=s3_bucket.name, Key=key)["Body"].read()
+    client.put_object(Bucket=s3_bucket.name, Key=key, Body=b"PAR1")
+    with pytest.raises(Integrity):
+        lib.sql('SELECT sum(n) FROM "sym bol"').fetchall()
+    client.put_object(Bucket=s3_bucket.name, Key=key, Body=whole)
+    client.close()
+    assert lib.sql('SELECT sum(n) FROM "sym bol"').fetchall() == [(45,)]
+
+
+@pytest.mark.parametrize(
+    "said", ["File '{}' too small to be a Parquet file", "No magic bytes found at end of file '{}'"]
+)
+def test_what_duckdb_says_of_a_segment_that_is_whole_is_an_answer_that_broke_off(lib, said):
+    """It is no error of the statement: bytes that never came whole made it."""
+    version = lib.open_library.version("sym bol", 1)
+    scans = [Scan(lib.open_library, version, tuple(version.segments))]
+    plan = Plan(parse("SELECT 1")[0], "SELECT 1", {}, scans)
+    message = f"Invalid Input Error: {said.format('s3://b/' + version.segments[0].key)}"
+    error = plan.explain_damage(take_apart(duckdb.InvalidInputException(message)), message)
+    assert type(error) is StorageUnavailable
+    assert "run the statement again" in str(error)
+    conversion = "Conversion Error: Could not convert string 'a' to INT32"
+    assert plan.explain_damage(take_apart(duckdb.ConversionException(conversion)), conversion) is None
 
 
 def test_without_httpfs_the_error_has_all_three_remedies(monkeypatch, tmp_path):
