@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 
 import pandas as pd
@@ -15,6 +16,7 @@ from duckvstore.progress import progress
 from duckvstore.sql.result import Result
 
 EVIL = "n\x1b[31mred\x9b0m\r\b\u202egnp.exe\u2066\u2028line\nforged: all is well\tx\u200b\x7f"
+HAS_WIDGETS = importlib.util.find_spec("anywidget") is not None
 FORBIDDEN = set(EVIL) - {*map(chr, range(32, 127)), "\n", "\t"}
 
 
@@ -43,7 +45,7 @@ def quoted(name: str) -> str:
 
 
 SHOWN = {
-    "store": lambda lib: [vs.combine({EVIL: lib}), lib, lib[EVIL], lib[EVIL, 0], lib.browse()],
+    "store": lambda lib: [vs.combine({EVIL: lib}), lib, lib[EVIL], lib[EVIL, 0], lib.browse() if HAS_WIDGETS else lib],
     "items": lambda lib: [lib.read(EVIL), lib.read_metadata(EVIL), lib.get_description(EVIL)],
     "lists": lambda lib: [lib.list_versions(), lib.list_snapshots(), lib.list_symbols()],
     "reports": lambda lib: [lib.sizes(), lib.verify(), lib.gc(dry_run=True)],
