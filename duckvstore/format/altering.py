@@ -253,6 +253,7 @@ def _pandas_labels(value: dict[str, Any], relabel: Callable[[list[Any]], list[An
     index = index_from_json(value["columns"])
     if index.nlevels > 1:
         raise InvalidInput(f"{where} has column labels of {index.nlevels} levels: write() it with other columns")
-    is_same_kind = index.dtype == object or all(isinstance(label, str) for label in known)
+    are_text = [all(isinstance(label, str) for label in side) for side in (known, found)]
+    is_same_kind = are_text[0] or (index.dtype == object and not are_text[1])
     every = index_of_labels(found, index.dtype if is_same_kind else None, index.name)
     return {"columns": index_to_json(every, f"the columns of {where}")}

@@ -8,10 +8,10 @@ column; it belongs to the value, and no reader of the rows is shown it.
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -27,9 +27,21 @@ NAMES = ("None", "NaN", "NA", "NaT", "Decimal NaN")
 SPEC = "int8"
 PREFIX = "__vstore_missing_"
 _DECIMAL_NAN = 4
-_MARKERS = (None, np.nan, pd.NA, pd.NaT, Decimal("NaN"))
-_BY_TYPE: dict[type, int] = {type(None): 0, type(pd.NA): 2, type(pd.NaT): 3}
 _FLOATS = frozenset((float, np.float64))
+
+
+@cache
+def _markers() -> tuple[Any, ...]:
+    """Return what the codes stand for; pandas is loaded for it."""
+    import pandas as pd
+
+    return (None, np.nan, pd.NA, pd.NaT, Decimal("NaN"))
+
+
+@cache
+def _by_type() -> dict[type, int]:
+    """Return the codes of the markers that have types of their own."""
+    return {type(_markers()[code]): code for code in (0, 2, 3)}
 
 
 def split(values: Any) -> tuple[Any, pa.Array | None]:
@@ -41,7 +53,7 @@ def split(values: Any) -> tuple[Any, pa.Array | None]:
         return values, None
     kinds = set(map(type, values))
     floats = kinds & _FLOATS
-    if Decimal not in kinds and len(kinds & _BY_TYPE.keys()) + bool(floats) < 2:
+    if Decimal not in kinds and len(kinds & _by_type().keys()) + bool(floats) < 2:
         return values, None
     codes = np.fromiter(map(_code, values), np.int8, len(values))
     is_float = np.fromiter((type(value) in _FLOATS for value in values), np.bool_, len(values)) if floats else None
@@ -59,7 +71,7 @@ def _code(value: object) -> int:
     """Return the number of the marker that a value is by its type alone; -1: none."""
     if type(value) is Decimal and value.is_qnan() and str(value) == "NaN":
         return _DECIMAL_NAN
-    return _BY_TYPE.get(type(value), -1)
+    return _by_type().get(type(value), -1)
 
 
 def put_back(values: Any, codes: pa.ChunkedArray | None, column: pa.ChunkedArray) -> Any:
@@ -73,7 +85,7 @@ def put_back(values: Any, codes: pa.ChunkedArray | None, column: pa.ChunkedArray
     if (found[is_named] >= len(NAMES)).any():
         raise Integrity("a missing row has a marker that there is none of: verify the library")
     for code in np.unique(found[is_named]):
-        values[is_named & (found == code)] = _MARKERS[code]
+        values[is_named & (found == code)] = _markers()[code]
     return values
 
 

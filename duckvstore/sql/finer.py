@@ -200,17 +200,32 @@ def uses(statement: Statement, names: Collection[str], constants: Collection[int
         return Used(tuple(names))
     tables = {str(table.alias_or_name).casefold() for table in tree.find_all(exp.Table, exp.Subquery)}
     known = {name.casefold(): name for name in names}
+    targets = set(map(id, _targets(statement)))
     wholly: set[str] = set()
     compared: set[str] = set()
     for name in tree.find_all(exp.Identifier):
         word = str(name.name).casefold()
-        if _only_names(name):
+        if _only_names(name) or id(name.parent) in targets:
             continue
         if word in known and not _tells_nothing(name):
             (compared if _is_compared(name, constants) else wholly).add(known[word])
         elif word in tables and word not in known:  # a row as a whole
             return Used(tuple(names))
     return Used(tuple(sorted(wholly)), tuple(sorted(compared - wholly)))
+
+
+def assigned(statement: Statement) -> frozenset[str]:
+    """Return the names of the columns, folded, of which an UPDATE gives a value to each row that it changes."""
+    return frozenset(str(column.name).casefold() for column in _targets(statement))
+
+
+def _targets(statement: Statement) -> list[Any]:
+    """Return what stands on the left in the SET of an UPDATE."""
+    tree = statement.tree
+    if not isinstance(tree, exp.Update):
+        return []
+    settings = [found for found in tree.args.get("expressions") or () if isinstance(found, exp.EQ)]
+    return [found.this for found in settings if isinstance(found.this, exp.Column)]
 
 
 def _takes_all(statement: Statement) -> bool:

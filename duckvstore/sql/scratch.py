@@ -22,7 +22,7 @@ from duckvstore.sql.rewrite import quote
 from duckvstore.sql.types import readable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     import duckdb
     import pyarrow as pa
@@ -188,8 +188,11 @@ class Scratch:
             self._cursor.unregister(_LOADED)
         return self.edits(touched.column(0))
 
-    def edits(self, touched: pa.ChunkedArray) -> RowEdits:
-        """Return what became of the rows with the numbers ``touched`` (null: of rows that were added)."""
+    def edits(self, touched: pa.ChunkedArray, assigned: Collection[str] = ()) -> RowEdits:
+        """Return what became of the rows with the numbers ``touched`` (null: of rows that were added).
+
+        ``assigned``: folded names of the columns that have a new value in each, though it may look like the old.
+        """
         import numpy as np
         import pyarrow as pa
         import pyarrow.compute as pc
@@ -204,14 +207,14 @@ class Scratch:
             before = self._rows.take(np.searchsorted(self._numbers, changed))
             loaded = set(self._loaded.column_names)
             marked = {name: before.column(name) for name in self._schema.names if name not in loaded}
-            rows = self._select(among, {**marked, **self._kept_whole(before, among)})
+            rows = self._select(among, {**marked, **self._kept_whole(before, among, assigned)})
         finally:
             self._cursor.unregister(_TOUCHED)
         added = self._select(f"WHERE {quote(ROW)} IS NULL ORDER BY rowid")
         removed = np.setdiff1d(numbers, changed, assume_unique=True)
-        return RowEdits(removed, changed, before, self._kept_precision(before, rows), added)
+        return RowEdits(removed, changed, before, self._kept_precision(before, rows, assigned), added)
 
-    def _kept_whole(self, before: pa.Table, among: str) -> dict[str, pa.ChunkedArray]:
+    def _kept_whole(self, before: pa.Table, among: str, assigned: Collection[str]) -> dict[str, pa.ChunkedArray]:
         """Return the nested columns of the rows ``among`` in which DuckDB shows less than is stored.
 
         A value that was changed is DuckDB's, the others are those ``before``.
@@ -219,7 +222,8 @@ class Scratch:
         import numpy as np
         import pyarrow as pa
 
-        finer = [field for field in self._fields if _holds_finer(field.type)]
+        fields = [field for field in self._fields if field.name.casefold() not in assigned]
+        finer = [field for field in fields if _holds_finer(field.type)]
         if not finer:
             return {}
         asked = ", ".join(f"({self._differs(field)}) AS {quote(field.name)}" for field in finer)
@@ -241,14 +245,14 @@ class Scratch:
             found[field.name] = kept.take(pa.array(order))
         return found
 
-    def _kept_precision(self, before: pa.Table, after: pa.Table) -> pa.Table:
+    def _kept_precision(self, before: pa.Table, after: pa.Table, assigned: Collection[str]) -> pa.Table:
         """Return ``after`` with the stored value where DuckDB shows the same: it may show less than is stored."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
         columns = list(after.columns)
         for at, field in enumerate(self._schema):
-            if _is_finer(field.type):
+            if _is_finer(field.type) and field.name.casefold() not in assigned:
                 self._cursor.register(_LOADED, pa.table({field.name: before.column(at)}))
                 try:
                     shown = self._query(f"SELECT {_expression(field)} FROM {_LOADED}").column(0)

@@ -330,7 +330,7 @@ class TableWriting:
             wanted = scratch.left()
             self._row_count = len(wanted.removed)
             return wanted
-        return scratch.edits(self._update(plan, scratch))
+        return scratch.edits(self._update(plan, scratch), finer.assigned(self.statement))
 
     def _update(self, plan: Plan, scratch: Scratch) -> pa.ChunkedArray:
         """Run UPDATE and return the numbers of the rows that it changed; its RETURNING is asked of these rows.

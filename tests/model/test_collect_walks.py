@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import Future
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -16,7 +17,7 @@ from duckvstore.engine.commits import Call
 from duckvstore.engine.library import OpenLibrary
 from duckvstore.errors import DuckVStoreError
 from duckvstore.format import documents
-from duckvstore.format.documents import Decision, Version
+from duckvstore.format.documents import Decision
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.objects.wrappers import WrappedObjects
 from duckvstore.testing.faulty import Fault, FaultyObjects, SimulatedCrash
@@ -53,8 +54,10 @@ class World:
         self.inner.put(ORPHAN.format(1), b"left by a crash")
         condemned.publish(opened, "x", "test", versions=[0, 1])
         condemned.publish(opened, "x", "test", keys=[ORPHAN.format(1).removeprefix("eod/")])
-        aborted = Version(
-            opened.library_id, "x", 4, "w", opened.objects.now(), "write", "arrow", parent=3, transaction="ab" * 16
+        key = opened.layout.version("x", 3)
+        before = documents.load_version(self.inner.read(key), where=key)
+        aborted = replace(
+            before, number=4, write_id="w", created_at=opened.objects.now(), parent=3, transaction="ab" * 16
         )
         self.inner.put(opened.layout.version("x", 4), documents.dump_version(aborted))
         decision = Decision("ab" * 16, "aborted", opened.objects.now())

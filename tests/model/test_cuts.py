@@ -7,18 +7,20 @@ import random
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import duckvstore as vs
 from duckvstore.engine import cuts
 from duckvstore.engine.library import OpenLibrary
-from duckvstore.format import documents
+from duckvstore.format import documents, values
 from duckvstore.format.documents import Decision, Version
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.objects.wrappers import CountingObjects
 from duckvstore.testing.faulty import FaultyObjects
 
 SEEDS = 2000 if os.environ.get("DUCKVSTORE_FULL") else 60
+SCHEMA = values.encode(pa.table({"n": [1]}), where="'sim'").schema
 SYMBOLS = ("a", "a-b", "a.b", "b", "c")
 
 
@@ -52,6 +54,7 @@ class World:
             "arrow",
             parent=self.newest.get(symbol),
             transaction=transaction,
+            schema=SCHEMA,
         )
         self.objects.create(self.layout.version(symbol, number), documents.dump_version(version))
         return number

@@ -255,7 +255,6 @@ def test_libraries_with_names_of_duckdbs_own_are_listed(name, monkeypatch):
         ('FROM "eod-2026".trade', "Did you mean 'trades'", '"eod'),
         ('FROM "eod-2025".trades', "Names in the store: 'eod-2026'", '"eod'),
         ("FROM elsewhere.trades", "library 'a b': store.sql is for several libraries", "elsewhere"),
-        ("FROM pragma_table_info('trades')", "trades is a symbol, but this looks among DuckDB's own", "pragma"),
         ('FROM "a b"."eod-2025".trades', "Did you mean 'eod-2026'", '"a b"'),
         ('FROM "c d".main.trades', "is of library 'a b', so it has no 'c d'", '"c d"'),
         ("FROM vstore.symbol", "Did you mean 'symbols'", "vstore"),

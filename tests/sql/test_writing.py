@@ -355,6 +355,9 @@ def test_values_that_duckdb_shows_coarsely_are_kept():
     assert changed["when"][0] == pd.Timestamp("2026-05-05", tz="UTC")
     assert changed["when"][1] == times[1]
     assert list(changed["took"]) == [pd.Timedelta("3s"), pd.Timedelta(-5, "ns")]
+    lib.sql("UPDATE t SET took = INTERVAL 0 SECOND, \"when\" = TIMESTAMPTZ '1950-01-01 00:00:00+09' WHERE n = 2")
+    zeroed = lib.read("t").data.iloc[1]
+    assert (zeroed["took"], zeroed["when"]) == (pd.Timedelta(0), pd.Timestamp("1950-01-01", tz="Asia/Tokyo"))
     with pytest.raises(InvalidInput, match="'grade'.*ordered categorical without the value 'unknown'"):
         lib.sql("UPDATE t SET grade = 'unknown' WHERE n = 2")
     lib.session.close()
