@@ -101,7 +101,10 @@ def requests_of(operation, handle) -> dict[str, int]:
 
 
 def walk(operations, handle):
-    """Yield each operation, where it is, and what happened to it under each fault: None for no error."""
+    """Yield each operation, where it is, and what happened to it under each fault: None for no error.
+
+    A listing that is without a document says so by a warning, which counts as an error here.
+    """
     for name, operation in operations.items():
         for method, count in requests_of(operation, handle).items():
             for number in range(1, count + 1):
@@ -114,7 +117,7 @@ def walk(operations, handle):
                     failure = None
                     try:
                         operation(opened)
-                    except (SimulatedCrash, DuckVStoreError) as error:
+                    except (SimulatedCrash, DuckVStoreError, vs.DocumentWarning) as error:
                         failure = error
                     yield name, f"{name}: {kind} at {method} {number}, {repeat} times", faulty.inner, failure
 
