@@ -425,9 +425,14 @@ def _merge_polars(stored: Schema, new: Encoded, both: _Both) -> Merged:
 def _named_index(stored: Schema, new: Schema, columns: Sequence[_Planned], both: _Both) -> tuple[str, ...] | None:
     """Return the index that a value without rows takes from new ones that have one; None: it keeps its own.
 
-    Raises InvalidInput where rows of another index, or of none, are there.
+    Raises InvalidInput where rows of another index, or of none, are there, or the index that is kept has no times now.
     """
     if not new.index:
+        for planned in columns:
+            if planned.name in stored.index and not pa.types.is_timestamp(planned.type):
+                known = schemas.to_arrow(stored).field(planned.name).type
+                line = f"{planned.shown}: the index column, stored {known}, new {planned.type}"
+                raise _refusal(both.where, [line])
         return None
     names = {planned.source: planned.name for planned in columns}
     found = tuple(names[new.names.index(name)] for name in new.index)

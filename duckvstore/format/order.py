@@ -84,14 +84,19 @@ def of_encoded(encoded: Encoded) -> Order | None:
 
 
 def watched(encoded: Encoded, column: str | None, found: Order) -> Encoded:
-    """Return a streamed value whose times, in the stored column ``column``, are added to ``found`` as they are read."""
+    """Return a streamed value whose times, in the stored column ``column``, are added to ``found`` as they are read.
+
+    Rows of a stream without this column, or with no times in it, are rows without a time.
+    """
     reader = encoded.reader
-    if reader is None or column not in reader.schema.names:
+    if reader is None or column is None:
         return encoded
+    names = reader.schema.names
+    has_times = column in names and pa.types.is_timestamp(reader.schema.field(column).type)
 
     def batches() -> Iterator[pa.RecordBatch]:
         for batch in reader:
-            found.add(batch.column(column))
+            found.add(batch.column(column) if has_times else pa.nulls(batch.num_rows, pa.timestamp("us")))
             yield batch
 
     return replace(encoded, reader=pa.RecordBatchReader.from_batches(reader.schema, batches()))

@@ -175,6 +175,42 @@ def test_schemas_change_around_the_index():
         lib.append("t", table([4], "ms", "UTC"))
 
 
+@pytest.mark.parametrize(
+    "made", [lambda rows: rows, pl.DataFrame, pa.Table.to_reader], ids=["table", "polars", "reader"]
+)
+def test_an_index_column_keeps_to_times_when_no_row_is_left(made):
+    """Rows with another type in that column would join a value without rows, and the version could not be read."""
+    others = {"text": ["a"], "numbers": [1], "dates": [dt.date(2026, 1, 1)]}
+    lib = library()
+    lib.write("t", pl.DataFrame(table([1])) if made is pl.DataFrame else table([1]), index_column="time")
+    lib.sql("DELETE FROM t")
+    for values in others.values():
+        with pytest.raises(InvalidInput, match=r"the index column, stored timestamp\[us\], new"):
+            lib.append("t", made(table([1]).set_column(1, "time", pa.array(values))), validate_index=False)
+    lib.append("t", made(table([2])))
+    assert days_of(lib.read("t", date_range=(START, None)).data) == [2]
+    assert lib.verify().ok
+
+
+@pytest.mark.parametrize("days", [(1, 2, 3), ()])
+@pytest.mark.parametrize("made", [lambda rows: rows, pa.Table.to_reader], ids=["table", "reader"])
+def test_rows_without_the_index_column_have_no_time(made, days):
+    """In a stream too, so that the version is not taken for one in order, of which update() would lose these rows."""
+    lib = library()
+    lib.write("t", table(days), index_column="time")
+    given = pa.table({"n": [9]})
+    with pytest.raises(InvalidInput, match="has NaT"):
+        lib.append("t", made(given))
+    lib.append("t", made(given), validate_index=False)
+    assert lib.get_description("t").sorted == "UNSORTED"
+    with pytest.raises(InvalidInput, match="not sorted|NaT"):
+        lib.update("t", table([3, 4]))
+    assert days_of(lib.read("t").data) == [*days, 9]
+    for values in (["a"], pa.array([START]).dictionary_encode()):
+        with pytest.raises(InvalidInput, match="column 'time'"):
+            lib.append("t", made(table([9]).set_column(1, "time", pa.array(values))), validate_index=False)
+
+
 def test_alter_table_and_edits_in_sql_keep_to_it():
     """The index is renamed and not dropped or retyped; rows are put in their places."""
     lib = library()
