@@ -207,7 +207,7 @@ def decode(
         if kind == "json":
             return composite.decode_json(table)
         return composite.decode_pickle(table, allow_pickle=allow_pickle)
-    names = None if columns is None else _after_index(schema, stored_columns(schema, columns))
+    names = None if columns is None else after_index(schema, stored_columns(schema, columns))
     if kind == "arrow":
         return arrow_values.decode_table(table, schema, names)
     if kind == "polars":
@@ -247,7 +247,7 @@ def to_format(
         return decode(table, kind, schema, columns=columns)
     wanted = table.select(schemas.present(schema.shown_names, table))
     if columns is not None:
-        wanted = table.select(_after_index(schema, stored_columns(schema, columns)))
+        wanted = table.select(after_index(schema, stored_columns(schema, columns)))
     plain = arrow_values.plain_table(wanted)
     if output_format == "pandas":
         try:
@@ -268,7 +268,7 @@ def _check_has_values(names: Sequence[str], columns: Sequence[object] | None) ->
         )
 
 
-def _after_index(schema: Schema, names: Sequence[str]) -> list[str]:
+def after_index(schema: Schema, names: Sequence[str]) -> list[str]:
     """Return the stored columns ``names``, behind those of the index that are not among them."""
     return [*(level for level in schema.index if level not in names), *names]
 

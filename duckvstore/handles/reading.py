@@ -271,7 +271,10 @@ def _own_values(table: pa.Table, version: Version, columns: Sequence[Any] | None
 
     schema = version.schema
     rows = values.decode(table, "arrow", schema, columns=columns)
-    names = schemas.present(schema.names, table) if columns is None else values.stored_columns(schema, columns)
+    if columns is None:
+        names = schemas.present(schema.names, table)
+    else:
+        names = values.after_index(schema, values.stored_columns(schema, columns))
     own = {column.name: of_column(column) for column in schema.columns}
     return in_format(rows, [own[name] for name in names], output_format)
 

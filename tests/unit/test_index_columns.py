@@ -192,6 +192,24 @@ def test_an_index_column_keeps_to_times_when_no_row_is_left(made):
     assert lib.verify().ok
 
 
+@pytest.mark.parametrize("output_format", ["pyarrow", "polars", "pandas"])
+def test_columns_of_duckdbs_own_types_come_with_the_index(output_format):
+    """Each with its own type, though the index stands in front of those that were asked for."""
+    lib = library()
+    lib.sql("CREATE TABLE t (n INTEGER, time TIMESTAMP, e ENUM('a', 'b'), u UHUGEINT)")
+    given = {"n": pa.array([1], pa.int32()), "time": ticks([1]), "e": ["b"], "u": ["6"]}
+    lib.append("t", pa.table(given), index_column="time")
+    whole = lib.read("t", output_format=output_format).data
+    for columns in (["e"], ["u", "e"], ["n", "u"], ["e", "n", "time"]):
+        expected = columns if "time" in columns else ["time", *columns]
+        for where in (None, "e = 'b'"):
+            found = lib.read("t", columns=columns, where=where, output_format=output_format).data
+            if output_format == "pandas":
+                pd.testing.assert_frame_equal(found, whole[expected])
+            else:
+                assert found.equals(whole.select(expected))
+
+
 @pytest.mark.parametrize("days", [(1, 2, 3), ()])
 @pytest.mark.parametrize("made", [lambda rows: rows, pa.Table.to_reader], ids=["table", "reader"])
 def test_rows_without_the_index_column_have_no_time(made, days):
