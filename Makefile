@@ -30,7 +30,7 @@ test: .venv/ready .venv-duckdb2/ready .venv-oldest/ready lint
 	@echo "== local stores on the newest DuckDB and Python =="
 	@DUCKVSTORE_SHARE=0.25 $(BIN_DUCKDB2)/python -m pytest -q -n $(JOBS) tests/sql tests/unit -m "not s3 and not browser and not duckdb1"
 	@echo "== everything on duckdb 1.5 =="
-	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 test-full: .venv/ready .venv-duckdb2/ready .venv-oldest/ready lint
 	@sh tests/ensure_chromium.sh

@@ -283,7 +283,9 @@ def _joined(
 ) -> tuple[Schema, tuple[Segment, ...], tuple[Segment, ...], tuple[int, int]]:
     """Return (schema, segments before, segments of the part, (rows, bytes) written anew) of both together."""
     where = repr(f"{library.name}/{part.symbol}")
-    before, given = (SegmentCells(library, version) for version in (replace(state, segments=kept), part))
+    row_count = sum(segment.row_count for segment in kept)  # with those of the parts that joined already
+    joined = replace(state, segments=kept, row_count=row_count)
+    before, given = (SegmentCells(library, version) for version in (joined, part))
     new = Encoded(part.kind, part.schema, None, None)
     merged = evolution.merge(state.kind, state.schema, new, where=where, cells=before, given=given)
     old = tuple(map(merged.statistics, kept)) if merged.changed else kept

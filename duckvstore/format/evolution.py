@@ -134,7 +134,8 @@ class Merged:
         arrays: list[Any] = []
         for planned in self.columns:
             if planned.marks is not None:
-                arrays.append(markers.codes_for(table.column(planned.marks[0]), planned.marks[1]))
+                own = None if planned.source is None else table.column(planned.source)
+                arrays.append(markers.codes_for(table.column(planned.marks[0]), planned.marks[1], own))
                 continue
             if planned.source is None:
                 arrays.append(pa.nulls(table.num_rows, planned.type))
@@ -288,14 +289,15 @@ def _marked(
         if planned.source is None or planned.old not in old_specs or planned.source not in new_specs:
             continue
         was, now = (markers.marker_of(spec) for spec in (old_specs[planned.old], new_specs[planned.source]))
-        if planned.old is not None and own is None and was != now and both.has_no_stored_missing(planned.old):
+        has_codes = planned.old in olds
+        if planned.old is not None and not has_codes and was != now and both.has_no_stored_missing(planned.old):
             was = now
         kept = _with_marker(planned.nature, was)
         if kept is None:
             continue
         found[planned.id] = replace(planned, nature=kept)
         has_nulls = both.new is None or both.new.has_missing(planned.source)
-        if was != now and has_nulls and planned.source not in news:
+        if was != now and has_nulls:
             marks = (planned.source, now)
             codes_name = f"{markers.PREFIX}{planned.name}"
             if own is None:

@@ -98,10 +98,11 @@ def marker_of(spec: Spec) -> str:
     return {"masked": "NA", "arrow": "NA", "datetimetz": "NaT", "period": "NaT"}.get(spec["type"], "NaN")
 
 
-def codes_for(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
-    """Return the codes that say of each missing row of ``column`` that its marker is ``name``."""
+def codes_for(column: pa.ChunkedArray, name: str, own: pa.ChunkedArray | None = None) -> pa.ChunkedArray:
+    """Return codes that say of each missing row of ``column`` that its marker is ``name``, unless its ``own`` do."""
     code = pa.scalar(NAMES.index(name), pa.int8())
-    return pc.if_else(pc.is_null(column), code, pa.scalar(None, pa.int8()))
+    codes = pc.if_else(pc.is_null(column), code, pa.scalar(None, pa.int8()))
+    return codes if own is None else pc.coalesce(own, codes)
 
 
 def columns_for(schema: Schema, names: Sequence[str]) -> list[str]:

@@ -292,3 +292,32 @@ def test_a_column_without_missing_rows_takes_the_marker_that_comes():
         assert kinds(lib.read(symbol).data["s"]) == kinds(expected)
         newest = max(found.version for found in lib.list_versions(symbol))
         assert "markers" not in lib.open_library.version(symbol, newest).schema.value
+
+
+@pytest.mark.parametrize("first", [None, [], [np.nan], ["x"], [None, pd.NaT]])
+@pytest.mark.parametrize("way", ["sorted", "as they are"])
+def test_staged_parts_of_several_markers_keep_them(first, way):
+    """Whatever was there before, and whether the rows of the parts are put in order or not."""
+    lib = vs.Store(MemoryObjects("parts")).create_library("eod")
+    parts = [["b", np.nan, "c"], [pd.NA, "a", "b", pd.NaT], [None], [np.nan, None, "d"]]
+
+    def frame(values, start):
+        index = pd.DatetimeIndex(np.arange(start, start + len(values)).view("M8[ns]"), name="t")
+        return pd.DataFrame({"s": pd.Series(np.array([*values, 0], object)[:-1], index=index, dtype=object)})
+
+    if first is not None:
+        lib.write("t", frame(first, 0))
+    for number, part in enumerate(parts):
+        lib.stage("t", frame(part, 10 + 2 * number))
+    mode = "write" if first is None else "append"
+    if way == "sorted":
+        lib.sort_and_finalize_staged_data("t", mode=mode)
+    else:
+        lib.finalize_staged_data("t", mode=mode, validate_index=False)
+    found = lib.read("t").data["s"]
+    cells = [cell for part in [first or [], *parts] for cell in part]
+    assert sorted(map(repr, found)) == sorted(map(repr, cells))
+    if way == "sorted":
+        assert found.index.is_monotonic_increasing
+    else:
+        assert list(map(repr, found)) == list(map(repr, cells))

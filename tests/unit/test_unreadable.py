@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import pickle
 import threading
 import warnings
@@ -316,10 +315,3 @@ def test_objects_of_lists_are_read_back_or_refused(store, depth):
         return
     with pytest.raises((vs.Unsupported, vs.InvalidInput), match=r"column 'a' of 'lib/deep'"):
         library.write("deep", frame)
-
-
-def test_a_document_of_json_is_json(store):
-    """What these tests put there is what they say."""
-    spoil(store, version_key("b", 1))
-    with pytest.raises(RecursionError):
-        json.loads(store.objects.read(version_key("b", 1)))
