@@ -79,12 +79,12 @@ def parts(library: OpenLibrary, symbol: str) -> list[Version]:
 
 
 def symbols(library: OpenLibrary) -> list[str]:
-    """Return the symbols that have staged parts, sorted."""
-    return sorted(
-        library.layout.parse_staging_folder(entry.key)
-        for entry in library.objects.list(library.layout.all_staging, folders=True)
-        if entry.size_bytes is None
-    )
+    """Return the symbols that have staged parts, sorted.
+
+    By the parts, not by their folders, which some servers keep for a while after the last part is gone.
+    """
+    folders = {entry.key[: entry.key.rindex("/") + 1] for entry in library.objects.list(library.layout.all_staging)}
+    return sorted(map(library.layout.parse_staging_folder, folders - {library.layout.all_staging}))
 
 
 def discard(library: OpenLibrary, symbol: str, identities: Sequence[str] | None = None) -> None:
