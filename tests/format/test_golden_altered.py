@@ -4,23 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 import duckvstore as vs
-from tests.format import make_golden_altered
 from tests.format.make_golden_altered import ROWS
 from tests.format.test_golden_edits import read
 from tests.format.test_independent_reader import newest_document
 
 GOLDEN = Path(__file__).parent / "golden_altered"
-
-
-@pytest.fixture(params=["committed", "fresh"])
-def folder(request, tmp_path) -> Path:
-    """The golden store as committed, and one that this release writes."""
-    if request.param == "fresh":
-        make_golden_altered.make(str(tmp_path))
-    return GOLDEN if request.param == "committed" else tmp_path
 
 
 def test_columns_are_found_by_field_id_alone(folder):

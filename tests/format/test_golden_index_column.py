@@ -6,23 +6,13 @@ import datetime as dt
 from pathlib import Path
 
 import polars as pl
-import pytest
 
 import duckvstore as vs
-from tests.format import make_golden_index_column
 from tests.format.make_golden_index_column import table
 from tests.format.test_golden_edits import read
 from tests.format.test_independent_reader import newest_document
 
 GOLDEN = Path(__file__).parent / "golden_index_column"
-
-
-@pytest.fixture(params=["committed", "fresh"])
-def folder(request, tmp_path) -> Path:
-    """The golden store as committed, and one that this release writes."""
-    if request.param == "fresh":
-        make_golden_index_column.make(str(tmp_path))
-    return GOLDEN if request.param == "committed" else tmp_path
 
 
 def test_the_index_is_named_and_stands_where_it_stood(folder):

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 
 import duckvstore as vs
-from tests.format import make_golden_nested
 from tests.format.make_golden_nested import FIRST, ROWS
 from tests.format.test_golden_edits import segment_keys
 from tests.format.test_independent_reader import newest_document
@@ -31,14 +29,6 @@ IDS = {  # column 1 begins at 2**24 + 4096, the next ones each 4096 further
     "tags.key": 16789504,
     "tags.value": 16789505,
 }
-
-
-@pytest.fixture(params=["committed", "fresh"])
-def folder(request, tmp_path) -> Path:
-    """The golden store as committed, and one that this release writes."""
-    if request.param == "fresh":
-        make_golden_nested.make(str(tmp_path))
-    return GOLDEN if request.param == "committed" else tmp_path
 
 
 def as_now(value, kind):

@@ -4,23 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 import duckvstore as vs
-from tests.format import make_golden_types
 from tests.format.make_golden_types import ROWS, TYPES
 from tests.format.test_golden_edits import read
 from tests.format.test_independent_reader import newest_document
 
 GOLDEN = Path(__file__).parent / "golden_types"
-
-
-@pytest.fixture(params=["committed", "fresh"])
-def folder(request, tmp_path) -> Path:
-    """The golden store as committed, and one that this release writes."""
-    if request.param == "fresh":
-        make_golden_types.make(str(tmp_path))
-    return GOLDEN if request.param == "committed" else tmp_path
 
 
 def test_types_stand_beside_the_columns_that_carry_them(folder):
