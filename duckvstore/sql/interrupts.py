@@ -20,7 +20,6 @@ Outcome = TypeVar("Outcome")
 
 _INTERRUPT_EVERY_SECONDS = 0.05
 _WAKE_EVERY_SECONDS = 0.25
-_START_SECONDS_MAX = 5.0
 
 
 class Signalled(BaseException):
@@ -77,10 +76,13 @@ def run_interruptibly(
         return action()
     done = threading.Event()
     outcome: list[Any] = [None, None]
+    claims: list[bool] = []  # the first one decides whether the action is run
 
     def work() -> None:
+        claims.append(True)
         try:
-            outcome[0] = action()
+            if claims[0]:
+                outcome[0] = action()
         except BaseException as error:  # noqa: BLE001 - raised again on the waiting thread
             outcome[1] = error
         finally:
@@ -88,13 +90,13 @@ def run_interruptibly(
 
     worker = threading.Thread(target=work, name="duckvstore-sql", daemon=True)
     try:
-        worker.start()
+        _start(worker)
         look()
         while not done.wait(_WAKE_EVERY_SECONDS):
             look()
         worker.join()
     except BaseException as error:
-        _stop(cursor, worker, done)
+        _stop(cursor, worker, done, claims)
         carried = unwrapping.carried(error)
         if carried is error:
             raise
@@ -135,20 +137,29 @@ def plain(cursor: duckdb.DuckDBPyConnection | None) -> object:
     return cursor.own if isinstance(cursor, Cursor) else cursor
 
 
-def _stop(cursor: duckdb.DuckDBPyConnection, worker: threading.Thread, done: threading.Event) -> None:
+def _start(worker: threading.Thread) -> None:
+    try:
+        worker.start()
+    except KeyError as error:  # of ``Thread.start``, for a thread that runs already, in place of what a handler raised
+        raise error.__context__ or error from None
+
+
+def _stop(
+    cursor: duckdb.DuckDBPyConnection, worker: threading.Thread, done: threading.Event, claims: list[bool]
+) -> None:
     """Stop the worker: a thread that is still inside DuckDB when Python ends would abort the process.
 
+    One that has not begun never will, and is not waited for: a signal within ``Thread.start`` may have ended it.
     Repeated, since an interrupt that comes before DuckDB has begun is forgotten; and whatever further signals raise
     meanwhile, the first one counts.
     """
-    waited = 0.0
     while not done.is_set():
         try:
+            claims.append(False)
+            if not claims[0]:
+                return
             cursor.interrupt()
             done.wait(_INTERRUPT_EVERY_SECONDS)
         except BaseException:  # noqa: BLE001, S112 - of another signal
             continue
-        waited += _INTERRUPT_EVERY_SECONDS
-        if worker.ident is None and waited > _START_SECONDS_MAX:
-            return  # it could not be started
     worker.join()

@@ -48,8 +48,8 @@ _HARMLESS_CALLS = frozenset(
 )
 # Statements that DuckDB 2 takes for the body of a common table expression. COPY writes into the folder of the copies.
 _BODIES = frozenset(("COPY", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "MERGE"))
-# Other functions that change something for the statements that follow on the same thread.
-_LASTING_CALLS = frozenset(("setseed",))
+# Other functions that change something which lasts: for later statements of the thread, or in the log of all of them.
+_LASTING_CALLS = frozenset(("setseed", "write_log"))
 _BLANKS = str.maketrans(dict.fromkeys(tokens.ODD_SPACES, " "))
 _table_functions: dict[str, frozenset[str]] = {}
 _ADVICE = "a sandboxed session runs queries only: SELECT, FROM, WITH, VALUES, DESCRIBE, SHOW, SUMMARIZE and EXPLAIN"

@@ -207,12 +207,24 @@ class Scratch:
             before = self._rows.take(np.searchsorted(self._numbers, changed))
             loaded = set(self._loaded.column_names)
             marked = {name: before.column(name) for name in self._schema.names if name not in loaded}
-            rows = self._select(among, {**marked, **self._kept_whole(before, among, assigned)})
+            rows = self._without_markers(self._select(among, {**marked, **self._kept_whole(before, among, assigned)}))
         finally:
             self._cursor.unregister(_TOUCHED)
         added = self._select(f"WHERE {quote(ROW)} IS NULL ORDER BY rowid")
         removed = np.setdiff1d(numbers, changed, assume_unique=True)
         return RowEdits(removed, changed, before, self._kept_precision(before, rows, assigned), added)
+
+    def _without_markers(self, rows: pa.Table) -> pa.Table:
+        """Return ``rows`` without markers of missing rows where there is a value now, which may be gone again later."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        places = {column.id: at for at, column in enumerate(self._version.schema.columns)}
+        for column, codes in self._version.schema.markers.items():
+            is_missing = pc.is_null(rows.column(places[column]))
+            left = pc.if_else(is_missing, rows.column(places[codes]), pa.scalar(None, pa.int8()))
+            rows = rows.set_column(places[codes], self._schema.field(places[codes]), left)
+        return rows
 
     def _kept_whole(self, before: pa.Table, among: str, assigned: Collection[str]) -> dict[str, pa.ChunkedArray]:
         """Return the nested columns of the rows ``among`` in which DuckDB shows less than is stored.

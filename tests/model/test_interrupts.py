@@ -249,3 +249,28 @@ assert len(lib.read("t").data) == 3001
 print("done")
 """
     assert run_signals(code).endswith("done\n")
+
+
+def test_a_signal_while_a_thread_is_started():
+    """The thread that it leaves behind never begins, and nobody waits for it."""
+    code = """
+start = threading._start_new_thread
+
+def interrupted(*arguments):
+    threading._start_new_thread = start
+    start(*arguments)
+    time.sleep(0.2)
+    handler(signal.SIGALRM, None)
+
+threading.excepthook = lambda _: None
+sys.unraisablehook = lambda _: None
+for text in ("SELECT 1", "SELECT count(*) FROM t", "INSERT INTO t VALUES (1)"):
+    threading._start_new_thread = interrupted
+    try:
+        lib.sql(text).fetchall()
+        print(text, "raised nothing")
+    except TimeoutError:
+        pass
+    assert lib.sql("SELECT count(*) FROM t").fetchall() == [(3000,)]
+"""
+    assert run_signals(code) == ""

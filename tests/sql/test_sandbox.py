@@ -359,10 +359,11 @@ def test_nothing_is_logged_and_no_credentials_are_there(place):
     cursor.close()
 
 
-def test_random_numbers_cannot_be_foretold_for_others(place):
-    """A seed would stay with the thread that set it, which may serve somebody else next."""
-    with pytest.raises(vs.SqlError, match="does not call setseed"):
-        place.connection.execute("SELECT setseed(0.5)")
+@pytest.mark.parametrize("call", ["setseed(0.5)", "write_log('all is well')"])
+def test_nothing_is_left_for_others_to_meet(place, call):
+    """A seed would stay with the thread, which may serve somebody else next, and a line in the log of all."""
+    with pytest.raises(vs.SqlError, match=f"does not call {call.partition('(')[0]}"):
+        place.connection.execute(f"SELECT {call}")
 
 
 def test_settings_tell_nothing_of_the_host(place, monkeypatch):

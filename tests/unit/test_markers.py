@@ -294,6 +294,17 @@ def test_a_column_without_missing_rows_takes_the_marker_that_comes():
         assert "markers" not in lib.open_library.version(symbol, newest).schema.value
 
 
+def test_a_value_that_sql_gives_and_takes_again_leaves_no_old_marker():
+    """NULL in SQL is what the column's entry says, whatever the row was before it had a value."""
+    lib = vs.Store(MemoryObjects("taken")).create_library("eod")
+    lib.write("t", pd.DataFrame({"n": [1, 2, 3, 4], "s": pd.Series([None, pd.NaT, pd.NA, "a"], dtype=object)}))
+    lib.sql("UPDATE t SET s = 'q' WHERE n = 2")
+    lib.sql("MERGE INTO t USING (SELECT 3 AS n) u USING (n) WHEN MATCHED THEN UPDATE SET s = 'r'")
+    assert list(lib.read("t").data["s"]) == [None, "q", "r", "a"]
+    lib.sql("UPDATE t SET s = NULL WHERE n > 1")
+    assert list(lib.read("t").data["s"]) == [None, None, None, None]
+
+
 @pytest.mark.parametrize("first", [None, [], [np.nan], ["x"], [None, pd.NaT]])
 @pytest.mark.parametrize("way", ["sorted", "as they are"])
 def test_staged_parts_of_several_markers_keep_them(first, way):
