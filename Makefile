@@ -32,6 +32,7 @@ test: .venv/ready .venv-duckdb2/ready .venv-oldest/ready lint
 	@echo "== everything on duckdb 1.5 =="
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
+test-full: export PYTEST_ADDOPTS := -o faulthandler_timeout=7200
 test-full: .venv/ready .venv-duckdb2/ready .venv-oldest/ready lint
 	@sh tests/ensure_chromium.sh
 	@sh tests/ensure_postgres.sh

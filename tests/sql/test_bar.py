@@ -9,6 +9,7 @@ import subprocess
 import sys
 import termios
 import threading
+from contextlib import suppress
 
 import pandas as pd
 import pytest
@@ -49,22 +50,21 @@ def in_terminal(folder, repeats, until=None):
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 80))
     written = b""
-    with subprocess.Popen(
+    child = subprocess.Popen(
         arguments(folder, repeats), stdout=subprocess.PIPE, stderr=theirs, env=environment(), text=True
-    ) as child:
-        os.close(theirs)
-        while True:
-            try:
-                part = os.read(ours, 65536)
-            except OSError:  # Linux says so at the end
-                break
-            written += part
-            if not part:
-                break
-            if until is not None and until in written:
-                child.send_signal(signal.SIGINT)
-                until = None
+    )
+    os.close(theirs)
+    overdue = threading.Timer(120, child.kill)  # and what it wrote is in the failure
+    overdue.start()
+    with child:
+        with suppress(OSError):  # Linux says so at the end of what is on a terminal
+            while part := os.read(ours, 65536):
+                written += part
+                if until is not None and until in written:
+                    child.send_signal(signal.SIGINT)
+                    until = None
         printed = child.stdout.read()
+    overdue.cancel()
     os.close(ours)
     assert child.returncode == 0, written.decode()
     return written.decode(), printed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import subprocess
 import sys
 import textwrap
@@ -399,23 +398,6 @@ def test_pruning_shows_in_the_figures_and_keeps_the_answer(lib, monkeypatch):
     assert rows(lib.sql("SELECT count(*) FROM long WHERE n > $n", {"n": 899})) == [(100,)]
     lib.sql("SET default_collation = 'nocase'")
     assert rows(lib.sql("SELECT count(*) FROM long WHERE s = '0999'")) == [(1,)]
-
-
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_forked_child_has_a_session_of_its_own(lib):
-    lib.sql("CREATE TEMP TABLE t AS SELECT 1")
-    assert rows(lib.sql("SELECT sum(price) FROM trades AT VERSION 0")) == [(60.0,)]
-    answers = multiprocessing.get_context("fork").SimpleQueue()
-
-    def ask():
-        answers.put(rows(lib.sql("SELECT sum(price) FROM trades AT VERSION 1")))
-
-    child = multiprocessing.get_context("fork").Process(target=ask)
-    child.start()
-    child.join(30)
-    assert child.exitcode == 0
-    assert answers.get() == [(120.0,)]
-    assert rows(lib.sql("FROM t")) == [(1,)]
 
 
 def test_closed_sessions_say_so(lib):
