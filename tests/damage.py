@@ -29,7 +29,7 @@ from duckvstore.objects.memory import MemoryObjects
 from duckvstore.store import Store
 
 FORMAT = Path(__file__).parent / "format"
-GOLDEN = {"golden": "golden", "golden_edits": "edits", "golden_altered": "altered"}
+GOLDEN = {"golden": "golden", "golden_edits": "edits", "golden_altered": "altered", "golden_labels": "labels"}
 MEMORY_BYTES_MAX = 12 * 2**30  # of addresses, beside what the process has: threads take some; no document here is large
 SECONDS_MAX = 20
 # fmt: off

@@ -6,12 +6,12 @@ names; what fails after it has happened. The rules are argued in FORMAT.md, "Com
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from duckvstore import clock
-from duckvstore.engine import catalogue
+from duckvstore.engine import catalogue, labels
 from duckvstore.engine.library import Head, create_definitely
 from duckvstore.errors import Conflict, DuckVStoreError, OutcomeUnknown, StorageUnavailable
 from duckvstore.format import documents, records
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from duckvstore.engine.library import OpenLibrary
+    from duckvstore.format.label_runs import LabelRun
 
 COMMIT_ATTEMPTS_MAX = 1000
 COMMIT_SECONDS_MAX = 300.0
@@ -54,7 +55,7 @@ class Call:
 
     ``write_id`` is what tells this call's document from another writer's after a lost answer. ``age`` runs
     from the call's first read: references it adds must be committed within half the grace period. ``ahead``: the
-    head, if it is being read already.
+    head, if it is being read already. ``label_runs``: those that the call has put.
     """
 
     symbol: str
@@ -64,6 +65,7 @@ class Call:
     write_id: str = field(default_factory=clock.new_id)
     age: clock.Stopwatch = field(default_factory=clock.Stopwatch)
     ahead: Future[Head] | None = None
+    label_runs: list[LabelRun] = field(default_factory=list)
 
 
 def announce(library: OpenLibrary, call: Call) -> None:
@@ -180,12 +182,13 @@ def commit(library: OpenLibrary, call: Call, plan: Callable[[Version | None], Dr
         if draft is None:
             return found.newest
         ages.append(found.age)
+        runs = labels.put(library, call, draft.schema, found.newest)
         if max(age.elapsed_seconds() for age in ages) > library.grace_seconds / 2:
             raise Conflict(
                 f"{draft.operation} of {library.label(call.symbol)} took longer than half the grace period, so what "
                 "it refers to may be removed: repeat the call"
             )
-        version = stamp(library, call, draft, found)
+        version = replace(stamp(library, call, draft, found), label_runs=runs)
         if create_document(library, version):
             library.remember(version)
             library.remember_head(

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from duckvstore import clock, forks
+from duckvstore.engine.labels import load as load_label_run
 from duckvstore.engine.looks import Looks
 from duckvstore.engine.manifests import load as load_manifest
 from duckvstore.errors import (
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from datetime import datetime
 
-    from duckvstore.format.documents import Decision, Segment, Version
+    from duckvstore.format.documents import Decision, LoadLabels, Segment, Version
+    from duckvstore.format.label_runs import LabelRun
     from duckvstore.format.manifests import Manifest
     from duckvstore.objects.base import ObjectStore
 
@@ -95,6 +97,7 @@ class OpenLibrary:
         self._decisions: OrderedDict[str, Decision] = OrderedDict()
         self._heads: OrderedDict[str, Head] = OrderedDict()
         self._manifests: OrderedDict[str, tuple[Segment, ...]] = OrderedDict()
+        self._labels: OrderedDict[str, Future[list[Any]]] = OrderedDict()
         self._document = document
         self._seen_present: clock.Stopwatch | None = clock.Stopwatch()  # None: not by this process
         self._options: tuple[Options, clock.Stopwatch] | None = None
@@ -115,8 +118,9 @@ class OpenLibrary:
         return ()
 
     def start_over(self) -> None:
-        """Take no threads over from the process that this one was forked from."""
+        """Take no threads over from the process that this one was forked from, nor what they were loading."""
         self._pool = None
+        self._labels = OrderedDict()
 
     def label(self, symbol: str) -> str:
         """Return ``eod/trades``, as messages have it."""
@@ -227,12 +231,37 @@ class OpenLibrary:
         self.remember(version)
         return version
 
-    def parse_version(self, data: bytes, *, where: str) -> Version:
-        """Return the version document in ``data``; this library loads its manifests. Raises Integrity, Unsupported."""
-        version = consistency.check(documents.load_version(data, where=where))
+    def parse_version(self, data: bytes, *, where: str, load_labels: LoadLabels | None = None) -> Version:
+        """Return the version document in ``data``; this library loads its manifests and labels.
+
+        ``load_labels``: in place of ``labels``. Raises Integrity, Unsupported.
+        """
+        version = documents.load_version(data, where=where, load_labels=load_labels or self._labels_of)
+        if version.library_id == self.library_id or not version.label_runs:
+            consistency.check(version)
         if isinstance(version.segments, FoldedSegments):
             version.segments.load = partial(self._manifest_of, where)
         return version
+
+    def _labels_of(self, library_id: str, run: LabelRun) -> list[Any] | None:
+        return self.labels(run) if library_id == self.library_id else None
+
+    def labels(self, run: LabelRun) -> list[Any]:
+        """Return the labels of a run, from the cache when they are there. Raises Integrity."""
+        with self._lock:
+            is_known = run.key in self._labels
+            found = self._labels.setdefault(run.key, Future())
+            while len(self._labels) > CACHED_MANIFESTS_MAX:
+                self._labels.popitem(last=False)
+        if not is_known:  # whoever else wants them meanwhile waits: many versions name the same
+            try:
+                found.set_result(load_label_run(self, run))
+            except BaseException as error:
+                with self._lock:
+                    self._labels.pop(run.key, None)
+                found.set_exception(error)
+                raise
+        return found.result()
 
     def believing(self, version: Version) -> AbstractContextManager[None]:
         """Blame the document of ``version`` for whatever raw error its content leads to: Integrity that names it."""

@@ -1,4 +1,4 @@
-"""Everything that refers to segments and manifests: version documents in any state, and staged parts.
+"""Everything that refers to segments, manifests and label runs: version documents in any state, and staged parts.
 
 Invariant: nothing is left out. A document that cannot be read is an error here, since what it refers to is unknown.
 """
@@ -50,7 +50,7 @@ class StagedPart:
 
 
 class References:
-    """How many documents refer to each segment and manifest; a manifest's own segments count once."""
+    """How many documents refer to each segment, manifest and label run; a manifest's own segments count once."""
 
     def __init__(self, library: OpenLibrary) -> None:
         """Count nothing yet."""
@@ -68,7 +68,7 @@ class References:
                 if not self._counts[manifest.key]:
                     new[manifest.key] = manifest
                 self._counts[manifest.key] += 1
-            self.add_keys(segment.key for segment in inline_segments(version))
+            self.add_keys(own_keys(version))
         for loaded in self._library.in_parallel(self._library.manifest, new.values()):
             self.add_keys(segment.key for segment in loaded)
 
@@ -78,7 +78,7 @@ class References:
             self._counts[manifest.key] -= 1
             if not self._counts[manifest.key]:
                 self._counts.subtract(segment.key for segment in self._library.manifest(manifest))
-        self._counts.subtract(segment.key for segment in inline_segments(version))
+        self._counts.subtract(own_keys(version))
 
     def add_keys(self, keys: Iterable[str]) -> None:
         """Count relative keys."""
@@ -127,6 +127,11 @@ def named_manifests(version: Version) -> tuple[Manifest, ...]:
 def inline_segments(version: Version) -> tuple[Segment, ...]:
     """Return the segments that a document names itself, without those of its manifests."""
     return version.segments.inline if isinstance(version.segments, FoldedSegments) else tuple(version.segments)
+
+
+def own_keys(version: Version) -> list[str]:
+    """Return the keys of the segments and label runs that a document names itself."""
+    return [segment.key for segment in inline_segments(version)] + [run.key for run in version.label_runs]
 
 
 def in_batches(
@@ -185,7 +190,7 @@ def staged_part(library: OpenLibrary, key: str) -> StagedPart | None:
     except NoSuchKey:
         return None
     manifests = named_manifests(part)
-    keys = [segment.key for segment in inline_segments(part)]
+    keys = own_keys(part)
     for manifest in manifests:
         keys += [manifest.key, *(segment.key for segment in library.manifest(manifest))]
     return StagedPart(key, part.created_at, tuple(keys))

@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from duckvstore.engine import cuts, edits, manifests, ranges, reads, rewrites, segments
+from duckvstore.engine import cuts, edits, labels, manifests, ranges, reads, rewrites, segments
 from duckvstore.engine.cells import SegmentCells
 from duckvstore.engine.commits import Draft
 from duckvstore.engine.library import create_definitely
@@ -55,6 +55,7 @@ def stage(library: OpenLibrary, call: Call, given: Given) -> str:
         is_sorted=draft.is_sorted,
         window=draft.window,
         segments=draft.segments,
+        label_runs=labels.put(library, call, draft.schema, None),
     )
     key = library.layout.staged(call.symbol, call.write_id)
     create_definitely(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from duckvstore import clock, forks
-from duckvstore.engine import catalogue, commits
+from duckvstore.engine import catalogue, commits, labels
 from duckvstore.engine.library import Head, create_definitely
 from duckvstore.errors import (
     Conflict,
@@ -236,8 +236,10 @@ class Transaction:
             raise AssertionError("only edited symbols have documents")  # unreachable: see commit
         library, head = self._library, pin.head
         for _ in range(commits.COMMIT_ATTEMPTS_MAX):
+            runs = labels.put(library, pin.call, pin.draft.schema, head.newest)
             self._check_age()
             version = commits.stamp(library, pin.call, pin.draft, head, self._identity)
+            version = replace(version, label_runs=runs)
             was_named, self._may_be_named = self._may_be_named, True
             if commits.create_document(library, version):
                 return version

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, TypeVar
 
-from duckvstore.engine import catalogue, condemned, manifests, prune, references, segments
+from duckvstore.engine import catalogue, condemned, labels, manifests, prune, references, segments
 from duckvstore.engine.reports import Size, SizesReport, VerificationReport
 from duckvstore.errors import AccessDenied, Integrity, NoSuchKey, NoSuchSnapshot, Unsupported
 from duckvstore.format import documents, options
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from duckvstore.engine.library import OpenLibrary
     from duckvstore.format.documents import Segment, Snapshot, Version
+    from duckvstore.format.label_runs import LabelRun
     from duckvstore.format.manifests import Manifest
 
 Outcome = TypeVar("Outcome")
@@ -41,6 +42,7 @@ class _Verification:
         self.report = VerificationReport(library.name, deep)
         self.versions: dict[tuple[str, int], Version] = {}
         self.manifests: dict[str, Manifest] = {}
+        self.label_runs: dict[str, LabelRun] = {}
         self.segments: dict[str, Segment] = {}
         self.used_by: dict[str, str] = {}
         self.foreign: set[str] = set()
@@ -50,6 +52,7 @@ class _Verification:
         self._load_versions()
         self._check_small_documents()
         self._load_manifests()
+        self._check_label_runs()
         listed = list_objects(self.library)
         self._check_listed(listed)
         self._check_snapshots()
@@ -59,7 +62,8 @@ class _Verification:
         report.version_count = len(self.versions)
         report.object_count = len(self.segments)
         report.object_bytes = sum(segment.size_bytes for segment in self.segments.values())
-        report.orphans = sorted(listed.keys() - self.segments.keys() - self.manifests.keys() - self.foreign - staged)
+        named = self.segments.keys() | self.manifests.keys() | self.label_runs.keys()
+        report.orphans = sorted(listed.keys() - named - self.foreign - staged)
         report.orphan_bytes = sum(listed[relative] for relative in report.orphans)
         report.native_versioning = _native_versioning(self.library)
         return report
@@ -118,11 +122,14 @@ class _Verification:
             if isinstance(found, str):
                 self.report.problems.append(found)
             elif found is not None and found.library_id != opened.library_id:
-                self.foreign.update(segment.key for segment in references.inline_segments(found))
+                self.foreign.update(references.own_keys(found))
             elif found is not None:
                 self.versions[found.symbol, found.number] = found
                 name = f"version {found.number} of {found.symbol!r}"
                 self._add(references.inline_segments(found), name)
+                for run in found.label_runs:
+                    self.label_runs[run.key] = run
+                    self.used_by.setdefault(run.key, name)
                 for manifest in references.named_manifests(found):
                     self.manifests[manifest.key] = manifest
                     self.used_by.setdefault(manifest.key, name)
@@ -146,6 +153,17 @@ class _Verification:
                 self.report.problems.append(found)
             else:
                 self._add(found[1], self.used_by[found[0]])
+
+    def _check_label_runs(self) -> None:
+        def check(run: LabelRun) -> str | None:
+            try:
+                labels.load(self.library, run)
+            except Integrity as error:
+                return f"{error} ({self.used_by[run.key]})"
+            return None
+
+        found = references.in_batches(self.library, check, list(self.label_runs.values()))
+        self.report.problems += [problem for problem in found if problem is not None]
 
     def _check_listed(self, listed: dict[str, int]) -> None:
         for key, segment in self.segments.items():

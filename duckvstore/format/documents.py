@@ -6,16 +6,18 @@ language can read a document. Readers refuse documents that ask for a feature th
 
 from __future__ import annotations
 
-from collections.abc import Sequence  # noqa: TC003 - fields of dataclasses
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence  # noqa: TC003 - fields of dataclasses
+from dataclasses import dataclass, field, replace
 from datetime import datetime  # noqa: TC003 - fields of dataclasses
-from typing import Any
+from typing import Any, TypeAlias
 
 from duckvstore.errors import Unsupported
-from duckvstore.format import envelope, layout
+from duckvstore.format import envelope, label_runs, layout
 from duckvstore.format import metadata as user_metadata
+from duckvstore.format.label_runs import LabelRun
 from duckvstore.format.manifests import FoldedSegments, Manifest
 
+LoadLabels: TypeAlias = "Callable[[str, LabelRun], list[Any] | None]"
 KINDS = ("dataframe", "series", "ndarray", "arrow", "polars", "json", "nested", "pickle", "deleted")
 
 
@@ -111,7 +113,8 @@ class Version:
     """A version document. ``new_bytes`` of its segments' ``stored_bytes`` were uploaded by this write.
 
     ``window``: the distance, in rows, that ``format.chunking`` cut them by. ``parts``: ids of the staged parts that
-    it was finalised from. ``where``: the place of the document that this was read from, for errors.
+    it was finalised from. ``label_runs``: what the document names instead of long lists of labels in its schema.
+    ``where``: the place of the document that this was read from, for errors.
     """
 
     library_id: str
@@ -136,6 +139,7 @@ class Version:
     window: int | None = None
     parts: tuple[str, ...] = ()
     segments: Sequence[Segment] = ()
+    label_runs: tuple[LabelRun, ...] = ()
     where: str = field(default="", compare=False)
 
     @property
@@ -181,7 +185,7 @@ class Decision:
 
 def dump_version(version: Version) -> bytes:
     """Return the JSON of a version document."""
-    schema = version.schema
+    schema, runs = label_runs.folded(schema_to_json(version.schema), version.label_runs)
     metadata = user_metadata.to_json(version.metadata)
     return envelope.dump(
         "version",
@@ -198,15 +202,7 @@ def dump_version(version: Version) -> bytes:
             "author": version.author,
             "message": version.message,
             "metadata": metadata,
-            "schema": {
-                "columns": list(map(_column_to_json, schema.columns)),
-                "arrow": schema.arrow,
-                "index": list(schema.index),
-                "value": schema.value,
-                **({"mixed": True} if schema.mixed else {}),
-                **({"mixed_nested": True} if schema.mixed_nested else {}),
-                **({"next_id": schema.next_id} if schema.next_id is not None else {}),
-            },
+            "schema": schema,
             "row_count": version.row_count,
             "logical_bytes": version.logical_bytes,
             "stored_bytes": version.stored_bytes,
@@ -216,19 +212,37 @@ def dump_version(version: Version) -> bytes:
             **({"window": version.window} if version.window is not None else {}),
             **({"parts": list(version.parts)} if version.parts else {}),
             **_segments_to_json(version.segments),
+            **_label_runs_to_json(runs),
         },
-        requires=_features(version, metadata),
+        requires=_features(version, metadata, runs),
     )
 
 
-def load_version(data: bytes, *, where: str) -> Version:
+def schema_to_json(schema: Schema) -> dict[str, Any]:
+    """Return what a version document says of its schema, with all labels."""
+    return {
+        "columns": list(map(_column_to_json, schema.columns)),
+        "arrow": schema.arrow,
+        "index": list(schema.index),
+        "value": schema.value,
+        **({"mixed": True} if schema.mixed else {}),
+        **({"mixed_nested": True} if schema.mixed_nested else {}),
+        **({"next_id": schema.next_id} if schema.next_id is not None else {}),
+    }
+
+
+def load_version(data: bytes, *, where: str, load_labels: LoadLabels | None = None) -> Version:
     """Return the version document in ``data``; ``where`` (its key) is for errors.
 
+    ``load_labels`` returns the labels of a run that the document of a library (its id) names, or None where they are
+    not to be had: a document of another library, of which nothing but the number counts, then has an empty schema.
     Each field is what it must be; that they agree is for ``format.consistency``.
     Raises Integrity when it is damaged and Unsupported when a newer release wrote it.
     """
     body = envelope.load("version", data, where)
     with envelope.believing("version", where):
+        runs = _label_runs_from_json(body)
+        labelled = _with_labels(body, runs, load_labels)
         return Version(
             library_id=body.text("library_id"),
             symbol=body.name_of("symbol"),
@@ -242,7 +256,7 @@ def load_version(data: bytes, *, where: str) -> Version:
             author=body.text_or_none("author"),
             message=body.text_or_none("message"),
             metadata=user_metadata.from_json(body["metadata"]),
-            schema=schema_from_json(body.fields("schema")),
+            schema=Schema() if labelled is None else _schema_with_labels(body, labelled),
             row_count=body.number("row_count"),
             logical_bytes=body.number("logical_bytes"),
             stored_bytes=body.number("stored_bytes"),
@@ -252,8 +266,14 @@ def load_version(data: bytes, *, where: str) -> Version:
             window=body.number_or_none("window"),
             parts=tuple(body.items_of("parts", str)) if "parts" in body else (),
             segments=_segments_from_json(body),
+            label_runs=tuple(runs if labelled is None else labelled),
             where=where,
         )
+
+
+def _schema_with_labels(body: envelope.Fields, runs: Sequence[LabelRun]) -> Schema:
+    found = body.fields("schema")
+    return schema_from_json(envelope.Fields(label_runs.unfolded(found.body, runs), "schema") if runs else found)
 
 
 def schema_from_json(body: envelope.Fields) -> Schema:
@@ -285,8 +305,8 @@ def _column_to_json(column: Column) -> dict[str, Any]:
     return {"name": column.name, "type": column.type, "id": column.id, **own}
 
 
-def _features(version: Version, metadata: Any) -> list[str]:
-    """Return what a reader of this version must know; ``metadata`` is the user's as JSON."""
+def _features(version: Version, metadata: Any, runs: Sequence[LabelRun]) -> list[str]:
+    """Return what a reader of this version must know; ``metadata`` is the user's as JSON, ``runs`` are named."""
     needed = {
         "mixed_schema": version.schema.mixed,
         "mixed_nested": version.schema.mixed_nested,
@@ -295,6 +315,7 @@ def _features(version: Version, metadata: Any) -> list[str]:
         "manifests": isinstance(version.segments, FoldedSegments),
         "index_column": version.kind in ("arrow", "polars") and bool(version.schema.index),
         "missing_markers": any("markers" in value for value in _values(version.schema.value)),
+        "shared_labels": bool(runs),
         "metadata_types": any(map(user_metadata.has_later_tags, (metadata, *_attributes(version.schema.value)))),
     }
     return [feature for feature, is_needed in needed.items() if is_needed]
@@ -346,6 +367,30 @@ def _segments_from_json(body: envelope.Fields) -> Sequence[Segment]:
     names = ("position", "segment_count", "row_count", "size_bytes", "logical_bytes")
     columns = (_keys(found, "manifest"), *(found.items_of(name, int) for name in names), found.items_of("sha256", str))
     return FoldedSegments([Manifest(*values) for values in zip(*columns, strict=True)], inline)
+
+
+def _label_runs_to_json(runs: Sequence[LabelRun]) -> dict[str, Any]:
+    names = ("key", "count", "sha256")
+    return {"label_runs": {name: [getattr(run, name) for run in runs] for name in names}} if runs else {}
+
+
+def _label_runs_from_json(body: envelope.Fields) -> list[LabelRun]:
+    if "label_runs" not in body:
+        return []
+    found = body.fields("label_runs")
+    columns = _keys(found, "manifest"), found.items_of("count", int), found.items_of("sha256", str)
+    return [LabelRun(*values) for values in zip(*columns, strict=True)]
+
+
+def _with_labels(body: envelope.Fields, runs: list[LabelRun], load: LoadLabels | None) -> list[LabelRun] | None:
+    """Return the runs with their labels, or None where these are not to be had."""
+    labelled = []
+    for run in runs:
+        items = load(body.text("library_id"), run) if load is not None else None
+        if items is None:
+            return None
+        labelled.append(replace(run, items=items))
+    return labelled
 
 
 def _keys(body: envelope.Fields, noun: str) -> list[str]:

@@ -30,6 +30,7 @@ FEATURES = frozenset(  # of documents that this release understands
         "mixed_nested",
         "mixed_schema",
         "segments_url",
+        "shared_labels",
     )
 )
 NUMBER_MAX = 2**63 - 1

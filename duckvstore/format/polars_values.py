@@ -86,8 +86,10 @@ def decode(table: pa.Table, schema: Schema, names: Sequence[str] | None = None) 
         dtype = _dtype_from_json(dtypes[name])
         plain = pa.table([table.column(name)], names=[name])
         column = pl.DataFrame(plain).to_series()
-        column = column if column.dtype == dtype else column.cast(dtype)
-        columns[originals[name]] = column
+        try:
+            columns[originals[name]] = column if column.dtype == dtype else column.cast(dtype)
+        except pl.exceptions.PolarsError as error:  # a value that is none of an Enum's, say
+            raise ValueError(f"column {name!r} is no {dtype}: {error}") from error
     if schema.value["series"]:
         ((name, column),) = columns.items()
         return column.alias(name)

@@ -1,0 +1,48 @@
+"""Long lists of labels, put beside the document that names them and read again.
+
+Invariant: what a version is about to name of others' runs stands in the version that it is built on, so that the
+commit's time limit keeps it as it keeps segments; its own runs are put before its document is created.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from duckvstore import clock
+from duckvstore.errors import Integrity, NoSuchKey
+from duckvstore.format import documents, label_runs
+from duckvstore.format.label_runs import LabelRun
+
+if TYPE_CHECKING:
+    from duckvstore.engine.commits import Call
+    from duckvstore.engine.library import OpenLibrary
+    from duckvstore.format.documents import Schema, Version
+
+
+def load(library: OpenLibrary, run: LabelRun) -> list[Any]:
+    """Return the labels of a run. Raises Integrity when it is missing or damaged."""
+    key = library.layout.manifest_key(run.key)
+    try:
+        return label_runs.decode(library.segment_objects.read(key), run)
+    except NoSuchKey as error:
+        raise Integrity(
+            f"the labels in {key} of {library.segment_objects.url} are missing, although a version of library "
+            f"{library.name!r} refers to them: restore it from a backup, or read another version"
+        ) from error
+
+
+def put(library: OpenLibrary, call: Call, schema: Schema, base: Version | None) -> tuple[LabelRun, ...]:
+    """Put the long lists of labels in ``schema`` that neither ``base`` nor this call has; return all runs to name.
+
+    ``base``: the version that the new one is created above.
+    """
+
+    def stored(items: list[Any]) -> LabelRun:
+        key = library.layout.manifest(call.symbol, clock.short_id())
+        library.segment_objects.put(library.layout.manifest_key(key), label_runs.encode(items))
+        run = LabelRun(key, len(items), label_runs.digest(items), items)
+        call.label_runs.append(run)
+        return run
+
+    known = [*(base.label_runs if base is not None else ()), *call.label_runs]
+    return tuple(label_runs.folded(documents.schema_to_json(schema), known, stored)[1])

@@ -1,0 +1,364 @@
+"""Long lists of labels stand once in an object of their own, whoever writes, edits, restores and collects."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pandas.testing import assert_frame_equal, assert_series_equal
+
+import duckvstore as vs
+from duckvstore.engine import prune
+from duckvstore.engine.collect import collect
+from duckvstore.engine.commits import Call
+from duckvstore.engine.verify import verify
+from duckvstore.errors import Integrity
+from duckvstore.format import label_runs
+from duckvstore.format.label_runs import LabelRun
+from duckvstore.objects.memory import MemoryObjects
+from duckvstore.objects.wrappers import CountingObjects
+from tests.upkeep import LONGER, keys, move_time
+
+MANY = [f"order-{number:05d}" for number in range(400)]
+
+
+@pytest.fixture
+def objects():
+    return CountingObjects(MemoryObjects("labels"))
+
+
+@pytest.fixture
+def lib(objects, monkeypatch):
+    monkeypatch.setattr(label_runs, "INLINE_BYTES_MAX", 1000)
+    return vs.Store(objects).create_library("eod")
+
+
+def again(objects) -> vs.Library:
+    return vs.Store(objects).get_library("eod")
+
+
+def orders(labels, values=None) -> pd.DataFrame:
+    return pd.DataFrame({"order": pd.Categorical(labels if values is None else values, categories=labels)})
+
+
+def document(objects, number, symbol="s"):
+    return json.loads(objects.inner.read(again(objects).open_library.layout.version(symbol, number)))
+
+
+def runs(objects) -> set[str]:
+    return keys(objects.inner, "manifests")
+
+
+def runs_of(objects, number, symbol="s") -> list[str]:
+    return document(objects, number, symbol).get("label_runs", {}).get("key", [])
+
+
+# -- the format -------------------------------------------------------------------------------------------------------
+
+LABELS = st.lists(st.one_of(st.integers(0, 3), st.booleans(), st.sampled_from([0.0, 1.0, 2.5, None, "1", "é"])))
+
+
+def folder(put):
+    """Return a function that folds labels as the categories of a column, and all runs that it has made."""
+    made = []
+
+    def store(items):
+        made.append(LabelRun(f"manifests/s/{len(made):016x}.parquet", len(items), label_runs.digest(items), items))
+        return made[-1]
+
+    def fold(labels, known):
+        schema = {"columns": [], "value": {"dtypes": [{"type": "categorical", "categories": {"objects": labels}}]}}
+        found, named = label_runs.folded(schema, known, store if put else None)
+        assert label_runs.unfolded(found, named) == schema
+        assert json.dumps(label_runs.unfolded(found, named)) == json.dumps(schema)  # 1, 1.0 and True are equal
+        return found["value"]["dtypes"][0]["categories"]["objects"], named
+
+    return fold, made
+
+
+@given(st.lists(LABELS, max_size=6), LABELS)
+def test_any_labels_come_back_from_runs(pytestconfig, tails, other):
+    """Whatever runs there are: of the same list when it was shorter, of another one, of equal but other labels."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(label_runs, "INLINE_BYTES_MAX", 12)
+        patch.setattr(label_runs, "RUNS_MAX", 3)
+        fold, _ = folder(put=True)
+        known: list[LabelRun] = []
+        labels: list[object] = []
+        for tail in tails:
+            labels = [*labels, *tail]
+            _, known = fold(labels, known)
+            assert len(known) <= 4
+            fold([True if label == 1 else label for label in labels], known)
+            fold([*other, *labels], known)
+
+
+def test_a_list_that_grows_is_stored_by_what_it_grew(monkeypatch):
+    """A run for each part, the last labels in the document, and one run again where there were too many."""
+    monkeypatch.setattr(label_runs, "INLINE_BYTES_MAX", 100)
+    monkeypatch.setattr(label_runs, "RUNS_MAX", 4)
+    fold, made = folder(put=True)
+    known: list[LabelRun] = []
+    for count in range(1, 400):
+        folded, known = fold(MANY[:count], known)
+        own = folded["rest"] if isinstance(folded, dict) else folded
+        assert len(json.dumps(own)) < 120
+        assert len(known) <= 4
+    assert len(made) < 60
+    assert sum(run.count for run in made) < 8 * 400
+
+
+def test_a_run_that_is_not_what_was_written_is_refused():
+    """Cut, of other labels, of a wrong number of them, and no Parquet at all."""
+    data = label_runs.encode(MANY)
+    run = LabelRun("manifests/s/x.parquet", len(MANY), label_runs.digest(MANY))
+    assert label_runs.decode(data, run) == MANY
+    for bad in (data[:-9], b"", b"no Parquet", label_runs.encode([*MANY[1:], "x"]), label_runs.encode(MANY[1:])):
+        with pytest.raises(Integrity, match=r"manifests/s/x\.parquet"):
+            label_runs.decode(bad, run)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"$runs": [0, 0], "rest": []},
+        {"$runs": [1], "rest": []},
+        {"$runs": [-1], "rest": []},
+        {"$runs": [True], "rest": []},
+        {"$runs": [], "rest": []},
+        {"$runs": [0], "rest": None},
+        {"$runs": [0], "rest": ""},
+        {"$runs": 0, "rest": []},
+        {"$runs": [0]},
+    ],
+)
+def test_documents_that_name_what_is_not_there_are_integrity_errors(lib, objects, place):
+    """None of them is another list."""
+    lib.write("s", orders(MANY))
+    body = document(objects, 0)
+    body["schema"]["value"]["dtypes"][0]["categories"]["strings"] = place
+    key = lib.open_library.layout.version("s", 0)
+    objects.inner.put(key, json.dumps(body).encode())
+    with pytest.raises(Integrity, match="is damaged"):
+        again(objects).read("s")
+
+
+# -- every kind of value ----------------------------------------------------------------------------------------------
+
+TIMES = pd.date_range("2026-01-01", periods=400, freq="h")
+KINDS = {
+    "text": orders(MANY),
+    "ordered": pd.DataFrame({"c": pd.Categorical(MANY[:9], categories=MANY, ordered=True)}),
+    "integers": pd.DataFrame({"c": pd.Categorical(np.arange(400) * 10**9)}),
+    "floats": pd.DataFrame({"c": pd.Categorical(np.arange(400) / 7)}),
+    "times": pd.DataFrame({"c": pd.Categorical(TIMES)}),
+    "dates": pd.DataFrame({"c": pd.Categorical(pd.Index(pd.date_range("2026-01-01", periods=400).date, dtype=object))}),
+    "tuples": pd.DataFrame({"c": pd.Categorical(pd.MultiIndex.from_product([MANY[:40], ["b", "a"]]))}),
+    "intervals": pd.DataFrame({"c": pd.cut(np.arange(400), 200)}),
+    "two columns": pd.concat([orders(MANY), orders(MANY).add_suffix("_2"), orders(MANY[::-1]).add_suffix("_3")], axis=1),
+    "index": pd.DataFrame({"v": range(400)}, index=pd.CategoricalIndex(MANY)),
+    "level": pd.DataFrame({"v": range(400)}, index=pd.MultiIndex.from_arrays([pd.Categorical(MANY), range(400)])),
+    "series": pd.Series(pd.Categorical(MANY), name="c"),
+    "nested": {"a": [orders(MANY), 1], "b": orders(MANY[::-1])},
+    "polars": pl.DataFrame({"c": pl.Series(MANY[:7], dtype=pl.Enum(MANY))}),
+    "polars, inside": pl.DataFrame({"c": pl.Series([[MANY[0]], []], dtype=pl.List(pl.Enum(MANY)))}),
+    "polars series": pl.Series("c", MANY[:7], dtype=pl.Enum(MANY)),
+}
+
+
+def check_same(found, value):
+    if isinstance(value, pd.DataFrame):
+        assert_frame_equal(found, value)
+    elif isinstance(value, pd.Series):
+        assert_series_equal(found, value)
+    elif isinstance(value, dict):
+        assert_frame_equal(found["a"][0], value["a"][0])
+        assert_frame_equal(found["b"], value["b"])
+    else:
+        assert found.equals(value)
+        dtypes = (found.dtypes, value.dtypes) if isinstance(value, pl.DataFrame) else (found.dtype, value.dtype)
+        assert dtypes[0] == dtypes[1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_labels_is_stored_once(lib, objects, kind):
+    """What is written again, restored or given other metadata names the same runs, and comes back as it was."""
+    value = KINDS[kind]
+    lib.write("s", value)
+    first = runs_of(objects, 0)
+    assert first
+    assert document(objects, 0)["requires"] == ["shared_labels"]
+    lib.write("s", value)
+    lib.write_metadata("s", {"n": 1})
+    lib.restore_version("s", 0)
+    for number in range(4):
+        assert runs_of(objects, number) == first
+        assert len(json.dumps(document(objects, number)["schema"])) < 8000
+        check_same(again(objects).read("s", as_of=number).data, value)
+    assert len(runs(objects)) == len(first)
+    assert again(objects).verify().ok
+
+
+def test_short_lists_need_no_feature(lib, objects):
+    """They stay readable by earlier releases, and cost no request."""
+    lib.write("s", orders(MANY[:20]))
+    assert document(objects, 0)["requires"] == []
+    assert not runs(objects)
+
+
+def test_equal_columns_share_a_run(lib, objects):
+    """And those of other labels have others."""
+    lib.write("s", KINDS["two columns"])
+    assert len(runs_of(objects, 0)) == 2
+
+
+def test_appends_of_new_categories_write_them_alone(lib, objects):
+    """The document has the new ones, the runs of the version before stand for the rest."""
+    lib.write("s", orders(MANY))
+    for number in range(5):
+        lib.append("s", orders([f"new-{number}"]))
+    expected = [*MANY, *(f"new-{number}" for number in range(5))]
+    found = again(objects).read("s").data["order"]
+    assert found.tolist() == expected
+    assert found.cat.categories.tolist() == expected
+    assert runs_of(objects, 5) == runs_of(objects, 0)
+    assert again(objects).read("s", as_of=2).data["order"].cat.categories.tolist() == expected[:402]
+    lib.append("s", orders([f"much-newer-{number}" for number in range(300)]))
+    assert runs_of(objects, 6)[0] == runs_of(objects, 0)[0]
+    assert len(runs(objects)) == 2
+
+
+def test_a_reader_reads_a_run_once(lib, objects):
+    """One request for all versions that name it."""
+    lib.write("s", orders(MANY))
+    for _ in range(5):
+        lib.append("s", orders(MANY[:1]))
+    reader = again(objects)
+    objects.reset()
+    reader.list_versions("s")
+    assert objects.counts["read"] == 6 + 1
+
+
+def test_enums_of_sql(lib, objects):
+    """A type of DuckDB's own stands in a run as well, through every statement."""
+    listed = ", ".join(f"'{label}'" for label in MANY)
+    lib.sql(f"CREATE TABLE s AS SELECT '{MANY[3]}'::ENUM({listed}) AS e, 1 AS n, [NULL::ENUM({listed})] AS l")
+    lib.sql(f"INSERT INTO s VALUES ('{MANY[1]}', 2, [])")
+    lib.sql("UPDATE s SET n = 5 WHERE n = 1")
+    lib.sql("ALTER TABLE s ADD COLUMN more INTEGER")
+    lib.sql("DELETE FROM s WHERE n = 2")
+    first = runs_of(objects, 0)
+    assert len(first) == 2
+    assert [runs_of(objects, number) for number in range(5)] == [first] * 5
+    assert again(objects).sql("SELECT e, n, more FROM s").fetchall() == [(MANY[3], 5, None)]
+    assert again(objects).sql("SELECT e < e, enum_range(e)[400] FROM s").fetchall() == [(False, MANY[399])]
+    assert again(objects).sql("SELECT column_type FROM vstore.columns WHERE column_name = 'e'").fetchone()[0].startswith(
+        f"ENUM('{MANY[0]}', "
+    )
+    assert again(objects).verify().ok
+
+
+def test_a_transaction_puts_a_run_once(lib, objects):
+    """Whatever edits there were before the commit; nothing that it names is missing."""
+    with lib.transaction() as tx:
+        tx.write("s", orders(MANY))
+        tx.append("s", orders(["new-1"]))
+        assert tx.read("s").data["order"].tolist() == [*MANY, "new-1"]
+        tx.append("s", orders(["new-2"]))
+    assert len(runs(objects)) == 1
+    with lib.transaction() as tx:
+        tx.append("s", orders(["new-3"]))
+    assert len(runs(objects)) == 1
+    assert again(objects).read("s").data["order"].tolist() == [*MANY, "new-1", "new-2", "new-3"]
+
+
+def test_staged_parts_have_runs_of_their_own(lib, objects, monkeypatch):
+    """Kept until they are finalised, and then the version's."""
+    time = move_time(monkeypatch)
+    lib.stage("s", orders(MANY))
+    lib.stage("s", orders([*MANY, "new"]))
+    time.move(timedelta(days=3))
+    assert collect(again(objects).open_library, grace=LONGER, dry_run=False).deleted_objects == []
+    assert verify(again(objects).open_library).ok
+    lib.finalize_staged_data("s")
+    assert again(objects).read("s").data["order"].cat.categories.tolist() == [*MANY, "new"]
+    collect(again(objects).open_library, grace=timedelta(0), dry_run=False)
+    assert again(objects).read("s").data["order"].tolist() == [*MANY, *MANY, "new"]
+    assert verify(again(objects).open_library).ok
+
+
+def test_a_renamed_symbol(lib, objects):
+    """It has its labels, also when the old name is gone from the store."""
+    lib.write("s", orders(MANY))
+    lib.sql("ALTER TABLE s RENAME TO t")
+    prune.prune(lib.open_library, "s", keep_last=1)
+    collect(again(objects).open_library, grace=timedelta(0), dry_run=False)
+    assert again(objects).read("t").data["order"].tolist() == MANY
+
+
+# -- upkeep -----------------------------------------------------------------------------------------------------------
+
+
+def gc(objects):
+    return collect(again(objects).open_library, grace=timedelta(0), dry_run=False)
+
+
+def test_a_run_stays_while_any_version_names_it(lib, objects):
+    """Of the newest, of old ones, of a snapshot; it goes with the last of them."""
+    lib.write("s", orders(MANY))
+    lib.append("s", orders(["new"]))
+    lib.write("s", orders(MANY[::-1]))
+    lib.snapshot("day", versions={"s": 1})
+    opened = lib.open_library
+    prune.delete_versions(opened, Call("s"), "s", [0])
+    assert gc(objects).deleted_objects == []
+    assert again(objects).read("s", as_of="day").data["order"].tolist() == [*MANY, "new"]
+    lib.delete_snapshot("day")
+    prune.prune(opened, "s", keep_last=1)
+    gc(objects)
+    assert {key.removeprefix("eod/") for key in runs(objects)} == set(runs_of(objects, 2))
+    assert again(objects).read("s").data["order"].cat.categories.tolist() == MANY[::-1]
+    lib.delete("s")
+    prune.prune(opened, "s", keep_last=1)
+    gc(objects)
+    assert not runs(objects)
+
+
+def test_missing_and_damaged_runs_are_found(lib, objects):
+    """By readers, and by a verification also when the labels are remembered."""
+    lib.write("s", orders(MANY))
+    lib.write("t", orders(MANY[::-1]))
+    lib.read("s")
+    (gone,), (damaged,) = runs_of(objects, 0), runs_of(objects, 0, "t")
+    objects.inner.delete([f"eod/{gone}"])
+    objects.inner.put(f"eod/{damaged}", label_runs.encode(["x"]))
+    for symbol, key in (("s", gone), ("t", damaged)):
+        with pytest.raises(Integrity, match=key):
+            again(objects).read(symbol)
+    for handle in (lib, again(objects)):
+        problems = verify(handle.open_library, deep=False).problems
+        assert any(gone in each for each in problems)
+        assert any(damaged in each for each in problems)
+
+
+def test_a_document_of_a_library_before_costs_a_number_and_nothing_else(lib, objects):
+    """Its labels are gone with that library, and nobody asks for them."""
+    lib.write("s", orders(MANY))
+    key = lib.open_library.layout.version("s", 0)
+    left = objects.inner.read(key)
+    store = vs.Store(objects)
+    store.delete_library("eod")
+    new = store.create_library("eod")
+    objects.inner.put(key, left)
+    assert not runs(objects)
+    assert new.list_symbols() == []
+    assert new.write("s", orders(["a"])).version == 1
+    assert again(objects).read("s").data["order"].tolist() == ["a"]
+    gc(objects)
+    assert again(objects).verify().ok
