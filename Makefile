@@ -28,7 +28,7 @@ test: .venv/ready .venv-duckdb2/ready .venv-oldest/ready lint
 	@[ ! -x $(BIN_OLDEST)/python ] || $(BIN_OLDEST)/python -m pytest -q -n $(JOBS) $(OLDEST_TESTS) -m "not s3 and not browser and not duckdb1"
 	@[ -x $(BIN_OLDEST)/python ] || echo "left out: there is no Python 3.11 here (OLDEST_PYTHON=… names one)"
 	@echo "== local stores on the newest DuckDB and Python =="
-	@DUCKVSTORE_SHARE=0.25 $(BIN_DUCKDB2)/python -m pytest -q -n $(JOBS) tests/sql tests/unit -m "not s3 and not browser and not duckdb1"
+	@DUCKVSTORE_SHARE=0.25 $(BIN_DUCKDB2)/python -m pytest -q -n $(JOBS) tests/sql tests/unit tests/model/test_interrupts.py -m "not s3 and not browser and not duckdb1"
 	@echo "== everything on duckdb 1.5 =="
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
@@ -38,7 +38,7 @@ test-full: .venv/ready .venv-duckdb2/ready .venv-oldest/ready lint
 	@sh tests/ensure_postgres.sh
 	@[ ! -x $(BIN_OLDEST)/python ] || DUCKVSTORE_FULL=1 $(BIN_OLDEST)/python -m pytest -q -n $(JOBS) $(OLDEST_TESTS) $(OLDEST_MORE) -m "not s3 and not browser and not duckdb1"
 	@[ -x $(BIN_OLDEST)/python ] || echo "the lowest versions are left out: there is no Python 3.11 here (OLDEST_PYTHON=… names one)"
-	@DUCKVSTORE_FULL=1 $(BIN_DUCKDB2)/python -m pytest -q -n $(JOBS) tests/sql tests/unit -m "not s3 and not browser and not duckdb1"
+	@DUCKVSTORE_FULL=1 $(BIN_DUCKDB2)/python -m pytest -q -n $(JOBS) tests/sql tests/unit tests/model/test_interrupts.py -m "not s3 and not browser and not duckdb1"
 	@DUCKVSTORE_FULL=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
 
 lint: .venv/ready

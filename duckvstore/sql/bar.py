@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 from duckvstore import clock
 from duckvstore.progress import Percentage, is_watched
+from duckvstore.signals import of_handler
 
 if TYPE_CHECKING:
     from duckvstore.sql.connection import Seat
@@ -53,10 +54,13 @@ class Bar:
         elapsed = self._watch.elapsed_seconds()
         if elapsed < self._due_seconds or not self._seat.tells_progress or not is_watched():
             return
-        with suppress(Exception):  # a closed terminal, say, or no tqdm
+        try:
             if self._shown is None:
                 self._shown = Percentage("running SQL", elapsed)
             self._shown.show(self._seat.cursor.query_progress())
+        except Exception as error:  # a closed terminal, say, or no tqdm
+            if of_handler(error):
+                raise
         self._due_seconds = elapsed + _EVERY_SECONDS
 
 

@@ -20,6 +20,7 @@ from sqlglot import exp
 from sqlglot.dialects.duckdb import DuckDB
 
 from duckvstore.errors import SqlError
+from duckvstore.signals import of_handler
 from duckvstore.sql import expanding, outline, readable, timetravel
 from duckvstore.sql.timetravel import At, Clause, Expression, Malformed
 from duckvstore.sql.tokens import Parameter, Token, blank, closing, parameter, scan
@@ -269,7 +270,9 @@ class _Source:
             trees = dialect.parser().parse(dialect.tokenize(text), text)
         except RecursionError:
             return None, "it is nested too deeply", None
-        except Exception as error:  # noqa: BLE001 - beside SqlglotError its parser also fails with AttributeError and the like
+        except Exception as error:  # beside SqlglotError its parser also fails with AttributeError and the like
+            if of_handler(error):
+                raise
             return None, *_problem(error, text)
         finally:
             _QUIET.reset(quiet)

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from duckvstore.errors import AccessDenied, DuckVStoreError, SqlError, StorageUnavailable, Unsupported
-from duckvstore.sql.interrupts import unwrapping
+from duckvstore.signals import of_handler
+from duckvstore.sql.interrupts import to_raise
 from duckvstore.sql.tokens import Token, scan
 
 if TYPE_CHECKING:
@@ -105,10 +106,10 @@ def take_apart(error: BaseException) -> Failure:
 
 
 def of_signal(error: BaseException) -> BaseException | None:
-    """Return what a signal's handler raised, if ``error`` is what DuckDB makes of it on the main thread, else None."""
+    """Return what a signal's handler raised, if ``error`` is that or what DuckDB makes of it, else None."""
     if isinstance(error, RuntimeError) and str(error) == "Query interrupted":
         return error.__cause__ or KeyboardInterrupt()
-    return None
+    return error if of_handler(error) else None
 
 
 def moved(failure: Failure, shift_bytes: int) -> Failure:
@@ -195,7 +196,7 @@ def while_planning(error: Exception, sql: str) -> BaseException:
     """Return what to raise for an error of DuckDB in a question of our own about ``sql``."""
     signal = of_signal(error)
     if signal is not None:
-        return unwrapping.carried(signal)
+        return to_raise(signal)
     return to_error(take_apart(error), sql, None, lambda _: "")
 
 

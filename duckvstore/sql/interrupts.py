@@ -6,13 +6,14 @@ for it, and nothing in between translates or swallows it.
 
 from __future__ import annotations
 
+import _thread
+import inspect
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
     import duckdb
 
@@ -31,35 +32,38 @@ class Signalled(BaseException):
         self.error = error
 
 
-class _Unwrapping:
-    """Raises what ``Signalled`` carries, where the outermost of several such blocks ends."""
+def unwrapped(action: Callable[[], Outcome]) -> Outcome:
+    """Return ``action()``, a block of the public API; what ``Signalled`` carries leaves the outermost as it is.
 
-    def __init__(self) -> None:
-        self._depth = 0  # of the main thread, the only one that gets signals
-
-    def __enter__(self) -> None:
-        if _is_main():
-            self._depth += 1
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if _is_main():
-            self._depth -= 1
-            if isinstance(error, Signalled) and not self._depth:
-                raise error.error from error.error.__cause__
-
-    def carried(self, error: BaseException) -> BaseException:
-        """Return ``error``, which a handler raised, as it has to be raised here."""
-        return Signalled(error) if self._depth and isinstance(error, Exception) else error
+    Blocks are told apart by the stack alone: a signal may come anywhere, also while something is being counted.
+    """
+    try:
+        return action()
+    except Signalled as signalled:
+        if _is_unwrapped(above=2):
+            raise
+        raise signalled.error from signalled.error.__cause__
 
 
-#: a block of the public API, at whose end the exception of a signal is raised as it is
-unwrapping = _Unwrapping()
+def to_raise(error: BaseException) -> BaseException:
+    """Return ``error``, which a handler raised, as it has to be raised here."""
+    return Signalled(error) if isinstance(error, Exception) and _is_unwrapped() else error
+
+
+def _is_unwrapped(above: int = 0) -> bool:
+    """Return whether the caller is called within ``unwrapped``; the innermost ``above`` frames do not count."""
+    frame = inspect.currentframe()
+    for _ in range(above):
+        frame = frame.f_back if frame is not None else None
+    while frame is not None:
+        if frame.f_code is unwrapped.__code__:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _is_main() -> bool:
-    return threading.current_thread() is threading.main_thread()
+    return threading.get_ident() == threading.main_thread().ident
 
 
 def run_interruptibly(
@@ -74,37 +78,79 @@ def run_interruptibly(
     """
     if not _is_main():
         return action()
-    done = threading.Event()
-    outcome: list[Any] = [None, None]
-    claims: list[bool] = []  # the first one decides whether the action is run
-
-    def work() -> None:
-        claims.append(True)
-        try:
-            if claims[0]:
-                outcome[0] = action()
-        except BaseException as error:  # noqa: BLE001 - raised again on the waiting thread
-            outcome[1] = error
-        finally:
-            done.set()
-
-    worker = threading.Thread(target=work, name="duckvstore-sql", daemon=True)
+    work = _Work(action)
     try:
-        _start(worker)
-        look()
-        while not done.wait(_WAKE_EVERY_SECONDS):
-            look()
-        worker.join()
+        work.done_by_another_thread(look)
     except BaseException as error:
-        _stop(cursor, worker, done, claims)
-        carried = unwrapping.carried(error)
-        if carried is error:
+        _stop(cursor, work)
+        work.forget()
+        if to_raise(error) is error:  # in no variable, in which its own frame would keep it, and it that frame
             raise
-        raise carried from None
-    if outcome[1] is not None:
-        raise outcome[1]
-    result: Outcome = outcome[0]
-    return result
+        raise to_raise(error) from None
+    outcome: Outcome = work.result()
+    return outcome
+
+
+class _Work:
+    """An action that a thread does while the main thread waits.
+
+    The thread and the lock are bare ones, and the wait is one call into C: a signal's exception within
+    ``threading.Thread`` or ``threading.Event``, which are Python, can leave a lock of theirs taken for ever.
+    """
+
+    def __init__(self, action: Callable[[], Any]) -> None:
+        self.outcome: Any = None
+        self.error: BaseException | None = None
+        self.is_done = False
+        self._action = action
+        self._claims: list[bool] = []  # the first one decides whether the action is done
+        self._end = threading.Lock()
+        self._end.acquire()
+
+    def do(self) -> None:
+        """Do it, unless somebody has said that it is not wanted any more."""
+        self._claims.append(True)
+        try:
+            if self._claims[0]:
+                self.outcome = self._action()
+        except BaseException as error:  # noqa: BLE001 - raised again on the waiting thread
+            self.error = error
+        finally:
+            self.is_done = True
+            self._end.release()
+
+    def done_by_another_thread(self, look: Callable[[], None]) -> None:
+        """Have it done, and call ``look`` now and then.
+
+        A function of its own: Python 3.13 does not take an exception at the end of a loop for one within the ``try``
+        around that loop.
+        """
+        _thread.start_new_thread(self.do, ())
+        look()
+        while not self.wait(_WAKE_EVERY_SECONDS):
+            look()
+
+    def wait(self, seconds: float) -> bool:
+        """Return whether it is done, which is waited for."""
+        return self.is_done or self._end.acquire(timeout=seconds)
+
+    def result(self) -> Any:
+        """Return what it gave, or raise what it raised."""
+        try:
+            if self.error is not None:
+                raise self.error
+            return self.outcome
+        finally:
+            self.forget()
+
+    def forget(self) -> None:
+        """Let go of what it gave or raised: a stream, say, keeps DuckDB's connection for as long as it is there."""
+        self.outcome = self.error = None
+
+    def is_called_off(self) -> bool:
+        """Return whether it has not begun, and then it never will."""
+        self._claims.append(False)
+        return not self._claims[0]
 
 
 class Cursor:
@@ -137,29 +183,17 @@ def plain(cursor: duckdb.DuckDBPyConnection | None) -> object:
     return cursor.own if isinstance(cursor, Cursor) else cursor
 
 
-def _start(worker: threading.Thread) -> None:
-    try:
-        worker.start()
-    except KeyError as error:  # of ``Thread.start``, for a thread that runs already, in place of what a handler raised
-        raise error.__context__ or error from None
+def _stop(cursor: duckdb.DuckDBPyConnection, work: _Work) -> None:
+    """Stop what is being done: a thread that is still inside DuckDB when Python ends would abort the process.
 
-
-def _stop(
-    cursor: duckdb.DuckDBPyConnection, worker: threading.Thread, done: threading.Event, claims: list[bool]
-) -> None:
-    """Stop the worker: a thread that is still inside DuckDB when Python ends would abort the process.
-
-    One that has not begun never will, and is not waited for: a signal within ``Thread.start`` may have ended it.
-    Repeated, since an interrupt that comes before DuckDB has begun is forgotten; and whatever further signals raise
-    meanwhile, the first one counts.
+    What has not begun is not waited for: there may be no thread. Repeated, since an interrupt that comes before DuckDB
+    has begun is forgotten; and whatever further signals raise meanwhile, the first one counts.
     """
-    while not done.is_set():
+    while not work.is_done:
         try:
-            claims.append(False)
-            if not claims[0]:
+            if work.is_called_off():
                 return
             cursor.interrupt()
-            done.wait(_INTERRUPT_EVERY_SECONDS)
+            work.wait(_INTERRUPT_EVERY_SECONDS)
         except BaseException:  # noqa: BLE001, S112 - of another signal
             continue
-    worker.join()

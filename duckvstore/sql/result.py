@@ -13,7 +13,7 @@ from duckvstore import clock, forks
 from duckvstore.errors import DuckVStoreError, InvalidInput, printable
 from duckvstore.sql import conversion, display, kinds
 from duckvstore.sql.figures import Figures
-from duckvstore.sql.interrupts import unwrapping
+from duckvstore.sql.interrupts import unwrapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -231,8 +231,7 @@ class Result(forks.OfOneProcess):
 
     def _guarded(self, action: Callable[[], Any]) -> Any:
         """Return ``action()``, timed; after an error the rows are given up and every later call raises it again."""
-        with unwrapping:
-            return self._tried(action)
+        return unwrapped(lambda: self._tried(action))
 
     def _tried(self, action: Callable[[], Any]) -> Any:
         if self._failure is not None:

@@ -16,7 +16,7 @@ from duckvstore.errors import DuckVStoreError
 from duckvstore.sql import failures, kinds, readable, rewrite, statements
 from duckvstore.sql.bar import Bar
 from duckvstore.sql.connection import forget_files
-from duckvstore.sql.interrupts import Outcome, run_interruptibly, unwrapping
+from duckvstore.sql.interrupts import Outcome, run_interruptibly, to_raise
 from duckvstore.sql.kinds import encoded, known
 from duckvstore.sql.result import Rows
 from duckvstore.sql.tokens import scan
@@ -304,7 +304,7 @@ class Running:
             return error
         signal = failures.of_signal(error)
         if signal is not None:
-            return unwrapping.carried(signal)
+            return to_raise(signal)
         failure = failures.in_bytes(failures.take_apart(error), self._plan.text)
         if failure.missing is not None and failure.missing[0] == "Table":
             self.missing = failure.missing[1]

@@ -40,7 +40,7 @@ from duckvstore.sql.definitions import Definitions, as_created
 from duckvstore.sql.explaining import Explaining
 from duckvstore.sql.figures import Figures, ScannedTable
 from duckvstore.sql.files import SegmentFiles
-from duckvstore.sql.interrupts import unwrapping
+from duckvstore.sql.interrupts import unwrapped
 from duckvstore.sql.names import Names, matching
 from duckvstore.sql.placed import CHECK, Uses
 from duckvstore.sql.plan import Plan, Planner
@@ -160,8 +160,7 @@ class Session(forks.OfOneProcess):
         rows are pulled on demand, so errors in them may come later.
         """
         check_text(text)
-        with unwrapping:
-            return self._run_all(text, parameters, scope, message)
+        return unwrapped(lambda: self._run_all(text, parameters, scope, message))
 
     def _run_all(
         self,

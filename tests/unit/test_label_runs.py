@@ -161,7 +161,7 @@ KINDS = {
     "dates": pd.DataFrame({"c": pd.Categorical(pd.Index(pd.date_range("2026-01-01", periods=400).date, dtype=object))}),
     "tuples": pd.DataFrame({"c": pd.Categorical(pd.MultiIndex.from_product([MANY[:40], ["b", "a"]]))}),
     "intervals": pd.DataFrame({"c": pd.cut(np.arange(400), 200)}),
-    "two columns": pd.concat([orders(MANY), orders(MANY).add_suffix("_2"), orders(MANY[::-1]).add_suffix("_3")], axis=1),
+    "columns": pd.concat([orders(MANY), orders(MANY).add_suffix("_2"), orders(MANY[::-1]).add_suffix("_3")], axis=1),
     "index": pd.DataFrame({"v": range(400)}, index=pd.CategoricalIndex(MANY)),
     "level": pd.DataFrame({"v": range(400)}, index=pd.MultiIndex.from_arrays([pd.Categorical(MANY), range(400)])),
     "series": pd.Series(pd.Categorical(MANY), name="c"),
@@ -214,7 +214,7 @@ def test_short_lists_need_no_feature(lib, objects):
 
 def test_equal_columns_share_a_run(lib, objects):
     """And those of other labels have others."""
-    lib.write("s", KINDS["two columns"])
+    lib.write("s", KINDS["columns"])
     assert len(runs_of(objects, 0)) == 2
 
 
@@ -258,8 +258,11 @@ def test_enums_of_sql(lib, objects):
     assert [runs_of(objects, number) for number in range(5)] == [first] * 5
     assert again(objects).sql("SELECT e, n, more FROM s").fetchall() == [(MANY[3], 5, None)]
     assert again(objects).sql("SELECT e < e, enum_range(e)[400] FROM s").fetchall() == [(False, MANY[399])]
-    assert again(objects).sql("SELECT column_type FROM vstore.columns WHERE column_name = 'e'").fetchone()[0].startswith(
-        f"ENUM('{MANY[0]}', "
+    assert (
+        again(objects)
+        .sql("SELECT column_type FROM vstore.columns WHERE column_name = 'e'")
+        .fetchone()[0]
+        .startswith(f"ENUM('{MANY[0]}', ")
     )
     assert again(objects).verify().ok
 
