@@ -14,14 +14,14 @@ from duckvstore.engine import cuts, edits, labels, manifests, ranges, reads, rew
 from duckvstore.engine.cells import SegmentCells
 from duckvstore.engine.commits import Draft
 from duckvstore.engine.library import create_definitely
-from duckvstore.errors import InvalidInput, NoSuchKey, StorageUnavailable
-from duckvstore.format import documents, evolution, order
+from duckvstore.errors import InvalidInput, NoSuchColumn, NoSuchKey, StorageUnavailable
+from duckvstore.format import documents, evolution, order, statistics, values
 from duckvstore.format.documents import Version
 from duckvstore.format.schema import to_arrow
 from duckvstore.format.values import Encoded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from duckvstore.engine.commits import Call
     from duckvstore.engine.edits import Plan
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from duckvstore.format.documents import Schema, Segment
 
 MODES = ("write", "append")
+_WITH_INDEX_COLUMN = ("arrow", "polars")
 
 
 def stage(library: OpenLibrary, call: Call, given: Given) -> str:
@@ -109,16 +110,19 @@ def finalize(
     mode: str,
     metadata: Any,
     *,
+    fit: Callable[[Encoded, Schema, str], Encoded],
     checks_order: bool = True,
     sorts: bool = False,
 ) -> Plan:
     """Plan a version of the ``staged`` parts (mode "write"), or of the newest version and them ("append").
 
     Parts stand in the order of their times; without an index of times, in the order in which they were staged. No data
-    is read or written, except of parts whose schema is another. Parts without rows add nothing; alone they are an empty
-    version, or none where there is one to append to. None is planned when every part is in a version already.
-    ``checks_order``: raise InvalidInput where the times would not ascend, as ``append`` does. ``sorts``: put all rows
-    of the parts in the order of their times first, in memory. Raises InvalidInput for parts that do not fit together.
+    is read or written, except of parts whose schema is another, and times that were staged as no index. Parts without
+    rows add nothing; alone they are an empty version, or none where there is one to append to. None is planned when
+    every part is in a version already.
+    ``fit``: as in ``rewrites.Given``. ``checks_order``: raise InvalidInput where the times would not ascend, as
+    ``append`` does. ``sorts``: put all rows of the parts in the order of their times first, in memory. Raises
+    InvalidInput for parts that do not fit together.
     """
 
     def plan(newest: Version | None) -> Draft | None:
@@ -128,11 +132,11 @@ def finalize(
             return None
         base = newest if mode == "append" and newest is not None and not newest.deleted else None
         identities = tuple(part.write_id for part in mine)
-        todo = _in_order([part for part in mine if part.row_count])
+        todo = [part for part in mine if part.row_count]
         if not todo and base is not None:
             kept = edits.same_segments("finalize", base, metadata)
             return None if metadata is None else replace(kept, parts=identities)
-        todo = todo or mine[:1]
+        todo = _in_order(_as_joining(library, base, todo or mine[:1], fit))
         if sorts:
             todo = _sorted_rows(library, symbol, todo)
         if checks_order:
@@ -156,6 +160,67 @@ def finalize(
         )
 
     return plan
+
+
+def _as_joining(
+    library: OpenLibrary,
+    base: Version | None,
+    parts: Sequence[Version],
+    fit: Callable[[Encoded, Schema, str], Encoded],
+) -> list[Version]:
+    """Return ``parts`` as rows that join ``base``: in DuckDB's own types that it has, and with its index column."""
+    if base is not None and any(column.duckdb is not None for column in base.schema.columns):
+        parts = [_fitted(library, base.schema, part, fit) for part in parts]
+    return [_indexed(library, _leader(base, parts), part) for part in parts]
+
+
+def _leader(base: Version | None, parts: Sequence[Version]) -> Version:
+    """Return the version whose index column the rows of ``parts`` go by: ``base``, or the first part."""
+    return base if base is not None and (base.row_count or base.schema.index) else parts[0]
+
+
+def _fitted(
+    library: OpenLibrary, stored: Schema, part: Version, fit: Callable[[Encoded, Schema, str], Encoded]
+) -> Version:
+    """Return a part whose rows have DuckDB's own types of ``stored``. Raises InvalidInput for a value that has not."""
+    where = repr(f"{library.name}/{part.symbol}")
+    none = Encoded(part.kind, part.schema, to_arrow(part.schema).empty_table(), None)
+    if fit(none, stored, where) is none:
+        return part
+    rows = fit(replace(none, table=segments.read_table(library, part)), stored, where)
+    if rows.table is None:
+        raise AssertionError("a table stays one")  # unreachable
+    placed = segments.place(library, part.symbol, rows.schema, rewrites.cut(rows.table, rows.schema, part.window))
+    return replace(part, schema=rows.schema, segments=tuple(placed.segments))
+
+
+def _indexed(library: OpenLibrary, leader: Version, part: Version) -> Version:
+    """Return ``part`` with the index column of ``leader`` as its own, where it has none and this column has times.
+
+    The column is read: for whether it ascends, and what it spans.
+    """
+    import pyarrow as pa
+
+    level = order.time_level(leader.schema)
+    if level is None or part.schema.index or part.kind != leader.kind or part.kind not in _WITH_INDEX_COLUMN:
+        return part
+    label = values.labels(leader.schema)[leader.schema.names.index(level)]
+    try:
+        names = values.stored_columns(part.schema, [label])
+    except NoSuchColumn:
+        return part
+    kinds = [to_arrow(version.schema).field(name).type for version, name in ((leader, level), (part, names[0]))]
+    if not pa.types.is_timestamp(kinds[1]) or kinds[0].tz != kinds[1].tz:
+        return part
+    identity = part.schema.columns[part.schema.names.index(names[0])].id
+    times, found = order.Order(), []
+    for at, segment in enumerate(part.segments):
+        column = segments.read_table(library, part, columns=names[:1], segments=[at]).column(0)
+        times.add(column)
+        known = {**segment.statistics, identity: statistics.of_column(column)}
+        found.append(replace(segment, statistics=known))
+    schema = replace(part.schema, index=(names[0],))
+    return replace(part, schema=schema, segments=tuple(found), is_sorted=times.is_sorted)
 
 
 def _together(library: OpenLibrary, first: Version, others: Sequence[Version]) -> Version:
@@ -203,7 +268,7 @@ def _span(version: Version) -> tuple[int, int] | None:
 def _is_sorted(library: OpenLibrary, base: Version | None, parts: Sequence[Version]) -> bool | None:
     """Return whether the times of ``base`` and then the ``parts`` ascend; None: they have none, or it is not known."""
     if any(order.time_level(part.schema) is None for part in parts):
-        return None
+        return None if _index_column(base, parts) is None else False
     versions = [*([base] if base is not None and base.row_count else []), *(part for part in parts if part.row_count)]
     follow = all(_follows(before, after) for before, after in pairwise(versions))
     if not follow or not all(reads.is_sorted(library, part) for part in parts):
@@ -216,10 +281,24 @@ def _follows(before: Version, after: Version) -> bool:
     return first is not None and second is not None and second[0] >= first[1]
 
 
+def _index_column(base: Version | None, parts: Sequence[Version]) -> str | None:
+    """Return the index column of times that the rows of Arrow and polars ``parts`` go by; None: there is none."""
+    leader = _leader(base, parts)
+    return order.time_level(leader.schema) if leader.kind in _WITH_INDEX_COLUMN else None
+
+
 def _check_order(library: OpenLibrary, symbol: str, base: Version | None, parts: Sequence[Version]) -> None:
     """Raise InvalidInput where the times of ``parts``, behind those of ``base``, do not ascend."""
     where, otherwise = f"{library.label(symbol)}", f"sort_and_finalize_staged_data({symbol!r}) puts all rows in order"
     timed = [part for part in parts if part.row_count and order.time_level(part.schema) is not None]
+    level = _index_column(base, parts)
+    for part in parts:
+        if level is not None and part.row_count and order.time_level(part.schema) is None:
+            raise InvalidInput(
+                f"staged part {part.write_id} of {where} has no times like those of the index column {level!r}, by "
+                f"which its rows go: delete_staged_data({symbol!r}) and stage them with it, or pass "
+                "validate_index=False"
+            )
     for part in timed:
         if not reads.is_sorted(library, part):
             raise InvalidInput(

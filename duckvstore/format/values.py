@@ -305,6 +305,13 @@ def needed_columns(schema: Schema, stored: Sequence[str]) -> list[str]:
     return [*names, *markers.columns_for(schema, names)]
 
 
+def labels(schema: Schema) -> list[str]:
+    """Return the names that the columns of an Arrow or polars table came with; of others, the stored ones."""
+    if "schema" in schema.value:
+        return list(decode_ipc(schema.value["schema"]).names)
+    return list(schema.value.get("names", schema.names))
+
+
 def stored_columns(schema: Schema, columns: Sequence[object]) -> list[str]:
     """Return the stored names of the columns with these labels, in their order; index levels are not among them.
 
@@ -315,9 +322,7 @@ def stored_columns(schema: Schema, columns: Sequence[object]) -> list[str]:
 
         names = pandas_frames.value_names(schema)
         return [names[position] for position in pandas_frames.column_positions(schema, columns)]
-    original = list(schema.value.get("names", schema.names))
-    if "schema" in schema.value:
-        original = list(decode_ipc(schema.value["schema"]).names)
+    original = labels(schema)
     found: list[str] = []
     for label in columns:
         matches = [stored for stored, name in zip(schema.names, original, strict=True) if name == label]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from duckvstore.engine import staging
 from duckvstore.errors import InvalidInput, NoSuchSymbol, NotFound
 from duckvstore.format import metadata as user_metadata
-from duckvstore.handles.writing import Writing
+from duckvstore.handles.writing import Writing, fitted
 from duckvstore.payloads import StagedDataFinalizeMethod, StageResult
 
 if TYPE_CHECKING:
@@ -69,8 +69,10 @@ class Staging(Writing):
         """Publish the staged parts of a symbol as one version: alone ("write"), or behind the newest one ("append").
 
         Parts are put in the order of their times; without an index of times, in the order in which they were staged.
-        ``validate_index``: refuse parts that overlap, are not sorted, or (append) begin before the end of what is there
-        (None: as the library's options say: yes). ``stage_results``: publish just these parts; others stay staged.
+        As in ``append``, rows join DuckDB's own types of columns that SQL made, and go by the index column that is
+        there. ``validate_index``: refuse parts that overlap, are not sorted, or (append) begin before the end of what
+        is there (None: as the library's options say: yes). ``stage_results``: publish just these parts; others stay
+        staged.
         ``delete_staged_data_on_failure``: what cannot be published, because it does not fit, is not kept either.
         Raises NoSuchSymbol when nothing is staged, NotFound for a part that is not, and InvalidInput for parts that do
         not fit.
@@ -133,7 +135,7 @@ class Staging(Writing):
         found = self._staged(call.symbol, results)
         identities = [part.write_id for part in found]
         try:
-            plan = staging.finalize(self.open_library, call.symbol, found, wanted, metadata, **order)
+            plan = staging.finalize(self.open_library, call.symbol, found, wanted, metadata, fit=fitted, **order)
             item = self._made(call, plan, prune=prune)
         except InvalidInput:
             if deletes_on_failure:

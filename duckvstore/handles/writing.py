@@ -274,10 +274,11 @@ class Writing(Handle):
         if index_column is not None and not isinstance(index_column, str):
             raise InvalidInput(f"index_column={index_column!r} is no text: give the name of one column")
         encoded = values.encode_any(data, where=where, allow_pickle=allow_pickle, index_column=index_column)
-        return rewrites.given(symbol, encoded, where, checks_order=self._validates(validate_index), fit=_fitted)
+        return rewrites.given(symbol, encoded, where, checks_order=self._validates(validate_index), fit=fitted)
 
 
-def _fitted(given: Encoded, stored: Schema, where: str) -> Encoded:
-    from duckvstore.sql.fitting import fitted
+def fitted(given: Encoded, stored: Schema, where: str) -> Encoded:
+    """Return rows in the types of DuckDB's own that columns of ``stored`` have, as ``sql.fitting`` does."""
+    from duckvstore.sql import fitting
 
-    return fitted(given, stored, where)
+    return fitting.fitted(given, stored, where)

@@ -229,10 +229,39 @@ def test_rows_from_python_are_cast_or_refused(pets):
         pets.append("pets", pa.table({"p": ["wolf"]}))
     pets.append("s", pa.table({"h": [7], "i": pa.array([90], pa.duration("s"))}))
     assert pets.sql("SELECT h, i::VARCHAR FROM s").fetchall() == [(5, "1 day"), (7, "00:01:30")]
-    pets.stage("s", pa.table({"i": ["2 days"]}))
-    with pytest.raises(InvalidInput, match="DuckDB's type INTERVAL.*INSERT INTO in SQL"):
-        pets.finalize_staged_data("s", mode="append")
     assert pets.sql("FROM s").types == ["HUGEINT", "INTERVAL", "TIME_NS"]
+
+
+@pytest.mark.parametrize("sorts", [False, True])
+def test_staged_parts_join_them_as_appended_rows_do(lib, sorts):
+    """Parts that would not fit together as they were staged, too; what is refused changes nothing and stays staged."""
+    for symbol in ("s", "appended"):
+        lib.sql(
+            f"CREATE TABLE {symbol} AS SELECT 5::HUGEINT AS h, INTERVAL 1 DAY AS i, UUID '{U}0' AS u, "
+            f"'[1]'::JSON AS j, 'cat'::{PETS} AS p, [1::UHUGEINT] AS l, TIMESTAMP '2026-01-01' AS t, 1 AS n"
+        )
+        lib.sql(f"DELETE FROM {symbol}")
+        lib.append(symbol, pa.table({"t": pa.array([0], pa.timestamp("us"))}), index_column="t")
+    given = [
+        {"u": [f"{U}A"], "h": pa.array([7], pa.int8()), "n": pa.array([2], pa.int32())},
+        {"i": ["2 days"], "p": pa.array(["dog"]).dictionary_encode(), "more": [1.5]},
+        {"h": ["9"], "j": ['{"a": 1}'], "l": [["5"]], "i": pa.array([90], pa.duration("s"))},
+    ]
+    for at, columns in enumerate(given, start=1):
+        rows = pa.table({**columns, "t": pa.array([at], pa.timestamp("us"))})
+        lib.append("appended", rows)
+        lib.stage("s", rows)
+    (lib.sort_and_finalize_staged_data if sorts else lib.finalize_staged_data)("s", mode="append")
+    assert lib.read("s").data.equals(lib.read("appended").data)
+    question = "SELECT COLUMNS(*)::VARCHAR FROM {} ORDER BY t"
+    assert lib.sql(question.format("s")).fetchall() == lib.sql(question.format("appended")).fetchall()
+    assert lib.sql("FROM s").types == lib.sql("FROM appended").types
+    assert lib.verify().ok
+    lib.stage("s", pa.table({"h": [8.0, 7.5], "t": pa.array([8, 9], pa.timestamp("us"))}))
+    with pytest.raises(InvalidInput, match="column 'h' of 'lib/s' has DuckDB's type HUGEINT.*7.5"):
+        lib.finalize_staged_data("s", mode="append")
+    assert lib.read("s").data.equals(lib.read("appended").data)
+    assert lib.get_staged_symbols() == ["s"]
 
 
 def test_what_read_gives_of_nested_types_is_taken_again(lib):

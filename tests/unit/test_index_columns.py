@@ -286,6 +286,73 @@ def test_batches_staged_parts_and_transactions_take_it():
         lib.append("c", table([3]))
 
 
+@pytest.mark.parametrize("made", [lambda rows: rows, pl.DataFrame], ids=["table", "polars"])
+@pytest.mark.parametrize("position", [0, 40])
+@pytest.mark.parametrize("unit", ["us", "ns"])
+def test_parts_go_by_the_index_column_that_is_there(made, position, unit):
+    """Staged without one, as in append(): in the order of their times, which is looked at, far behind others too."""
+    lib = library()
+
+    def rows(days):
+        found = table(days, unit)
+        wide = {f"c{number}": [0] * len(days) for number in range(position)}
+        return made(pa.table({**wide, **dict(zip(found.column_names, found.columns, strict=True))}))
+
+    lib.write("t", rows([1, 2]), index_column="time")
+    lib.stage("t", rows([5, 6]))
+    lib.stage("t", rows([3, 4]))
+    lib.finalize_staged_data("t", mode="append")
+    assert days_of(lib.read("t").data) == [1, 2, 3, 4, 5, 6]
+    assert lib.get_description("t").sorted == "ASCENDING"
+    with pytest.raises(InvalidInput, match="before the end of version 1"):
+        lib.append("t", rows([5]))
+    for staged, message in (
+        ([[5]], "before the end of version 1"),
+        ([[8, 7]], "not sorted"),
+        ([[7, 9], [8]], "overlap"),
+    ):
+        for days in staged:
+            lib.stage("t", rows(days))
+        with pytest.raises(InvalidInput, match=message):
+            lib.finalize_staged_data("t", mode="append", delete_staged_data_on_failure=True)
+    lib.stage("t", rows([9, 7]))
+    lib.stage("t", rows([8]))
+    lib.sort_and_finalize_staged_data("t", mode="append")
+    assert days_of(lib.read("t", date_range=(START + dt.timedelta(5), None)).data) == [6, 7, 8, 9]
+    lib.update("t", rows([7]))
+    assert days_of(lib.read("t").data) == [1, 2, 3, 4, 5, 6, 7, 8, 9]
+    lib.stage("t", rows([3]))
+    lib.finalize_staged_data("t", mode="append", validate_index=False)
+    assert lib.get_description("t").sorted == "UNSORTED"
+    assert lib.verify().ok
+
+
+@pytest.mark.parametrize(
+    "given", [pa.table({"n": [9]}), pa.table({"n": [9], "time": pa.nulls(1)}), pa.table({"time": ["soon"]})]
+)
+@pytest.mark.parametrize("days", [(1, 2), ()])
+def test_parts_without_times_are_refused_beside_an_index_column(given, days):
+    """Unless order does not matter; a column of another type never joins."""
+    lib = library()
+    lib.write("t", table(days), index_column="time")
+    lib.stage("t", table([3]))
+    lib.stage("t", given)
+    with pytest.raises(
+        InvalidInput, match=r"no times like those of the index column 'time'.*delete_staged_data\('t'\)"
+    ):
+        lib.finalize_staged_data("t", mode="append")
+    assert days_of(lib.read("t").data) == list(days)
+    if pa.types.is_string(given.schema.field(given.num_columns - 1).type):
+        with pytest.raises(InvalidInput, match="'time'"):
+            lib.finalize_staged_data("t", mode="append", validate_index=False)
+        return
+    lib.finalize_staged_data("t", mode="append", validate_index=False)
+    assert lib.read("t").data["n"].to_pylist() == [*days, 3, 9]
+    assert lib.get_description("t").sorted == "UNSORTED"
+    with pytest.raises(InvalidInput, match="not sorted"):
+        lib.update("t", table([3, 4]))
+
+
 def test_the_document_asks_for_it():
     """A reader that does not know it would append out of order; plain tables ask for nothing."""
     objects = MemoryObjects("x")

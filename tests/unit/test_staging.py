@@ -12,6 +12,7 @@ from pandas.testing import assert_frame_equal
 
 import duckvstore as vs
 from duckvstore.format import chunking
+from duckvstore.handles.writing import fitted
 
 DAYS = pd.date_range("2026-01-01", periods=10, name="day")
 FRAME = pd.DataFrame({"v": np.arange(10.0)}, index=DAYS)
@@ -190,7 +191,7 @@ def test_sorting_again_after_another_writer(lib):
     from duckvstore.engine import staging
 
     found = staging.parts(lib.open_library, "s")
-    plan = staging.finalize(lib.open_library, "s", found, "append", None, sorts=True)
+    plan = staging.finalize(lib.open_library, "s", found, "append", None, fit=fitted, sorts=True)
     lib.sort_and_finalize_staged_data("s", "append")
     assert plan(lib.open_library.version("s", 0)) is None
     assert lib.read("s").data["v"].tolist() == list(range(30))
