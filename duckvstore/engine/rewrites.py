@@ -15,7 +15,7 @@ from duckvstore.engine.cells import SegmentCells
 from duckvstore.engine.commits import Draft
 from duckvstore.engine.ranges import NO_TICKS
 from duckvstore.engine.segments import Placed
-from duckvstore.errors import InvalidInput
+from duckvstore.errors import InvalidInput, Unsupported
 from duckvstore.format import altering, chunking, evolution, order, values
 from duckvstore.format.editing import check_tabular, resized
 from duckvstore.format.encoding import exact
@@ -68,9 +68,29 @@ class Given:
 
     def fitted(self, newest: Version | None) -> Given:
         """Return the rows in the types of the columns of ``newest`` that only carry DuckDB's."""
-        if self.fit is None or newest is None or not any(column.duckdb is not None for column in newest.schema.columns):
+        if self.fit is None:
+            return self
+        check_carried(self.rows.schema, newest, self.where)
+        if newest is None or not any(column.duckdb is not None for column in newest.schema.columns):
             return self
         return replace(self, encoded=self.fit(self.rows, newest.schema, self.where))
+
+
+def check_carried(given: Schema, newest: Version | None, where: str) -> None:
+    """Raise Unsupported unless columns that only carry a type of DuckDB's own join columns of this type."""
+    carried = [at for at, column in enumerate(given.columns) if column.duckdb is not None]
+    stored = newest.schema if newest is not None and not newest.deleted and newest.kind == "arrow" else None
+    if not carried:
+        return
+    own = {} if stored is None else dict(zip(values.labels(stored), stored.columns, strict=True))
+    names = values.labels(given)
+    for at in carried:
+        kind, found = given.columns[at].duckdb, own.get(names[at])
+        if found is None or found.duckdb != kind:
+            raise Unsupported(
+                f"column {names[at]!r} of {where} holds Arrow's intervals, which Parquet cannot hold and only a column "
+                f"of the type {kind} takes: cast it to another type, or make the column in SQL first"
+            )
 
 
 def given(

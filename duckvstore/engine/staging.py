@@ -169,6 +169,8 @@ def _as_joining(
     fit: Callable[[Encoded, Schema, str], Encoded],
 ) -> list[Version]:
     """Return ``parts`` as rows that join ``base``: in DuckDB's own types that it has, and with its index column."""
+    for part in parts:
+        rewrites.check_carried(part.schema, base, repr(f"{library.name}/{part.symbol}"))
     if base is not None and any(column.duckdb is not None for column in base.schema.columns):
         parts = [_fitted(library, base.schema, part, fit) for part in parts]
     return [_indexed(library, _leader(base, parts), part) for part in parts]

@@ -5,7 +5,7 @@ Invariant: a type that Parquet would change without a way back is refused here, 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from duckvstore.format.documents import Schema
 
+INTERVAL = pa.struct([("months", pa.int32()), ("days", pa.int32()), ("micros", pa.int64())])
 PARQUET_LEVELS_MAX = 99  # of the 100 that readers follow, the first is the file's own
 MILLISECONDS_MAX = (2**63 - 1) // 1000
 
@@ -128,6 +129,55 @@ def _check_seconds(array: pa.Array | pa.ChunkedArray, where: str) -> None:
         raise InvalidInput(
             f"{where} holds times in seconds beyond what Parquet can hold (292 million years from 1970): remove them"
         )
+
+
+def with_intervals(value: Any, where: str) -> tuple[Any, list[int]]:
+    """Return Arrow data with columns of intervals in the form of ``INTERVAL``, and the positions of these columns.
+
+    Raises Unsupported, of a stream when it is read, for one with digits below the microsecond.
+    """
+    if not isinstance(value, (pa.Table, pa.RecordBatch, pa.RecordBatchReader)):
+        return value, []
+    schema = value.schema
+    found = [at for at, kind in enumerate(schema.types) if pa.types.is_interval(kind)]
+    if not found:
+        return value, found
+    fields = [field.with_type(INTERVAL) if at in found else field for at, field in enumerate(schema)]
+    target = pa.schema(fields, metadata=schema.metadata)
+
+    def carried(rows: pa.Table) -> pa.Table:
+        columns = list(rows.columns)
+        for at in found:
+            chunks = [
+                _carried_intervals(chunk, f"column {schema.names[at]!r} of {where}") for chunk in columns[at].chunks
+            ]
+            columns[at] = pa.chunked_array(chunks, INTERVAL)
+        return pa.Table.from_arrays(columns, schema=target)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch in value:
+            yield from carried(pa.Table.from_batches([batch])).to_batches()
+
+    if isinstance(value, pa.RecordBatchReader):
+        return pa.RecordBatchReader.from_batches(target, batches()), found
+    return carried(value if isinstance(value, pa.Table) else pa.Table.from_batches([value])), found
+
+
+def _carried_intervals(array: pa.Array, where: str) -> pa.Array:
+    import numpy as np
+
+    if not len(array):  # which may have no buffer
+        return pa.array([], INTERVAL)
+    layout = [("months", "<i4"), ("days", "<i4"), ("nanos", "<i8")]
+    rows = np.frombuffer(array.buffers()[1], layout, len(array), array.offset * np.dtype(layout).itemsize)
+    is_missing = array.is_null()
+    nanos = np.where(is_missing.to_numpy(zero_copy_only=False), 0, rows["nanos"])
+    if (nanos % 1000).any():
+        raise Unsupported(
+            f"{where} holds an interval with digits below the microsecond, which INTERVAL has no room for"
+        )
+    parts = [pa.array(rows["months"]), pa.array(rows["days"]), pa.array(nanos // 1000)]
+    return pa.StructArray.from_arrays(parts, fields=list(INTERVAL), mask=is_missing)
 
 
 def encode_schema(schema: pa.Schema, where: str) -> Schema:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from duckvstore.engine import catalogue, commits, edits, ranges, reads, rewrites
 from duckvstore.errors import InvalidInput
+from duckvstore.format import arrow_values, values
 from duckvstore.format import metadata as user_metadata
-from duckvstore.format import values
+from duckvstore.format import schema as schemas
 from duckvstore.handles.base import Handle, plain
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class Writing(Handle):
         call = self._call(symbol, author, message, expected_version)
         user_metadata.to_json(metadata)
         call = self._looking_ahead(call)
-        given = self._given(symbol, data, validate_index=validate_index, index_column=index_column)
+        given = self._given(symbol, data, validate_index=validate_index, index_column=index_column, joins=True)
         plan = rewrites.append(self.open_library, given, metadata)
         return self._made(call, plan, prune=prune_previous_versions)
 
@@ -144,7 +145,7 @@ class Writing(Handle):
         call = self._call(symbol, author, message, expected_version)
         user_metadata.to_json(metadata)
         wanted = ranges.date_range_if(date_range)
-        given = self._given(symbol, data, validate_index=False, index_column=index_column)
+        given = self._given(symbol, data, validate_index=False, index_column=index_column, joins=True)
         missing = None if upsert else lambda: self._missing(symbol, "update (or pass upsert=True)")
         plan = rewrites.update(self.open_library, given, metadata, wanted, missing)
         return self._made(call, plan, prune=prune_previous_versions)
@@ -265,7 +266,9 @@ class Writing(Handle):
         validate_index: bool | None,
         index_column: str | None = None,
         allow_pickle: bool = False,
+        joins: bool = False,
     ) -> Given:
+        """Return a value for an edit. ``joins``: to rows that may be of DuckDB's own types, as which INTERVAL goes."""
         from duckvstore.sql.result import Result
 
         where = repr(f"{self.name}/{symbol}")
@@ -273,7 +276,11 @@ class Writing(Handle):
             data = data.reader()
         if index_column is not None and not isinstance(index_column, str):
             raise InvalidInput(f"index_column={index_column!r} is no text: give the name of one column")
+        data, intervals = arrow_values.with_intervals(data, where) if joins else (data, ())
         encoded = values.encode_any(data, where=where, allow_pickle=allow_pickle, index_column=index_column)
+        if intervals and isinstance(encoded, values.Encoded):
+            own = ["INTERVAL" if at in intervals else None for at in range(len(encoded.schema.columns))]
+            encoded = replace(encoded, schema=schemas.carrying(encoded.schema, own))
         return rewrites.given(symbol, encoded, where, checks_order=self._validates(validate_index), fit=fitted)
 
 

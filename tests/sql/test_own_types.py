@@ -278,6 +278,66 @@ def test_what_read_gives_of_nested_types_is_taken_again(lib):
         lib.append("t", pa.table({"l": pa.array([[{"tag": "no member", "n": 1}]], kind)}))
 
 
+INTERVALS = "(VALUES (1, INTERVAL '3 months 1 day 2 seconds'), (2, NULL), (3, INTERVAL (-5) MINUTE)) AS r(n, i)"
+ARROW_FORMS = {
+    "table": lambda table: table,
+    "slices": lambda table: pa.concat_tables([table.slice(0, 1), table.slice(1)]),
+    "batch": lambda table: table.combine_chunks().to_batches()[0],
+    "stream": pa.Table.to_reader,
+}
+
+
+@pytest.mark.parametrize("form", ARROW_FORMS)
+def test_intervals_join_their_column_in_the_form_that_read_gives(lib, form):
+    """Arrow's own intervals, whose months and days are kept; staged, updated and in a transaction too."""
+    lib.sql(f"CREATE TABLE t AS SELECT *, TIMESTAMP '2026-01-01' + to_days(n) AS d FROM {INTERVALS}")
+    read = lib.read("t").data
+    assert pa.types.is_interval(read.schema.field("i").type)
+    made = ARROW_FORMS[form]
+    for nothing in (read.slice(0, 0), read.schema.empty_table(), pa.RecordBatch.from_pylist([], read.schema)):
+        lib.append("t", nothing)
+    lib.append("t", made(read))
+    lib.stage("t", made(read.select(["i"])))
+    lib.finalize_staged_data("t", mode="append")
+    lib.append("t", lib.sql("SELECT i FROM t LIMIT 3"))
+    with lib.transaction() as both:
+        both.append("t", made(read))
+    texts = ["3 months 1 day 00:00:02", None, "-00:05:00"]
+    assert [text for (text,) in lib.sql("SELECT i::VARCHAR FROM t").fetchall()] == texts * 5
+    lib.sql("CREATE TABLE u AS SELECT i, d FROM t LIMIT 0")
+    lib.append("u", made(read.select(["i", "d"])), index_column="d")
+    lib.update("u", made(read.select(["d", "i"]).slice(1, 1)))
+    assert [text for (text,) in lib.sql("SELECT i::VARCHAR FROM u").fetchall()] == texts
+    assert lib.sql("FROM u").types == ["INTERVAL", "TIMESTAMP"]
+    assert lib.verify().ok
+
+
+@pytest.mark.parametrize("form", ARROW_FORMS)
+def test_intervals_join_nothing_else(lib, form):
+    """Nothing is stored of what would have another type, or lose digits."""
+    made = ARROW_FORMS[form]
+    read = lib.sql(f"SELECT i FROM {INTERVALS}").arrow()
+    read = read.read_all() if isinstance(read, pa.RecordBatchReader) else read
+    lib.sql("CREATE TABLE t AS SELECT 'x' AS i, INTERVAL 1 DAY AS j")
+    for symbol in ("t", "missing"):
+        with pytest.raises(Unsupported, match=f"column 'i' of 'lib/{symbol}' holds Arrow's intervals.*INTERVAL takes"):
+            lib.append(symbol, made(read))
+    with pytest.raises(Unsupported, match="column 'i' of 'lib/missing' holds Arrow's intervals"):
+        timed = read.append_column("d", pa.array([1, 2, 3], pa.timestamp("us")))
+        lib.update("missing", made(timed), upsert=True, index_column="d")
+    with pytest.raises(Unsupported, match="column 'i' of 'lib/w' has the Arrow type month_day_nano_interval"):
+        lib.write("w", made(read))
+    lib.stage("t", made(read))
+    for mode in ("write", "append"):
+        with pytest.raises(Unsupported, match="column 'i' of 'lib/t' holds Arrow's intervals"):
+            lib.finalize_staged_data("t", mode=mode)
+    fine = pa.table({"j": pa.array([(0, 0, 1000), (0, 0, 1001)], pa.month_day_nano_interval())})
+    with pytest.raises(Unsupported, match="column 'j' of 'lib/t' holds an interval with digits below the microsecond"):
+        lib.append("t", made(fine))
+    assert lib.list_symbols() == ["t"]
+    assert lib.sql("FROM t").fetchall() == [("x", timedelta(1))]
+
+
 def test_rows_are_found_by_predicates(pets):
     read = pets.read("pets", where=f"p > CAST('cat' AS {PETS}) AND j.a = 1", columns=["n"]).data
     assert read["n"].to_pylist() == [1, 5]
