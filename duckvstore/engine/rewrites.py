@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from duckvstore.engine import composite, edits, manifests, reads, segments
@@ -215,7 +216,8 @@ def append(library: OpenLibrary, given: Given, metadata: Any) -> Plan:
     does not fit, and (where the rows' order is checked) for an index that would no longer ascend.
     """
     fitted = once(given.fitted)
-    streamed = once(lambda newest: _stored(library, fitted(newest), newest))
+    begun = once(lambda newest: _begun(fitted(newest)))
+    streamed = once(lambda newest: _stored(library, begun(newest)[0], newest))
 
     def plan(newest: Version | None) -> Draft | None:
         given = fitted(newest)
@@ -228,7 +230,7 @@ def append(library: OpenLibrary, given: Given, metadata: Any) -> Plan:
             check_tabular(newest.kind, "append", given.where)
         evolution.check_kind(newest.kind, given.rows.kind, given.where)
         if table is None:
-            return _append_stream(library, given, newest, streamed, metadata)
+            return _append_stream(library, given, newest, begun(newest)[1], streamed, metadata)
         if _is_empty(given.rows):
             return _unchanged("append", newest, metadata)
         base, merged = _evolved(library, newest, given)
@@ -261,17 +263,20 @@ def _append_stream(
     library: OpenLibrary,
     given: Given,
     newest: Version,
+    first: pa.Table,
     streamed: Callable[[Version | None], tuple[Placed, Order | None]],
     metadata: Any,
 ) -> Draft | None:
-    """Draft the version with the rows of a stream behind those of ``newest``.
+    """Draft the version with the rows of a stream, which ``first`` begins, behind those of ``newest``.
 
-    What can be refused by types and by the first times is refused before the stream is read. But a column that does not
-    fit may be without any value, which is known only when the rows are stored.
+    What can be refused by types, by the first rows and by the first times is refused before anything is stored. But a
+    column that does not fit may be without any value, which is known only when the rows are stored.
     """
     evolved = None
     with suppress(InvalidInput):
         evolved = _evolved(library, newest, given)
+    if evolved is None and first.num_rows:
+        _evolved(library, newest, given, TableCells(first))  # what these rows rule out, no others make good
     times = None
     if evolved is not None:
         times = _known_times(given, evolved[0], None)
@@ -287,6 +292,19 @@ def _append_stream(
     return _extended(
         library, base, 0, placed, metadata, _still_sorted(base, given, times), _window(library, given.rows, newest)
     )
+
+
+def _begun(given: Given) -> tuple[Given, pa.Table]:
+    """Return a stream from its beginning on, and its first rows, in the stored types; none: it has none."""
+    import pyarrow as pa
+
+    stored, reader = to_arrow(given.rows.schema), given.rows.reader
+    assert reader is not None, "what is in memory is no stream"  # noqa: S101
+    batch = next((batch for batch in reader if batch.num_rows), None)
+    if batch is None:
+        return given, stored.empty_table()
+    whole = pa.RecordBatchReader.from_batches(reader.schema, chain([batch], reader))
+    return replace(given, encoded=replace(given.rows, reader=whole)), pa.Table.from_batches([batch]).cast(stored)
 
 
 def _as_version(newest: Version, given: Given, stored: Placed) -> Version:

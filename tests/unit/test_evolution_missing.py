@@ -346,3 +346,45 @@ def compare(cell, operator, bound):
         "=": cell == bound,
         ">=": cell >= bound,
     }[operator]
+
+
+STORED = {"text": ["x"], "when": pa.array([1], pa.timestamp("us")), "parts": [{"n": 1}]}
+MISFITS = {
+    "text": pa.array([1.5]),
+    "when": pa.array(["soon"]),
+    "parts": pa.array([{"n": "one"}]),
+}
+
+
+def stored_keys(objects):
+    """Return what is there, but for what is announced."""
+    return {entry.key for entry in objects.list("") if "/journal/" not in entry.key}
+
+
+@pytest.mark.parametrize("column", MISFITS)
+@pytest.mark.parametrize("own", [False, True])
+def test_a_stream_that_cannot_fit_is_refused_before_anything_is_stored(column, own):
+    """By its types and first rows, however long it is; of a table with columns of DuckDB's own types too."""
+    objects = MemoryObjects("x")
+    made = vs.Store(objects).create_library("l")
+    made.write("s", pa.table(STORED))
+    if own:
+        made.sql("ALTER TABLE s ADD COLUMN u UUID")
+    before, asked = stored_keys(objects), []
+    misfit = pa.table({**STORED, column: MISFITS[column]})
+
+    def stream():
+        for number in range(5):
+            asked.append(number)
+            yield misfit.to_batches()[0].slice(0, min(number, 1))
+
+    with pytest.raises(InvalidInput, match=f"column '{column}'"):
+        made.append("s", pa.RecordBatchReader.from_batches(misfit.schema, stream()))
+    assert asked == [0, 1], "it ends with the first row"
+    assert stored_keys(objects) == before
+    missing = misfit.set_column(misfit.column_names.index(column), column, pa.nulls(1, MISFITS[column].type))
+    later = pa.concat_tables([missing, misfit])
+    with pytest.raises(InvalidInput, match=f"column '{column}'"):
+        made.append("s", later.to_reader())
+    made.append("s", missing.to_reader())
+    assert made.read("s").data[column].to_pylist() == [pa.table(STORED)[column][0].as_py(), None]
