@@ -182,14 +182,14 @@ def commit(library: OpenLibrary, call: Call, plan: Callable[[Version | None], Dr
         if draft is None:
             return found.newest
         ages.append(found.age)
-        runs = labels.put(library, call, draft.schema, found.newest)
+        schema, runs = labels.put(library, call, draft.schema, found.newest)
         if max(age.elapsed_seconds() for age in ages) > library.grace_seconds / 2:
             raise Conflict(
                 f"{draft.operation} of {library.label(call.symbol)} took longer than half the grace period, so what "
                 "it refers to may be removed: repeat the call"
             )
         version = replace(stamp(library, call, draft, found), label_runs=runs)
-        if create_document(library, version):
+        if create_document(library, version, schema):
             library.remember(version)
             library.remember_head(
                 call.symbol, Head(version.number, version, version.created_at, None, clock.Stopwatch())
@@ -252,8 +252,11 @@ def stamp(library: OpenLibrary, call: Call, draft: Draft, found: Head, transacti
     )
 
 
-def create_document(library: OpenLibrary, version: Version) -> bool:
-    """Create a version document; return False when another writer's has the number. Raises OutcomeUnknown."""
+def create_document(library: OpenLibrary, version: Version, schema: dict[str, Any]) -> bool:
+    """Create a version document; return False when another writer's has the number. Raises OutcomeUnknown.
+
+    ``schema``: its JSON, as ``labels.put`` returns it.
+    """
     key = library.layout.version(version.symbol, version.number)
 
     def is_own(data: bytes) -> bool:
@@ -264,7 +267,7 @@ def create_document(library: OpenLibrary, version: Version) -> bool:
 
     what = f"version {version.number} of {library.label(version.symbol)} (write id {version.write_id})"
     try:
-        return create_definitely(library.objects, key, documents.dump_version(version), is_own, what)
+        return create_definitely(library.objects, key, documents.dump_version(version, schema), is_own, what)
     except BaseException:
         library.remember_head(version.symbol, None)
         raise

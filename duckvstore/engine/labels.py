@@ -31,18 +31,26 @@ def load(library: OpenLibrary, run: LabelRun) -> list[Any]:
         ) from error
 
 
-def put(library: OpenLibrary, call: Call, schema: Schema, base: Version | None) -> tuple[LabelRun, ...]:
-    """Put the long lists of labels in ``schema`` that neither ``base`` nor this call has; return all runs to name.
+def put(
+    library: OpenLibrary, call: Call, schema: Schema, base: Version | None
+) -> tuple[dict[str, Any], tuple[LabelRun, ...]]:
+    """Put the long lists of labels in ``schema`` that neither ``base`` nor this call has.
 
-    ``base``: the version that the new one is created above.
+    Returns the schema's JSON as the new document is to have it, and the runs that this names: all that the version may
+    say it names. ``base``: the version that the new one is created above.
     """
+    made: list[LabelRun] = []
 
     def stored(items: list[Any]) -> LabelRun:
         key = library.layout.manifest(call.symbol, clock.short_id())
-        library.segment_objects.put(library.layout.manifest_key(key), label_runs.encode(items))
-        run = LabelRun(key, len(items), label_runs.digest(items), items)
-        call.label_runs.append(run)
-        return run
+        made.append(LabelRun(key, len(items), label_runs.digest(items), items))
+        return made[-1]
+
+    def upload(run: LabelRun) -> None:
+        library.segment_objects.put(library.layout.manifest_key(run.key), label_runs.encode(run.items))
 
     known = [*(base.label_runs if base is not None else ()), *call.label_runs]
-    return tuple(label_runs.folded(documents.schema_to_json(schema), known, stored)[1])
+    body, runs = label_runs.folded(documents.schema_to_json(schema), known, stored)
+    library.in_parallel(upload, made)
+    call.label_runs.extend(made)
+    return body, tuple(runs)

@@ -39,8 +39,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime
+    from threading import Lock
 
-    from duckvstore.format.documents import Decision, LoadLabels, Segment, Version
+    from duckvstore.format.documents import Decision, Segment, Version
     from duckvstore.format.label_runs import LabelRun
     from duckvstore.format.manifests import Manifest
     from duckvstore.objects.base import ObjectStore
@@ -97,7 +98,8 @@ class OpenLibrary:
         self._decisions: OrderedDict[str, Decision] = OrderedDict()
         self._heads: OrderedDict[str, Head] = OrderedDict()
         self._manifests: OrderedDict[str, tuple[Segment, ...]] = OrderedDict()
-        self._labels: OrderedDict[str, Future[list[Any]]] = OrderedDict()
+        self._labels: OrderedDict[LabelRun, list[Any]] = OrderedDict()
+        self._loading: dict[LabelRun, Lock] = {}  # those that somebody reads just now
         self._document = document
         self._seen_present: clock.Stopwatch | None = clock.Stopwatch()  # None: not by this process
         self._options: tuple[Options, clock.Stopwatch] | None = None
@@ -106,6 +108,7 @@ class OpenLibrary:
         self._options_lock = forks.lock()
         self.looks = Looks()
         self._pool: ThreadPoolExecutor | None = None
+        self._loaders: ThreadPoolExecutor | None = None
         forks.follow(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -118,9 +121,8 @@ class OpenLibrary:
         return ()
 
     def start_over(self) -> None:
-        """Take no threads over from the process that this one was forked from, nor what they were loading."""
-        self._pool = None
-        self._labels = OrderedDict()
+        """Take no threads over from the process that this one was forked from."""
+        self._pool = self._loaders = None
 
     def label(self, symbol: str) -> str:
         """Return ``eod/trades``, as messages have it."""
@@ -176,12 +178,17 @@ class OpenLibrary:
                     self._pool = ThreadPoolExecutor(PARALLEL_REQUESTS, thread_name_prefix="duckvstore-io")
                 return self._pool.submit(action, *arguments)
         except RuntimeError:
-            future: Future[Outcome] = Future()
-            try:
-                future.set_result(action(*arguments))
-            except Exception as error:  # noqa: BLE001 - it is raised where the result is asked for
-                future.set_exception(error)
-            return future
+            return _carried_out(action, *arguments)
+
+    def _submit_loading(self, action: Callable[..., Outcome], *arguments: object) -> Future[Outcome]:
+        """As ``submit``, on threads of their own: actions that ``submit`` has started may wait for these."""
+        try:
+            with self._lock:
+                if self._loaders is None:
+                    self._loaders = ThreadPoolExecutor(PARALLEL_REQUESTS, thread_name_prefix="duckvstore-labels")
+                return self._loaders.submit(action, *arguments)
+        except RuntimeError:
+            return _carried_out(action, *arguments)
 
     def in_parallel(
         self, action: Callable[[Item], Outcome], items: Iterable[Item], doing: str | None = None
@@ -190,21 +197,31 @@ class OpenLibrary:
 
         ``doing``: what a progress bar calls it, where segments are counted (None: no bar).
         """
+        return self._in_parallel(self.submit, action, items, doing)
+
+    def _in_parallel(
+        self,
+        submit: Callable[..., Future[Outcome]],
+        action: Callable[[Item], Outcome],
+        items: Iterable[Item],
+        doing: str | None = None,
+    ) -> list[Outcome]:
         listed = list(items)
         if len(listed) < 2:
             return [action(item) for item in listed]
         futures: list[Future[Outcome]] = []
         try:
-            futures.extend(self.submit(action, item) for item in listed)
+            futures.extend(submit(action, item) for item in listed)
             watched = futures if doing is None else progress(futures, doing, "segment", len(futures))
             return [future.result() for future in watched]
         finally:
             for future in futures:
                 future.cancel()
 
-    def version(self, symbol: str, number: int, *, fresh: bool = False) -> Version:
+    def version(self, symbol: str, number: int, *, fresh: bool = False, labelled: bool = True) -> Version:
         """Return the document of a version in any state, from the cache when it is there and not ``fresh``.
 
+        Not ``labelled``: for what it refers to alone; see ``parse_version``.
         What a deleted library of the same name left behind is returned too: ``catalogue.visible_version`` hides
         it. Raises NoSuchKey, and NoSuchLibrary or Conflict when it is this library that was deleted.
         """
@@ -220,7 +237,7 @@ class OpenLibrary:
         except NoSuchKey:
             self.forget(symbol, number)
             raise
-        version = self.parse_version(data, where=where)
+        version = self.parse_version(data, where=where, labelled=labelled)
         if version.library_id != self.library_id:
             self.check_present(at_once=True)
         if (version.symbol, version.number) != (symbol, number):
@@ -228,40 +245,53 @@ class OpenLibrary:
                 f"the document {where} says that it is version {version.number} of {version.symbol!r}: "
                 "it was copied or moved; restore the original"
             )
-        self.remember(version)
+        if labelled or not version.label_runs:
+            self.remember(version)
         return version
 
-    def parse_version(self, data: bytes, *, where: str, load_labels: LoadLabels | None = None) -> Version:
+    def parse_version(self, data: bytes, *, where: str, labelled: bool = True) -> Version:
         """Return the version document in ``data``; this library loads its manifests and labels.
 
-        ``load_labels``: in place of ``labels``. Raises Integrity, Unsupported.
+        Not ``labelled``: where it names runs of labels, these are not read, and its schema is empty. What it refers to
+        is known all the same, also when a run is lost. Raises Integrity, Unsupported.
         """
-        version = documents.load_version(data, where=where, load_labels=load_labels or self._labels_of)
-        if version.library_id == self.library_id or not version.label_runs:
+        version = documents.load_version(data, where=where, load_labels=self._labels_of if labelled else None)
+        if (labelled and version.library_id == self.library_id) or not version.label_runs:
             consistency.check(version)
         if isinstance(version.segments, FoldedSegments):
             version.segments.load = partial(self._manifest_of, where)
         return version
 
-    def _labels_of(self, library_id: str, run: LabelRun) -> list[Any] | None:
-        return self.labels(run) if library_id == self.library_id else None
+    def _labels_of(self, library_id: str, runs: Sequence[LabelRun]) -> list[list[Any]] | None:
+        if library_id != self.library_id:
+            return None
+        with self._lock:
+            found = {run: self._labels[run] for run in runs if run in self._labels}
+        missing = [run for run in dict.fromkeys(runs) if run not in found]
+        found.update(zip(missing, self._in_parallel(self._submit_loading, self.labels, missing), strict=True))
+        return [found[run] for run in runs]
 
     def labels(self, run: LabelRun) -> list[Any]:
         """Return the labels of a run, from the cache when they are there. Raises Integrity."""
         with self._lock:
-            is_known = run.key in self._labels
-            found = self._labels.setdefault(run.key, Future())
-            while len(self._labels) > CACHED_MANIFESTS_MAX:
-                self._labels.popitem(last=False)
-        if not is_known:  # whoever else wants them meanwhile waits: many versions name the same
-            try:
-                found.set_result(load_label_run(self, run))
-            except BaseException as error:
+            found = self._labels.get(run)
+            if found is not None:
+                return found
+            loading = self._loading.setdefault(run, forks.lock())
+        try:
+            with loading:  # many versions name the same: who else wants them waits, and looks again
                 with self._lock:
-                    self._labels.pop(run.key, None)
-                found.set_exception(error)
-                raise
-        return found.result()
+                    found = self._labels.get(run)
+                if found is None:
+                    found = load_label_run(self, run)
+                    with self._lock:
+                        self._labels[run] = found
+                        while len(self._labels) > CACHED_MANIFESTS_MAX:
+                            self._labels.popitem(last=False)
+                return found
+        finally:
+            with self._lock:
+                self._loading.pop(run, None)
 
     def believing(self, version: Version) -> AbstractContextManager[None]:
         """Blame the document of ``version`` for whatever raw error its content leads to: Integrity that names it."""
@@ -390,9 +420,20 @@ class OpenLibrary:
     def close(self) -> None:
         """Stop the threads; a later call starts them again."""
         with self._lock:
-            pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.shutdown(wait=True)
+            pools = self._pool, self._loaders
+            self._pool = self._loaders = None
+        for pool in pools:
+            if pool is not None:
+                pool.shutdown(wait=True)
+
+
+def _carried_out(action: Callable[..., Outcome], *arguments: object) -> Future[Outcome]:
+    future: Future[Outcome] = Future()
+    try:
+        future.set_result(action(*arguments))
+    except Exception as error:  # noqa: BLE001 - it is raised where the result is asked for
+        future.set_exception(error)
+    return future
 
 
 def _reopened(objects: ObjectStore, document: documents.Library, segment_objects: ObjectStore | None) -> OpenLibrary:

@@ -6,17 +6,16 @@ decisions that they name, and the segments and manifests that documents refer to
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from duckvstore.engine import condemned, references, verify
 from duckvstore.engine.reports import RecoveryReport
 from duckvstore.errors import DuckVStoreError, Integrity, NoSuchKey, Unsupported
-from duckvstore.format import label_runs, manifests, records
+from duckvstore.format import manifests, records
 
 if TYPE_CHECKING:
     from duckvstore.engine.library import OpenLibrary
     from duckvstore.format.documents import Segment, Version
-    from duckvstore.format.label_runs import LabelRun
     from duckvstore.format.manifests import Manifest
 
 
@@ -40,16 +39,14 @@ class _Recovery:
         self.layout = library.layout
         self.dry_run = dry_run
         self.report = RecoveryReport(library.name, dry_run)
-        self.recovered_runs: set[str] = set()
-        self.deleted_runs = set(library.segment_objects.deleted_keys(self.layout.manifests))
         self.deleted_documents = set(self.objects.deleted_keys(self.layout.versions))
         self.versions: dict[tuple[str, int], Version] = {}
 
     def carry_out(self) -> RecoveryReport:
-        present = [entry.key for entry in self.objects.list(self.layout.versions)]
-        for version in references.in_batches(self.library, self._present_version, present, "reading versions"):
-            if version is not None and version.library_id == self.library.library_id:
-                self.versions[version.symbol, version.number] = version
+        for batch in references.versions(self.library):
+            for _, version in batch:
+                if version.library_id == self.library.library_id:
+                    self.versions[version.symbol, version.number] = version
         self._bring_back_versions()
         self._bring_back_decisions()
         self._bring_back_segments()
@@ -59,7 +56,8 @@ class _Recovery:
         unwanted = self._condemned()
         for key in sorted(self.deleted_documents):
             try:
-                found = self._parsed(self.objects.read_deleted(key), key)
+                data = self.objects.read_deleted(key)
+                found = self.library.parse_version(data, where=f"{self.objects.url} {key}", labelled=False)
                 pair = self.layout.parse_version(key)
             except (NoSuchKey, Integrity, Unsupported):
                 continue  # not one of ours
@@ -68,36 +66,9 @@ class _Recovery:
                 continue
             if not self.dry_run:
                 self.objects.undelete(key)
-                found = self.library.version(*pair, fresh=True)
+                found = self.library.version(*pair, fresh=True, labelled=False)
             self.versions[pair] = found
             self.report.recovered_versions.append(pair)
-
-    def _present_version(self, key: str) -> Version | None:
-        try:
-            return self._parsed(self.objects.read(key), key)
-        except NoSuchKey:
-            return None  # a collection removed it meanwhile
-
-    def _parsed(self, data: bytes, key: str) -> Version:
-        """Return a version document, reading deleted labels where they are."""
-        return self.library.parse_version(data, where=f"{self.objects.url} {key}", load_labels=self._labels)
-
-    def _labels(self, library_id: str, run: LabelRun) -> list[Any] | None:
-        if library_id != self.library.library_id:
-            return None
-        key = self.layout.manifest_key(run.key)
-        objects = self.library.segment_objects
-        try:
-            return self.library.labels(run)
-        except Integrity:
-            if key not in self.deleted_runs:
-                self.report.lost.append(f"the labels in {run.key}")
-                raise
-            items = label_runs.decode(objects.read_deleted(key), run)
-        if not self.dry_run:
-            objects.undelete(key)
-            self.recovered_runs.add(run.key)
-        return items
 
     def _condemned(self) -> set[tuple[str, int]]:
         """Return all versions that were ever condemned, also by documents that a collection has removed since."""
@@ -126,7 +97,6 @@ class _Recovery:
     def _bring_back_segments(self) -> None:
         objects = self.library.segment_objects
         there = verify.list_objects(self.library)
-        self.report.recovered_objects += sorted(self.recovered_runs)
         deleted = {
             key.removeprefix(self.layout.root)
             for prefix in (self.layout.segments, self.layout.manifests)

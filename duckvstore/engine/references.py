@@ -145,8 +145,8 @@ def in_batches(
 def versions(library: OpenLibrary) -> Iterator[list[tuple[int, Version]]]:
     """Yield every version document that is there, in any state and of any library, with its size in bytes.
 
-    They come some at a time, by symbol, newest first. Raises Integrity or Unsupported for one that cannot be read, or
-    a key that is none of a version.
+    They come some at a time, by symbol, newest first; not labelled, so that lost labels keep nobody from collecting.
+    Raises Integrity or Unsupported for one that cannot be read, or a key that is none of a version.
     """
     listed = [
         (*library.layout.parse_version(entry.key), entry.size_bytes or 0)
@@ -156,7 +156,7 @@ def versions(library: OpenLibrary) -> Iterator[list[tuple[int, Version]]]:
     def load(found: tuple[str, int, int]) -> tuple[int, Version] | None:
         symbol, number, size_bytes = found
         try:
-            return size_bytes, library.version(symbol, number)
+            return size_bytes, library.version(symbol, number, labelled=False)
         except NoSuchKey:
             return None  # another collection removed it, which is always safe
 
@@ -186,7 +186,8 @@ def staged_parts(library: OpenLibrary) -> list[StagedPart]:
 def staged_part(library: OpenLibrary, key: str) -> StagedPart | None:
     """Return one staged part; None when it was finalised meanwhile, so that a version refers to what it referred to."""
     try:
-        part = library.parse_version(library.objects.read(key), where=f"{library.objects.url} {key}")
+        data = library.objects.read(key)
+        part = library.parse_version(data, where=f"{library.objects.url} {key}", labelled=False)
     except NoSuchKey:
         return None
     manifests = named_manifests(part)

@@ -39,6 +39,7 @@ def stage(library: OpenLibrary, call: Call, given: Given) -> str:
     draft = rewrites.write(library, given, None, "stage")(None)
     if draft is None:
         raise AssertionError("a write always drafts")  # unreachable
+    schema, runs = labels.put(library, call, draft.schema, None)
     part = Version(
         library_id=library.library_id,
         symbol=call.symbol,
@@ -56,12 +57,11 @@ def stage(library: OpenLibrary, call: Call, given: Given) -> str:
         is_sorted=draft.is_sorted,
         window=draft.window,
         segments=draft.segments,
-        label_runs=labels.put(library, call, draft.schema, None),
+        label_runs=runs,
     )
     key = library.layout.staged(call.symbol, call.write_id)
-    create_definitely(
-        library.objects, key, documents.dump_version(part), lambda _: True, f"staged part {call.write_id}"
-    )
+    data = documents.dump_version(part, schema)
+    create_definitely(library.objects, key, data, lambda _: True, f"staged part {call.write_id}")
     return call.write_id
 
 

@@ -236,12 +236,12 @@ class Transaction:
             raise AssertionError("only edited symbols have documents")  # unreachable: see commit
         library, head = self._library, pin.head
         for _ in range(commits.COMMIT_ATTEMPTS_MAX):
-            runs = labels.put(library, pin.call, pin.draft.schema, head.newest)
+            schema, runs = labels.put(library, pin.call, pin.draft.schema, head.newest)
             self._check_age()
             version = commits.stamp(library, pin.call, pin.draft, head, self._identity)
             version = replace(version, label_runs=runs)
             was_named, self._may_be_named = self._may_be_named, True
-            if commits.create_document(library, version):
+            if commits.create_document(library, version, schema):
                 return version
             self._may_be_named = was_named
             # What took the number is a conflict, unless it is aborted.

@@ -45,6 +45,7 @@ class _Verification:
         self.label_runs: dict[str, LabelRun] = {}
         self.segments: dict[str, Segment] = {}
         self.used_by: dict[str, str] = {}
+        self.unreadable: list[tuple[str, Version | None]] = []
         self.foreign: set[str] = set()
 
     def carry_out(self) -> VerificationReport:
@@ -108,31 +109,38 @@ class _Verification:
     def _load_versions(self) -> None:
         opened = self.library
 
-        def load(key: str) -> Version | str | None:
+        def load(key: str) -> tuple[Version | None, str | None]:
+            pair = opened.layout.parse_version(key)
             try:
-                return opened.version(*opened.layout.parse_version(key), fresh=True)
+                return opened.version(*pair, fresh=True), None
             except NoSuchKey:
-                return None
+                return None, None
             except (Integrity, Unsupported) as error:
-                return str(error)
+                problem = str(error)
+            try:  # what a document refers to is no orphan where only its labels are lost
+                return opened.version(*pair, fresh=True, labelled=False), problem
+            except (NoSuchKey, Integrity, Unsupported):
+                return None, problem
 
-        for found in references.in_batches(
-            opened, load, [entry.key for entry in opened.objects.list(opened.layout.versions)]
-        ):
-            if isinstance(found, str):
-                self.report.problems.append(found)
-            elif found is not None and found.library_id != opened.library_id:
+        keys = [entry.key for entry in opened.objects.list(opened.layout.versions)]
+        for found, problem in references.in_batches(opened, load, keys):
+            if problem is not None:
+                self.unreadable.append((problem, found))
+            if found is not None and found.library_id != opened.library_id:
                 self.foreign.update(references.own_keys(found))
             elif found is not None:
-                self.versions[found.symbol, found.number] = found
-                name = f"version {found.number} of {found.symbol!r}"
-                self._add(references.inline_segments(found), name)
-                for run in found.label_runs:
-                    self.label_runs[run.key] = run
-                    self.used_by.setdefault(run.key, name)
-                for manifest in references.named_manifests(found):
-                    self.manifests[manifest.key] = manifest
-                    self.used_by.setdefault(manifest.key, name)
+                self._add_version(found)
+
+    def _add_version(self, found: Version) -> None:
+        self.versions[found.symbol, found.number] = found
+        name = f"version {found.number} of {found.symbol!r}"
+        self._add(references.inline_segments(found), name)
+        for run in found.label_runs:
+            self.label_runs[run.key] = run
+            self.used_by.setdefault(run.key, name)
+        for manifest in references.named_manifests(found):
+            self.manifests[manifest.key] = manifest
+            self.used_by.setdefault(manifest.key, name)
 
     def _add(self, found: Iterable[Segment], name: str) -> None:
         for segment in found:
@@ -155,15 +163,21 @@ class _Verification:
                 self._add(found[1], self.used_by[found[0]])
 
     def _check_label_runs(self) -> None:
-        def check(run: LabelRun) -> str | None:
+        def check(run: LabelRun) -> tuple[str, str] | None:
             try:
                 labels.load(self.library, run)
             except Integrity as error:
-                return f"{error} ({self.used_by[run.key]})"
+                return run.key, f"{error} ({self.used_by[run.key]})"
             return None
 
         found = references.in_batches(self.library, check, list(self.label_runs.values()))
-        self.report.problems += [problem for problem in found if problem is not None]
+        bad = dict(each for each in found if each is not None)
+        self.report.problems += bad.values()
+        self.report.problems += [  # those that are not so for the labels just named
+            problem
+            for problem, version in self.unreadable
+            if version is None or bad.keys().isdisjoint(run.key for run in version.label_runs)
+        ]
 
     def _check_listed(self, listed: dict[str, int]) -> None:
         for key, segment in self.segments.items():

@@ -17,7 +17,7 @@ from duckvstore.format import metadata as user_metadata
 from duckvstore.format.label_runs import LabelRun
 from duckvstore.format.manifests import FoldedSegments, Manifest
 
-LoadLabels: TypeAlias = "Callable[[str, LabelRun], list[Any] | None]"
+LoadLabels: TypeAlias = "Callable[[str, Sequence[LabelRun]], Sequence[list[Any]] | None]"
 KINDS = ("dataframe", "series", "ndarray", "arrow", "polars", "json", "nested", "pickle", "deleted")
 
 
@@ -183,9 +183,14 @@ class Decision:
     versions: dict[str, int] = field(default_factory=dict)
 
 
-def dump_version(version: Version) -> bytes:
-    """Return the JSON of a version document."""
-    schema, runs = label_runs.folded(schema_to_json(version.schema), version.label_runs)
+def dump_version(version: Version, schema: dict[str, Any] | None = None) -> bytes:
+    """Return the JSON of a version document.
+
+    ``schema``: the JSON of its schema, if there is one already that names all of ``version.label_runs`` in their order.
+    """
+    runs: Sequence[LabelRun] = version.label_runs
+    if schema is None:
+        schema, runs = label_runs.folded(schema_to_json(version.schema), runs)
     metadata = user_metadata.to_json(version.metadata)
     return envelope.dump(
         "version",
@@ -234,7 +239,7 @@ def schema_to_json(schema: Schema) -> dict[str, Any]:
 def load_version(data: bytes, *, where: str, load_labels: LoadLabels | None = None) -> Version:
     """Return the version document in ``data``; ``where`` (its key) is for errors.
 
-    ``load_labels`` returns the labels of a run that the document of a library (its id) names, or None where they are
+    ``load_labels`` returns the labels of the runs that the document of a library (its id) names, or None where they are
     not to be had: a document of another library, of which nothing but the number counts, then has an empty schema.
     Each field is what it must be; that they agree is for ``format.consistency``.
     Raises Integrity when it is damaged and Unsupported when a newer release wrote it.
@@ -384,13 +389,12 @@ def _label_runs_from_json(body: envelope.Fields) -> list[LabelRun]:
 
 def _with_labels(body: envelope.Fields, runs: list[LabelRun], load: LoadLabels | None) -> list[LabelRun] | None:
     """Return the runs with their labels, or None where these are not to be had."""
-    labelled = []
-    for run in runs:
-        items = load(body.text("library_id"), run) if load is not None else None
-        if items is None:
-            return None
-        labelled.append(replace(run, items=items))
-    return labelled
+    if not runs:
+        return []
+    found = load(body.text("library_id"), runs) if load is not None else None
+    if found is None:
+        return None
+    return [replace(run, items=items) for run, items in zip(runs, found, strict=True)]
 
 
 def _keys(body: envelope.Fields, noun: str) -> list[str]:

@@ -32,6 +32,9 @@ _ITEM = "item"
 _RUNS, _REST = "$runs", "rest"
 _LABELLED = ("dtypes", "dtypes_polars", "index")
 _LISTS = ("strings", "integers", "objects", "ipc", "codes")
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+#: types whose equal values are equal in JSON
+_PLAIN = {str, int}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +58,8 @@ def digest(items: list[Any]) -> str:
 
 def encode(items: list[Any]) -> bytes:
     """Return a run as a Parquet object: one column of text, each label as JSON."""
-    texts = [_text(item).decode() for item in items]
     sink = pa.BufferOutputStream()
-    table = pa.table({_ITEM: pa.array(texts, pa.large_string())})
+    table = pa.table({_ITEM: pa.array(map(_JSON.encode, items), pa.large_string())})
     pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
     return bytes(sink.getvalue().to_pybytes())
 
@@ -65,11 +67,12 @@ def encode(items: list[Any]) -> bytes:
 def decode(data: bytes, run: LabelRun) -> list[Any]:
     """Return the labels in the bytes of ``run``. Raises Integrity when they are not what was written."""
     try:
-        column = pq.read_table(pa.BufferReader(data)).column(_ITEM)
-        found: list[Any] = [json.loads(text) for text in column.to_pylist()]
+        texts = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False).column(_ITEM).to_pylist()
+        found: list[Any] = json.loads(whole := "[" + ",".join(texts) + "]")
+        is_same = hashlib.sha256(whole.encode()).hexdigest() == run.sha256 or digest(found) == run.sha256
     except (pa.ArrowException, KeyError, TypeError, ValueError, RecursionError) as error:
         raise Integrity(f"the labels in {run.key} cannot be read ({error}): read another version") from error
-    if len(found) != run.count or digest(found) != run.sha256:
+    if len(found) != run.count or not is_same:
         raise Integrity(f"the labels in {run.key} are damaged: restore it from a backup, or read another version")
     return found
 
@@ -82,28 +85,27 @@ def folded(
     Of ``runs`` those are taken that a list begins with; ``put`` stores what is left of a list, if that is long (None:
     the rest stays in the schema).
     """
-    known = list(runs)
-    named: list[LabelRun] = []
+    known = _Known(runs)
+    named: dict[LabelRun, int] = {}  # the place of each
 
     def fold(value: Any) -> Any:
         items = [value] if isinstance(value, str) else value
-        if not isinstance(items, list) or len(_text(items)) <= INLINE_BYTES_MAX:
+        if not isinstance(items, list) or not _is_long(items):
             return value
-        taken = _beginning(items, known)
+        taken = known.beginning(items)
         start = sum(run.count for run in taken)
-        if put is not None and len(_text(items[start:])) > INLINE_BYTES_MAX:
+        if put is not None and start < len(items) and _is_long(items[start:]):
             if len(taken) >= RUNS_MAX:
                 taken, start = [], 0
             taken.append(put(items[start:]))
-            known.append(taken[-1])
+            known.add(taken[-1])
             start = len(items)
         if not taken:
             return value
-        named.extend(run for run in taken if run not in named)
         rest = items[start:] if isinstance(value, list) else ""
-        return {_RUNS: [named.index(run) for run in taken], _REST: rest}
+        return {_RUNS: [named.setdefault(run, len(named)) for run in taken], _REST: rest}
 
-    return _changed_schema(schema, fold), named
+    return _changed_schema(schema, fold), list(named)
 
 
 def unfolded(schema: dict[str, Any], runs: Sequence[LabelRun]) -> dict[str, Any]:
@@ -133,21 +135,44 @@ def unfolded(schema: dict[str, Any], runs: Sequence[LabelRun]) -> dict[str, Any]
     return _changed_schema(schema, unfold)
 
 
-def _beginning(items: list[Any], runs: Sequence[LabelRun]) -> list[LabelRun]:
-    """Return the runs that ``items`` begin with. Compared as JSON: to Python 1, 1.0 and True are equal."""
-    taken: list[LabelRun] = []
-    start = 0
-    while start < len(items):
+class _Known:
+    """Runs that lists may begin with, by their first label."""
+
+    def __init__(self, runs: Sequence[LabelRun]) -> None:
+        self._by_first: dict[str, list[LabelRun]] = {}
         for run in runs:
-            if run in taken or not run.count or start + run.count > len(items):
-                continue
-            if run.items[0] == items[start] and digest(items[start : start + run.count]) == run.sha256:
-                taken.append(run)
-                start += run.count
+            self.add(run)
+
+    def add(self, run: LabelRun) -> None:
+        if run.items:
+            same = self._by_first.setdefault(_JSON.encode(run.items[0]), [])
+            same.append(run)
+            same.sort(key=lambda each: -each.count)
+
+    def beginning(self, items: list[Any]) -> list[LabelRun]:
+        """Return the runs that ``items`` begin with: at each place the longest that fits, each once."""
+        taken: dict[LabelRun, None] = {}
+        start = 0
+        while start < len(items):
+            for run in self._by_first.get(_JSON.encode(items[start]), ()):
+                if run not in taken and _stands_at(run, items, start):
+                    taken[run] = None
+                    start += run.count
+                    break
+            else:
                 break
-        else:
-            break
-    return taken
+        return list(taken)
+
+
+def _stands_at(run: LabelRun, items: list[Any], start: int) -> bool:
+    """Return whether the labels of ``run`` stand there, as JSON: to Python 1, 1.0 and True are equal."""
+    stop = start + run.count
+    if stop > len(items) or items[stop - 1] != run.items[-1]:  # most runs are told apart without a copy
+        return False
+    found = items[start:stop]
+    if found != run.items:
+        return False
+    return {*map(type, found), *map(type, run.items)} <= _PLAIN or digest(found) == run.sha256
 
 
 def _changed_schema(schema: dict[str, Any], change: Change) -> dict[str, Any]:
@@ -191,5 +216,9 @@ def _changed_enum(body: Any, change: Change) -> Any:
 _CHANGED_BY_NAME: dict[str, Callable[[Any, Change], Any]] = {"categories": _changed_categories, "Enum": _changed_enum}
 
 
+def _is_long(items: list[Any]) -> bool:
+    return len(_text(items)) > INLINE_BYTES_MAX
+
+
 def _text(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8")
+    return _JSON.encode(value).encode("utf-8")

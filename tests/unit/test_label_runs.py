@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal, assert_series_equal
 
 import duckvstore as vs
-from duckvstore.engine import prune
+from duckvstore.engine import catalogue, prune
 from duckvstore.engine.collect import collect
 from duckvstore.engine.commits import Call
 from duckvstore.engine.verify import verify
@@ -122,6 +127,30 @@ def test_a_run_that_is_not_what_was_written_is_refused():
     for bad in (data[:-9], b"", b"no Parquet", label_runs.encode([*MANY[1:], "x"]), label_runs.encode(MANY[1:])):
         with pytest.raises(Integrity, match=r"manifests/s/x\.parquet"):
             label_runs.decode(bad, run)
+
+
+def test_many_lists_that_begin_alike_are_told_apart_at_once():
+    """Each is compared with the runs of all others, and most of these differ: nothing is hashed to find that out."""
+    lists = [["0", *(f"{at}-{number}" for number in range(700))] for at in range(1000)]
+    runs = [LabelRun(f"manifests/s/{at}", 701, label_runs.digest(labels), labels) for at, labels in enumerate(lists)]
+    dtypes = [{"type": "categorical", "categories": {"strings": labels}} for labels in lists]
+    schema = {"columns": [], "value": {"dtypes": dtypes}}
+    begun = time.process_time()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(label_runs, "INLINE_BYTES_MAX", 1000)
+        found, named = label_runs.folded(schema, runs)
+    assert time.process_time() - begun < 5
+    assert named == runs
+    assert label_runs.unfolded(found, named) == schema
+
+
+def test_labels_that_are_no_json_are_refused():
+    """Python's reader of JSON takes NaN, its writer does not."""
+    table = pa.table({"item": pa.array(["NaN"], pa.large_string())})
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    with pytest.raises(Integrity, match=r"manifests/s/x\.parquet"):
+        label_runs.decode(sink.getvalue().to_pybytes(), LabelRun("manifests/s/x.parquet", 1, "0" * 64))
 
 
 @pytest.mark.parametrize(
@@ -283,10 +312,10 @@ def test_a_transaction_puts_a_run_once(lib, objects):
 
 def test_staged_parts_have_runs_of_their_own(lib, objects, monkeypatch):
     """Kept until they are finalised, and then the version's."""
-    time = move_time(monkeypatch)
+    moved = move_time(monkeypatch)
     lib.stage("s", orders(MANY))
     lib.stage("s", orders([*MANY, "new"]))
-    time.move(timedelta(days=3))
+    moved.move(timedelta(days=3))
     assert collect(again(objects).open_library, grace=LONGER, dry_run=False).deleted_objects == []
     assert verify(again(objects).open_library).ok
     lib.finalize_staged_data("s")
@@ -303,6 +332,94 @@ def test_a_renamed_symbol(lib, objects):
     prune.prune(lib.open_library, "s", keep_last=1)
     collect(again(objects).open_library, grace=timedelta(0), dry_run=False)
     assert again(objects).read("t").data["order"].tolist() == MANY
+
+
+def test_a_handle_says_of_a_version_what_its_document_names(lib, objects, monkeypatch):
+    """Nothing else is kept by a collection. One run begins like another here, and both are named."""
+    monkeypatch.setattr(label_runs, "RUNS_MAX", 3)
+    fixed = pd.Categorical(MANY[:1], categories=MANY[:100])
+    for count in (100, 200, 300, 400, 400):
+        lib.append("s", pd.DataFrame({"a": fixed, "b": pd.Categorical(MANY[:1], categories=MANY[:count])}))
+    for number in range(5):
+        named = [run.key for run in catalogue.resolve(lib.open_library, "s", number).label_runs]
+        assert named == runs_of(objects, number)
+        assert len(json.dumps(document(objects, number)["schema"])) < 4000
+    assert again(objects).read("s").data["b"].cat.categories.tolist() == MANY
+
+
+class _Meeting(MemoryObjects):
+    """Requests for runs that go on when two of them are there at once."""
+
+    def __init__(self) -> None:
+        super().__init__("meeting")
+        self.barrier = threading.Barrier(2, timeout=20)
+
+    def put(self, key, data):
+        if "/manifests/" in key:
+            self.barrier.wait()
+        return super().put(key, data)
+
+    def read(self, key, *arguments, **options):
+        if "/manifests/" in key:
+            self.barrier.wait()
+        return super().read(key, *arguments, **options)
+
+
+def test_runs_are_put_and_read_side_by_side(monkeypatch):
+    """A frame may have a thousand of them. Also where many versions are read at once."""
+    monkeypatch.setattr(label_runs, "INLINE_BYTES_MAX", 1000)
+    objects = _Meeting()
+    lib = vs.Store(objects).create_library("eod")
+    for number in range(20):
+        labels = [f"{number}-{label}" for label in MANY]
+        lib.write("s", pd.concat([orders(labels), orders(labels[::-1]).add_suffix("_2")], axis=1))
+    assert len(keys(objects, "manifests")) == 40
+    assert again(objects).read("s").data["order_2"].tolist() == labels[::-1]
+    assert len(again(objects).list_versions("s")) == 20
+
+
+class _Interrupted(MemoryObjects):
+    """The first reader of a run is interrupted, once another one waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__("interrupted")
+        self.begun = threading.Event()
+
+    def read(self, key, *arguments, **options):
+        if "/manifests/" in key and not self.begun.is_set():
+            self.begun.set()
+            time.sleep(0.3)
+            raise KeyboardInterrupt
+        return super().read(key, *arguments, **options)
+
+
+def test_an_interrupt_is_of_the_thread_that_it_interrupts(monkeypatch):
+    """Whoever waits for the same labels reads them then."""
+    monkeypatch.setattr(label_runs, "INLINE_BYTES_MAX", 1000)
+    objects = _Interrupted()
+    vs.Store(objects).create_library("eod").write("s", orders(MANY))
+    lib = again(objects)
+    run = vs.Store(objects).get_library("eod").open_library.version("s", 0, labelled=False).label_runs[0]
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(lib.open_library.labels, run)
+        objects.begun.wait(20)
+        second = threads.submit(lib.open_library.labels, run)
+        with pytest.raises(KeyboardInterrupt):
+            first.result()
+        assert second.result() == MANY
+
+
+def test_what_is_remembered_answers_for_just_that_run(lib, objects):
+    """A damaged document that names the same object with other labels is not believed, cached or not."""
+    lib.write("s", orders(MANY))
+    lib.append("s", orders(MANY[:1]))
+    reader = again(objects)
+    reader.read("s", as_of=0)
+    body = document(objects, 1)
+    body["label_runs"]["sha256"] = ["0" * 64]
+    objects.inner.put(lib.open_library.layout.version("s", 1), json.dumps(body).encode())
+    with pytest.raises(Integrity, match="damaged"):
+        reader.read("s", as_of=1)
 
 
 # -- upkeep -----------------------------------------------------------------------------------------------------------
@@ -348,6 +465,33 @@ def test_missing_and_damaged_runs_are_found(lib, objects):
         problems = verify(handle.open_library, deep=False).problems
         assert any(gone in each for each in problems)
         assert any(damaged in each for each in problems)
+
+
+def test_lost_labels_stop_no_collection_and_make_no_orphans(lib, objects):
+    """What their version refers to is known without them; a verification says once what is lost."""
+    lib.write("s", orders(MANY))
+    lib.append("s", orders(MANY[:1]))
+    lib.write("t", orders(MANY[::-1]))
+    lib.write("t", orders(["x"]))
+    prune.prune(lib.open_library, "t", keep_last=1)
+    (gone,), (collected,) = runs_of(objects, 0), runs_of(objects, 0, "t")
+    objects.inner.delete([f"eod/{gone}"])
+    report = gc(objects)
+    assert collected in report.deleted_objects
+    found = verify(again(objects).open_library)
+    assert found.orphans == []
+    (problem,) = found.problems
+    assert gone in problem
+    assert "version 1 of 's'" in problem
+
+
+def test_a_collection_reads_no_labels(lib, objects):
+    """They may be long, and it needs to know only who names them."""
+    for number in range(5):
+        lib.write("s", orders([f"{number}-{label}" for label in MANY]))
+    for key in runs(objects):
+        objects.inner.put(key, b"not read")
+    assert gc(objects).deleted_objects == []
 
 
 def test_a_document_of_a_library_before_costs_a_number_and_nothing_else(lib, objects):

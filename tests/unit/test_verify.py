@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
@@ -16,7 +17,7 @@ from duckvstore.engine.commits import Call
 from duckvstore.engine.recover import recover
 from duckvstore.engine.verify import sizes, verify
 from duckvstore.errors import NoSuchKey
-from duckvstore.format import documents, manifests
+from duckvstore.format import documents, label_runs, manifests
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.objects.wrappers import CountingObjects
 from tests.upkeep import frame, keys, restore
@@ -270,6 +271,46 @@ def test_what_the_bucket_did_not_keep_is_lost_and_another_librarys_is_left(versi
     assert "lost: 1" in repr(report)
     with pytest.raises(NoSuchKey):
         store.objects.read_deleted(key)
+
+
+def test_labels_come_back_like_segments(versioned, monkeypatch):
+    """A run that was deleted, not one of what was pruned; of one that is gone for good the report says so."""
+    monkeypatch.setattr(label_runs, "INLINE_BYTES_MAX", 100)
+    store = vs.open(versioned.url, versioned.storage_options)
+    lib = store.create_library("eod")
+
+    def orders(name):
+        return pd.DataFrame({"order": pd.Categorical([f"{name}-{number}" for number in range(50)])})
+
+    for symbol in "abcd":
+        lib.write(symbol, orders(symbol))
+    for _ in range(5):
+        lib.append("a", orders("a"))
+    lib.write("d", orders("e"))
+    opened = lib.open_library
+    run = {symbol: opened.version(symbol, 0).label_runs[0].key for symbol in "abcd"}
+    prune.prune(opened, "d", keep_last=1)
+    collect(opened, grace=ALL_AT_ONCE, dry_run=False)
+    segment = segment_of(lib, 0, "c").key
+    gone = [f"eod/{run['a']}", f"eod/{run['b']}", f"eod/{segment}", opened.layout.version("b", 0)]
+    assert store.objects.delete([*gone, f"eod/{run['c']}"]) == []
+    client = versioned.server.client()
+    key = f"eod/{run['c']}"
+    found = client.list_object_versions(Bucket=versioned.name, Prefix=key)
+    for each in [*found["Versions"], *found["DeleteMarkers"]]:
+        client.delete_object(Bucket=versioned.name, Key=key, VersionId=each["VersionId"])
+    client.close()
+    expected = recover(store.get_library("eod").open_library)
+    report = recover(store.get_library("eod").open_library, dry_run=False)
+    assert report.to_dict() == {**expected.to_dict(), "dry_run": False}
+    assert report.recovered_versions == [("b", 0)]
+    assert sorted(report.recovered_objects) == sorted([run["a"], run["b"], segment])
+    assert report.lost == [f"{run['c']} of version 0 of 'c'"]
+    lib = store.get_library("eod")
+    assert len(lib.read("a").data) == 300
+    assert_frame_equal(lib.read("b").data, orders("b"))
+    (problem,) = verify(lib.open_library).problems
+    assert run["c"] in problem
 
 
 def test_a_bucket_without_versioning_is_named_by_verify(moto_bucket):
