@@ -50,6 +50,11 @@ _HARMLESS_CALLS = frozenset(
 _BODIES = frozenset(("COPY", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "MERGE"))
 # Other functions that change something which lasts: for later statements of the thread, or in the log of all of them.
 _LASTING_CALLS = frozenset(("setseed", "write_log"))
+# They hold a thread for as long as somebody likes, and do nothing.
+_WAITING_CALLS = frozenset(("pg_sleep", "sleep_ms"))
+# Functions of the states of aggregates (EXPORT_STATE). DuckDB 1.5 casts any bytes to one, and what it takes for an
+# address in them is read: memory of the process that way, credentials too.
+_STATE_CALLS = frozenset(("finalize", "combine", "combine_aggr", "to_aggregate_state"))
 _BLANKS = str.maketrans(dict.fromkeys(tokens.ODD_SPACES, " "))
 _table_functions: dict[str, frozenset[str]] = {}
 _ADVICE = "a sandboxed session runs queries only: SELECT, FROM, WITH, VALUES, DESCRIBE, SHOW, SUMMARIZE and EXPLAIN"
@@ -145,7 +150,7 @@ def _refused_calls(cursor: duckdb.DuckDBPyConnection) -> frozenset[str]:
             "WHERE function_type IN ('table', 'table_macro', 'pragma')"
         )
         found = frozenset(name for (name,) in cursor.execute(question).fetchall())
-        known = (found - _HARMLESS_CALLS) | _LASTING_CALLS
+        known = (found - _HARMLESS_CALLS) | _LASTING_CALLS | _WAITING_CALLS | _STATE_CALLS
         _table_functions[duckdb.__version__] = known
     return known
 

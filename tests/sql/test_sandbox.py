@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import uuid
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -259,10 +260,11 @@ def place(request, tmp_path_factory, listening):
         url = "memory://"
     elif request.param == "s3":
         server = request.getfixturevalue("seaweed")
-        for bucket in ("cage", "other"):
+        buckets = [f"{name}-{uuid.uuid4().hex[:8]}" for name in ("cage", "other")]  # it may be made again
+        for bucket in buckets:
             server.create_bucket(bucket)
             server.client().put_object(Bucket=bucket, Key="secret.csv", Body=f"a\n{SECRET}\n".encode())
-        url, options, other = "s3://cage", server.storage_options(), "s3://other/secret.csv"
+        url, options, other = f"s3://{buckets[0]}", server.storage_options(), f"s3://{buckets[1]}/secret.csv"
     library = vs.open(url, options).create_library("eod")
     library.write("trades", pd.DataFrame({"n": [1], "sym": ["a"]}))
     library.snapshot("day")
@@ -364,6 +366,38 @@ def test_nothing_is_left_for_others_to_meet(place, call):
     """A seed would stay with the thread, which may serve somebody else next, and a line in the log of all."""
     with pytest.raises(vs.SqlError, match=f"does not call {call.partition('(')[0]}"):
         place.connection.execute(f"SELECT {call}")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "pg_sleep(3600)",
+        "(3600).pg_sleep()",
+        '"PG_Sleep"(3600)',
+        "list_transform([3600], lambda n: main.sleep_ms(n))",
+        "sleep_ms(3600000)",
+        "finalize(cast_to_type('AAAAAAAA'::BLOB, (SELECT first('x') EXPORT_STATE)))",
+        "cast_to_type('AAAAAAAA'::BLOB, (SELECT first('x') EXPORT_STATE)).finalize()",
+        "combine(cast_to_type('AAAAAAAA'::BLOB, (SELECT first('x') EXPORT_STATE)), NULL)",
+        "to_aggregate_state('x', 'first', ['x'])",
+    ],
+)
+@pytest.mark.parametrize("before", ["", "EXPLAIN ANALYZE "])
+def test_nobody_waits_or_makes_up_a_state(place, call, before):
+    """Sleeping holds a thread; a state of an aggregate may be any bytes to DuckDB 1.5, and then an address in them."""
+    with pytest.raises(vs.SqlError, match="a sandboxed session"):
+        place.connection.execute(f"{before}SELECT {call}")
+
+
+def test_no_other_function_of_this_release_waits(place):
+    """Names that say so, in what DuckDB lists, are all refused."""
+    found = place.connection.execute(
+        "SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_name SIMILAR TO '.*(sleep|delay|wait).*'"
+    ).fetchall()
+    assert ("pg_sleep",) in found
+    for (name,) in found:
+        with pytest.raises(vs.SqlError, match=f"does not call {name}"):
+            place.connection.execute(f"SELECT {name}(0)")
 
 
 def test_settings_tell_nothing_of_the_host(place, monkeypatch):
