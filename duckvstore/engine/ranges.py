@@ -82,9 +82,12 @@ def date_range_if(given: Any) -> DateRange | None:
 def row_bounds(row_range: Any, row_count: int) -> tuple[int, int]:
     """Return (start, stop) of a ``row_range`` among ``row_count`` rows, as a slice takes it; start <= stop."""
     try:
-        if isinstance(row_range, (str, dict, set, frozenset)):
-            raise TypeError  # noqa: TRY301 - what has no order, or one that nobody meant
+        # What has no order, or one that nobody meant: range(1, 3) are rows 1 and 2, and as a pair it would be row 1.
+        if isinstance(row_range, (str, dict, set, frozenset, range)):
+            raise TypeError  # noqa: TRY301
         first, last = row_range
+        if isinstance(first, bool) or isinstance(last, bool):
+            raise TypeError  # noqa: TRY301
         start, stop, _ = slice(first, last).indices(row_count)
     except (TypeError, ValueError) as error:
         raise InvalidInput(

@@ -228,6 +228,12 @@ def _with_gaps(column: pa.ChunkedArray, spec: Any) -> tuple[pd.Index, Any]:
     return pd.Index(distinct), codes
 
 
+def range_of(value: dict[str, Any], count: int, rows: Rows | None) -> pd.RangeIndex | None:
+    """Return the RangeIndex of ``count`` rows, which ``rows`` are; None: they are not at even distances."""
+    found = _range_rows(value, count, rows)
+    return found if isinstance(found, pd.RangeIndex) else None
+
+
 def _range_rows(value: dict[str, Any], count: int | None, rows: Rows | None) -> Any:
     whole: Any = index_from_json(value)
     if rows is None:  # a frame without stored columns has no stored rows to count

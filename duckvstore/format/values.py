@@ -234,8 +234,9 @@ def to_format(
 ) -> Any:
     """Return ``table`` as "pandas", "polars" or "pyarrow", whatever kind of value was written.
 
-    A pandas frame as polars or Arrow has its index levels as leading columns, and the names that SQL sees. The
-    other arguments are those of ``decode``. Raises InvalidInput for another format.
+    A pandas frame as polars or Arrow has its index levels as leading columns, and the names that SQL sees; the Arrow
+    table's ``to_pandas()`` gives the frame back. The other arguments are those of ``decode``. Raises InvalidInput for
+    another format.
     """
     if output_format not in OUTPUT_FORMATS:
         raise InvalidInput(f"there is no output format {output_format!r}: use one of {', '.join(OUTPUT_FORMATS)}")
@@ -258,6 +259,11 @@ def to_format(
         from duckvstore.format import polars_values
 
         return polars_values.from_arrow(plain)
+    if kind in ("dataframe", "series"):
+        from duckvstore.format import pandas_notes
+
+        none = decode(table.slice(0, 0), kind, schema, columns=columns if kind == "dataframe" else None)
+        return pandas_notes.described(plain, none, schema, rows)
     return plain
 
 

@@ -7,6 +7,7 @@ are read for it.
 from __future__ import annotations
 
 import html
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -140,11 +141,13 @@ def difference(
     """Return what ``Library.diff`` promises; both versions are resolved as one cut."""
     from duckvstore.sql import diff
 
-    wanted = [key] if isinstance(key, str) else key
+    wanted: list[Any] | None = None
+    if key is not None:
+        wanted = list(key) if isinstance(key, Iterable) and not isinstance(key, str) else [key]
     if wanted is not None and not all(isinstance(name, str) for name in wanted):
         raise InvalidInput(f"key={key!r}: give the name of a column, or a list of names, as SQL has them")
     before, after = _resolved(opened, symbol, plain(from_version), plain(to_version))
-    matched = diff.key_columns(before, after, None if wanted is None else list(wanted))
+    matched = diff.key_columns(before, after, wanted)
     parameters = {"symbol": symbol, "before": before, "after": after, "key": list(matched)}
     counted = session.sql(f"SELECT change, count(*) FROM {_CALL} GROUP BY change", parameters).fetchall()
     counts: dict[str, int] = dict(counted)

@@ -77,8 +77,8 @@ class Reading(Handle):
     ) -> VersionedItem:
         if output_format is not None:
             output_format = _known_format(output_format)
-        if isinstance(columns, str):
-            raise InvalidInput(f"columns is text: give a list of labels, columns=[{columns!r}]")
+        if columns is not None:
+            columns = _label_list(columns)
         if sum(option is not None for option in (date_range, row_range, where)) > 1:
             raise InvalidInput("give one of date_range, row_range and where: put the others into where")
         dates = ranges.date_range_if(date_range)
@@ -277,6 +277,20 @@ def _own_values(table: pa.Table, version: Version, columns: Sequence[Any] | None
         names = values.after_index(schema, values.stored_columns(schema, columns))
     own = {column.name: of_column(column) for column in schema.columns}
     return in_format(rows, [own[name] for name in names], output_format)
+
+
+def _label_list(columns: Any) -> list[Any]:
+    """Return the labels in ``columns``, which an iterator gives only once."""
+    if isinstance(columns, str):
+        raise InvalidInput(f"columns is text: give a list of labels, columns=[{columns!r}]")
+    try:
+        labels = list(columns)
+    except TypeError as error:
+        raise InvalidInput(f"columns is a {type(columns).__name__}: give a list of labels") from error
+    array = next((label for label in labels if getattr(label, "ndim", 0)), None)
+    if array is not None:
+        raise InvalidInput(f"columns has a {type(array).__name__} in it, which is no label: give a list of labels")
+    return labels
 
 
 def _known_format(output_format: object) -> str:

@@ -583,6 +583,8 @@ def test_the_python_diff_refuses_what_cannot_be_compared(lib):
         lib.diff("trades", 9)
     with pytest.raises(InvalidInput, match="key="):
         lib.diff("trades", 0, key=[1])
+    with pytest.raises(InvalidInput, match="key=5"):
+        lib.diff("trades", 0, key=5)
     with pytest.raises(InvalidInput, match="symbol"):
         lib.diff(0, 1)
     lib.delete("trades")

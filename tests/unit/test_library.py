@@ -92,6 +92,17 @@ def test_columns_come_in_the_order_asked_for_with_the_index(lib, small_segments)
         lib.read("trades", columns=["prise"])
 
 
+def test_columns_are_labels_however_they_are_listed(lib):
+    """An iterator gives its labels once; what lists none is told from a damaged document."""
+    lib.write("trades", frame())
+    assert_frame_equal(lib.read("trades", columns=iter(["sym", "price"])).data, frame()[["sym", "price"]])
+    for output_format in (None, "polars"):
+        with pytest.raises(vs.InvalidInput, match="columns is a int: give a list of labels"):
+            lib.read("trades", columns=5, output_format=output_format)
+        with pytest.raises(vs.InvalidInput, match="columns has a ndarray in it"):
+            lib.read("trades", columns=[np.array(["sym", "price"])], output_format=output_format)
+
+
 @pytest.mark.parametrize(
     "bounds", [(0, 10), (5, 37), (-7, None), (None, 3), (95, 200), (50, 50), (60, 20), (None, None)]
 )
@@ -157,8 +168,9 @@ def test_partial_reads_that_cannot_be_are_refused(lib):
         lib.read("dated", date_range=("yesterday?", None))
     with pytest.raises(vs.InvalidInput, match="None for an open end"):
         lib.read("dated", date_range="2026")
-    with pytest.raises(vs.InvalidInput, match="row_range="):
-        lib.read("dated", row_range=("a", "b"))
+    for rows in (("a", "b"), range(1, 3), (False, True)):
+        with pytest.raises(vs.InvalidInput, match="row_range="):
+            lib.read("dated", row_range=rows)
     with pytest.raises(vs.InvalidInput, match="give one of"):
         lib.read("dated", row_range=(0, 1), where="qty > 1")
     with pytest.raises(vs.InvalidInput, match="output_format='excel'"):
