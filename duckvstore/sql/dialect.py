@@ -242,13 +242,25 @@ class _Source:
             return self._parsed(self._readable(marked=False))
         return marked
 
+    def _altering(self, text: str) -> Any:
+        """Return the tree of a plain ALTER TABLE in place of one that sqlglot does not know, as of INT ARRAY[3]."""
+        tokens, _ = scan(text)
+        words = [token.upper for token in tokens]
+        if words[:2] != ["ALTER", "TABLE"]:
+            return None
+        last = 4 if words[2:4] == ["IF", "EXISTS"] else 2
+        while words[last + 1 : last + 2] == ["."]:
+            last += 2
+        return self._parsed(f"{text[: tokens[last].end]} DROP x")[0] if last < len(tokens) else None
+
     def _outlined(self) -> Any:
         """Return the tree of the statement's outline, put together from the pieces that sqlglot reads; or None."""
         if self.tokens[-1].kind == "unclosed":
             return None
-        found = outline.read(self._readable(marked=True))
+        readable_text = self._readable(marked=True)
+        found = outline.read(readable_text)
         if found is None:
-            return None
+            return self._altering(readable_text)
         root: Any = None
         for start, end in [(0, len(found.text)), *found.pieces]:
             text = blank(found.text, [(0, start), (end, len(found.text))])

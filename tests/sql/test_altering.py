@@ -272,6 +272,8 @@ def test_rename_to_meets_another_writer(lib):
         ("ALTER TABLE t ADD COLUMN c INTEGER DEFAULT 5", "keeps no constraints, defaults"),
         ("ALTER TABLE t ADD COLUMN c INTEGER NOT NULL", "keeps no constraints"),
         ("ALTER TABLE t ADD PRIMARY KEY (a)", "keeps no constraints"),
+        ("ALTER TABLE t ADD CONSTRAINT positive CHECK (a > 0)", "keeps no constraints"),
+        ("ALTER TABLE IF EXISTS main.t ADD COLUMN a.c DATE", "a.c is a field inside a column, which a symbol keeps"),
         ("ALTER TABLE t ALTER a SET DEFAULT 5", "keeps no constraints, defaults or keys"),
         ("ALTER TABLE t ALTER a SET NOT NULL", "keeps no constraints, defaults or keys"),
         ("ALTER TABLE t ADD COLUMN c NOSUCHTYPE", "NOSUCHTYPE"),
@@ -293,6 +295,16 @@ def test_refusals_name_the_place_and_change_nothing(lib, statement, message):
         lib.sql(last)
     assert "__vstore" not in str(caught.value)
     assert len(lib.list_versions()) == count
+
+
+def test_types_that_only_duckdb_knows(lib):
+    """The parser of ours reads no INTEGER ARRAY[2]."""
+    lib.sql("CREATE TABLE t AS SELECT 1 AS a, [5, 6] AS b")
+    lib.sql('ALTER TABLE IF EXISTS main."t" ADD COLUMN c INTEGER ARRAY[2]')
+    lib.sql("ALTER TABLE t ALTER b TYPE INTEGER ARRAY[2]")
+    assert [row[1] for row in lib.sql("DESCRIBE t").fetchall()] == ["INTEGER", "INTEGER[2]", "INTEGER[2]"]
+    assert lib.sql("FROM t").fetchall() == [(1, (5, 6), None)]
+    lib.sql("ALTER TABLE IF EXISTS nothing ADD COLUMN c INTEGER ARRAY[2]")
 
 
 def test_other_tables_are_duckdbs_own_affair(lib):
