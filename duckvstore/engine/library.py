@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -252,19 +252,29 @@ class OpenLibrary:
     def parse_version(self, data: bytes, *, where: str, labelled: bool = True) -> Version:
         """Return the version document in ``data``; this library loads its manifests and labels.
 
-        Not ``labelled``: where it names runs of labels, these are not read, and its schema is empty. What it refers to
-        is known all the same, also when a run is lost. Raises Integrity, Unsupported.
+        Not ``labelled``: where it names runs of labels, these are not read, and its schema is empty. Where one of them
+        is missing or damaged, its schema says so to whoever needs it, and all else of it is known. Raises Integrity,
+        Unsupported.
         """
-        version = documents.load_version(data, where=where, load_labels=self._labels_of if labelled else None)
-        if (labelled and version.library_id == self.library_id) or not version.label_runs:
+        lost: list[Integrity] = []
+
+        def load(library_id: str, runs: Sequence[LabelRun]) -> list[list[Any]] | None:
+            try:
+                return self._labels_of(runs) if labelled and library_id == self.library_id else None
+            except Integrity as error:
+                lost.append(error)
+                return None
+
+        version = documents.load_version(data, where=where, load_labels=load)
+        if lost:
+            version = replace(version, schema=documents.LostSchema(f"{where}: {lost[0]}"))
+        elif (labelled and version.library_id == self.library_id) or not version.label_runs:
             consistency.check(version)
         if isinstance(version.segments, FoldedSegments):
             version.segments.load = partial(self._manifest_of, where)
         return version
 
-    def _labels_of(self, library_id: str, runs: Sequence[LabelRun]) -> list[list[Any]] | None:
-        if library_id != self.library_id:
-            return None
+    def _labels_of(self, runs: Sequence[LabelRun]) -> list[list[Any]]:
         with self._lock:
             found = {run: self._labels[run] for run in runs if run in self._labels}
         missing = [run for run in dict.fromkeys(runs) if run not in found]
@@ -341,7 +351,9 @@ class OpenLibrary:
         self._seen_present, self.is_gone = watch, False
 
     def remember(self, version: Version) -> None:
-        """Keep a version document in the cache."""
+        """Keep a version document in the cache, unless its labels are lost: they may be recovered."""
+        if version.lost is not None:
+            return
         with self._lock:
             if (version.symbol, version.number) not in self._versions:
                 self._cached_segments += len(version.segments) + 1
@@ -405,11 +417,12 @@ class OpenLibrary:
     def remember_head(self, symbol: str, head: Head | None) -> None:
         """Keep (or with None, forget) the head of a symbol for the next write or cut.
 
-        One that was read before the one kept says nothing new: a slow reader must not undo what a write knows.
+        One that was read before the one kept says nothing new: a slow reader must not undo what a write knows. Nor
+        is one kept whose labels are lost.
         """
         with self._lock:
             kept = self._heads.pop(symbol, None)
-            if head is None:
+            if head is None or (head.newest is not None and head.newest.lost is not None):
                 return
             if kept is not None and head.age.started_before(kept.age):
                 head = kept

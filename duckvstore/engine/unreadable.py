@@ -9,6 +9,7 @@ import warnings
 from typing import TYPE_CHECKING, TypeVar
 
 from duckvstore.errors import DocumentWarning, Integrity, Unsupported
+from duckvstore.format.documents import Version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -34,9 +35,11 @@ def read_all(
 
     def one(item: Item) -> Outcome | Integrity | Unsupported | None:
         try:
-            return read(item)
+            outcome = read(item)
         except (Integrity, Unsupported) as error:
             return error
+        lost = outcome.lost if isinstance(outcome, Version) else None
+        return outcome if lost is None else Integrity(lost)
 
     found: list[Outcome] = []
     for outcome in library.in_parallel(one, items):

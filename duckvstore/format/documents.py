@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime  # noqa: TC003 - fields of dataclasses
 from typing import Any, TypeAlias
 
-from duckvstore.errors import Unsupported
+from duckvstore.errors import Integrity, Unsupported
 from duckvstore.format import envelope, label_runs, layout
 from duckvstore.format import metadata as user_metadata
 from duckvstore.format.label_runs import LabelRun
@@ -76,6 +76,30 @@ class Schema:
     def shown_names(self) -> tuple[str, ...]:
         """Names of the columns that are ``shown``, in order."""
         return tuple(column.name for column in self.shown)
+
+
+class LostSchema(Schema):
+    """The schema of a version whose labels are missing or damaged: Integrity, with ``reason``, for whoever asks for it.
+
+    The version can be pruned, held by a snapshot and written above all the same.
+    """
+
+    __slots__ = ("reason",)
+    reason: str
+
+    def __init__(self, reason: str) -> None:
+        """Have no fields: ``__getattr__`` is asked for them."""
+        object.__setattr__(self, "reason", reason)
+
+    def __getattr__(self, name: str) -> Any:
+        """Raise Integrity for a field of a schema."""
+        if name in Schema.__dataclass_fields__:
+            raise Integrity(self.reason)
+        raise AttributeError(name)
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+    __repr__ = object.__repr__
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +170,11 @@ class Version:
     def deleted(self) -> bool:
         """Whether this version says that the symbol has no value."""
         return self.kind == "deleted"
+
+    @property
+    def lost(self) -> str | None:
+        """What is missing or damaged of its labels, and None where they are there."""
+        return self.schema.reason if isinstance(self.schema, LostSchema) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -485,6 +485,77 @@ def test_lost_labels_stop_no_collection_and_make_no_orphans(lib, objects):
     assert "version 1 of 's'" in problem
 
 
+GO_ON = {
+    "write": (lambda lib: lib.write("s", orders(["x"])), ["x"]),
+    "write the same": (lambda lib: lib.write("s", orders(MANY[::-1])), MANY[::-1]),
+    "restore": (lambda lib: lib.restore_version("s", 0), ["a"]),
+    "stage": (lambda lib: (lib.stage("s", orders(["x"])), lib.finalize_staged_data("s")), ["x"]),
+    "sql": (lambda lib: lib.sql("CREATE OR REPLACE TABLE s AS SELECT 'x' AS order"), None),
+    "delete": (lambda lib: lib.delete("s"), None),
+    "delete versions": (lambda lib: lib.delete("s", versions=[0, 1]), None),
+    "prune": (lambda lib: lib.prune("s", keep_last=1), None),
+    "snapshot": (lambda lib: lib.snapshot("day"), None),
+    "metadata": (lambda lib: lib.read_metadata("s"), None),
+    "gc": (lambda lib: lib.gc(dry_run=False), None),
+}
+
+
+@pytest.mark.parametrize("name", GO_ON)
+def test_lost_labels_are_of_their_version_alone(lib, objects, name):
+    """Whoever needs none goes on: the symbol can be written, pruned and deleted, and its other versions be read."""
+    lib.write("s", orders(["a"]))
+    lib.write("s", orders(["b"]))
+    lib.write("s", orders(MANY))
+    objects.inner.delete([f"eod/{runs_of(objects, 2)[0]}"])
+    operation, expected = GO_ON[name]
+    handle = again(objects)
+    operation(handle)
+    for found in (handle, again(objects)):
+        if expected is not None:
+            assert found.read("s").data["order"].tolist() == expected
+        if name not in ("delete", "delete versions", "prune"):
+            assert found.read("s", as_of=0).data["order"].tolist() == ["a"]
+            with pytest.raises(Integrity, match=runs_of(objects, 2)[0]):
+                found.read("s", as_of=2)
+
+
+@pytest.mark.parametrize("damage", ["missing", "damaged"])
+def test_labels_that_come_back_are_read(lib, objects, damage):
+    """A handle remembers no loss. Until then nothing is built on them, and listings warn and leave the version out."""
+    lib.write("s", orders(MANY))
+    lib.write("t", orders(["a"]))
+    (run,) = runs(objects)
+    whole = objects.inner.read(run)
+    handle = again(objects)
+    objects.inner.delete([run])
+    if damage == "damaged":
+        objects.inner.put(run, label_runs.encode(MANY[1:]))
+    attempts = (
+        lambda: handle.read("s"),
+        lambda: handle.append("s", orders(["a"])),
+        lambda: handle.write_metadata("s", 1),
+        lambda: handle.sql("FROM s"),
+        lambda: handle.sql("DELETE FROM s"),
+        lambda: handle.get_description("s"),
+        lambda: handle.diff("s", 0, 0),
+    )
+    for attempt in attempts:
+        with pytest.raises(Integrity, match=rf"versions/s/.*{run.removeprefix('eod/')}"):
+            attempt()
+    with pytest.warns(vs.DocumentWarning, match=run.removeprefix("eod/")):
+        assert handle.list_symbols() == ["t"]
+    with pytest.warns(vs.DocumentWarning, match=run.removeprefix("eod/")):
+        assert handle.sql("SHOW TABLES").fetchall() == [("t",)]
+    handle.snapshot("day")
+    objects.inner.delete([run])
+    objects.inner.put(run, whole)
+    assert handle.read("s").data["order"].tolist() == MANY
+    assert handle.read("s", as_of="day").data["order"].tolist() == MANY
+    assert handle.sql("SELECT count(*) FROM s").fetchall() == [(400,)]
+    assert handle.append("s", orders(["a"])).version == 1
+    assert again(objects).verify().ok
+
+
 def test_a_collection_reads_no_labels(lib, objects):
     """They may be long, and it needs to know only who names them."""
     for number in range(5):
