@@ -13,12 +13,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from duckvstore.errors import InvalidInput
+from duckvstore.errors import Integrity, InvalidInput
 from duckvstore.format import labels, metadata, zones
 from duckvstore.format import schema as schemas
 from duckvstore.format.encoding import is_text
 from duckvstore.format.evolution_types import common, convertible, is_nested
-from duckvstore.format.pandas_indexes import index_from_json, index_of_labels, index_to_json
+from duckvstore.format.pandas_arrays import decode_array, encode_array
+from duckvstore.format.pandas_indexes import index_from_json, index_of_labels, index_to_json, raw_values
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,21 +102,50 @@ def _levels(schema: Schema) -> list[dict[str, Any]]:
 def _fitted(spec: Spec, column: pa.ChunkedArray, where: str) -> Spec:
     if column.null_count:
         spec = nullable(spec)
+    if isinstance(spec, dict) and spec["type"] == "interval":
+        _decoded(column, spec, where)
     if not _is_categorical(spec):
+        return spec
+    if _is_held(spec, column):
         return spec
     known = index_from_json(spec["categories"])
     values = column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
-    added = pd.Index(values.unique().drop_null().to_pandas())
+    values = values.drop_null() if is_nested(values.type) else pa.chunked_array([values.unique().drop_null()])
+    if len(known):  # a period stands in its column as a time, and an interval as a struct
+        added = pd.Index(_decoded(values, encode_array(raw_values(known), where)[1], where)).unique()
+    else:
+        added = pd.Index(values.to_pandas())
     added = added[~added.isin(known)]
-    if not len(added):
-        return spec
-    if spec["ordered"]:
+    if len(added) and spec["ordered"]:
         raise InvalidInput(
             f"{where} is an ordered categorical without the value {added[0]!r}: write() it with that category in its "
             "place"
         )
     every = known.append(added.astype(known.dtype)) if len(known) else added
-    return {**spec, "categories": index_to_json(every.rename(known.name), "the categories")}
+    widened = {**spec, "categories": index_to_json(every.rename(known.name), "the categories")}
+    if not _is_held(widened, column):
+        raise InvalidInput(
+            f"{where} is a categorical of {known.dtype}, and some new value is none of its: write() the column as "
+            "another type"
+        )
+    return widened
+
+
+def _decoded(column: pa.ChunkedArray, spec: Spec, where: str) -> Any:
+    """Return the values of a column. Raises InvalidInput for one that pandas cannot have in this dtype."""
+    try:
+        return decode_array(column, spec)
+    except ValueError as error:  # an interval that ends before it begins
+        raise InvalidInput(f"{where} has a value that pandas cannot hold ({error}): write() the column anew") from error
+
+
+def _is_held(spec: Spec, column: pa.ChunkedArray) -> bool:
+    """Tell whether each value of ``column`` is a category of ``spec``."""
+    try:
+        decode_array(column, spec)
+    except (Integrity, pa.ArrowInvalid):  # a value of another type that the categories' has no place for
+        return False
+    return True
 
 
 def nullable(spec: Spec) -> Spec:

@@ -399,6 +399,54 @@ def test_merge_sets_what_differs_only_by_collation_or_sign(lib):
     assert repr(lib.sql("FROM t").fetchall()) == "[(1, 'A', -0.0, ['X'])]"
 
 
+MONTHS = pd.PeriodIndex(["2026-01", "2026-02"], freq="M")
+SPANS = pd.IntervalIndex.from_tuples([(0, 2), (2, 5)])
+
+
+@pytest.mark.parametrize(
+    ("labels", "value", "added"),
+    [
+        (MONTHS, "'2026-05-01'", pd.Period("2026-05", "M")),
+        (SPANS, "{'left': 5, 'right': 9}", pd.Interval(5, 9)),
+        (pd.DatetimeIndex(["2026", "2027"], tz="Europe/Paris"), "'2028-01-01'", pd.Timestamp("2028-01-01", tz="UTC")),
+    ],
+    ids=["periods", "intervals", "times in a zone"],
+)
+def test_categories_that_are_stored_as_something_else(lib, labels, value, added):
+    """What a statement leaves stays as it was, and a new value becomes a category of their kind."""
+    frame = pd.DataFrame({"n": [1, 2, 3], "c": pd.Categorical.from_codes([0, 1, -1], labels)})
+    lib.write("t", frame)
+    lib.sql("UPDATE t SET n = n + 1 WHERE n > 1")
+    pd.testing.assert_frame_equal(lib.read("t").data, frame.assign(n=[1, 3, 4]))
+    lib.sql("SET TimeZone = 'UTC'")
+    lib.sql(f"UPDATE t SET c = {value} WHERE n = 4")
+    found = lib.read("t").data["c"]
+    assert list(found.cat.categories) == [*labels, added]
+    assert found.astype(object).tolist() == [*labels, added]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        (pd.Categorical(MONTHS), "'2026-05-15'"),
+        (pd.Categorical(SPANS), "{'left': 9, 'right': 5}"),
+        (SPANS, "{'left': 9, 'right': 5}"),
+        (pd.Categorical([1.5, 2.5]), "'nan'"),
+    ],
+    ids=[
+        "a day of a month",
+        "a category that ends before it begins",
+        "an interval that does",
+        "a category that is NaN",
+    ],
+)
+def test_no_statement_stores_what_pandas_could_not_read(lib, column, value):
+    lib.write("t", pd.DataFrame({"n": [1, 2], "c": column}))
+    with pytest.raises(InvalidInput, match=r"column 'c' of 'eod/t' .*write\(\) the column"):
+        lib.sql(f"UPDATE t SET c = {value} WHERE n = 1")
+    assert len(lib.list_versions("t")) == 1
+
+
 def test_a_pandas_dtype_takes_what_sql_stores(lib):
     """As in an append: a new category becomes one, and a missing whole number makes the column nullable."""
     index = pd.CategoricalIndex(["x", "y"], name="key")
