@@ -1,4 +1,4 @@
-"""The types that an INSERT gives to columns without any value: they take them, as in an append.
+"""The types that an INSERT, UPDATE or MERGE gives to columns without any value: they take them, as in an append.
 
 Invariant: only a column of which no row has a value takes another type: one of the null type, or, in a value of pandas,
 which has no types to declare, one that is all NaN or NaT and that DuckDB could not cast all new values to. What SQL
@@ -53,7 +53,7 @@ class Source:
         """
         own = rows.names if self.is_by_name else self.columns or names
         pairs = zip(own, rows.types, described, strict=False)
-        return {name.casefold(): at for at, (name, kind, text) in enumerate(pairs) if _is_shown(kind, text)}
+        return {name.casefold(): at for at, (name, kind, text) in enumerate(pairs) if is_shown(kind, text)}
 
     def misfits(self, position: int, count: int, kind: pa.DataType) -> str:
         """Return the query that gives a row if some value of a column of the query cannot be cast to ``kind``.
@@ -61,11 +61,20 @@ class Source:
         To the null type none can: what is nothing but NULL is INTEGER to DuckDB, and decides nothing. The column is the
         one at ``position`` of ``count``.
         """
-        names = ", ".join(f"c{at}" for at in range(count))
-        condition = f"c{position} IS NOT NULL"
-        if not is_open(kind):
-            condition += f" AND TRY_CAST(c{position} AS {duckdb_type(kind)}) IS NULL"
-        return f"{self.before}SELECT 1 FROM ({self.query}\n) AS given({names}) WHERE {condition} LIMIT 1"
+        return _misfits(self.before, self.query, position, count, kind)
+
+
+def misfits(query: str, kind: pa.DataType) -> str:
+    """Return what ``Source.misfits`` does for a query of one column."""
+    return _misfits("", query, 0, 1, kind)
+
+
+def _misfits(before: str, query: str, position: int, count: int, kind: pa.DataType) -> str:
+    names = ", ".join(f"c{at}" for at in range(count))
+    condition = f"c{position} IS NOT NULL"
+    if not is_open(kind):
+        condition += f" AND TRY_CAST(c{position} AS {duckdb_type(kind)}) IS NULL"
+    return f"{before}SELECT 1 FROM ({query}\n) AS given({names}) WHERE {condition} LIMIT 1"
 
 
 def source(text: str, target: str) -> Source | None:
@@ -96,7 +105,8 @@ def source(text: str, target: str) -> Source | None:
     return Source(text[: verb.start], query, columns, is_by_name)
 
 
-def _is_shown(kind: pa.DataType, described: str) -> bool:
+def is_shown(kind: pa.DataType, described: str) -> bool:
+    """Whether Arrow has the type that DuckDB calls ``described``, as ``kind``."""
     shown = duckdb_type(kind).replace('"', "")
     # The sum of whole numbers: what does not fit is DuckDB's error.
     return shown == described.replace('"', "") or (shown == "DECIMAL(38,0)" and described == "HUGEINT")

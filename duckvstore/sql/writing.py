@@ -18,7 +18,19 @@ from duckvstore.format import values as format_values
 from duckvstore.format.documents import Version
 from duckvstore.format.editing import check_tabular
 from duckvstore.format.schema import to_arrow
-from duckvstore.sql import dialect, finer, frames, headers, inserting, kinds, merging, rewrite, statements, touching
+from duckvstore.sql import (
+    assigning,
+    dialect,
+    finer,
+    frames,
+    headers,
+    inserting,
+    kinds,
+    merging,
+    rewrite,
+    statements,
+    touching,
+)
 from duckvstore.sql.figures import Figures, ScannedTable
 from duckvstore.sql.kept import kept_segments
 from duckvstore.sql.names import Frame, Symbol
@@ -222,6 +234,11 @@ class TableWriting:
         if kept is not None:
             self._count(newest, kept)
         try:
+            assigned = self._assigned(plan, newest)
+            if assigned is not newest:
+                newest = assigned
+                scratch.close()
+                scratch = Scratch(self.making.seat.cursor, self.library, newest, kept)
             wanted = self._run_on_scratch(plan, scratch, newest.schema.shown_names)
             self._outcome = self._result()  # before the commit: where it fails, nothing is changed
         finally:
@@ -253,6 +270,49 @@ class TableWriting:
             if self._misfits(plan, source.misfits(at, rows.num_columns, stored.field(name).type)):
                 newest = inserting.decided(newest, name, rows.schema.types[at], self.where)
         return newest
+
+    def _assigned(self, plan: Plan, newest: Version) -> Version:
+        """Return ``newest`` with the types that an UPDATE or MERGE gives to its columns without any value.
+
+        The scratch table has the rows that it changes.
+        """
+        kind, target = self.statement.kind, rewrite.quote(NAME)
+        names = inserting.undecided(newest) if kind in ("update", "merge") else []
+        if not names:
+            return newest
+        text = rewrite.numbered(self.statement, {**plan.replacements, self.position: target})
+        source = None
+        try:
+            if kind == "merge":
+                replaced = {**plan.replacements, self.position: target}
+                text = self._explicit(replace(plan, text=text, replacements=replaced), newest.schema.shown_names)
+                source = self.statement.tree.args["using"].alias_or_name or None
+            asked = assigning.queries(text, target, names, source)
+        except DuckVStoreError:
+            return newest  # what it is about, the statement itself will meet
+        stored = to_arrow(newest.schema)
+        for name, queries in asked.items():
+            parts = [f"SELECT * FROM ({query}\n)" for query in queries]
+            query = " UNION ALL ".join(part for part in parts if self._shape(plan, part) is not None)
+            shape = self._shape(plan, query) if query else None
+            if shape is None:
+                continue
+            given, described = shape
+            kind = stored.field(name).type
+            is_typed = inserting.is_open(kind) and described not in ("INTEGER", '"NULL"')  # which NULL alone is too
+            is_new = is_typed or self._misfits(plan, inserting.misfits(query, kind))
+            if is_new and inserting.is_shown(given, described):
+                newest = inserting.decided(newest, name, given, self.where)
+        return newest
+
+    def _shape(self, plan: Plan, query: str) -> tuple[pa.DataType, str] | None:
+        """Return the type of a query's one column, for Arrow and for DuckDB; None: what it asks for is not there."""
+        try:
+            rows = _rows(self._asked(plan, f"SELECT * FROM ({query}\n) LIMIT 0"))
+            described = _rows(self._asked(plan, f"DESCRIBE SELECT * FROM ({query}\n)"))
+        except DuckVStoreError:
+            return None
+        return rows.schema.types[0], str(described.column("column_type")[0])
 
     def _misfits(self, plan: Plan, query: str) -> bool:
         try:

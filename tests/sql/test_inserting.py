@@ -1,4 +1,7 @@
-"""INSERT into columns without any value: they take the types of what comes, and what SQL declared keeps its own."""
+"""INSERT, UPDATE and MERGE into columns without any value: they take the types of what comes.
+
+What SQL declared keeps its own.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import pytest
 import duckvstore as vs
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.sql import inserting
+from tests.cuts import cut_every
 
 OPEN = {
     "pandas, None": pd.DataFrame({"a": [1], "c": [None]}),
@@ -59,6 +63,107 @@ def test_a_column_without_values_takes_the_type_of_what_comes(name):
         made.sql("INSERT INTO s SELECT 7, c FROM s WHERE c IS NOT NULL")
         assert made.sql("SELECT c FROM s WHERE a = 7").fetchall() == [(cell,)]
         assert made.verify().ok
+
+
+SOURCE = "(SELECT 1 AS a, 'x' AS v UNION ALL SELECT 2, 'y')"
+ASSIGNING = [
+    ("UPDATE s SET c = 'x' RETURNING c", {}, [(1, "x")], "VARCHAR"),
+    ('UPDATE s AS t SET "C" = [1, 2]', {}, [(1, [1, 2])], "INTEGER[]"),
+    ("UPDATE s SET c = CASE WHEN a = 2 THEN 'y' ELSE coalesce(c, 'x') END", {}, [(1, "x")], "VARCHAR"),
+    ("UPDATE s SET a = a + 1, c = {'k': 1, 'l': 'x'} WHERE a = 1", {}, [(2, {"k": 1, "l": "x"})], None),
+    ("UPDATE s SET c = ?, a = ? WHERE a = ?", [date(2024, 5, 5), 9, 1], [(9, date(2024, 5, 5))], None),
+    (f"WITH q AS {SOURCE} UPDATE s SET c = q.v FROM q WHERE q.a = s.a -- done", {}, [(1, "x")], "VARCHAR"),
+    ("UPDATE s SET c = a IS DISTINCT FROM 2", {}, [(1, True)], "BOOLEAN"),
+    ("EXPLAIN ANALYZE UPDATE s SET c = 'x'", {}, [(1, "x")], "VARCHAR"),
+    (
+        (
+            f"MERGE INTO s USING {SOURCE} AS n USING (a) WHEN MATCHED AND n.v = 'x' THEN UPDATE SET c = n.v || $end "
+            "WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN INSERT (a, c) VALUES (n.a, upper(n.v)) RETURNING c"
+        ),
+        {"end": "!"},
+        [(1, "x!"), (2, "Y")],
+        "VARCHAR",
+    ),
+    (
+        f"MERGE INTO s AS t USING {SOURCE} AS n(a, c) USING (a) WHEN MATCHED THEN UPDATE WHEN NOT MATCHED THEN INSERT",
+        {},
+        [(1, "x"), (2, "y")],
+        "VARCHAR",
+    ),
+    (
+        (
+            "MERGE INTO s USING (SELECT 2 AS a, true AS c) USING (a) WHEN NOT MATCHED THEN INSERT BY NAME "
+            "WHEN NOT MATCHED BY SOURCE THEN UPDATE SET c = s.a = 1"
+        ),
+        {},
+        [(1, True), (2, True)],
+        "BOOLEAN",
+    ),
+    (
+        (
+            "MERGE INTO s USING (SELECT 2 AS a) AS n USING (a) WHEN MATCHED THEN UPDATE BY NAME "
+            "WHEN NOT MATCHED BY SOURCE THEN UPDATE SET c = DATE '2024-05-05'"
+        ),
+        {},
+        [(1, date(2024, 5, 5))],
+        None,
+    ),
+    (f"MERGE INTO s USING {SOURCE} AS n USING (a) WHEN NOT MATCHED THEN INSERT VALUES (n.a, n.v)", {}, None, "VARCHAR"),
+]
+
+
+@pytest.mark.parametrize("name", [name for name in OPEN if name not in ("pandas, NaT", "pandas, no rows")])
+@pytest.mark.parametrize("at", range(len(ASSIGNING)))
+def test_what_is_assigned_gives_its_type_too(name, at):
+    """In each form of UPDATE and MERGE, and each action; read() and verify() agree, and the next values are of it."""
+    statement, parameters, wanted, kind = ASSIGNING[at]
+    made = library(OPEN[name])
+    made.sql(statement, parameters)
+    wanted = wanted or [(1, None), (2, "y")]
+    assert made.sql("SELECT a, c FROM s ORDER BY a").fetchall() == wanted
+    is_number = kind == "BOOLEAN" and name == "pandas, NaN"  # DuckDB makes one of it
+    assert kind is None or types(made)["c"] == ("DOUBLE" if is_number else kind)
+    read = made.read("s", output_format="pyarrow").data["c"].to_pylist()
+    assert all(cell in read for _, cell in wanted)
+    made.sql("UPDATE s SET c = (SELECT any_value(c) FROM s)")
+    assert made.sql("SELECT DISTINCT c FROM s").fetchall()[0] in [(cell,) for _, cell in wanted]
+    assert made.verify().ok
+
+
+@pytest.mark.parametrize("made_of", [pd.DataFrame, pl.DataFrame, pa.table])
+def test_an_update_of_some_segments_gives_all_the_type(made_of, monkeypatch):
+    """The others stay as they are, and are read as columns without a value."""
+    cut_every(monkeypatch, 2)
+    made = library(made_of({"a": [1, 2, 3, 4, 5, 6], "c": [None] * 6, "d": [None] * 6}))
+    before = [segment.key for segment in made.open_library.version("s", 0).segments]
+    made.sql("UPDATE s SET c = 'x', d = NULL WHERE a = 3")
+    after = [segment.key for segment in made.open_library.version("s", 1).segments]
+    assert (len(before), len(set(before) & set(after))) == (3, 2)
+    assert made.sql("SELECT a FROM s WHERE c IS NULL ORDER BY a").fetchall() == [(1,), (2,), (4,), (5,), (6,)]
+    made.sql("UPDATE s SET d = DATE '2024-05-05' WHERE c = 'x'; UPDATE s SET c = c || 'y' WHERE d IS NOT NULL")
+    assert made.sql("SELECT a, c, d FROM s WHERE c IS NOT NULL").fetchall() == [(3, "xy", date(2024, 5, 5))]
+    assert made.sql("SELECT a, c, d FROM s AT VERSION 0 WHERE c IS NOT NULL").fetchall() == []
+    made.append("s", made.read("s").data)
+    assert made.sql("SELECT count(c), count(*) FROM s").fetchone() == (2, 12)
+    assert made.verify().ok
+
+
+def test_an_assignment_of_no_value_decides_nothing():
+    """Nor does one that no row gets; a column of numbers keeps its type where all that comes can be one."""
+    for value in (OPEN["pandas, None"], OPEN["arrow"], OPEN["polars"]):
+        made = library(value)
+        kept = types(made)["c"]
+        for statement in ("UPDATE s SET c = NULL", "UPDATE s SET c = 'x' WHERE a = 2"):
+            made.sql(statement)
+            assert types(made)["c"] == kept, statement
+        made.sql(f"MERGE INTO s USING {SOURCE} AS n USING (a) WHEN MATCHED AND n.v = 'z' THEN UPDATE SET c = n.v")
+        assert made.sql("FROM s").fetchall() == [(1, None)]
+    made = library(OPEN["pandas, NaN"])
+    made.sql("UPDATE s SET c = '1.5'")
+    assert made.sql("FROM s").fetchall() == [(1, 1.5)]
+    made.sql("CREATE TABLE t (a INTEGER, c DATE); INSERT INTO t VALUES (1, NULL)")
+    with pytest.raises(vs.SqlError, match="'x'"):
+        made.sql("UPDATE t SET c = 'x'")
 
 
 def test_what_duckdb_can_cast_is_cast():
