@@ -31,6 +31,8 @@ def described(table: pa.Table, frame: pd.DataFrame | pd.Series, schema: Schema, 
         schema: of the version that both are of.
         rows: which rows of the version ``table`` holds, as for ``values.decode``.
     """
+    if any(pa.types.is_nested(field.type) for field in list(table.schema)[: len(schema.index)]):
+        return table  # intervals: their dicts would be no labels
     if isinstance(frame, pd.Series):
         frame = frame.to_frame(pandas_frames.value_names(schema)[0] if frame.name is None else frame.name)
     try:

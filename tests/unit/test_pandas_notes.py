@@ -76,6 +76,15 @@ def test_what_arrow_has_not_keeps_its_form_and_the_rest_its_own(lib, column):
     assert found.to_pandas()["b"].tolist() == [1, 2, 3]
 
 
+@pytest.mark.parametrize("levels", [1, 2])
+def test_an_index_of_intervals_stays_columns(lib, levels):
+    index = pd.MultiIndex.from_arrays([pd.interval_range(0, 3), [7, 8, 9]][:levels], names=["k", "j"][:levels])
+    lib.write("s", pd.DataFrame({"x": [1, 2, 3]}, index=index if levels == 2 else index.get_level_values(0)))
+    found = arrow(lib).to_pandas()
+    assert found.columns.tolist() == [*["k", "j"][:levels], "x"]
+    assert found["k"].tolist() == [{"left": left, "right": left + 1} for left in range(3)]
+
+
 def test_such_a_table_is_written_appended_and_altered_as_any(lib):
     lib.write("s", FRAMES["range"])
     lib.write("copy", arrow(lib))
