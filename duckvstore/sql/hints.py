@@ -30,7 +30,10 @@ def of_names(
 ) -> str:
     """Return a sentence about the table that ``failure`` misses, or nothing. ``views``: the session's over symbols."""
     if failure.message.startswith("SET schema"):
-        return "\nUSE is for databases of DuckDB: name a snapshot or library with the table, as in FROM eod.trades"
+        return (
+            "\nUSE is for databases of DuckDB: name a snapshot or library with the table, as in FROM eod.trades; "
+            "USE memory goes back to the symbols"
+        )
     if failure.missing is None or failure.missing[0] not in ("Table", "View", "Schema"):
         return ""
     schemas = [reference.parts[-2] for reference in statement.references if len(reference.parts) > 1]

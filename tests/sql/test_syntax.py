@@ -316,6 +316,15 @@ def test_use_decides_where_a_table_is_made(lib, duck, place):
     assert [len(lib.list_versions(name)) for name in ("n", "t", "u")] == [1, 1, 1]
 
 
+def test_use_of_the_library_says_how_to_come_back(lib):
+    """It is shown as the database of the symbols, but it is none of DuckDB's."""
+    lib.sql("ATTACH ':memory:' AS x; USE x")
+    with pytest.raises(SqlError, match="USE memory goes back to the symbols"):
+        lib.sql(f"USE {lib.name}")
+    lib.sql("USE memory; DETACH x; CREATE TABLE back AS SELECT 1 AS a")
+    assert "back" in lib.list_symbols()
+
+
 def test_use_in_a_session_of_a_store(tmp_path):
     """There a name alone is no symbol, so without USE nobody can say where it belongs."""
     store = vs.open(str(tmp_path / "store"))
