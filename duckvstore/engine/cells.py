@@ -41,15 +41,17 @@ class SegmentCells:
 
     def bounds(self, position: int) -> tuple[Any, Any] | None:
         """Return the least and the greatest value of a column of whole numbers; None: there is none."""
-        column = self._version.schema.columns[position]
-        found = []
-        for at, segment in enumerate(self._version.segments):
-            known = segment.statistics.get(column.id, _UNKNOWN)
-            if known.minimum is None and known.null_count != segment.row_count:
-                known = statistics.of_column(self._read(position, at))
-            if known.minimum is not None:
-                found.append(known)
+        found = [self.of_segment(at, position) for at in range(len(self._version.segments))]
+        found = [known for known in found if known.minimum is not None]
         return (min(known.minimum for known in found), max(known.maximum for known in found)) if found else None
+
+    def of_segment(self, at: int, position: int) -> ColumnStatistics:
+        """Return the statistics of a column in the segment ``at``; where its bounds are not known, its values tell."""
+        segment = self._version.segments[at]
+        known = segment.statistics.get(self._version.schema.columns[position].id, _UNKNOWN)
+        if known.minimum is None and known.null_count != segment.row_count:
+            return statistics.of_column(self._read(position, at))
+        return known
 
     def pieces(self, position: int) -> Iterator[pa.ChunkedArray]:
         """Yield all values of this column, which are read for it, segment by segment."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -533,7 +534,10 @@ def _evolved(library: OpenLibrary, newest: Version, given: Given, cells: Cells |
     if not merged.changed:
         return replace(newest, schema=merged.schema), merged
     schema = replace(merged.schema, mixed=True)
-    return replace(newest, schema=schema, segments=tuple(map(merged.statistics, newest.segments))), merged
+    seen = tuple(
+        merged.statistics(segment, partial(known.of_segment, at)) for at, segment in enumerate(newest.segments)
+    )
+    return replace(newest, schema=schema, segments=seen), merged
 
 
 def _check_updatable(library: OpenLibrary, newest: Version, given: Given, times: Order) -> None:

@@ -7,6 +7,7 @@ which parts it was made from. Garbage collection keeps what a part names until t
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -370,7 +371,11 @@ def _joined(
     before, given = (SegmentCells(library, version) for version in (joined, part))
     new = Encoded(part.kind, part.schema, None, None)
     merged = evolution.merge(state.kind, state.schema, new, where=where, cells=before, given=given)
-    old = tuple(map(merged.statistics, kept)) if merged.changed else kept
+    old = (
+        tuple(merged.statistics(segment, partial(before.of_segment, at)) for at, segment in enumerate(kept))
+        if merged.changed
+        else kept
+    )
     schema = replace(merged.schema, mixed=True) if merged.changed else merged.schema
     columns = {column.name: column for column in schema.columns}
     is_held = all(columns.get(column.name) == column for column in part.schema.columns)

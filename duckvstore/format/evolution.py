@@ -152,11 +152,12 @@ class Merged:
         """Whether new rows are told apart by a column that they do not have themselves."""
         return any(planned.marks is not None for planned in self.columns)
 
-    def statistics(self, segment: Segment) -> Segment:
+    def statistics(self, segment: Segment, found: Callable[[int], ColumnStatistics]) -> Segment:
         """Return an old segment with its statistics in the merged types.
 
-        Columns that it lacks are all null; bounds in another unit are left out. Raises InvalidInput where a time of
-        the segment is, or may be, beyond what the finer unit of its column holds.
+        Columns that it lacks are all null; bounds in another unit are left out. ``found`` gives the statistics of a
+        stored column by its position, from its values where they are not known. Raises InvalidInput where a time of
+        the segment is beyond what the finer unit of its column holds.
         """
         known = dict(segment.statistics)
         types = [field.type for field in schemas.to_arrow(self.stored)]
@@ -165,9 +166,11 @@ class Merged:
                 if position < len(self.schema.index) + COLUMNS_MAX:
                     known[planned.id] = ColumnStatistics(null_count=segment.row_count, has_nan=False)
             elif planned.type != types[planned.old] and has_unit(types[planned.old]):
-                found = known.pop(planned.id, ColumnStatistics())
-                if not _fits(found, segment.row_count, types[planned.old], planned.type):
-                    raise _refusal(self.where, [_beyond(planned, types[planned.old])])
+                old = types[planned.old]
+                times = known.get(planned.id, ColumnStatistics()) if pa.types.is_time(old) else found(planned.old)
+                if not _fits(times, segment.row_count, old, planned.type):
+                    raise _refusal(self.where, [_beyond(planned, old)])
+                known[planned.id] = ColumnStatistics(null_count=times.null_count, has_nan=times.has_nan)
         return replace(segment, statistics=known)
 
 
@@ -252,8 +255,8 @@ def _pandas_rules(olds: Sequence[_Side], news: Sequence[_Side], level_count: int
         if old not in levels:
             return rules.combined(old.type, old.nature, given.type, given.nature, new_has_nulls=has_nulls)
         found = rules.merged_level(old.nature, given.nature, (old.type, given.type), new_has_nulls=has_nulls)
-        if found is None or old is not olds[0] or not pa.types.is_timestamp(old.type):
-            return found
+        if found is None or old is not olds[0] or not pa.types.is_timestamp(old.type) or _categories(old.nature):
+            return found  # categories stay of their type, and more of them may have come
         # The order of rows is known from the bounds of this level, which do not outlive a change of unit.
         return old.type, {**found[1], "dtype": old.nature["dtype"]}
 
@@ -684,7 +687,7 @@ def _fits(found: ColumnStatistics, row_count: int, old: pa.DataType, new: pa.Dat
 
 
 def _beyond(planned: _Planned, old: pa.DataType) -> str:
-    return f"{planned.shown}: stored {old}, new {planned.type}, and stored times are or may be beyond its range"
+    return f"{planned.shown}: stored {old}, new {planned.type}, and stored times are beyond its range"
 
 
 def _differs(old: _Side, given: _Side) -> str:

@@ -306,7 +306,7 @@ class Altering(TableWriting):
         lost = self._asked(
             plan,
             f"SELECT CAST({quoted} AS VARCHAR), CAST(CAST({quoted} AS {wanted.type}) AS VARCHAR) "
-            f"FROM {rewrite.quote(NAME)} WHERE {back} IS DISTINCT FROM {quoted} LIMIT 1",
+            f"FROM {rewrite.quote(NAME)} WHERE {quoted} IS NOT NULL AND {back} IS DISTINCT FROM {quoted} LIMIT 1",
         )
         if lost is not None and lost.num_rows:
             was, is_now = (column[0].as_py() for column in lost.columns)

@@ -224,6 +224,13 @@ def test_a_type_that_would_change_values_is_refused_by_naming_one(lib):
     assert lib.sql("FROM t").fetchall() == [(1, date(2026, 1, 3))]
 
 
+def test_null_of_a_union_is_null_of_any_type(lib):
+    """Cast to text and back it would be a member without a value: nothing is lost where there was none."""
+    lib.sql("CREATE TABLE t AS SELECT NULL::UNION(n INTEGER, s VARCHAR) AS u")
+    lib.sql("ALTER TABLE t ALTER u TYPE VARCHAR")
+    assert lib.sql("SELECT u, typeof(u) FROM t").fetchall() == [(None, "VARCHAR")]
+
+
 def test_rename_to_takes_the_newest_version_and_keeps_history(lib):
     """Both symbols change at once; segments stay where they are, and a collection knows it."""
     lib.sql("CREATE TABLE t AS SELECT range AS a FROM range(10); INSERT INTO t VALUES (99)")

@@ -401,16 +401,52 @@ def test_the_unit_of_the_first_index_level_is_for_good():
     assert "index level 't': stored timestamp[us], new timestamp[ns] with a value" in refusal(one, finer)
 
 
+@pytest.mark.parametrize(
+    "labels", [pd.date_range("2024-01-01", periods=4), pd.period_range("2024", periods=4, freq="M")]
+)
+@pytest.mark.parametrize("zone", [None, "UTC"])
+def test_an_index_of_categories_of_times_takes_more_of_them(labels, zone):
+    """Its first level is of timestamps in Arrow, but what they are for pandas is in the categories."""
+    labels = labels.tz_localize(zone) if isinstance(labels, pd.DatetimeIndex) else labels
+    one, two = (pd.DataFrame({"v": [1, 2]}, index=pd.CategoricalIndex(part)) for part in (labels[:2], labels[2:]))
+    found = appended(one, two)
+    assert list(found.index) == list(labels)
+    assert list(found.index.categories) == list(labels)
+
+
 def test_times_that_a_finer_unit_cannot_hold_are_refused():
-    """A stored year 9999 does not become nanoseconds; nor do times of which nobody knows the bounds."""
+    """A stored year 9999 does not become nanoseconds, whatever the statistics know of it."""
     message = refusal(column(["9999-01-01"], "M8[s]"), column(["2024-01-01"], "M8[ns]"))
-    assert (
-        "column 'c': stored timestamp[s], new timestamp[ns], and stored times are or may be beyond its range" in message
-    )
+    assert "column 'c': stored timestamp[s], new timestamp[ns], and stored times are beyond its range" in message
     wide = {f"n{number}": [1] for number in range(32)}
-    one, two = ({**wide, "t": pd.Series(["2024-01-01"], dtype=dtype)} for dtype in ("M8[us]", "M8[ns]"))
-    assert "are or may be beyond" in refusal(pd.DataFrame(one), pd.DataFrame(two))
+    one, two = ({**wide, "t": pd.Series([day], dtype=dtype)} for day, dtype in (("9999", "M8[us]"), ("2024", "M8[ns]")))
+    assert "stored times are beyond its range" in refusal(pd.DataFrame(one), pd.DataFrame(two))
     assert appended(column(["9999-01-01"], "M8[s]"), column(["2024-01-01"], "M8[us]"))["c"].dtype == "M8[us]"
+
+
+@pytest.mark.parametrize("first", ["2020-01-01", "NaT"])
+@pytest.mark.parametrize("column_count", [1, 40])
+def test_times_change_their_unit_more_than_once(first, column_count):
+    """Where bounds are not known, as those of another unit and beyond the first columns, the values tell."""
+    made = library()
+    days = [first, "2021-01-01", "2022-01-01"]
+    frames = [
+        pd.DataFrame({f"c{at}": pd.Series([day], dtype=f"M8[{unit}]") for at in range(column_count)})
+        for day, unit in zip(days, ("s", "us", "ns"), strict=True)
+    ]
+    made.write("s", frames[0])
+    for frame in frames[1:]:
+        made.append("s", frame)
+    last = f"c{column_count - 1}"
+    assert made.read("s").data[last].tolist() == [pd.Timestamp(day) for day in days]
+    assert made.read("s").data[last].dtype == "M8[ns]"
+    assert made.sql(f"SELECT count(*) FROM s WHERE {last} >= '2021-06-01'").fetchall() == [(1,)]
+    assert made.sql(f"SELECT count(*) FROM s WHERE {last} IS NULL").fetchall() == [(int(first == "NaT"),)]
+    made.write("t", frames[0])
+    made.append("t", frames[1])
+    made.write("t", frames[0])  # the segment is shared with a version that had it in another unit
+    made.append("t", frames[1])
+    assert made.read("t").data[last].tolist() == [pd.Timestamp(day) for day in days[:2]]
 
 
 def test_times_of_day_fit_every_unit():
@@ -681,8 +717,9 @@ def test_statistics_of_old_segments_in_the_merged_types():
         2: ColumnStatistics(1, 1, 0, False),
         3: ColumnStatistics("1.5", "1.5", 0, False),
     }
-    found = merged.statistics(Segment("k", 1, 10, "s", 9, bounds))
-    assert found.statistics == {1: bounds[1], 3: bounds[3], 4: ColumnStatistics(None, None, 1, False)}
+    found = merged.statistics(Segment("k", 1, 10, "s", 9, bounds), lambda position: bounds[position + 1])
+    unit, lacking = ColumnStatistics(None, None, 0, False), ColumnStatistics(None, None, 1, False)
+    assert found.statistics == {1: bounds[1], 2: unit, 3: bounds[3], 4: lacking}
     assert (found.key, found.row_count, found.size_bytes) == ("k", 1, 10)
 
 
