@@ -19,13 +19,13 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from duckvstore.engine import catalogue, cuts, segments, tables
+from duckvstore.engine.reading import catalogue, catalogue_tables, cuts, segments
 from duckvstore.errors import DuckVStoreError, NotFound, SqlError, Unsupported
-from duckvstore.format.envelope import time_to_json
-from duckvstore.sql import failures
-from duckvstore.sql.connection import Connection
-from duckvstore.sql.folders import Folder
-from duckvstore.sql.rewrite import literal, quote, scan
+from duckvstore.format.stored.envelope import time_to_json
+from duckvstore.sql.driver import duckdb_errors
+from duckvstore.sql.execution.connection import Connection
+from duckvstore.sql.planning.rewrite import literal, quote, scan
+from duckvstore.sql.planning.temporary_folders import Folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from duckvstore.engine.library import OpenLibrary
-    from duckvstore.format.documents import Version
+    from duckvstore.engine.library.open_library import OpenLibrary
+    from duckvstore.format.stored.documents import Version
     from duckvstore.objects.base import ObjectStore
 
 CATALOGUE_SCHEMA = "vstore"
@@ -141,7 +141,7 @@ class _Contents:
 
 def _collect(library: OpenLibrary) -> _Contents:
     # Snapshots first: every version that one holds is then at or below the cut.
-    snapshots = tables.table(library, "snapshots")
+    snapshots = catalogue_tables.table(library, "snapshots")
     published_at = library.objects.now()
     cut = cuts.collect_cut(library, None)
     histories = {}
@@ -174,7 +174,7 @@ def _build(cursor: duckdb.DuckDBPyConnection, path: Path, contents: _Contents) -
         _create_catalogue(cursor, contents)
         cursor.execute(f"DETACH {_DATABASE}")
     except duckdb.Error as error:
-        raise failures.to_error(failures.take_apart(error), "", None, lambda _: "") from error
+        raise duckdb_errors.to_error(duckdb_errors.take_apart(error), "", None, lambda _: "") from error
 
 
 def _folded(name: str) -> str:
@@ -253,8 +253,8 @@ def _scan_error(library: OpenLibrary, version: Version, error: Exception) -> Duc
             segments.fetch(library, segment)
     except DuckVStoreError as found:
         return found
-    return failures.to_error(
-        failures.take_apart(error),
+    return duckdb_errors.to_error(
+        duckdb_errors.take_apart(error),
         "",
         None,
         lambda _: f" (version {version.number} of {library.label(version.symbol)})",
@@ -362,13 +362,13 @@ def _create_catalogue(cursor: duckdb.DuckDBPyConnection, contents: _Contents) ->
         ("segments", "found.*", "version DESC, segment"),
         ("columns", "found.*", "version DESC, position"),
     ):
-        cursor.register("found", tables.table(library, name))
+        cursor.register("found", catalogue_tables.table(library, name))
         cursor.execute(
             f"CREATE TABLE {schema}.{name} AS SELECT {selected} FROM found JOIN cut USING (symbol) "
             f"WHERE version <= newest ORDER BY symbol, {order}"
         )
         cursor.unregister("found")
-    columns = ", ".join(quote(column) for column in tables.COLUMNS["symbols"])
+    columns = ", ".join(quote(column) for column in catalogue_tables.COLUMNS["symbols"])
     cursor.execute(
         f"CREATE TABLE {schema}.symbols AS SELECT {columns} FROM {schema}.versions JOIN cut USING (symbol) "
         "WHERE version = newest AND NOT deleted ORDER BY symbol"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckvstore as vs
 from duckvstore import cli_upkeep
-from duckvstore.engine import catalogue
+from duckvstore.engine.reading import catalogue
 from duckvstore.errors import DuckVStoreError, InvalidInput, NoSuchLibrary, Unsupported, printable
 from duckvstore.store import URL_DEFAULT, URL_VARIABLE
 from duckvstore.terminal import open_screen, table_text
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from duckvstore.library import Library
-    from duckvstore.sql.result import Result
+    from duckvstore.sql.results.result import Result
     from duckvstore.store import Store
 
 EXIT_ERROR = 1
@@ -273,8 +273,8 @@ def _write_rows(result: Result, file_format: str) -> None:
     import duckdb
     import pyarrow as pa
 
-    from duckvstore.format.schema import unique_names
-    from duckvstore.sql.literals import literal, quote
+    from duckvstore.format.stored.schema import unique_names
+    from duckvstore.sql.syntax.literals import literal, quote
 
     rows = result.arrow()
     if not result.columns:

@@ -15,7 +15,7 @@ from duckvstore.errors import printable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from duckvstore.format.documents import Snapshot, Version
+    from duckvstore.format.stored.documents import Snapshot, Version
 
 _SHOWN_MAX = 5
 _ORDERS = {True: "ASCENDING", False: "UNSORTED", None: "UNKNOWN"}

@@ -21,11 +21,11 @@ from duckvstore.handles.versions import VersionHandle, asked_for
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from duckvstore.engine.catalogue import AsOf
-    from duckvstore.engine.library import OpenLibrary
+    from duckvstore.engine.library.open_library import OpenLibrary
+    from duckvstore.engine.reading.catalogue import AsOf
     from duckvstore.handles.differences import Diff
     from duckvstore.sql.dbapi import Connection
-    from duckvstore.sql.result import Result
+    from duckvstore.sql.results.result import Result
     from duckvstore.sql.session import Session
 
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from duckvstore import forks
-from duckvstore.engine import libraries as engine_libraries
-from duckvstore.engine import options as engine_options
-from duckvstore.engine.library import OpenLibrary
+from duckvstore.engine.library import libraries as engine_libraries
+from duckvstore.engine.library import options as engine_options
+from duckvstore.engine.library.open_library import OpenLibrary
 from duckvstore.errors import AlreadyExists, InvalidInput, NoSuchLibrary, printable
 from duckvstore.library import Library, caller_scope
 from duckvstore.objects import checked_options, open_objects
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from duckvstore.objects.base import ObjectStore
     from duckvstore.sql.dbapi import Connection
-    from duckvstore.sql.result import Result
+    from duckvstore.sql.results.result import Result
     from duckvstore.sql.session import Session
 
 URL_VARIABLE = "DUCKVSTORE_URL"

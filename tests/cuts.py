@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from duckvstore.format import chunking
+from duckvstore.format.rows import chunking
 
 
 def cut_every(monkeypatch, rows: int) -> None:

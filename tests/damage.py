@@ -24,7 +24,7 @@ import polars as pl
 import pyarrow as pa
 
 from duckvstore.errors import DuckVStoreError, Integrity, Unsupported
-from duckvstore.format import layout
+from duckvstore.format.stored import layout
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.store import Store
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from duckvstore import clock
-from duckvstore.engine import catalogue, commits, edits
-from duckvstore.engine.commits import Call
+from duckvstore.engine.reading import catalogue
+from duckvstore.engine.writing import commits, edits
+from duckvstore.engine.writing.commits import Call
 
 if TYPE_CHECKING:
     import pytest

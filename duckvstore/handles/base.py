@@ -10,16 +10,17 @@ import operator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from duckvstore.engine import catalogue, commits
+from duckvstore.engine.reading import catalogue
+from duckvstore.engine.writing import commits
 from duckvstore.errors import InvalidInput, NoSuchSymbol
-from duckvstore.format import metadata as user_metadata
+from duckvstore.format.stored import metadata as user_metadata
 from duckvstore.items import VersionedItem
 
 if TYPE_CHECKING:
-    from duckvstore.engine.catalogue import AsOf
-    from duckvstore.engine.edits import Plan
-    from duckvstore.engine.library import OpenLibrary
-    from duckvstore.format.documents import Version
+    from duckvstore.engine.library.open_library import OpenLibrary
+    from duckvstore.engine.reading.catalogue import AsOf
+    from duckvstore.engine.writing.edits import Plan
+    from duckvstore.format.stored.documents import Version
 
 
 class Handle:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from duckvstore.engine import cuts
+from duckvstore.engine.reading import cuts
 from duckvstore.errors import DuckVStoreError, InvalidInput
 from duckvstore.handles.base import plain
 from duckvstore.handles.reading import Reading
@@ -28,7 +28,7 @@ from duckvstore.progress import progress
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from duckvstore.format.documents import Version
+    from duckvstore.format.stored.documents import Version
     from duckvstore.items import SymbolDescription, VersionedItem
 
 Item = TypeVar("Item")

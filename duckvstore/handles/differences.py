@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from duckvstore.engine import cuts
+from duckvstore.engine.reading import cuts
 from duckvstore.errors import DuckVStoreError, InvalidInput, printable
 from duckvstore.forks import OfOneProcess
 from duckvstore.handles.base import plain
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
-    from duckvstore.engine.catalogue import AsOf
-    from duckvstore.engine.library import OpenLibrary
-    from duckvstore.format.documents import Version
-    from duckvstore.sql.result import Result
+    from duckvstore.engine.library.open_library import OpenLibrary
+    from duckvstore.engine.reading.catalogue import AsOf
+    from duckvstore.format.stored.documents import Version
+    from duckvstore.sql.results.result import Result
     from duckvstore.sql.session import Session
 
 _CALL = "vstore.diff($symbol, $before, $after, key := $key)"
@@ -139,7 +139,7 @@ def difference(
     key: str | Sequence[str] | None,
 ) -> Diff:
     """Return what ``Library.diff`` promises; both versions are resolved as one cut."""
-    from duckvstore.sql import diff
+    from duckvstore.sql.binding import diff
 
     wanted: list[Any] | None = None
     if key is not None:

@@ -9,11 +9,12 @@ import re
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from duckvstore.engine import catalogue, composite, ranges, reads, unreadable
+from duckvstore.engine.library import unreadable
+from duckvstore.engine.reading import catalogue, composite, ranges, reads
 from duckvstore.errors import InvalidInput, NotFound, Unsupported
-from duckvstore.format import composite as format_composite
-from duckvstore.format import schema as schemas
-from duckvstore.format import values
+from duckvstore.format.codecs import composite as format_composite
+from duckvstore.format.codecs import values
+from duckvstore.format.stored import schema as schemas
 from duckvstore.handles.base import Handle
 from duckvstore.items import SymbolDescription, SymbolVersion, VersionedItem, VersionInfo
 
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from duckvstore.engine.catalogue import AsOf
-    from duckvstore.engine.ranges import DateRange
-    from duckvstore.format.documents import Version
+    from duckvstore.engine.reading.catalogue import AsOf
+    from duckvstore.engine.reading.ranges import DateRange
+    from duckvstore.format.stored.documents import Version
 
 
 class Reading(Handle):
@@ -266,8 +267,8 @@ class Reading(Handle):
 
 def _own_values(table: pa.Table, version: Version, columns: Sequence[Any] | None, output_format: str) -> Any:
     """Return rows of a value that SQL made, with columns of DuckDB's own types, as ``output_format`` has them."""
-    from duckvstore.sql.kinds import of_column
-    from duckvstore.sql.stored import in_format
+    from duckvstore.sql.results.stored import in_format
+    from duckvstore.sql.values.kinds import of_column
 
     schema = version.schema
     rows = values.decode(table, "arrow", schema, columns=columns)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from duckvstore.engine import catalogue
-from duckvstore.engine import snapshots as engine_snapshots
+from duckvstore.engine.reading import catalogue
+from duckvstore.engine.writing import snapshots as engine_snapshots
 from duckvstore.errors import InvalidInput
 from duckvstore.handles.base import Handle, plain
 from duckvstore.items import SnapshotInfo

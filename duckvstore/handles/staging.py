@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from duckvstore.engine import staging
+from duckvstore.engine.writing import staging
 from duckvstore.errors import InvalidInput, NoSuchSymbol, NotFound
-from duckvstore.format import metadata as user_metadata
+from duckvstore.format.stored import metadata as user_metadata
 from duckvstore.handles.writing import Writing, fitted
 from duckvstore.payloads import StagedDataFinalizeMethod, StageResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from duckvstore.engine.commits import Call
-    from duckvstore.format.documents import Version
+    from duckvstore.engine.writing.commits import Call
+    from duckvstore.format.stored.documents import Version
     from duckvstore.items import VersionedItem
 
 

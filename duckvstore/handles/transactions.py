@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from duckvstore.engine import catalogue, missing, transactions
+from duckvstore.engine.reading import catalogue, not_found
+from duckvstore.engine.writing import transactions
 from duckvstore.errors import InvalidInput
 from duckvstore.forks import OfOneProcess
 from duckvstore.handles.reading import Reading
@@ -17,11 +18,11 @@ from duckvstore.handles.writing import Writing
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from duckvstore.engine.catalogue import AsOf
-    from duckvstore.engine.commits import Call
-    from duckvstore.engine.edits import Plan
-    from duckvstore.engine.library import OpenLibrary
-    from duckvstore.format.documents import Version
+    from duckvstore.engine.library.open_library import OpenLibrary
+    from duckvstore.engine.reading.catalogue import AsOf
+    from duckvstore.engine.writing.commits import Call
+    from duckvstore.engine.writing.edits import Plan
+    from duckvstore.format.stored.documents import Version
     from duckvstore.items import VersionedItem
 
 
@@ -70,7 +71,7 @@ class Transaction(OfOneProcess, Writing, Reading):
         if newest is None:
             raise catalogue.no_symbol(self.open_library, symbol)
         if newest.deleted:
-            raise missing.deleted(self.open_library, newest, None)
+            raise not_found.deleted(self.open_library, newest, None)
         return newest
 
     def _newest(self, symbol: str) -> Version | None:

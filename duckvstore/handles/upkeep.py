@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from duckvstore.engine import collect, options, prune, recover, verify
+from duckvstore.engine.library import options
+from duckvstore.engine.maintenance import collect, prune, recover, verify
 from duckvstore.handles.writing import Writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import timedelta
 
-    from duckvstore.engine.reports import CollectionReport, RecoveryReport, SizesReport, VerificationReport
-    from duckvstore.format.options import Options
+    from duckvstore.engine.maintenance.reports import CollectionReport, RecoveryReport, SizesReport, VerificationReport
+    from duckvstore.format.stored.options import Options
 
 
 class Upkeep(Writing):

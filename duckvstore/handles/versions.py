@@ -12,10 +12,11 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from duckvstore import forks
-from duckvstore.engine import segments
+from duckvstore.engine.reading import segments
 from duckvstore.errors import DuckVStoreError, InvalidInput
-from duckvstore.format import arrow_values, encoding
-from duckvstore.format import schema as schemas
+from duckvstore.format.codecs import arrow_values
+from duckvstore.format.rows import encoding
+from duckvstore.format.stored import schema as schemas
 from duckvstore.items import nanoseconds
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from duckvstore.engine.catalogue import AsOf
-    from duckvstore.format.documents import Segment, Version
+    from duckvstore.engine.reading.catalogue import AsOf
+    from duckvstore.format.stored.documents import Segment, Version
     from duckvstore.handles.reading import Reading
     from duckvstore.items import VersionedItem
 
@@ -190,7 +191,7 @@ class VersionHandle:
 
     def _repr_html_(self) -> str:
         """Return the columns and their types as HTML in which names are text; looks the version up."""
-        from duckvstore.sql import kinds
+        from duckvstore.sql.values import kinds
 
         try:
             version, schema = self._found(), self.schema
@@ -239,7 +240,8 @@ def _shown_schema(version: Version, library: str) -> pa.Schema:
 
 def _own(version: Version, table: pa.Table) -> pa.Table:
     """Return rows without what is noted in their storage, and columns of DuckDB's own types as Arrow has these."""
-    from duckvstore.sql import kinds, stored
+    from duckvstore.sql.results import stored
+    from duckvstore.sql.values import kinds
 
     own = {column.name: kinds.of_column(column) for column in version.schema.columns}
     return stored.to_arrow(arrow_values.plain_table(table), [own[name] for name in table.column_names])

@@ -9,19 +9,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from duckvstore.engine import catalogue, commits, edits, ranges, reads, rewrites
+from duckvstore.engine.reading import catalogue, ranges, reads
+from duckvstore.engine.writing import commits, edits, rewrites
 from duckvstore.errors import InvalidInput
-from duckvstore.format import arrow_values, values
-from duckvstore.format import metadata as user_metadata
-from duckvstore.format import schema as schemas
+from duckvstore.format.codecs import arrow_values, values
+from duckvstore.format.stored import metadata as user_metadata
+from duckvstore.format.stored import schema as schemas
 from duckvstore.handles.base import Handle, plain
 
 if TYPE_CHECKING:
-    from duckvstore.engine.catalogue import AsOf
-    from duckvstore.engine.edits import Plan
-    from duckvstore.engine.rewrites import Given
-    from duckvstore.format.documents import Schema, Version
-    from duckvstore.format.values import Encoded
+    from duckvstore.engine.reading.catalogue import AsOf
+    from duckvstore.engine.writing.edits import Plan
+    from duckvstore.engine.writing.rewrites import Given
+    from duckvstore.format.codecs.values import Encoded
+    from duckvstore.format.stored.documents import Schema, Version
     from duckvstore.items import VersionedItem
 
 
@@ -269,7 +270,7 @@ class Writing(Handle):
         joins: bool = False,
     ) -> Given:
         """Return a value for an edit. ``joins``: to rows that may be of DuckDB's own types, as which INTERVAL goes."""
-        from duckvstore.sql.result import Result
+        from duckvstore.sql.results.result import Result
 
         where = repr(f"{self.name}/{symbol}")
         if isinstance(data, Result):  # a C stream would lose the class of an error that comes with a later row
@@ -285,7 +286,7 @@ class Writing(Handle):
 
 
 def fitted(given: Encoded, stored: Schema, where: str) -> Encoded:
-    """Return rows in the types of DuckDB's own that columns of ``stored`` have, as ``sql.fitting`` does."""
-    from duckvstore.sql import fitting
+    """Return rows in the types of DuckDB's own that columns of ``stored`` have, as ``sql.writing.fitting`` does."""
+    from duckvstore.sql.writing import fitting
 
     return fitting.fitted(given, stored, where)

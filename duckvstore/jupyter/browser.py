@@ -10,12 +10,13 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from duckvstore.engine import catalogue, condemned, unreadable
+from duckvstore.engine.library import condemned, unreadable
+from duckvstore.engine.reading import catalogue
 from duckvstore.errors import DuckVStoreError, InvalidInput, NoSuchKey, Unsupported
-from duckvstore.format.envelope import time_to_json
+from duckvstore.format.stored.envelope import time_to_json
 from duckvstore.jupyter.names import sql_name
 from duckvstore.jupyter.preview import Preview
-from duckvstore.sql.rewrite import literal
+from duckvstore.sql.planning.rewrite import literal
 
 try:
     import anywidget
@@ -26,8 +27,8 @@ except ImportError as missing:
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from duckvstore.engine.library import OpenLibrary
-    from duckvstore.format.documents import Snapshot, Version
+    from duckvstore.engine.library.open_library import OpenLibrary
+    from duckvstore.format.stored.documents import Snapshot, Version
     from duckvstore.library import Library
 
 SYMBOLS_SHOWN_MAX = 200

@@ -25,7 +25,7 @@ def rows(table: pa.Table, types: Sequence[str] | None = None) -> list[list[str |
 
     ``types``: those of DuckDB, if they are rows of a result.
     """
-    from duckvstore.sql import conversion
+    from duckvstore.sql.results import conversion
 
     try:
         found = conversion.to_texts(table, types, TEXT_LENGTH_MAX + 1)

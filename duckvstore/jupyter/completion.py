@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 
 from duckvstore import clock
-from duckvstore.engine import catalogue, condemned
-from duckvstore.engine.tables import COLUMNS as CATALOGUE_TABLES
+from duckvstore.engine.library import condemned
+from duckvstore.engine.reading import catalogue
+from duckvstore.engine.reading.catalogue_tables import COLUMNS as CATALOGUE_TABLES
 from duckvstore.jupyter import request
 from duckvstore.jupyter.names import sql_name
-from duckvstore.sql.tokens import Token, scan
+from duckvstore.sql.syntax.tokens import Token, scan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from duckvstore.engine.library import OpenLibrary
+    from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.jupyter.connection import Connection
 
 IDENTIFIER = "vstore"

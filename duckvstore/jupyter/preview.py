@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from duckvstore.engine import segments
+from duckvstore.engine.reading import segments
 from duckvstore.jupyter import cells
-from duckvstore.sql import kinds
+from duckvstore.sql.values import kinds
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from duckvstore.engine.library import OpenLibrary
-    from duckvstore.format.documents import Version
+    from duckvstore.engine.library.open_library import OpenLibrary
+    from duckvstore.format.stored.documents import Version
 
 COLUMNS_SHOWN_MAX = 100
 KEPT_BYTES_MAX = 256 * 2**20

@@ -10,24 +10,24 @@ import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from duckvstore.engine import catalogue
+from duckvstore.engine.reading import catalogue
 from duckvstore.errors import InvalidInput, NoSuchSnapshot, SqlError, caret, nearest
 from duckvstore.jupyter import cells, display
 from duckvstore.library import Library
-from duckvstore.sql import dialect
-from duckvstore.sql.display import as_text
-from duckvstore.sql.names import is_session_table
-from duckvstore.sql.rewrite import literal
-from duckvstore.sql.tokens import scan
+from duckvstore.sql.binding.names import is_session_table
+from duckvstore.sql.planning.rewrite import literal
+from duckvstore.sql.results.display import as_text
+from duckvstore.sql.syntax import parser
+from duckvstore.sql.syntax.tokens import scan
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from duckvstore.engine.library import OpenLibrary
+    from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.jupyter.connection import Connection
     from duckvstore.jupyter.request import Request
-    from duckvstore.sql.dialect import Reference
-    from duckvstore.sql.result import Result
+    from duckvstore.sql.results.result import Result
+    from duckvstore.sql.syntax.parser import Reference
 
 _INTEGER = re.compile(r"-?[0-9]+")
 
@@ -90,7 +90,7 @@ class Query:
 
     def _insertions(self) -> list[tuple[int, str]]:
         insertions: list[tuple[int, str]] = []
-        statements = dialect.parse(self.asked.sql) if self.asked.at is not None or self.asked.explain else []
+        statements = parser.parse(self.asked.sql) if self.asked.at is not None or self.asked.explain else []
         if self.asked.at is not None:
             for statement in statements:
                 for reference in statement.references:
@@ -197,7 +197,7 @@ class Query:
 
 def as_type(name: str, table: pa.Table, result: Result) -> Any:
     """Return rows of ``result`` as ``name`` says: pandas, polars or arrow."""
-    from duckvstore.sql import conversion
+    from duckvstore.sql.results import conversion
 
     if name == "arrow":
         return conversion.to_arrow(table, result.types)

@@ -1,6 +1,6 @@
 """ObjectStore: bytes under keys, the contract that every backing store fulfils.
 
-Keys are non-empty ``/``-separated text of ``[A-Za-z0-9._~-]`` segments (``format.layout`` escapes names that
+Keys are non-empty ``/``-separated text of ``[A-Za-z0-9._~-]`` segments (``format.stored.layout`` escapes names that
 users choose), none of them ``.`` or ``..``; no key is also the folder of another (a file system
 cannot hold both). Invariant: what safety rests on is abstract here; there is no default that an
 implementation could inherit by mistake. ``duckvstore.testing`` has the conformance suite.

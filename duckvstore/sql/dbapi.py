@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from duckvstore import forks
 from duckvstore.errors import DuckVStoreError, printable
-from duckvstore.sql import conversion, pep249
+from duckvstore.sql import pep249
 from duckvstore.sql.pep249 import (
     BINARY,
     DATETIME,
@@ -38,6 +38,7 @@ from duckvstore.sql.pep249 import (
     TimestampFromTicks,
     Warning,  # noqa: A004 - the names of PEP 249
 )
+from duckvstore.sql.results import conversion
 
 if TYPE_CHECKING:
     import os
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
-    from duckvstore.sql.result import Result
+    from duckvstore.sql.results.result import Result
     from duckvstore.sql.session import Session
 
 __all__ = [

@@ -20,7 +20,7 @@ from duckvstore.errors import (
     StorageUnavailable,
     Unsupported,
 )
-from duckvstore.sql import failures
+from duckvstore.sql.driver import duckdb_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,7 +112,7 @@ def to_pep249(error: DuckVStoreError) -> Error:
 
 def _meaning(error: DuckVStoreError) -> type[DatabaseError]:
     if error.__cause__ is not None:
-        kind = _KINDS.get(failures.take_apart(error.__cause__).kind)
+        kind = _KINDS.get(duckdb_errors.take_apart(error.__cause__).kind)
         if kind is not None:
             return kind
     return next((meaning for ours, meaning in _ERRORS if isinstance(error, ours)), DatabaseError)

@@ -14,57 +14,47 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from duckvstore import clock, forks
-from duckvstore.engine import catalogue, cuts
+from duckvstore.engine.reading import catalogue, cuts
 from duckvstore.errors import Conflict, DuckVStoreError, NoSuchSymbol, SqlError
-from duckvstore.sql import (
-    analyzing,
-    dialect,
-    failures,
-    frames,
-    headers,
-    hints,
-    listing,
-    prepared,
-    readable,
-    restoring,
-    rewrite,
-    sandbox,
-    statements,
-    touching,
-    writing,
-)
-from duckvstore.sql.altering import Altering
-from duckvstore.sql.begun import Begun
-from duckvstore.sql.connection import Connection
-from duckvstore.sql.definitions import Definitions, as_created
-from duckvstore.sql.explaining import Explaining
-from duckvstore.sql.figures import Figures, ScannedTable
-from duckvstore.sql.files import SegmentFiles
-from duckvstore.sql.interrupts import unwrapped
-from duckvstore.sql.names import Names, matching
-from duckvstore.sql.placed import CHECK, Uses
-from duckvstore.sql.plan import Plan, Planner
-from duckvstore.sql.result import Result
-from duckvstore.sql.running import Running
-from duckvstore.sql.tokens import scan
-from duckvstore.sql.values import Values, as_of, check_text
-from duckvstore.sql.writing import Making, TableWriting
+from duckvstore.sql.binding import analyze, dataframes, hints
+from duckvstore.sql.binding.names import Names, matching
+from duckvstore.sql.driver import duckdb_errors
+from duckvstore.sql.driver.interrupts import unwrapped
+from duckvstore.sql.execution import sandbox
+from duckvstore.sql.execution.connection import Connection
+from duckvstore.sql.execution.running import Running
+from duckvstore.sql.execution.transaction import Begun
+from duckvstore.sql.planning import rewrite
+from duckvstore.sql.planning.planner import Plan, Planner
+from duckvstore.sql.planning.segment_copies import SegmentFiles
+from duckvstore.sql.results.figures import Figures, ScannedTable
+from duckvstore.sql.results.result import Result
+from duckvstore.sql.syntax import headers, parser, sqlglot_text, statements
+from duckvstore.sql.syntax.tokens import scan
+from duckvstore.sql.values.parameters import Values, as_of, check_text
+from duckvstore.sql.views import information_schema, prepared
+from duckvstore.sql.views.definitions import Definitions, as_created
+from duckvstore.sql.views.instances import CHECK, Uses
+from duckvstore.sql.writing import match_query, restore, table_edits
+from duckvstore.sql.writing.alter_table import Altering
+from duckvstore.sql.writing.explain import Explaining
+from duckvstore.sql.writing.table_edits import Making, TableWriting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import TypeAlias
 
-    from duckvstore.engine.catalogue import AsOf
-    from duckvstore.engine.library import OpenLibrary
-    from duckvstore.format.documents import Segment, Version
-    from duckvstore.sql.connection import Seat
-    from duckvstore.sql.definitions import Definition
-    from duckvstore.sql.dialect import Statement
-    from duckvstore.sql.failures import Failure
-    from duckvstore.sql.names import Wanted
-    from duckvstore.sql.placed import Item
-    from duckvstore.sql.result import Rows
-    from duckvstore.sql.statements import Change
+    from duckvstore.engine.library.open_library import OpenLibrary
+    from duckvstore.engine.reading.catalogue import AsOf
+    from duckvstore.format.stored.documents import Segment, Version
+    from duckvstore.sql.binding.names import Wanted
+    from duckvstore.sql.driver.duckdb_errors import Failure
+    from duckvstore.sql.execution.connection import Seat
+    from duckvstore.sql.results.result import Rows
+    from duckvstore.sql.syntax.parser import Statement
+    from duckvstore.sql.syntax.statements import Change
+    from duckvstore.sql.views.definitions import Definition
+    from duckvstore.sql.views.instances import Item
 
     Tables: TypeAlias = Callable[[], set[tuple[str, str, str]]]
     Resolver: TypeAlias = Callable[[OpenLibrary, Sequence[tuple[str, AsOf]]], list[Version | DuckVStoreError | None]]
@@ -171,7 +161,7 @@ class Session(forks.OfOneProcess):
     ) -> Result:
         if self.sandbox:
             text = sandbox.plain(text)
-        statements = [self._listing(statement) for statement in dialect.parse(text)]
+        statements = [self._listing(statement) for statement in parser.parse(text)]
         values = Values(parameters, statements)
         result = Result(None)
         for statement in statements:
@@ -186,8 +176,8 @@ class Session(forks.OfOneProcess):
 
     def _listing(self, statement: Statement) -> Statement:
         """Return ``statement``; for SHOW TABLES and the like, which DuckDB answers without symbols, one with them."""
-        text = listing.shown(statement.text, self._tables_query)
-        return statement if text is None else dialect.parse(text)[0]
+        text = information_schema.shown(statement.text, self._tables_query)
+        return statement if text is None else parser.parse(text)[0]
 
     def _tables_query(self) -> str:
         """Return the query for the names of symbols, and of the tables and views of the session."""
@@ -279,7 +269,7 @@ class Session(forks.OfOneProcess):
     def _supply(self, making: Making, missing: str | None) -> bool:
         """Supply the symbol, or view over some, that DuckDB looks for as a table; return whether there is a new one."""
         statement, default = making.statement, self._default
-        words = statement.text[readable.explain_end(scan(statement.text)[0]) :].split(None, 1)
+        words = statement.text[sqlglot_text.explain_end(scan(statement.text)[0]) :].split(None, 1)
         is_reading = statement.kind in _READING_KINDS or (words and words[0].upper() in _READING_WORDS)
         if missing is None or default is None or self.sandbox or making.begun is not None or not is_reading:
             return False
@@ -306,7 +296,7 @@ class Session(forks.OfOneProcess):
         try:
             return self._plan(making)
         except (duckdb.Error, RuntimeError) as error:
-            raise failures.while_planning(error, making.statement.source) from error
+            raise duckdb_errors.while_planning(error, making.statement.source) from error
         except Conflict:
             if making.seat in self._begun:  # nothing of it can be committed any more
                 self._give_up(making.seat)
@@ -325,7 +315,7 @@ class Session(forks.OfOneProcess):
             return Result(None, making.figures)
         names = self._names(making)
         if change is not None:
-            return restoring.change(making, change, names)
+            return restore.change(making, change, names)
         try:
             meanings = names.resolve()
         except NoSuchSymbol:
@@ -341,7 +331,7 @@ class Session(forks.OfOneProcess):
         if draft is not None:
             making.refuse_in_reading(is_temporary=draft.is_temporary)
             return self._define(making, names, draft)
-        writing.refuse(names)
+        table_edits.refuse(names)
         return self._planned(making, names)
 
     def _settles(self, making: Making, tables: Tables) -> bool:
@@ -349,8 +339,8 @@ class Session(forks.OfOneProcess):
 
     def _maintains(self, making: Making) -> bool:
         """Whether it is ANALYZE or VACUUM of a symbol, which leave nothing to do."""
-        named = analyzing.named(making.statement)
-        return named is not None and analyzing.concerns_symbol(named, self._names(making.of(named)).resolve())
+        named = analyze.named(making.statement)
+        return named is not None and analyze.concerns_symbol(named, self._names(making.of(named)).resolve())
 
     def _define(self, making: Making, names: Names, draft: Definition) -> Result:
         """Keep a view or macro over symbols, once DuckDB has found nothing wrong with it."""
@@ -397,7 +387,7 @@ class Session(forks.OfOneProcess):
         """Whether a statement may read other rows when it is evaluated again, by its words or a view's or macro's."""
         items = plan.uses.items if plan.uses is not None else []
         texts = [making.statement.text, *(item.text for item in items)]
-        if any(map(touching.varies, texts)):
+        if any(map(match_query.varies, texts)):
             return True
         return self._has_objects and self._definitions.names_others(making.seat, texts)
 
@@ -446,7 +436,7 @@ class Session(forks.OfOneProcess):
                 names.companions, self._planner, making.figures, seat, tables, stores=plan.stores
             )
             texts = [making.statement.text, *(companion.statement.text for companion in names.companions)]
-            if any(map(listing.asks_for_lists, texts)):
+            if any(map(information_schema.asks_for_lists, texts)):
                 items = self._listed(making, plan, " ".join(texts), items)
             plan.use(Uses(self._definitions.placed, seat, items))
             plan.look_at_joins()
@@ -466,7 +456,7 @@ class Session(forks.OfOneProcess):
         visible = self._definitions.visible(seat)
         views = {key[1]: definition.statement.text for key, definition in visible.items() if key[0] == "view"}
         self._listed_count += 1
-        items, registered = listing.items(texts, libraries, self._listed_count, views)
+        items, registered = information_schema.items(texts, libraries, self._listed_count, views)
         plan.registered |= registered
         items += used
         # An error of DuckDB would abort the transaction, if there is one.
@@ -568,7 +558,7 @@ class Session(forks.OfOneProcess):
                 cursor.execute("SET TimeZone = 'UTC'")
             row = cursor.execute(f"SELECT epoch_us(CAST(({expression}\n) AS TIMESTAMPTZ))").fetchone()
         except duckdb.Error as error:
-            raise SqlError(failures.take_apart(error).message) from error
+            raise SqlError(duckdb_errors.take_apart(error).message) from error
         finally:
             cursor.close()
         if row is None or row[0] is None:
@@ -578,9 +568,9 @@ class Session(forks.OfOneProcess):
     def _add_unread_frames(self, plan: Plan, scope: Mapping[str, object] | None) -> None:
         """Register dataframes under their own names for a statement that only DuckDB can read."""
         for name in plan.statement.maybe_names:
-            value = frames.find(scope, name)
+            value = dataframes.find(scope, name)
             if value is not None:
-                plan.registered[name] = frames.to_registrable(value, uses=2)
+                plan.registered[name] = dataframes.to_registrable(value, uses=2)
 
     def note(self, statement: Statement, failure: Failure) -> str:
         """Return a sentence that helps with a missing table: the nearest names, or why a known name failed."""

@@ -13,27 +13,30 @@ from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
-from duckvstore.engine import segments
-from duckvstore.engine.reads import Rows, positions
+from duckvstore.engine.reading import segments
+from duckvstore.engine.reading.reads import Rows, positions
 from duckvstore.errors import DuckVStoreError, InvalidInput, NoSuchColumn, SqlError, caret, nearest
-from duckvstore.format import values as stored_values
-from duckvstore.format.arrow_values import plain_table
-from duckvstore.sql import dialect, failures, finer, kinds, tokens
-from duckvstore.sql.interrupts import interruptible, run_interruptibly
-from duckvstore.sql.kept import kept_segments
-from duckvstore.sql.rewrite import quote
-from duckvstore.sql.types import readable
-from duckvstore.sql.values import Values, check_text
+from duckvstore.format.codecs import values as stored_values
+from duckvstore.format.codecs.arrow_values import plain_table
+from duckvstore.sql.driver import duckdb_errors
+from duckvstore.sql.driver.interrupts import interruptible, run_interruptibly
+from duckvstore.sql.planning import nanoseconds
+from duckvstore.sql.planning.rewrite import quote
+from duckvstore.sql.pruning.segment_choice import kept_segments
+from duckvstore.sql.syntax import parser, tokens
+from duckvstore.sql.values import kinds
+from duckvstore.sql.values.parameters import Values, check_text
+from duckvstore.sql.values.types import readable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pyarrow as pa
 
-    from duckvstore.engine.library import OpenLibrary
-    from duckvstore.format.documents import Version
-    from duckvstore.sql.dialect import Statement
-    from duckvstore.sql.failures import Failure
+    from duckvstore.engine.library.open_library import OpenLibrary
+    from duckvstore.format.stored.documents import Version
+    from duckvstore.sql.driver.duckdb_errors import Failure
+    from duckvstore.sql.syntax.parser import Statement
 
 _ROWS = "__vstore_rows"
 _NUMBER = "__vstore_row"
@@ -90,8 +93,8 @@ class _Predicate:
         while self._number in names or any(self._number == name.casefold() for name in version.schema.names):
             self._number += "_"
         self._statement = self._parsed()
-        finest = [name for name in finer.columns(version) if name in self.columns]
-        self._cut = finer.uses(self._statement, finest)
+        finest = [name for name in nanoseconds.columns(version) if name in self.columns]
+        self._cut = nanoseconds.uses(self._statement, finest)
 
     def _names(self) -> list[str]:
         """Return every word that could be the name of a column, whatever it is, in the order of the text."""
@@ -139,7 +142,7 @@ class _Predicate:
         self._check_tokens()
         opening = f"SELECT 1 FROM {self._alias} WHERE ("
         try:
-            statements = dialect.parse(f"{opening}{self.where}\n)")
+            statements = parser.parse(f"{opening}{self.where}\n)")
         except SqlError as error:
             place = (error.offset or 0) - len(opening)
             raise self._error(error.args[0].partition("\n")[0], max(0, place)) from error
@@ -170,9 +173,9 @@ class _Predicate:
 
     def refuse_digits(self, rows: pa.Table) -> None:
         """Raise SqlError where the predicate may depend on digits of ``rows`` that DuckDB does not read."""
-        found = self._cut.refused(lambda name, is_below: finer.have_digits(rows.column(name), is_below=is_below))
+        found = self._cut.refused(lambda name, is_below: nanoseconds.have_digits(rows.column(name), is_below=is_below))
         if found:
-            raise self._error(finer.problem(found[0]))
+            raise self._error(nanoseconds.problem(found[0]))
 
     def kept_segments(self, connection: Any) -> list[int]:
         """Return the positions of the segments that may hold wanted rows."""
@@ -202,7 +205,7 @@ class _Predicate:
             connection.register(_ROWS, rows)
             found = run_interruptibly(connection, lambda: connection.execute(text).fetchnumpy())
         except duckdb.Error as error:
-            failure = failures.in_bytes(failures.take_apart(error), text)
+            failure = duckdb_errors.in_bytes(duckdb_errors.take_apart(error), text)
             if self._statement.problem is not None and failure.kind in ("Parser", "Syntax"):
                 raise self._error(_UNREADABLE.format(self._statement.problem)) from error
             raise self._translated(failure, len(opening.encode())) from error
@@ -227,5 +230,5 @@ class _Predicate:
                 f"{nearest(name, names)} It has {', '.join(names[:10])}{' …' if len(names) > 10 else ''}"
                 f"{'' if offset is None else caret(self.where, offset)}"
             )
-        cut = failures.Failure(failure.kind, message, failure.position, failure.missing)
-        return failures.to_error(cut, self.where, offset, lambda _: "")
+        cut = duckdb_errors.Failure(failure.kind, message, failure.position, failure.missing)
+        return duckdb_errors.to_error(cut, self.where, offset, lambda _: "")

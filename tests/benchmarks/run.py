@@ -21,7 +21,7 @@ import pandas as pd
 
 import duckvstore as vs
 from duckvstore.objects.wrappers import CountingObjects
-from duckvstore.sql.connection import load_httpfs
+from duckvstore.sql.execution.connection import load_httpfs
 from duckvstore.sql.session import Session
 from tests.servers import SeaweedServer
 

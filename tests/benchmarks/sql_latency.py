@@ -21,10 +21,11 @@ import pandas as pd
 import pytest
 
 import duckvstore as vs
-from duckvstore.sql import dialect, kept
-from duckvstore.sql.names import Names
-from duckvstore.sql.running import Running
+from duckvstore.sql.binding.names import Names
+from duckvstore.sql.execution.running import Running
+from duckvstore.sql.pruning import segment_choice
 from duckvstore.sql.session import Session
+from duckvstore.sql.syntax import parser
 from tests.cuts import cut_every
 
 if TYPE_CHECKING:
@@ -66,9 +67,9 @@ def phases() -> Iterator[dict[str, float]]:
 
     with ExitStack() as stack:
         for owner, name, phase in (
-            (dialect, "parse", "parse"),
+            (parser, "parse", "parse"),
             (Names, "resolve", "resolve"),
-            (kept.Choices, "choose", "choose"),
+            (segment_choice.Choices, "choose", "choose"),
             (Session, "_plan", "plan"),
             (Running, "start", "bind"),
         ):

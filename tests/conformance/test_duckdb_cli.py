@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import duckvstore as vs
-from duckvstore.sql.connection import httpfs_of_wheel
+from duckvstore.sql.execution.connection import httpfs_of_wheel
 
 SHELL = shutil.which("duckdb", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
 assert SHELL, "no duckdb shell beside Python or on the PATH: pip install duckdb-cli"

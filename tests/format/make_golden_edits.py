@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 import duckvstore as vs
-from duckvstore.format import manifests
+from duckvstore.format.stored import manifests
 
 
 def rows(start: str, count: int = 6, **more: list) -> pd.DataFrame:

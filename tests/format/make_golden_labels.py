@@ -9,7 +9,7 @@ import pandas as pd
 import polars as pl
 
 import duckvstore as vs
-from duckvstore.format import label_runs
+from duckvstore.format.stored import label_runs
 
 COLOURS = [f"colour {number}" for number in range(12)]
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import duckvstore as vs
-from duckvstore.format import schema as schemas
+from duckvstore.format.stored import schema as schemas
 
 BOX = pa.struct([("w", pa.int64()), ("in", pa.list_(pa.struct([("a", pa.string())])))])
 ROWS = [{"w": 1, "in": [{"a": "x"}, None]}, None, {"w": 2, "in": []}]

@@ -9,7 +9,7 @@ from jupyter_client.manager import start_new_kernel
 
 SETUP = """
 import duckvstore as vs
-from duckvstore.sql import bar
+from duckvstore.sql.execution import progress_bar as bar
 
 bar.DELAY_SECONDS = 0
 lib = vs.open("memory://notebook").create_library("eod")

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 import duckvstore as vs
-from duckvstore.engine import commits
+from duckvstore.engine.writing import commits
 
 WRITERS = 6
 AUDITORS = 2

@@ -11,13 +11,15 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 import duckvstore as vs
-from duckvstore.engine import catalogue, condemned, prune
-from duckvstore.engine.collect import collect
-from duckvstore.engine.commits import Call
-from duckvstore.engine.library import OpenLibrary
+from duckvstore.engine.library import condemned
+from duckvstore.engine.library.open_library import OpenLibrary
+from duckvstore.engine.maintenance import prune
+from duckvstore.engine.maintenance.collect import collect
+from duckvstore.engine.reading import catalogue
+from duckvstore.engine.writing.commits import Call
 from duckvstore.errors import DuckVStoreError
-from duckvstore.format import documents
-from duckvstore.format.documents import Decision
+from duckvstore.format.stored import documents
+from duckvstore.format.stored.documents import Decision
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.objects.wrappers import WrappedObjects
 from duckvstore.testing.faulty import Fault, FaultyObjects, SimulatedCrash

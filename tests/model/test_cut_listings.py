@@ -12,7 +12,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 import duckvstore as vs
-from duckvstore.engine.library import OpenLibrary
+from duckvstore.engine.library.open_library import OpenLibrary
 from duckvstore.errors import DuckVStoreError
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.objects.wrappers import WrappedObjects

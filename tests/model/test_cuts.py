@@ -11,10 +11,11 @@ import pyarrow as pa
 import pytest
 
 import duckvstore as vs
-from duckvstore.engine import cuts
-from duckvstore.engine.library import OpenLibrary
-from duckvstore.format import documents, values
-from duckvstore.format.documents import Decision, Version
+from duckvstore.engine.library.open_library import OpenLibrary
+from duckvstore.engine.reading import cuts
+from duckvstore.format.codecs import values
+from duckvstore.format.stored import documents
+from duckvstore.format.stored.documents import Decision, Version
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.objects.wrappers import CountingObjects
 from duckvstore.testing.faulty import FaultyObjects

@@ -22,7 +22,7 @@ import pytest
 
 import duckvstore as vs
 from duckvstore.errors import Integrity, InvalidInput
-from duckvstore.format import layout
+from duckvstore.format.stored import layout
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.store import Store
 from tests import damage

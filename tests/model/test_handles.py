@@ -17,9 +17,9 @@ import pytest
 
 import duckvstore as vs
 from duckvstore import clock
-from duckvstore.engine import catalogue
-from duckvstore.engine import library as engine_library
-from duckvstore.engine.library import create_definitely
+from duckvstore.engine.library import open_library as engine_library
+from duckvstore.engine.library.open_library import create_definitely
+from duckvstore.engine.reading import catalogue
 from duckvstore.errors import AlreadyExists, NoSuchKey, StorageUnavailable
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.objects.wrappers import WrappedObjects

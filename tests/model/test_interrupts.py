@@ -13,7 +13,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 import duckvstore as vs
-from duckvstore.engine import segments
+from duckvstore.engine.reading import segments
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.testing.faulty import FaultyObjects
 from tests.cuts import cut_every
@@ -93,7 +93,7 @@ import sys, time
 import pandas as pd
 import duckvstore as vs
 from duckvstore import progress
-from duckvstore.engine import segments
+from duckvstore.engine.reading import segments
 from tests.cuts import cut_every
 from tests.sizes import sized
 
@@ -224,7 +224,7 @@ def test_impatience_and_transactions():
     code = """
 def working():
     time.sleep(0.05)  # what is still inside DuckDB after that was not stopped
-    return any("duckvstore/sql/interrupts.py" in "".join(traceback.format_stack(frame))
+    return any("duckvstore/sql/driver/interrupts.py" in "".join(traceback.format_stack(frame))
                for ident, frame in sys._current_frames().items() if ident != threading.main_thread().ident)
 
 def press_twice():
@@ -287,7 +287,7 @@ def test_signals_at_any_moment_of_a_statement():
     """
     code = f"""
 import gc, random
-from duckvstore.sql import interrupts
+from duckvstore.sql.driver import interrupts
 
 interrupts._WAKE_EVERY_SECONDS = 1e-6  # who waits looks all the time, so that the alarm meets every place of the loop
 sys.unraisablehook = lambda _: None

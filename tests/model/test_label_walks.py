@@ -9,10 +9,10 @@ import pytest
 
 import duckvstore as vs
 from duckvstore import clock
-from duckvstore.engine import prune
-from duckvstore.engine.collect import collect
+from duckvstore.engine.maintenance import prune
+from duckvstore.engine.maintenance.collect import collect
 from duckvstore.errors import Conflict, DuckVStoreError
-from duckvstore.format import label_runs
+from duckvstore.format.stored import label_runs
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.testing.faulty import FaultyObjects, SimulatedCrash
 from tests.model import test_fault_walks as walks

@@ -17,7 +17,7 @@ import pytest
 
 import duckvstore as vs
 from duckvstore.objects.memory import MemoryObjects
-from duckvstore.sql.folders import Folder
+from duckvstore.sql.planning.temporary_folders import Folder
 from duckvstore.store import Store
 
 _BEGINNING = """
@@ -159,7 +159,7 @@ def test_folders_of_killed_processes_are_removed_and_those_of_living_ones_stay(c
 def test_a_forked_child_neither_removes_nor_keeps_its_parents_folder(child):
     """It has a folder of its own, and the parent's is locked as long as the parent lives."""
     child("""
-        from duckvstore.sql.folders import Folder
+        from duckvstore.sql.planning.temporary_folders import Folder
         library = Store(MemoryObjects()).create_library("l")
         library.write("t", frame)
         query = lambda: library.sql("SELECT sum(a) FROM t").fetchall()

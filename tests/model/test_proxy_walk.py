@@ -24,7 +24,7 @@ from duckvstore.errors import DuckVStoreError
 from duckvstore.objects import open_objects
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.objects.wrappers import WrappedObjects
-from duckvstore.sql import connection
+from duckvstore.sql.execution import connection
 from tests.conftest import fresh_bucket
 from tests.cuts import cut_every
 from tests.cutting import Cut, CuttingProxy, repeat_at_once

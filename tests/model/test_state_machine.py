@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 from pandas.testing import assert_frame_equal
 
 import duckvstore as vs
-from duckvstore.format import chunking
+from duckvstore.format.rows import chunking
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.objects.wrappers import WrappedObjects
 

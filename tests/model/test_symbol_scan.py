@@ -7,8 +7,8 @@ import random
 import pytest
 
 import duckvstore as vs
-from duckvstore.engine import catalogue
-from duckvstore.format.layout import escape
+from duckvstore.engine.reading import catalogue
+from duckvstore.format.stored.layout import escape
 from duckvstore.objects.memory import MemoryObjects
 
 NAMES = ("a", "a-", "a-b", "a.", "a.b", "a.b-c", "a b", "a/b", "a~", "a0", "A", "aa", "~", "-", ".", "..", "ü", "~~")

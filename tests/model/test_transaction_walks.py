@@ -12,9 +12,9 @@ from pandas.testing import assert_frame_equal
 
 import duckvstore as vs
 from duckvstore import clock
-from duckvstore.engine import cuts
+from duckvstore.engine.reading import cuts
 from duckvstore.errors import DuckVStoreError
-from duckvstore.format import chunking
+from duckvstore.format.rows import chunking
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.testing.faulty import Fault, FaultyObjects, SimulatedCrash
 

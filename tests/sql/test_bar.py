@@ -16,13 +16,13 @@ import pytest
 
 import duckvstore as vs
 from duckvstore.objects.memory import MemoryObjects
-from duckvstore.sql import bar
+from duckvstore.sql.execution import progress_bar
 
 CODE = """
 import sys
 import pandas as pd
 import duckvstore as vs
-from duckvstore.sql import bar
+from duckvstore.sql.execution import progress_bar as bar
 
 bar.DELAY_SECONDS = 0.5
 lib = vs.open(sys.argv[1]).create_library("eod")
@@ -109,7 +109,7 @@ def test_redirected_output_stays_empty(tmp_path):
 def watched(monkeypatch):
     """A library of a session that somebody looks at, where every statement is a long one."""
     monkeypatch.setenv("DUCKVSTORE_PROGRESS", "1")
-    monkeypatch.setattr(bar, "DELAY_SECONDS", 0)
+    monkeypatch.setattr(progress_bar, "DELAY_SECONDS", 0)
     return vs.Store(MemoryObjects("bars")).create_library("eod")
 
 

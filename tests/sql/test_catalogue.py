@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 import duckvstore as vs
-from duckvstore.engine import tables
-from duckvstore.format import documents
+from duckvstore.engine.reading import catalogue_tables
+from duckvstore.format.stored import documents
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.objects.wrappers import CountingObjects
 
@@ -69,7 +69,7 @@ PREDICATES = [
 ]
 
 
-@pytest.mark.parametrize("name", [name for name in tables.COLUMNS if name != "snapshots"])
+@pytest.mark.parametrize("name", [name for name in catalogue_tables.COLUMNS if name != "snapshots"])
 @pytest.mark.parametrize("where", PREDICATES)
 def test_a_predicate_gives_what_it_gives_over_the_whole_table(store, name, where):
     """In a library's session and in the store's, whose tables name the library."""

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pytest
 
 import duckvstore as vs
-from duckvstore.sql import tokens
+from duckvstore.sql.syntax import tokens
 from tests.cuts import cut_every
 from tests.sizes import sized
 from tests.sql.test_corpus import STATEMENTS, bare, tables

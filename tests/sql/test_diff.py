@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 import duckvstore as vs
-from duckvstore.engine import segments
+from duckvstore.engine.reading import segments
 from duckvstore.errors import (
     InvalidInput,
     NoSuchColumn,

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 import duckvstore as vs
 from duckvstore.objects.local import LocalObjects
 from duckvstore.objects.memory import MemoryObjects
-from duckvstore.sql.types import duckdb_type
+from duckvstore.sql.values.types import duckdb_type
 
 FIRST = pa.table(
     {

@@ -10,7 +10,7 @@ import pytest
 
 import duckvstore as vs
 from duckvstore.errors import SqlError
-from duckvstore.sql.types import reads_zoned_nanoseconds
+from duckvstore.sql.values.types import reads_zoned_nanoseconds
 
 WHEN = ("2024-01-02 09:30:00.000000001", "2024-01-02 09:30:00.123456789", "2024-01-02 09:30:01")
 MESSAGE = "column '{}' holds nanoseconds, which this DuckDB cuts"

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 import duckvstore as vs
-from duckvstore.engine import libraries
+from duckvstore.engine.library import libraries
 from duckvstore.errors import InvalidInput, SqlError
 from tests.cuts import cut_every
 

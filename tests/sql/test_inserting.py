@@ -15,7 +15,7 @@ import pytest
 
 import duckvstore as vs
 from duckvstore.objects.memory import MemoryObjects
-from duckvstore.sql import inserting
+from duckvstore.sql.writing import insert
 from tests.cuts import cut_every
 
 OPEN = {
@@ -239,5 +239,5 @@ def test_inside_a_transaction_too():
 )
 def test_where_the_query_stands(text, found):
     """And which columns it fills."""
-    source = inserting.source(text, '"t"')
+    source = insert.source(text, '"t"')
     assert (source and (source.before, source.query, source.columns, source.is_by_name)) == found

@@ -9,9 +9,11 @@ import pandas as pd
 import pytest
 
 import duckvstore as vs
-from duckvstore.sql import dialect, kept, rewrite
-from duckvstore.sql.kept import REMEMBERED_MAX, Choices
-from duckvstore.sql.values import Values
+from duckvstore.sql.planning import rewrite
+from duckvstore.sql.pruning import segment_choice
+from duckvstore.sql.pruning.segment_choice import REMEMBERED_MAX, Choices
+from duckvstore.sql.syntax import parser
+from duckvstore.sql.values.parameters import Values
 from tests.cuts import cut_every
 
 
@@ -133,7 +135,7 @@ def test_no_more_is_remembered_than_said(lib):
     choices, version = Choices(lib.session._connection.side_cursor), lib._resolve("trades", None)
     cursor = lib.session._connection.side_cursor()
     for number in range(REMEMBERED_MAX + 20):
-        statement = dialect.parse(f"FROM trades WHERE n = {number}")[0]
+        statement = parser.parse(f"FROM trades WHERE n = {number}")[0]
         choices.choose(statement, 0, version, Values.unchecked(None), cursor)
     (known,) = choices._choices.values()
     assert len(known) == REMEMBERED_MAX
@@ -142,7 +144,7 @@ def test_no_more_is_remembered_than_said(lib):
 
 def test_statistics_of_versions_that_are_not_asked_about_do_not_stay(lib, monkeypatch):
     """They are tables of DuckDB, which a long session over many versions would fill."""
-    monkeypatch.setattr(kept, "VERSIONS_MAX", 3)
+    monkeypatch.setattr(segment_choice, "VERSIONS_MAX", 3)
     for number in range(1, 8):
         lib.write("trades", lib.read("trades", as_of=0).data.assign(extra=number))
     for number in [*range(8), 0, 7]:

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 import duckvstore as vs
-from duckvstore.engine import libraries
+from duckvstore.engine.library import libraries
 
 
 @pytest.fixture

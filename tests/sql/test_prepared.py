@@ -292,9 +292,9 @@ def test_errors_are_those_of_duckdb_with_their_place(lib, plain, text):
 
 
 def duckdb_message(error: duckdb.Error) -> str:
-    from duckvstore.sql import failures
+    from duckvstore.sql.driver import duckdb_errors
 
-    return failures.take_apart(error).message
+    return duckdb_errors.take_apart(error).message
 
 
 def test_what_cannot_be_prepared_says_so(lib):

@@ -13,7 +13,7 @@ import pytest
 
 import duckvstore as vs
 from duckvstore.objects import open_objects
-from duckvstore.sql import connection
+from duckvstore.sql.execution import connection
 from tests.conftest import fresh_bucket
 from tests.cuts import cut_every
 from tests.servers import MotoServer

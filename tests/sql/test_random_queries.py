@@ -16,11 +16,12 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from duckvstore.format import encoding, schema, statistics
-from duckvstore.format.documents import Segment, Version
-from duckvstore.sql.dialect import parse
-from duckvstore.sql.prune import condition
-from duckvstore.sql.rewrite import rewrite, scan
+from duckvstore.format.rows import encoding
+from duckvstore.format.stored import schema, statistics
+from duckvstore.format.stored.documents import Segment, Version
+from duckvstore.sql.planning.rewrite import rewrite, scan
+from duckvstore.sql.pruning.predicates import condition
+from duckvstore.sql.syntax.parser import parse
 from tests.sizes import sized
 
 SEED = 20261120

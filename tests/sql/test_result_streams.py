@@ -14,7 +14,7 @@ import pytest
 
 import duckvstore as vs
 from duckvstore.errors import DuckVStoreError, SqlError
-from duckvstore.sql.result import Result, Rows
+from duckvstore.sql.results.result import Result, Rows
 
 ROWS = 1_000_000
 SLOW = "SELECT count(*) FROM range(10000000) a, range(10000000) b WHERE a.range * b.range % 7 = 3"

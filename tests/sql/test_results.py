@@ -13,8 +13,8 @@ import pytest
 
 import duckvstore as vs
 from duckvstore.errors import InvalidInput, SqlError
-from duckvstore.sql import result as results
-from duckvstore.sql.figures import Figures, ScannedTable
+from duckvstore.sql.results import result as results
+from duckvstore.sql.results.figures import Figures, ScannedTable
 
 # What DuckDB's own .df() refuses, or (dates out of range) cannot convert.
 _NOT_IN_PANDAS = {"uhugeint", "bignum", "date", "time_tz", "date_array", "tuple"}

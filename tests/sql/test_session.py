@@ -19,9 +19,10 @@ import duckvstore as vs
 from duckvstore.errors import InvalidInput, NoSuchLibrary, NoSuchSnapshot, NoSuchSymbol, NoSuchVersion, SqlError
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.objects.wrappers import CountingObjects
-from duckvstore.sql import dialect, kept
-from duckvstore.sql.files import SegmentFiles
-from duckvstore.sql.running import Running
+from duckvstore.sql.execution.running import Running
+from duckvstore.sql.planning.segment_copies import SegmentFiles
+from duckvstore.sql.pruning import segment_choice
+from duckvstore.sql.syntax import parser
 from tests.cuts import cut_every
 
 TRADES = pd.DataFrame({"n": [1, 2, 3], "price": [10.0, 20.0, 30.0], "sym": ["a", "b", "c"]})
@@ -352,7 +353,7 @@ def test_sql_that_only_duckdb_can_read_still_runs(lib):
     """It sees dataframes and symbols under their names."""
     frame = pd.DataFrame({"x": [3, -4]})
     sql = "SELECT abs(x::INT)!, @x FROM {}"  # factorial: sqlglot 30 does not know it
-    assert dialect.parse(sql.format("frame"))[0].is_outline
+    assert parser.parse(sql.format("frame"))[0].is_outline
     assert rows(lib.sql(sql.format("frame"))) == [(6, 3), (24, 4)]
     lib.write("numbers", frame)
     assert rows(lib.sql(sql.format("numbers"))) == [(6, 3), (24, 4)]
@@ -473,7 +474,7 @@ def test_ctrl_c_inside_a_short_question_of_ours_is_not_lost(lib, monkeypatch):
     def raising(*_arguments):
         raise stopped
 
-    monkeypatch.setattr(kept, "_asked", raising)
+    monkeypatch.setattr(segment_choice, "_asked", raising)
     with pytest.raises(KeyboardInterrupt):
         lib.sql("SELECT n FROM trades AT VERSION 0 WHERE price > 15")
     monkeypatch.undo()

@@ -10,11 +10,11 @@ import pytest
 
 import duckvstore as vs
 from duckvstore.errors import AccessDenied, Integrity, StorageUnavailable, Unsupported
-from duckvstore.sql import connection
-from duckvstore.sql.dialect import parse
-from duckvstore.sql.failures import take_apart
-from duckvstore.sql.plan import Plan, Scan
+from duckvstore.sql.driver.duckdb_errors import take_apart
+from duckvstore.sql.execution import connection
+from duckvstore.sql.planning.planner import Plan, Scan
 from duckvstore.sql.session import Session
+from duckvstore.sql.syntax.parser import parse
 from tests.cuts import cut_every
 
 pytestmark = pytest.mark.duckdb1  # the httpfs wheel ends at 1.5.5

@@ -10,7 +10,7 @@ import pytest
 
 import duckvstore as vs
 from duckvstore.errors import AccessDenied, DuckVStoreError, Integrity, SqlError, StorageUnavailable, Unsupported
-from duckvstore.sql import failures
+from duckvstore.sql.driver import duckdb_errors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -189,12 +189,12 @@ def test_a_damaged_segment_of_a_memory_store_is_found_when_it_is_fetched():
     ],
 )  # fmt: skip
 def test_each_failure_has_its_class(text, kind, expected):
-    failure = failures.take_apart(RuntimeError(text))
-    error = failures.to_error(failure, "SELECT 1", failure.position, lambda _: "")
+    failure = duckdb_errors.take_apart(RuntimeError(text))
+    error = duckdb_errors.to_error(failure, "SELECT 1", failure.position, lambda _: "")
     assert type(error) is kind
     assert expected in str(error)
 
 
 def test_long_messages_are_cut():
-    failure = failures.take_apart(RuntimeError(f"Binder Error: {'x' * 100_000}"))
+    failure = duckdb_errors.take_apart(RuntimeError(f"Binder Error: {'x' * 100_000}"))
     assert len(failure.message) < 2000

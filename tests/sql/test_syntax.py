@@ -10,7 +10,7 @@ import pytest
 
 import duckvstore as vs
 from duckvstore.errors import DuckVStoreError, SqlError
-from duckvstore.sql.connection import httpfs_of_wheel
+from duckvstore.sql.execution.connection import httpfs_of_wheel
 
 TABLES = (
     "CREATE TABLE t AS SELECT range::INTEGER AS a, range * 2 AS b, 'x' || range AS c FROM range(5)",

@@ -11,7 +11,7 @@ import pytest
 
 import duckvstore as vs
 from duckvstore.errors import DuckVStoreError, Unsupported
-from duckvstore.sql import kinds
+from duckvstore.sql.values import kinds
 from tests.sql import every_type
 
 COLUMNS = every_type.columns()
@@ -56,7 +56,7 @@ def test_fetchall_is_duckdb_s_own(lib, own, kind):
 def test_texts_are_duckdb_s_own(lib, own, kind):
     query = every_type.rows(kind, [value for value in COLUMNS[kind] if "uuid()" not in value])
     shown = own.sql(f"SELECT x::VARCHAR FROM ({query})").fetchall()
-    from duckvstore.sql import conversion
+    from duckvstore.sql.results import conversion
 
     result = lib.sql(query)
     if every_type.holds(kind, every_type.ZONED):
@@ -79,7 +79,7 @@ def test_a_result_that_breaks_duckdb_breaks_itself_alone(lib):
 
 
 def test_a_converter_that_broke_is_replaced(lib):
-    from duckvstore.sql import conversion
+    from duckvstore.sql.results import conversion
 
     levels = pa.dictionary(pa.uint8(), pa.string())
     broken = pa.table({"x": pa.array([[]], pa.list_(levels))})

@@ -191,7 +191,7 @@ def test_what_is_no_text_is_refused(lib, where):
 
 def test_segments_without_a_wanted_row_are_not_read(lib, monkeypatch):
     """Only the columns that are used or wanted, of the segments that may hold a row."""
-    from duckvstore.engine import segments
+    from duckvstore.engine.reading import segments
 
     read = []
     real = segments.fetch

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 
 import duckvstore as vs
-from duckvstore.format import schema as schemas
-from duckvstore.sql import interrupts
+from duckvstore.format.stored import schema as schemas
+from duckvstore.sql.driver import interrupts
 
 STATEMENTS = {
     "INSERT": lambda lib, count: lib.sql(f"INSERT INTO s VALUES ({', '.join(['1'] * count)})"),

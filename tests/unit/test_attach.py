@@ -241,9 +241,9 @@ def test_the_catalogue_is_frozen_as_tables(lib, attach):
     lib.snapshot("after")
     connection = attach(uri)
     for name in ("symbols", "versions", "segments", "columns", "snapshots"):
-        from duckvstore.engine import tables
+        from duckvstore.engine.reading import catalogue_tables
 
-        connection.register("now", tables.table(lib.open_library, name))
+        connection.register("now", catalogue_tables.table(lib.open_library, name))
         assert rows(connection, f"FROM eod.vstore.{name} LIMIT 0") == rows(connection, "FROM now LIMIT 0")
     versions = connection.execute("SELECT version, row_count, snapshots, author, metadata FROM eod.vstore.versions")
     assert versions.fetchall() == [

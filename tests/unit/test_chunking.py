@@ -9,9 +9,10 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 
-from duckvstore.format import chunking, values
-from duckvstore.format import schema as schemas
-from duckvstore.format.digest import logical_digest
+from duckvstore.format.codecs import values
+from duckvstore.format.rows import chunking
+from duckvstore.format.rows.digest import logical_digest
+from duckvstore.format.stored import schema as schemas
 
 WINDOW = 64
 

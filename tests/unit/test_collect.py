@@ -10,13 +10,16 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 import duckvstore as vs
-from duckvstore.engine import catalogue, commits, condemned, options, prune
-from duckvstore.engine import manifests as engine_manifests
-from duckvstore.engine.collect import collect
-from duckvstore.engine.commits import Call
+from duckvstore.engine.library import condemned, options
+from duckvstore.engine.library import manifests as engine_manifests
+from duckvstore.engine.maintenance import prune
+from duckvstore.engine.maintenance.collect import collect
+from duckvstore.engine.reading import catalogue
+from duckvstore.engine.writing import commits
+from duckvstore.engine.writing.commits import Call
 from duckvstore.errors import Integrity, Unsupported
-from duckvstore.format import documents, manifests, records
-from duckvstore.format.documents import Decision
+from duckvstore.format.stored import documents, manifests, records
+from duckvstore.format.stored.documents import Decision
 from duckvstore.objects.base import DeleteFailure
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.objects.wrappers import CountingObjects

@@ -10,10 +10,11 @@ from pandas.testing import assert_frame_equal
 
 import duckvstore as vs
 from duckvstore import clock
-from duckvstore.engine import catalogue
+from duckvstore.engine.reading import catalogue
 from duckvstore.errors import Integrity
-from duckvstore.format import chunking, documents, manifests
-from duckvstore.format.manifests import FoldedSegments
+from duckvstore.format.rows import chunking
+from duckvstore.format.stored import documents, manifests
+from duckvstore.format.stored.manifests import FoldedSegments
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.objects.wrappers import CountingObjects, WrappedObjects
 from duckvstore.testing.faulty import Fault, FaultyObjects, SimulatedCrash

@@ -27,11 +27,13 @@ from hypothesis import strategies as st
 
 import duckvstore as vs
 from duckvstore import clock
-from duckvstore.engine import composite as engine_composite
-from duckvstore.engine import segments
+from duckvstore.engine.reading import composite as engine_composite
+from duckvstore.engine.reading import segments
 from duckvstore.errors import Integrity, InvalidInput, Unsupported
-from duckvstore.format import composite, documents, encoding, values
-from duckvstore.format.documents import Schema, Segment, Version
+from duckvstore.format.codecs import composite, values
+from duckvstore.format.rows import encoding
+from duckvstore.format.stored import documents
+from duckvstore.format.stored.documents import Schema, Segment, Version
 from duckvstore.objects.memory import MemoryObjects
 from tests.unit.values_cases import assert_same, sampled
 

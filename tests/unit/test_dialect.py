@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from duckvstore.errors import SqlError
-from duckvstore.sql.dialect import At, Expression, Parameter, Statement, parse
-from duckvstore.sql.tokens import scan
+from duckvstore.sql.syntax.parser import At, Expression, Parameter, Statement, parse
+from duckvstore.sql.syntax.tokens import scan
 from tests.sizes import sized
 
 

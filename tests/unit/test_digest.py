@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from duckvstore.format import schema as schemas
-from duckvstore.format.digest import logical_digest
+from duckvstore.format.rows.digest import logical_digest
+from duckvstore.format.stored import schema as schemas
 
 ARRAYS = {
     "int64": pa.array([1, None, 3, 4]),

@@ -10,8 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from duckvstore.errors import Integrity, Unsupported
-from duckvstore.format import documents
-from duckvstore.format.documents import Column, ColumnStatistics, Decision, Library, Schema, Segment, Snapshot, Version
+from duckvstore.format.stored import documents
+from duckvstore.format.stored.documents import (
+    Column,
+    ColumnStatistics,
+    Decision,
+    Library,
+    Schema,
+    Segment,
+    Snapshot,
+    Version,
+)
 from tests.unit.test_metadata import VALUES, same
 from tests.unit.values_cases import sampled
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hypothesis.strategies as st
 from hypothesis import given
 
-from duckvstore.engine.edits import merged_tail, runs
+from duckvstore.engine.writing.edits import merged_tail, runs
 
 
 def simulate(batches, full_rows):

@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from duckvstore.errors import Integrity
-from duckvstore.format import encoding, values
-from duckvstore.format import schema as schemas
+from duckvstore.format.codecs import values
+from duckvstore.format.rows import encoding
+from duckvstore.format.stored import schema as schemas
 from tests.unit import values_cases as round_trips
 from tests.unit.values_cases import COLUMNS
 

@@ -18,9 +18,11 @@ from pandas.testing import assert_frame_equal, assert_series_equal
 
 import duckvstore as vs
 from duckvstore.errors import InvalidInput
-from duckvstore.format import encoding, evolution, values
-from duckvstore.format.documents import ColumnStatistics, Segment
-from duckvstore.format.schema import to_arrow
+from duckvstore.format.codecs import values
+from duckvstore.format.evolution import joins
+from duckvstore.format.rows import encoding
+from duckvstore.format.stored.documents import ColumnStatistics, Segment
+from duckvstore.format.stored.schema import to_arrow
 from duckvstore.objects.memory import MemoryObjects
 from tests.sizes import sized
 
@@ -577,7 +579,7 @@ def test_a_stream_is_checked_as_it_runs():
 def test_text_that_comes_in_dictionaries_is_made_dense():
     """As a large dataframe of text objects streams it; the stored column is of plain text."""
     stored = values.encode(pd.DataFrame({"n": [1], "t": pd.Series(["a"], dtype=object)}), where="'l/s'")
-    merged = evolution.merge("dataframe", stored.schema, stored, where="'l/s'")
+    merged = joins.merge("dataframe", stored.schema, stored, where="'l/s'")
     coded = pa.array(["b", None, "b"]).dictionary_encode().cast(pa.dictionary(pa.int32(), pa.large_string()))
     rows = merged.rows(pa.table({"n": [1, 2, 3], "t": coded}))
     assert rows.schema.equals(to_arrow(merged.schema), check_metadata=True)
@@ -704,7 +706,7 @@ def test_field_ids_are_for_good():
 def merged_schema(first, second):
     """Return the merging of two tables by their schemas alone."""
     one, two = (values.encode(table, where="'l/s'") for table in (first, second))
-    return evolution.merge("arrow", one.schema, values.Encoded("arrow", two.schema, None, None), where="'l/s'")
+    return joins.merge("arrow", one.schema, values.Encoded("arrow", two.schema, None, None), where="'l/s'")
 
 
 def test_statistics_of_old_segments_in_the_merged_types():
@@ -727,7 +729,7 @@ def test_files_are_read_by_field_id_and_by_name_without_any():
     """A file of another writer without field ids is read by name; columns that it lacks are null."""
     old = values.encode(pa.table({"a": pa.array([1, 2], pa.int8()), "t": ["x", None]}), where="'l/s'")
     new = pa.table({"b": [0.5], "a": [300], "t": ["y"]})
-    merged = evolution.merge("arrow", old.schema, values.encode(new, where="'l/s'"), where="'l/s'").schema
+    merged = joins.merge("arrow", old.schema, values.encode(new, where="'l/s'"), where="'l/s'").schema
     mixed = replace(merged, mixed=True)
     data = encoding.encode(old.table, old.schema)
     found = encoding.decode(data, mixed)

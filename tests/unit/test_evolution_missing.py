@@ -212,7 +212,7 @@ def test_a_stream_may_have_columns_without_values():
 
 def test_a_large_frame_of_text_may_have_columns_without_values(monkeypatch):
     """It is streamed; the others of its columns are in the same place."""
-    monkeypatch.setattr("duckvstore.format.pandas_frames.TEXT_BATCHES_ROWS_MIN", 2)
+    monkeypatch.setattr("duckvstore.format.codecs.pandas_frames.TEXT_BATCHES_ROWS_MIN", 2)
     made = library()
     made.write("s", pd.DataFrame({"t": pd.Series(["a"], dtype=object), "note": ["x"]}))
     made.append("s", pd.DataFrame({"t": pd.Series(["b", "c"], dtype=object), "note": [np.nan, np.nan]}))

@@ -19,13 +19,14 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal, assert_series_equal
 
 import duckvstore as vs
-from duckvstore.engine import catalogue, prune
-from duckvstore.engine.collect import collect
-from duckvstore.engine.commits import Call
-from duckvstore.engine.verify import verify
+from duckvstore.engine.maintenance import prune
+from duckvstore.engine.maintenance.collect import collect
+from duckvstore.engine.maintenance.verify import verify
+from duckvstore.engine.reading import catalogue
+from duckvstore.engine.writing.commits import Call
 from duckvstore.errors import Integrity
-from duckvstore.format import label_runs
-from duckvstore.format.label_runs import LabelRun
+from duckvstore.format.stored import label_runs
+from duckvstore.format.stored.label_runs import LabelRun
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.objects.wrappers import CountingObjects
 from tests.upkeep import LONGER, keys, move_time

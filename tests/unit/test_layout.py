@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from duckvstore.errors import Integrity, InvalidInput
-from duckvstore.format import layout
+from duckvstore.format.stored import layout
 from tests.unit.values_cases import sampled
 
 SAFE_PATH = re.compile(r"[A-Za-z0-9._~/-]+")

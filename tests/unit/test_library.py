@@ -510,7 +510,7 @@ def test_a_newer_format_is_refused(lib, counting):
 
 def test_transactions_of_later_releases_are_honoured(lib, counting):
     """An undecided or aborted document is absent; a committed one is there with the time of its commit."""
-    from duckvstore.format import documents
+    from duckvstore.format.stored import documents
 
     lib.write("trades", frame(seed=1))
     lib.write("trades", frame(seed=2))
@@ -536,7 +536,7 @@ def test_transactions_of_later_releases_are_honoured(lib, counting):
 def test_a_writer_waits_for_an_undecided_transaction_then_aborts_it(lib, counting, monkeypatch):
     """Nothing is created above an undecided document; after ten seconds of watching, it is aborted."""
     from duckvstore import clock
-    from duckvstore.format import documents
+    from duckvstore.format.stored import documents
 
     lib.write("trades", frame(seed=1))
     lib.write("trades", frame(seed=2))

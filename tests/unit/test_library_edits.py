@@ -357,13 +357,13 @@ def test_staged_parts_that_overlap_are_refused(lib):
 
 def test_a_part_is_never_published_twice(lib, counting):
     """A crash between the commit and the removal of the parts leaves them; the next call takes only what is new."""
-    from duckvstore.engine import staging
+    from duckvstore.engine.writing import staging
 
     lib.stage("trades", frame(10))
     parts = staging.parts(lib.open_library, "trades")
     lib.finalize_staged_data("trades", mode="append")
     key = lib.open_library.layout.staged("trades", parts[0].write_id)
-    from duckvstore.format import documents
+    from duckvstore.format.stored import documents
 
     counting.put(key, documents.dump_version(parts[0]))
     lib.stage("trades", frame(10, "2026-02-01"))

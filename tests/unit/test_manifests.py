@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 
 import duckvstore as vs
-from duckvstore.engine import manifests as engine
+from duckvstore.engine.library import manifests as engine
 from duckvstore.errors import Integrity
-from duckvstore.format import documents, manifests
-from duckvstore.format.documents import ColumnStatistics, Segment
-from duckvstore.format.manifests import FoldedSegments
+from duckvstore.format.stored import documents, manifests
+from duckvstore.format.stored.documents import ColumnStatistics, Segment
+from duckvstore.format.stored.manifests import FoldedSegments
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.objects.wrappers import CountingObjects
 

@@ -14,7 +14,7 @@ import pytest
 
 import duckvstore as vs
 from duckvstore.errors import Integrity, InvalidInput
-from duckvstore.format import markers
+from duckvstore.format.codecs import markers
 from duckvstore.objects.memory import MemoryObjects
 from tests.sizes import sized
 from tests.unit.values_cases import assert_round_trip, assert_same, objects, rows_of, stored

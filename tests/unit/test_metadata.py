@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from duckvstore.errors import InvalidInput
-from duckvstore.format import metadata
+from duckvstore.format.stored import metadata
 from tests.unit.values_cases import sampled
 
 TEXT = st.one_of(

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 
-from duckvstore.format.encoding import exact
-from duckvstore.format.evolution_types import common, occupied
+from duckvstore.format.evolution.type_rules import common, occupied
+from duckvstore.format.rows.encoding import exact
 
 WIDER = {pa.int8(): pa.int64(), pa.int32(): pa.float64(), pa.float32(): pa.float64(), pa.null(): pa.string()}
 LEAVES = {

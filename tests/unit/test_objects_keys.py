@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from duckvstore.errors import InvalidInput
-from duckvstore.format import layout
+from duckvstore.format.stored import layout
 from duckvstore.objects.base import Listed
 from duckvstore.objects.keys import check_key, check_prefix
 from duckvstore.objects.s3 import S3Objects

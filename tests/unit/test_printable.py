@@ -13,7 +13,7 @@ import duckvstore as vs
 from duckvstore.cli import main
 from duckvstore.errors import printable
 from duckvstore.progress import progress
-from duckvstore.sql.result import Result
+from duckvstore.sql.results.result import Result
 
 EVIL = "n\x1b[31mred\x9b0m\r\b\u202egnp.exe\u2066\u2028line\nforged: all is well\tx\u200b\x7f"
 HAS_WIDGETS = importlib.util.find_spec("anywidget") is not None

@@ -9,10 +9,10 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from duckvstore.format import schema, statistics
-from duckvstore.format.documents import Segment, Version
-from duckvstore.sql.dialect import parse
-from duckvstore.sql.prune import condition
+from duckvstore.format.stored import schema, statistics
+from duckvstore.format.stored.documents import Segment, Version
+from duckvstore.sql.pruning.predicates import condition
+from duckvstore.sql.syntax.parser import parse
 
 # Three segments of `t`: x 0 to 9, 10 to 19, 20 to 29 (the second with a NaN in f, the third all null in n).
 TABLE = pa.table(

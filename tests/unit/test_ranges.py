@@ -11,8 +11,9 @@ import pytest
 from pandas.testing import assert_frame_equal, assert_series_equal
 
 import duckvstore as vs
-from duckvstore.engine import ranges
-from duckvstore.format import chunking, documents
+from duckvstore.engine.reading import ranges
+from duckvstore.format.rows import chunking
+from duckvstore.format.stored import documents
 
 DAYS = pd.date_range("2026-01-01", periods=10, name="day")
 FRAME = pd.DataFrame({"v": np.arange(10.0)}, index=DAYS)

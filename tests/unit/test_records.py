@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from duckvstore.errors import Integrity
-from duckvstore.format import records
-from duckvstore.format.records import Garbage, Intent, Owner
+from duckvstore.format.stored import records
+from duckvstore.format.stored.records import Garbage, Intent, Owner
 
 TIME = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 RECORDS = [

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from duckvstore.errors import SqlError
-from duckvstore.format import encoding, schema
-from duckvstore.format.documents import Version
-from duckvstore.sql.dialect import parse
-from duckvstore.sql.rewrite import (
+from duckvstore.format.rows import encoding
+from duckvstore.format.stored import schema
+from duckvstore.format.stored.documents import Version
+from duckvstore.sql.planning.rewrite import (
     literal,
     names_left,
     original_position,
@@ -27,6 +27,7 @@ from duckvstore.sql.rewrite import (
     scan,
     splices,
 )
+from duckvstore.sql.syntax.parser import parse
 
 CONNECTION = duckdb.connect()
 

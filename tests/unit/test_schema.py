@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from duckvstore.errors import Integrity
-from duckvstore.format import schema as schemas
-from duckvstore.format.documents import Schema
+from duckvstore.format.stored import schema as schemas
+from duckvstore.format.stored.documents import Schema
 from tests.unit.values_cases import sampled
 
 LABELS = st.one_of(st.text(max_size=4), st.sampled_from(["a", "A", "a_1", "A_1", "", "ß", "SS", "ss"]), st.integers())

@@ -11,7 +11,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 import duckvstore as vs
-from duckvstore.format import chunking
+from duckvstore.format.rows import chunking
 from duckvstore.handles.writing import fitted
 
 DAYS = pd.date_range("2026-01-01", periods=10, name="day")
@@ -188,7 +188,7 @@ def test_sorting_again_after_another_writer(lib):
     parts = [ticks(*range(start, 30, 3)) for start in range(3)]
     for part in parts:
         lib.stage("s", part)
-    from duckvstore.engine import staging
+    from duckvstore.engine.writing import staging
 
     found = staging.parts(lib.open_library, "s")
     plan = staging.finalize(lib.open_library, "s", found, "append", None, fit=fitted, sorts=True)

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from duckvstore.format import schema as schemas
-from duckvstore.format import statistics
-from duckvstore.format.documents import ColumnStatistics, Segment, Version
+from duckvstore.format.stored import schema as schemas
+from duckvstore.format.stored import statistics
+from duckvstore.format.stored.documents import ColumnStatistics, Segment, Version
 from tests.unit.values_cases import sampled
 
 CONNECTION = duckdb.connect()

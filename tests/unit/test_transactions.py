@@ -12,9 +12,11 @@ from pandas.testing import assert_frame_equal
 
 import duckvstore as vs
 from duckvstore import clock
-from duckvstore.engine import catalogue, commits, cuts, edits
-from duckvstore.engine.transactions import Transaction
-from duckvstore.format import documents
+from duckvstore.engine.library.open_library import Head
+from duckvstore.engine.reading import catalogue, cuts
+from duckvstore.engine.writing import commits, edits
+from duckvstore.engine.writing.transactions import Transaction
+from duckvstore.format.stored import documents
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.objects.wrappers import CountingObjects
 from duckvstore.testing.faulty import Fault, FaultyObjects, SimulatedCrash
@@ -252,7 +254,7 @@ def stale_head(lib):
     """The head of symbol ``a`` as it was at version 0, as if it had been read a moment ago."""
     version = lib.open_library.version("a", 0)
     lib.open_library.remember_head("a", None)
-    return vs.engine.library.Head(0, version, version.created_at, None, clock.Stopwatch())
+    return Head(0, version, version.created_at, None, clock.Stopwatch())
 
 
 def test_what_ends_without_an_edit_rests_on_a_head_that_was_read(lib, objects):

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 import duckvstore as vs
-from duckvstore.format import metadata
+from duckvstore.format.stored import metadata
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.store import Store
 

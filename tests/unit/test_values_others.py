@@ -15,7 +15,8 @@ from polars.testing import assert_frame_equal as assert_polars_equal
 
 import duckvstore as vs
 from duckvstore.errors import InvalidInput, NoSuchColumn, Unsupported
-from duckvstore.format import encoding, values
+from duckvstore.format.codecs import values
+from duckvstore.format.rows import encoding
 from duckvstore.objects.memory import MemoryObjects
 from tests.unit.values_cases import COLUMNS, PYARROW, assert_round_trip, assert_same, objects, round_trip, stored
 

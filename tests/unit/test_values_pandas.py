@@ -12,7 +12,8 @@ from pandas.testing import assert_frame_equal, assert_index_equal
 
 import duckvstore as vs
 from duckvstore.errors import InvalidInput, NoSuchColumn, Unsupported
-from duckvstore.format import chunking, values
+from duckvstore.format.codecs import values
+from duckvstore.format.rows import chunking
 from duckvstore.objects.memory import MemoryObjects
 from tests.cuts import cut_every
 from tests.unit.values_cases import (
@@ -299,7 +300,7 @@ def test_equal_columns_are_compared_strictly():
 
 def test_a_large_frame_with_text_objects_is_read_in_batches(monkeypatch):
     """Text becomes Arrow batch by batch, and nothing is lost between the batches."""
-    from duckvstore.format import pandas_frames
+    from duckvstore.format.codecs import pandas_frames
 
     monkeypatch.setattr(pandas_frames, "TEXT_BATCHES_ROWS_MIN", 10)
     monkeypatch.setattr(pandas_frames, "TEXT_BATCH_ROWS", 3)
@@ -321,7 +322,7 @@ def test_a_large_frame_with_text_objects_is_read_in_batches(monkeypatch):
 
 def test_segments_of_coded_text_count_their_bytes_as_text(monkeypatch):
     """Cut and counted as the same rows would be in one table of plain text."""
-    from duckvstore.format import pandas_frames
+    from duckvstore.format.codecs import pandas_frames
 
     frame = pd.DataFrame({"n": np.arange(100_000), "text": objects(*["a", "lönger", "", "b"] * 25_000)})
     cut_every(monkeypatch, 10_000)

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from pandas.testing import assert_frame_equal
 
 from duckvstore.errors import InvalidInput, Unsupported
-from duckvstore.format import values
+from duckvstore.format.codecs import values
 from tests.unit.values_cases import assert_round_trip, objects, sampled, stored
 
 ROWS_MAX = 8

@@ -10,14 +10,17 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 import duckvstore as vs
-from duckvstore.engine import catalogue, commits, condemned, prune
-from duckvstore.engine import manifests as engine_manifests
-from duckvstore.engine.collect import collect
-from duckvstore.engine.commits import Call
-from duckvstore.engine.recover import recover
-from duckvstore.engine.verify import sizes, verify
+from duckvstore.engine.library import condemned
+from duckvstore.engine.library import manifests as engine_manifests
+from duckvstore.engine.maintenance import prune
+from duckvstore.engine.maintenance.collect import collect
+from duckvstore.engine.maintenance.recover import recover
+from duckvstore.engine.maintenance.verify import sizes, verify
+from duckvstore.engine.reading import catalogue
+from duckvstore.engine.writing import commits
+from duckvstore.engine.writing.commits import Call
 from duckvstore.errors import NoSuchKey
-from duckvstore.format import documents, label_runs, manifests
+from duckvstore.format.stored import documents, label_runs, manifests
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.objects.wrappers import CountingObjects
 from tests.upkeep import frame, keys, restore

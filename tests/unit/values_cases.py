@@ -14,8 +14,10 @@ import pyarrow as pa
 from hypothesis import HealthCheck, settings
 from pandas.testing import assert_frame_equal, assert_series_equal
 
-from duckvstore.format import encoding, schema, values
-from duckvstore.format.documents import Column, Schema
+from duckvstore.format.codecs import values
+from duckvstore.format.rows import encoding
+from duckvstore.format.stored import schema
+from duckvstore.format.stored.documents import Column, Schema
 from tests.sizes import IS_FULL, sized
 
 PYARROW = int(pa.__version__.partition(".")[0])

@@ -1,0 +1,75 @@
+"""Options of a library, as stored: the newest document wins.
+
+Invariant: documents are created once and never edited, so a change is seen by all who look, and two changes at once
+cannot both be number ``n``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from duckvstore import clock
+from duckvstore.engine.library.open_library import create_definitely
+from duckvstore.errors import Conflict, NoSuchKey
+from duckvstore.format.stored import options as format_options
+from duckvstore.format.stored.options import Options, OptionsDocument
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from duckvstore.engine.library.open_library import OpenLibrary
+
+
+def documents(library: OpenLibrary) -> list[OptionsDocument]:
+    """Return every options document of this library, newest first."""
+
+    def load(key: str) -> OptionsDocument | None:
+        try:
+            found = format_options.load(library.objects.read(key), where=f"{library.objects.url} {key}")
+        except NoSuchKey:  # the library is being deleted
+            return None
+        return found if found.library_id == library.library_id else None
+
+    keys = [entry.key for entry in library.objects.list(library.layout.options)]
+    return [found for found in library.in_parallel(load, keys) if found is not None]
+
+
+def change(library: OpenLibrary, changes: Mapping[str, Any]) -> Options:
+    """Store changed options and return them.
+
+    Raises InvalidInput for an option that is not known or not valid, Unsupported for one that the object
+    store cannot do, and Conflict when another was first.
+    """
+    library.check_present()
+    newest = next(iter(documents(library)), None)
+    options = format_options.changed(newest.options if newest else Options(), changes)
+    library.segment_objects.stored_as(format_options.parameters_of(options)[1])  # refuses what it cannot do
+    if newest is not None and newest.options == options:
+        return options
+    number = 0 if newest is None else newest.number + 1
+    document = OptionsDocument(library.library_id, number, clock.new_id(), library.objects.now(), options)
+    key = library.layout.option(number)
+
+    def is_own(data: bytes) -> bool:
+        return format_options.load(data, where=key).write_id == document.write_id
+
+    what = f"options {number} of library {library.name!r}"
+    if not create_definitely(library.objects, key, format_options.dump(document), is_own, what):
+        raise Conflict(f"the options of library {library.name!r} were changed by another writer: look, then repeat")
+    library.use_options(options)
+    return options
+
+
+def grace_in_force(library: OpenLibrary) -> float:
+    """Return for how many seconds what was condemned must be kept now, read afresh.
+
+    A lowered grace counts only after the old one has run out: calls that began under it may still add references.
+    """
+    found = documents(library)
+    now = library.objects.now()
+    graces = [(found[0].options if found else Options()).grace_seconds]
+    replaced = [*[document.options.grace_seconds for document in found[1:]], Options().grace_seconds]
+    for document, old_grace in zip(found, replaced, strict=False):
+        if (now - document.changed_at).total_seconds() < old_grace:
+            graces.append(old_grace)
+    return max(graces)

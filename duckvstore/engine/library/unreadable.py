@@ -1,0 +1,50 @@
+"""Documents that cannot be read, for those who only list: each is named by a warning, and the rest is listed.
+
+Invariant: nothing that removes, refers to or copies what there is uses this: it must know all of it or stop.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, TypeVar
+
+from duckvstore.errors import DocumentWarning, Integrity, Unsupported
+from duckvstore.format.stored.documents import Version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from duckvstore.engine.library.open_library import OpenLibrary
+
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
+
+
+def warn(error: Exception) -> None:
+    """Say that a listing is without a document, and why."""
+    warnings.warn(f"left out of what is listed: {error}", DocumentWarning, stacklevel=4)
+
+
+def read_all(
+    library: OpenLibrary,
+    read: Callable[[Item], Outcome | None],
+    items: Iterable[Item],
+    report: Callable[[Exception], object] = warn,
+) -> list[Outcome]:
+    """Return ``read(item)`` of each item, in order, without None; ``report`` takes the error of one that fails."""
+
+    def one(item: Item) -> Outcome | Integrity | Unsupported | None:
+        try:
+            outcome = read(item)
+        except (Integrity, Unsupported) as error:
+            return error
+        lost = outcome.lost if isinstance(outcome, Version) else None
+        return outcome if lost is None else Integrity(lost)
+
+    found: list[Outcome] = []
+    for outcome in library.in_parallel(one, items):
+        if isinstance(outcome, Integrity | Unsupported):
+            report(outcome)
+        elif outcome is not None:
+            found.append(outcome)
+    return found

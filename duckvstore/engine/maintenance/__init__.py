@@ -1,0 +1,1 @@
+"""Upkeep: pruning, collection, verification, recovery, and their reports."""

@@ -1,0 +1,197 @@
+"""Everything that refers to segments, manifests and label runs: version documents in any state, and staged parts.
+
+Invariant: nothing is left out. A document that cannot be read is an error here, since what it refers to is unknown.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from duckvstore.errors import NoSuchKey
+from duckvstore.format.stored.manifests import FoldedSegments
+from duckvstore.progress import progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import datetime
+
+    from duckvstore.engine.library.open_library import OpenLibrary
+    from duckvstore.format.stored.documents import Segment, Version
+    from duckvstore.format.stored.manifests import Manifest
+
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
+
+BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What is kept of a version document: enough to decide whether it may go."""
+
+    symbol: str
+    number: int
+    size_bytes: int
+    library_id: str
+    transaction: str | None
+    created_at: datetime
+    parent: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class StagedPart:
+    """A staged part: its full ``key``, when it was staged, and the relative keys that it refers to."""
+
+    key: str
+    staged_at: datetime
+    keys: tuple[str, ...]
+
+
+class References:
+    """How many documents refer to each segment, manifest and label run; a manifest's own segments count once."""
+
+    def __init__(self, library: OpenLibrary) -> None:
+        """Count nothing yet."""
+        self._library = library
+        self._counts: Counter[str] = Counter()
+
+    def __contains__(self, key: str) -> bool:
+        return self._counts[key] > 0
+
+    def add(self, versions: Iterable[Version]) -> None:
+        """Count what documents refer to."""
+        new: dict[str, Manifest] = {}
+        for version in versions:
+            for manifest in named_manifests(version):
+                if not self._counts[manifest.key]:
+                    new[manifest.key] = manifest
+                self._counts[manifest.key] += 1
+            self.add_keys(own_keys(version))
+        for loaded in self._library.in_parallel(self._library.manifest, new.values()):
+            self.add_keys(segment.key for segment in loaded)
+
+    def remove(self, version: Version) -> None:
+        """Take back what ``add`` counted."""
+        for manifest in named_manifests(version):
+            self._counts[manifest.key] -= 1
+            if not self._counts[manifest.key]:
+                self._counts.subtract(segment.key for segment in self._library.manifest(manifest))
+        self._counts.subtract(own_keys(version))
+
+    def add_keys(self, keys: Iterable[str]) -> None:
+        """Count relative keys."""
+        self._counts.update(keys)
+
+    def remove_keys(self, keys: tuple[str, ...]) -> None:
+        """Take back what ``add_keys`` counted."""
+        self._counts.subtract(keys)
+
+    def copy(self) -> References:
+        """Return the counts of this moment."""
+        copied = References(self._library)
+        copied._counts = Counter(self._counts)
+        return copied
+
+
+@dataclass(slots=True)
+class Inventory:
+    """All version documents of a library that are there, in any state; ``highest`` number by symbol."""
+
+    references: References
+    documents: dict[tuple[str, int], Document] = field(default_factory=dict)
+    highest: dict[str, int] = field(default_factory=dict)
+
+    def add(self, found: Sequence[tuple[int, Version]]) -> None:
+        """Take in documents, each with its size in bytes."""
+        self.references.add(version for _, version in found)
+        for size_bytes, version in found:
+            self.highest[version.symbol] = max(self.highest.get(version.symbol, -1), version.number)
+            self.documents[version.symbol, version.number] = Document(
+                version.symbol,
+                version.number,
+                size_bytes,
+                version.library_id,
+                version.transaction,
+                version.created_at,
+                version.parent,
+            )
+
+
+def named_manifests(version: Version) -> tuple[Manifest, ...]:
+    """Return the manifests that a document names."""
+    return version.segments.manifests if isinstance(version.segments, FoldedSegments) else ()
+
+
+def inline_segments(version: Version) -> tuple[Segment, ...]:
+    """Return the segments that a document names itself, without those of its manifests."""
+    return version.segments.inline if isinstance(version.segments, FoldedSegments) else tuple(version.segments)
+
+
+def own_keys(version: Version) -> list[str]:
+    """Return the keys of the segments and label runs that a document names itself."""
+    return [segment.key for segment in inline_segments(version)] + [run.key for run in version.label_runs]
+
+
+def in_batches(
+    library: OpenLibrary, action: Callable[[Item], Outcome], items: Sequence[Item], doing: str = "verifying"
+) -> Iterator[Outcome]:
+    """Yield ``action(item)`` for every item, in order, some at a time on the library's threads."""
+    for start in progress(range(0, len(items), BATCH), doing, "batch"):
+        yield from library.in_parallel(action, items[start : start + BATCH])
+
+
+def versions(library: OpenLibrary) -> Iterator[list[tuple[int, Version]]]:
+    """Yield every version document that is there, in any state and of any library, with its size in bytes.
+
+    They come some at a time, by symbol, newest first; not labelled, so that lost labels keep nobody from collecting.
+    Raises Integrity or Unsupported for one that cannot be read, or a key that is none of a version.
+    """
+    listed = [
+        (*library.layout.parse_version(entry.key), entry.size_bytes or 0)
+        for entry in library.objects.list(library.layout.versions)
+    ]
+
+    def load(found: tuple[str, int, int]) -> tuple[int, Version] | None:
+        symbol, number, size_bytes = found
+        try:
+            return size_bytes, library.version(symbol, number, labelled=False)
+        except NoSuchKey:
+            return None  # another collection removed it, which is always safe
+
+    for start in progress(range(0, len(listed), BATCH), "reading versions", "batch"):
+        loaded = library.in_parallel(load, listed[start : start + BATCH])
+        yield [each for each in loaded if each is not None]
+
+
+def inventory(library: OpenLibrary) -> Inventory:
+    """Return what all version documents refer to. Raises as ``versions`` does."""
+    found = Inventory(References(library))
+    for batch in versions(library):
+        found.add(batch)
+    return found
+
+
+def staged_parts(library: OpenLibrary) -> list[StagedPart]:
+    """Return all staged parts, of any library. Raises Integrity or Unsupported for one that cannot be read.
+
+    They must be listed before the versions: finalising makes a version first and then removes the parts.
+    """
+    listed = [entry.key for entry in library.objects.list(library.layout.all_staging)]
+    found = in_batches(library, lambda key: staged_part(library, key), listed, "reading staged parts")
+    return [part for part in found if part is not None]
+
+
+def staged_part(library: OpenLibrary, key: str) -> StagedPart | None:
+    """Return one staged part; None when it was finalised meanwhile, so that a version refers to what it referred to."""
+    try:
+        data = library.objects.read(key)
+        part = library.parse_version(data, where=f"{library.objects.url} {key}", labelled=False)
+    except NoSuchKey:
+        return None
+    manifests = named_manifests(part)
+    keys = own_keys(part)
+    for manifest in manifests:
+        keys += [manifest.key, *(segment.key for segment in library.manifest(manifest))]
+    return StagedPart(key, part.created_at, tuple(keys))

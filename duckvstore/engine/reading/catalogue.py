@@ -1,0 +1,462 @@
+"""Which versions there are: from a symbol and an ``as_of`` to a version document.
+
+Invariant: a document of an undecided or aborted transaction is treated as absent by everything here, and
+nothing here writes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+from duckvstore import clock
+from duckvstore.engine.library import condemned, unreadable
+from duckvstore.engine.library.open_library import Head
+from duckvstore.engine.reading import not_found
+from duckvstore.errors import (
+    Integrity,
+    InvalidInput,
+    NoSuchKey,
+    NoSuchSnapshot,
+    NoSuchSymbol,
+    NoSuchVersion,
+    nearest,
+)
+from duckvstore.format.stored import documents, envelope
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from duckvstore.engine.library.open_library import OpenLibrary
+    from duckvstore.format.stored.documents import Decision, Snapshot, Version
+
+AsOf: TypeAlias = int | str | datetime | None
+Wanted = TypeVar("Wanted")
+
+SEARCHES_MAX = 5
+SYMBOLS_PAGE = 1000
+
+
+def head(library: OpenLibrary, symbol: str) -> Head:
+    """Read the top of a symbol's history: one listing of one key and, if not cached, one document."""
+    for _ in range(SEARCHES_MAX):
+        found = _search_head(library, symbol, clock.Stopwatch())
+        if found is not None:
+            library.remember_head(symbol, found)
+            return found
+    raise not_found.vanishing(library, symbol)
+
+
+def _search_head(library: OpenLibrary, symbol: str, age: clock.Stopwatch) -> Head | None:
+    highest, latest, undecided = -1, None, None
+    for number in numbers(library, symbol, first_page=1):
+        try:
+            version = library.version(symbol, number)
+            # Asked for once: were it asked for again, it could be committed between the two, and then a document
+            # that is visible would be taken for an aborted one, and written above as if it were not there.
+            decision = _decision(library, version)
+        except NoSuchKey:
+            return None
+        visible = _as_decided(library, version, decision)
+        highest = max(highest, number)
+        # Looked for below the highest too: a deleted library's late writer may have left its document above one.
+        if undecided is None and version.library_id == library.library_id and decision is None:
+            undecided = version.transaction
+        created_at = (visible or version).created_at
+        latest = created_at if latest is None else max(latest, created_at)
+        if visible is not None:
+            return Head(highest, visible, latest, undecided, age)
+    return Head(highest, None, latest, undecided, age)
+
+
+def numbers(library: OpenLibrary, symbol: str, *, first_page: int | None = None) -> Iterator[int]:
+    """Yield the numbers of all documents of a symbol, highest first, whatever their state.
+
+    With ``first_page`` the first listing asks for that many only, and further ones follow when needed.
+    """
+    prefix = library.layout.symbol_versions(symbol)
+    last = None
+    if first_page is not None:
+        page = list(library.objects.list(prefix, limit=first_page))
+        for entry in page:
+            yield library.layout.parse_version(entry.key)[1]
+        if len(page) < first_page:
+            return
+        last = page[-1].key
+    for entry in library.objects.list(prefix, start_after=last):
+        yield library.layout.parse_version(entry.key)[1]
+
+
+def visible_version(library: OpenLibrary, version: Version) -> Version | None:
+    """Return the version as readers see it, or None when its transaction is undecided or aborted.
+
+    All versions of a transaction have the time of its commit. A document of another library, deleted since, to
+    which a late writer added it, is as absent as an aborted one.
+    """
+    return _as_decided(library, version, _decision(library, version))
+
+
+def _decision(library: OpenLibrary, version: Version) -> Decision | None:
+    """Return what became of a version's transaction; None without one, or while it is undecided."""
+    if version.transaction is None or version.library_id != library.library_id:
+        return None
+    return library.decision(version.transaction)
+
+
+def _as_decided(library: OpenLibrary, version: Version, decision: Decision | None) -> Version | None:
+    if version.library_id != library.library_id:
+        return None
+    if version.transaction is None:
+        return version
+    if decision is None or decision.outcome != "committed":
+        return None
+    return replace(version, created_at=decision.decided_at)
+
+
+class Held(int):
+    """The number of a version that a snapshot holds: as an ``as_of`` it is found even when it was pruned."""
+
+
+def resolve(library: OpenLibrary, symbol: str, as_of: AsOf = None) -> Version:
+    """Return the version that ``as_of`` names: a number, a negative number, a snapshot, a time, or the newest.
+
+    Raises NoSuchSymbol, NoSuchVersion (also for a version that is a deletion or was pruned), InvalidInput.
+    """
+    return _resolve(library, symbol, as_of, fresh=False)
+
+
+def resolve_to_refer(library: OpenLibrary, symbol: str, as_of: AsOf = None) -> Version:
+    """Return what ``resolve`` does, for a caller that is about to make something that refers to it.
+
+    The version was not condemned, and was there, at some time after the call began. A pruned one is refused (with
+    InvalidInput) even where ``as_of`` is a snapshot that holds it. The caller must make the reference within half the
+    grace period of this call's beginning.
+    """
+    return _resolve(library, symbol, as_of, fresh=True)
+
+
+def _resolve(library: OpenLibrary, symbol: str, as_of: AsOf, *, fresh: bool) -> Version:
+    if as_of is None:
+        version = head(library, symbol).newest  # the newest is never condemned
+        if version is None:
+            raise no_symbol(library, symbol)
+    elif isinstance(as_of, bool):
+        raise InvalidInput(f"as_of={as_of!r} is no version: give a number, a snapshot's name or a datetime")
+    elif isinstance(as_of, Held):
+        version = _held(library, symbol, int(as_of), "", fresh=fresh)
+    elif isinstance(as_of, int) and as_of >= 0:
+        version = _by_number(library, symbol, as_of, fresh=fresh)
+    elif isinstance(as_of, int):
+        version = _search(_from_newest, library, symbol, as_of, fresh=fresh)
+    elif isinstance(as_of, str):
+        version = _in_snapshot(library, symbol, as_of, fresh=fresh)
+    elif isinstance(as_of, datetime):
+        version = _search(_at_time, library, symbol, utc(as_of), fresh=fresh)
+    else:
+        raise InvalidInput(f"as_of is a {type(as_of).__name__}: give a version number, a snapshot's name or a datetime")
+    if version.deleted:
+        raise not_found.deleted(library, version, as_of)
+    return version
+
+
+def _search(
+    search: Callable[[OpenLibrary, str, Wanted, frozenset[int]], Version],
+    library: OpenLibrary,
+    symbol: str,
+    wanted: Wanted,
+    *,
+    fresh: bool,
+) -> Version:
+    """Return what ``search`` finds, begun again when a document that it listed has vanished."""
+    for _ in range(SEARCHES_MAX):
+        unwanted = condemned.numbers(library, symbol, fresh=fresh)
+        try:
+            return search(library, symbol, wanted, unwanted)
+        except NoSuchKey:
+            continue
+    raise not_found.vanishing(library, symbol)
+
+
+def no_symbol(library: OpenLibrary, symbol: str) -> NoSuchSymbol:
+    """Return the error for a symbol that has no version, naming the nearest ones."""
+    return not_found.no_symbol(library, symbol, symbol_names(library))
+
+
+def utc(time: datetime) -> datetime:
+    """Return a time in UTC, which a naive one is in; raises InvalidInput for NaT and for what UTC cannot say."""
+    try:
+        if time != time:  # noqa: PLR0124 - pandas' NaT is a datetime that equals nothing
+            raise InvalidInput("as_of=NaT is no time: give a datetime")
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except OverflowError as error:
+        raise InvalidInput(f"as_of={time!r} is outside of the times that UTC can say: give another") from error
+
+
+def _by_number(library: OpenLibrary, symbol: str, number: int, *, fresh: bool) -> Version:
+    version, unwanted = _look(library, symbol, number, fresh=fresh)
+    if number in unwanted:
+        raise not_found.pruned(library, symbol, number)
+    if version is None:
+        newest = head(library, symbol).newest
+        if newest is None:
+            raise no_symbol(library, symbol)
+        raise NoSuchVersion(
+            f"{not_found.name(library, symbol)} has no version {number}; its newest is {newest.number}: "
+            f"list_versions({symbol!r}) shows all"
+        )
+    return version
+
+
+def _look(library: OpenLibrary, symbol: str, number: int, *, fresh: bool) -> tuple[Version | None, frozenset[int]]:
+    """Return a visible version and what is condemned of its symbol; neither is older than a few seconds."""
+    if fresh:  # in this order: what is there after nothing condemned it stays for the grace period
+        unwanted = condemned.numbers(library, symbol, fresh=True)
+        return _present(library, symbol, number, fresh=True), unwanted
+    if library.has_cached(symbol, number) and (
+        condemned.is_recent(library, symbol) or _was_newest(library, symbol, number)
+    ):
+        return _present(library, symbol, number), condemned.known(library, symbol)
+    looking = condemned.look_beside(library, symbol)
+    version = _present(library, symbol, number, fresh=True)
+    return version, looking.result()
+
+
+def _was_newest(library: OpenLibrary, symbol: str, number: int) -> bool:
+    """Return whether this was the newest version a moment ago, and so not condemned."""
+    found = library.cached_head(symbol)
+    return (
+        found is not None
+        and found.newest is not None
+        and found.newest.number == number
+        and found.age.elapsed_seconds() < condemned.RECENT_SECONDS
+    )
+
+
+def _present(library: OpenLibrary, symbol: str, number: int, *, fresh: bool = False) -> Version | None:
+    try:
+        return visible_version(library, library.version(symbol, number, fresh=fresh))
+    except NoSuchKey:
+        return None
+
+
+def _from_newest(library: OpenLibrary, symbol: str, as_of: int, unwanted: frozenset[int]) -> Version:
+    found = 0
+    for number in numbers(library, symbol, first_page=min(-as_of, 1000)):
+        version = None if number in unwanted else visible_version(library, library.version(symbol, number))
+        found += version is not None
+        if version is not None and found == -as_of:
+            return version
+    if not found:
+        raise no_symbol(library, symbol)
+    raise NoSuchVersion(f"{not_found.name(library, symbol)} has {found} versions, so there is no as_of={as_of}")
+
+
+def _in_snapshot(library: OpenLibrary, symbol: str, name: str, *, fresh: bool) -> Version:
+    try:
+        snapshot = read_snapshot(library, name)
+    except NoSuchSnapshot as error:
+        raise NoSuchVersion(f"{error}; for a time, give as_of a datetime") from error
+    if symbol not in snapshot.versions:
+        raise NoSuchVersion(
+            f"snapshot {name!r} of library {library.name!r} does not hold {symbol!r}."
+            f"{nearest(symbol, snapshot.versions)} It holds {len(snapshot.versions)} symbols"
+        )
+    return _held(library, symbol, snapshot.versions[symbol], name, fresh=fresh)
+
+
+def _held(library: OpenLibrary, symbol: str, number: int, snapshot: str, *, fresh: bool) -> Version:
+    """Return a version that a snapshot holds: it is there, pruned or not."""
+    if fresh and number in condemned.numbers(library, symbol, fresh=True):
+        raise not_found.only_held(library, symbol, number, snapshot)
+    version = _present(library, symbol, number, fresh=fresh)
+    if version is None:
+        raise NoSuchVersion(
+            f"version {number} of {not_found.name(library, symbol)} is not there, although a snapshot holds it: "
+            "verify() shows what else is missing, recover() brings back what it can"
+        )
+    return version
+
+
+def _first_not_later(library: OpenLibrary, symbol: str, present: Sequence[int], wanted: datetime) -> int:
+    """Return the first position in ``present``, newest first, whose document is not later than ``wanted``.
+
+    It is 0 where documents of another library are met, whose times are in no order with ours.
+    """
+    low, high = 0, len(present)
+    while low < high:
+        middle = (low + high) // 2
+        version = library.version(symbol, present[middle])
+        if version.library_id != library.library_id:
+            return 0
+        if (visible_version(library, version) or version).created_at <= wanted:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def _at_time(library: OpenLibrary, symbol: str, wanted: datetime, unwanted: frozenset[int]) -> Version:
+    present = list(numbers(library, symbol))
+    low = _first_not_later(library, symbol, present, wanted)
+    found = successor = None
+    for number in reversed(present[:low]):
+        successor = visible_version(library, library.version(symbol, number))
+        if successor is not None:
+            break
+    for number in present[low:]:
+        found = visible_version(library, library.version(symbol, number))
+        if found is not None and found.created_at <= wanted:
+            break
+        successor, found = found or successor, None
+    at = envelope.time_to_json(wanted)
+    before = successor.parent if successor is not None else None
+    if before is not None and (found is None or (found.number != before and found.created_at < wanted)):
+        raise not_found.pruned(library, symbol, before, at=at)  # what the next version was made from is gone
+    if found is not None and found.number in unwanted:
+        raise not_found.pruned(library, symbol, found.number, at=at)
+    if found is not None:
+        return found
+    if not present:
+        raise no_symbol(library, symbol)
+    first = library.version(symbol, present[-1])
+    raise NoSuchVersion(
+        f"{not_found.name(library, symbol)} had no version at {at}; its oldest, version "
+        f"{first.number}, was created at {envelope.time_to_json(first.created_at)}"
+    )
+
+
+def history(library: OpenLibrary, symbol: str) -> list[Version]:
+    """Return all visible versions of a symbol, deletions included, newest first (empty: no such symbol).
+
+    Pruned ones are left out, and what cannot be read, which is warned of.
+    """
+    looking = condemned.look_beside(library, symbol)
+    found = unreadable.read_all(
+        library, lambda number: _present(library, symbol, number), list(numbers(library, symbol))
+    )
+    unwanted = looking.result()
+    return [version for version in found if version.number not in unwanted]
+
+
+def visible_documents(library: OpenLibrary, symbol: str) -> list[Version]:
+    """Return the versions of a symbol whose documents are there, pruned ones included, newest first."""
+    present = list(numbers(library, symbol))
+    loaded = library.in_parallel(lambda number: _present(library, symbol, number), present)
+    return [version for version in loaded if version is not None]
+
+
+def symbol_names(library: OpenLibrary) -> list[str]:
+    """Return every symbol that has a document in any state, sorted by its escaped form."""
+    return [name for name, _ in symbol_heads(library)]
+
+
+def symbol_heads(library: OpenLibrary) -> Iterator[tuple[str, int]]:
+    """Yield (symbol, highest number) in the order of keys, skipping the rest of a history that fills a page."""
+    prefix = library.layout.versions
+    start_after: str | None = None
+    while True:
+        page = list(library.objects.list(prefix, start_after=start_after, limit=SYMBOLS_PAGE))
+        symbol = None
+        for entry in page:
+            name, number = library.layout.parse_version(entry.key)
+            if name != symbol:
+                yield name, number
+            symbol = name
+        if len(page) < SYMBOLS_PAGE or symbol is None:
+            return
+        # "~" sorts after every digit, and the version files of the next symbol after "/~".
+        start_after = library.layout.symbol_versions(symbol) + "~"
+
+
+def symbols(library: OpenLibrary) -> list[str]:
+    """Return the names of the live symbols (their newest version is no deletion), sorted."""
+    return [version.symbol for version in newest_versions(library)]
+
+
+def newest_versions(library: OpenLibrary) -> list[Version]:
+    """Return the newest version of every live symbol, sorted by name."""
+    return [version for version in newest_among(library, symbol_heads(library)) if not version.deleted]
+
+
+def newest_among(library: OpenLibrary, heads: Iterable[tuple[str, int]]) -> list[Version]:
+    """Return the newest versions, deletions included, of the symbols in ``heads``, sorted by name.
+
+    One whose document cannot be read is left out and warned of. ``heads``: (symbol, highest number), as
+    ``symbol_heads`` gives them.
+    """
+
+    def load(found: tuple[str, int]) -> Version | None:
+        symbol, number = found
+        try:
+            version = visible_version(library, library.version(symbol, number))
+        except NoSuchKey:
+            version = None
+        return version or head(library, symbol).newest
+
+    return sorted(unreadable.read_all(library, load, heads), key=lambda version: version.symbol)
+
+
+def documents_present(library: OpenLibrary) -> list[tuple[str, int]]:
+    """Return (symbol, number) of every document there is, in any state, sorted by symbol, newest first: one listing."""
+    keys = (entry.key for entry in library.objects.list(library.layout.versions))
+    return sorted(map(library.layout.parse_version, keys), key=lambda found: (found[0], -found[1]))
+
+
+def versions_among(library: OpenLibrary, documents: Iterable[tuple[str, int]]) -> list[Version]:
+    """Return the visible versions among ``documents``, (symbol, number), in that order, deletions included.
+
+    Pruned ones are left out, and what cannot be read, which is warned of. One listing of all that is condemned, and one
+    read for each document that is not cached.
+    """
+    unwanted = condemned.numbers_of_all(library)
+    return versions_held(library, [(name, at) for name, at in documents if at not in unwanted.get(name, ())])
+
+
+def versions_held(library: OpenLibrary, documents: Iterable[tuple[str, int]]) -> list[Version]:
+    """Return the same of ``documents`` that snapshots hold, pruned or not: one read for each that is not cached."""
+    return unreadable.read_all(library, lambda found: _present(library, *found), documents)
+
+
+def snapshot_names(library: OpenLibrary) -> list[str]:
+    """Return the names of all snapshots, sorted."""
+    keys = [entry.key for entry in library.objects.list(library.layout.snapshots)]
+    return sorted(library.layout.parse_snapshot(key) for key in keys)
+
+
+def read_snapshot(library: OpenLibrary, name: str) -> Snapshot:
+    """Return a snapshot's document, read afresh: a name can be deleted and made again. Raises NoSuchSnapshot."""
+    key = library.layout.snapshot(name)
+    try:
+        data = library.objects.read(key)
+    except NoSuchKey as error:
+        names = snapshot_names(library)
+        raise NoSuchSnapshot(
+            f"library {library.name!r} has no snapshot {name!r}.{nearest(name, names)} It has {len(names)}: "
+            "list_snapshots() shows them"
+        ) from error
+    snapshot = documents.load_snapshot(data, where=f"{library.objects.url} {key}")
+    if snapshot.name != name:
+        raise Integrity(f"the snapshot document {key} belongs to another library or name: it was copied or moved")
+    if snapshot.library_id != library.library_id:
+        library.check_present(at_once=True)
+        raise NoSuchSnapshot(
+            f"snapshot {name!r} belongs to another library {library.name!r}, deleted since: delete_snapshot({name!r}) "
+            "removes what is left of it"
+        )
+    return snapshot
+
+
+def snapshots(library: OpenLibrary, *, all_or_none: bool = False) -> list[Snapshot]:
+    """Return all snapshots, sorted by name; one that cannot be read is warned of, or raised if ``all_or_none``."""
+
+    def load(name: str) -> Snapshot | None:
+        try:
+            return read_snapshot(library, name)
+        except NoSuchSnapshot:
+            return None  # deleted while we listed
+
+    names = snapshot_names(library)
+    if all_or_none:
+        return [found for found in library.in_parallel(load, names) if found is not None]
+    return unreadable.read_all(library, load, names)

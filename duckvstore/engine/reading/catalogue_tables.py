@@ -1,0 +1,220 @@
+"""The catalogue as tables: symbols, versions, segments, columns, snapshots.
+
+Invariant: a table's columns and types do not depend on what the library holds, so SQL over an empty library
+works as over a full one; and a document that nobody wants is not read.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from duckvstore.engine.reading import catalogue
+from duckvstore.errors import InvalidInput, nearest
+from duckvstore.format.stored import metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    import pyarrow as pa
+
+    from duckvstore.engine.library.open_library import OpenLibrary
+    from duckvstore.format.stored.documents import Version
+
+Row: TypeAlias = dict[str, Any]
+Document: TypeAlias = tuple[str, int]
+Choose: TypeAlias = "Callable[[list[Document]], list[Document]]"
+
+TEXT, NUMBER, TIME, FLAG, NAMES = "text", "number", "time", "flag", "names"
+_VERSION_COLUMNS = {
+    "symbol": TEXT,
+    "version": NUMBER,
+    "created_at": TIME,
+    "operation": TEXT,
+    "kind": TEXT,
+    "author": TEXT,
+    "message": TEXT,
+    "metadata": TEXT,
+    "row_count": NUMBER,
+    "column_count": NUMBER,
+    "segment_count": NUMBER,
+    "logical_bytes": NUMBER,
+    "stored_bytes": NUMBER,
+    "new_rows": NUMBER,
+    "new_bytes": NUMBER,
+    "parent": NUMBER,
+    "deleted": FLAG,
+    "write_id": TEXT,
+    "transaction": TEXT,
+}
+COLUMNS: dict[str, dict[str, str]] = {
+    "symbols": {
+        name: kind
+        for name, kind in _VERSION_COLUMNS.items()
+        if name not in ("new_rows", "new_bytes", "parent", "deleted", "write_id", "transaction", "operation")
+    },
+    "versions": {**_VERSION_COLUMNS, "snapshots": NAMES},
+    "segments": {
+        "symbol": TEXT,
+        "version": NUMBER,
+        "segment": NUMBER,
+        "row_start": NUMBER,
+        "row_count": NUMBER,
+        "logical_bytes": NUMBER,
+        "stored_bytes": NUMBER,
+        "sha256": TEXT,
+        "key": TEXT,
+    },
+    "columns": {
+        "symbol": TEXT,
+        "version": NUMBER,
+        "position": NUMBER,
+        "column_name": TEXT,
+        "column_type": TEXT,
+        "is_index": FLAG,
+        "field_id": NUMBER,
+    },
+    "snapshots": {
+        "snapshot": TEXT,
+        "created_at": TIME,
+        "symbol": TEXT,
+        "version": NUMBER,
+        "author": TEXT,
+        "message": TEXT,
+        "metadata": TEXT,
+    },
+}
+
+
+def table(library: OpenLibrary, name: str, choose: Choose | None = None) -> pa.Table:
+    """Return one of the catalogue tables (``COLUMNS`` has their names and columns), read from the documents.
+
+    ``choose`` is given (symbol, number) of the documents that the table would be read from, and returns those to
+    read: of ``versions``, ``segments`` and ``columns`` all versions, of ``symbols`` the highest, whose visible version
+    may be a lower one. None: all.
+    """
+    if name not in COLUMNS:
+        raise InvalidInput(f"the catalogue has no table {name!r}.{nearest(name, COLUMNS)} It has {', '.join(COLUMNS)}")
+    if name == "snapshots":
+        return build(name, _snapshot_rows(library))
+    return build(name, _ROWS[name](library, choose or list))
+
+
+def build(name: str, rows: Iterable[Row]) -> pa.Table:
+    """Return rows of the catalogue table ``name`` as Arrow; text, int64, UTC microseconds, bool, list of text."""
+    import pyarrow as pa
+
+    types = {
+        TEXT: pa.string(),
+        NUMBER: pa.int64(),
+        TIME: pa.timestamp("us", tz="UTC"),
+        FLAG: pa.bool_(),
+        NAMES: pa.list_(pa.string()),
+    }
+    schema = pa.schema([(column, types[kind]) for column, kind in COLUMNS[name].items()])
+    return pa.Table.from_pylist(list(rows), schema=schema)
+
+
+def metadata_text(value: Any) -> str | None:
+    """Return user metadata as JSON text, as documents hold it (None for none)."""
+    return None if value is None else json.dumps(metadata.to_json(value), ensure_ascii=False)
+
+
+def version_row(version: Version) -> Row:
+    """Return one row of the table ``versions``, without its snapshots."""
+    return {
+        "symbol": version.symbol,
+        "version": version.number,
+        "created_at": version.created_at,
+        "operation": version.operation,
+        "kind": version.kind,
+        "author": version.author,
+        "message": version.message,
+        "metadata": metadata_text(version.metadata),
+        "row_count": version.row_count,
+        "column_count": len(version.schema.shown),
+        "segment_count": len(version.segments),
+        "logical_bytes": version.logical_bytes,
+        "stored_bytes": version.stored_bytes,
+        "new_rows": version.new_rows,
+        "new_bytes": version.new_bytes,
+        "parent": version.parent,
+        "deleted": version.deleted,
+        "write_id": version.write_id,
+        "transaction": version.transaction,
+    }
+
+
+def _versions(library: OpenLibrary, choose: Choose) -> list[Version]:
+    """Return the visible versions of every symbol that ``choose`` wants, by symbol, newest first."""
+    return catalogue.versions_among(library, choose(catalogue.documents_present(library)))
+
+
+def _symbol_rows(library: OpenLibrary, choose: Choose) -> Iterator[Row]:
+    for version in catalogue.newest_among(library, choose(list(catalogue.symbol_heads(library)))):
+        if not version.deleted:
+            row = version_row(version)
+            yield {name: row[name] for name in COLUMNS["symbols"]}
+
+
+def _version_rows(library: OpenLibrary, choose: Choose) -> Iterator[Row]:
+    holders: dict[tuple[str, int], list[str]] = {}
+    for snapshot in catalogue.snapshots(library):
+        for pair in snapshot.versions.items():
+            holders.setdefault(pair, []).append(snapshot.name)
+    for version in _versions(library, choose):
+        yield {**version_row(version), "snapshots": holders.get((version.symbol, version.number), [])}
+
+
+def _segment_rows(library: OpenLibrary, choose: Choose) -> Iterator[Row]:
+    for version in _versions(library, choose):
+        row_start = 0
+        for position, segment in enumerate(version.segments):
+            yield {
+                "symbol": version.symbol,
+                "version": version.number,
+                "segment": position,
+                "row_start": row_start,
+                "row_count": segment.row_count,
+                "logical_bytes": segment.logical_bytes,
+                "stored_bytes": segment.size_bytes,
+                "sha256": segment.sha256,
+                "key": segment.key,
+            }
+            row_start += segment.row_count
+
+
+def _column_rows(library: OpenLibrary, choose: Choose) -> Iterator[Row]:
+    for version in _versions(library, choose):
+        for position, column in enumerate(version.schema.shown):
+            yield {
+                "symbol": version.symbol,
+                "version": version.number,
+                "position": position,
+                "column_name": column.name,
+                "column_type": column.duckdb or column.type,
+                "is_index": column.name in version.schema.index,
+                "field_id": column.id,
+            }
+
+
+def _snapshot_rows(library: OpenLibrary) -> Iterator[Row]:
+    for snapshot in catalogue.snapshots(library):
+        for symbol, number in snapshot.versions.items() or [(None, None)]:
+            yield {
+                "snapshot": snapshot.name,
+                "created_at": snapshot.created_at,
+                "symbol": symbol,
+                "version": number,
+                "author": snapshot.author,
+                "message": snapshot.message,
+                "metadata": metadata_text(snapshot.metadata),
+            }
+
+
+_ROWS: dict[str, Callable[[OpenLibrary, Choose], Iterator[Row]]] = {
+    "symbols": _symbol_rows,
+    "versions": _version_rows,
+    "segments": _segment_rows,
+    "columns": _column_rows,
+}

@@ -1,0 +1,196 @@
+"""Segments: rows to Parquet objects and back, several at a time.
+
+Invariant: a segment's key carries a random part and is put once, and every whole segment that is read is
+checked against the length and sha256 of its document.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from duckvstore import clock
+from duckvstore.errors import Integrity, NoSuchKey
+from duckvstore.format.rows import chunking, encoding
+from duckvstore.format.rows.digest import logical_digest
+from duckvstore.format.stored import schema, statistics
+from duckvstore.format.stored.documents import Segment
+from duckvstore.format.stored.manifests import totals
+from duckvstore.progress import progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from concurrent.futures import Future
+
+    import pyarrow as pa
+
+    from duckvstore.engine.library.open_library import OpenLibrary
+    from duckvstore.format.stored.documents import Schema, Version
+
+Outcome = TypeVar("Outcome")
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Rows that are stored: their segments in row order, of which some were written now and the rest are shared."""
+
+    segments: Sequence[Segment]
+    new_rows: int
+    new_bytes: int
+
+    @property
+    def row_count(self) -> int:
+        """Rows in all segments together."""
+        return totals(self.segments)[0]
+
+
+class Shareable:
+    """Segments that a version may share with the one before, each at most once. Safe to use from many threads."""
+
+    def __init__(self, found: Iterable[Segment] = ()) -> None:
+        """Offer the segments ``found``."""
+        self._by_digest: dict[str, list[Segment]] = {}
+        self._lock = Lock()
+        for segment in found:
+            self._by_digest.setdefault(segment.digest, []).append(segment)
+
+    def take(self, digest: str) -> Segment | None:
+        """Return a segment whose rows have this logical digest, and offer it no more; None when there is none."""
+        with self._lock:
+            same = self._by_digest.get(digest)
+            return same.pop() if same else None
+
+
+def place(
+    library: OpenLibrary,
+    symbol: str,
+    schema: Schema,
+    pieces: Iterator[pa.Table],
+    shareable: Shareable | None = None,
+) -> Placed:
+    """Store rows that are cut into ``pieces``, except those that ``shareable`` segments hold already.
+
+    A piece whose logical digest is that of a shareable segment is neither encoded nor uploaded; the others are, on
+    several threads. At most two segments per thread are in memory beside the value, so a stream may be larger than
+    memory.
+    """
+    offered = shareable or Shareable()
+    choices: list[encoding.Choices] = []  # of encodings, by a look at the first of the large pieces
+
+    def one(rows: pa.Table) -> tuple[Segment, bool]:
+        digest = logical_digest(rows, schema)
+        shared = offered.take(digest)
+        if shared is not None and shared.row_count == rows.num_rows:
+            return shared, False
+        is_large = rows.num_rows >= encoding.SAMPLED_ROWS_MIN
+        if is_large and not choices:
+            choices.append(encoding.choose(rows, schema))
+        return _upload_one(library, symbol, schema, rows, digest, choices[0] if is_large else None), True
+
+    placed = list(progress(_in_order(one, pieces), f"storing {symbol}", "segment"))
+    written = [segment for segment, is_new in placed if is_new]
+    return Placed(
+        tuple(segment for segment, _ in placed),
+        sum(segment.row_count for segment in written),
+        sum(segment.size_bytes for segment in written),
+    )
+
+
+def _in_order(action: Callable[[pa.Table], Outcome], pieces: Iterator[pa.Table]) -> Iterator[Outcome]:
+    """Yield ``action(piece)`` of all pieces, in their order, carried out on several threads if there are several."""
+    first = next(pieces, None)
+    second = next(pieces, None)
+    if first is None:
+        return
+    if second is None:
+        yield action(first)
+        return
+    waiting: deque[Future[Outcome]] = deque()
+    threads = max(4, (os.cpu_count() or 1) + 2)
+    with ThreadPoolExecutor(threads, thread_name_prefix="duckvstore-write") as pool:
+        try:
+            for piece in chain((first, second), pieces):
+                waiting.append(pool.submit(action, piece))
+                if len(waiting) >= 2 * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def _upload_one(
+    library: OpenLibrary,
+    symbol: str,
+    stored: Schema,
+    rows: pa.Table,
+    digest: str,
+    choices: encoding.Choices | None,
+) -> Segment:
+    data = encoding.encode(rows, stored, compression=library.options.compression, choices=choices)
+    key = library.layout.segment(symbol, digest, clock.short_id())
+    found = statistics.compute(rows, stored, library.options.statistics_columns)
+    library.segment_objects.put(library.layout.segment_key(key), data)
+    sha256 = hashlib.sha256(data).hexdigest()
+    return Segment(key, rows.num_rows, len(data), sha256, chunking.logical_bytes(rows, stored), found)
+
+
+def fetch(library: OpenLibrary, segment: Segment) -> bytes:
+    """Return a segment's whole object, verified. Raises Integrity when it is missing or not what was written."""
+    key = library.layout.segment_key(segment.key)
+    try:
+        data = library.segment_objects.read(key)
+    except NoSuchKey as error:
+        raise Integrity(
+            f"segment {key} of {library.segment_objects.url} is missing, although a version of library "
+            f"{library.name!r} refers to it: restore it from a backup, or read another version"
+        ) from error
+    if len(data) != segment.size_bytes or hashlib.sha256(data).hexdigest() != segment.sha256:
+        raise Integrity(
+            f"segment {key} of {library.segment_objects.url} is damaged: expected {segment.size_bytes} bytes with "
+            f"sha256 {segment.sha256[:16]}…, found {len(data)} bytes with {hashlib.sha256(data).hexdigest()[:16]}…: "
+            "restore it from a backup, or read another version"
+        )
+    return data
+
+
+def read_table(
+    library: OpenLibrary,
+    version: Version,
+    *,
+    columns: Sequence[str] | None = None,
+    segments: Sequence[int] | None = None,
+    dictionaries: Collection[str] = (),
+) -> pa.Table:
+    """Return rows of a version as an Arrow table in its stored schema.
+
+    ``columns``: stored names, in the order wanted (None: all). ``segments``: positions to read (None: all).
+    ``dictionaries``: text columns that may come as dictionaries, where every segment holds them so.
+    """
+    import pyarrow as pa
+
+    stored = schema.to_arrow(version.schema)
+    if columns is not None:
+        stored = pa.schema([stored.field(name) for name in columns], metadata=stored.metadata)
+    chosen = version.segments if segments is None else [version.segments[position] for position in segments]
+
+    def load(segment: Segment) -> Any:
+        with library.believing(version):
+            rows = encoding.decode(fetch(library, segment), version.schema, columns, dictionaries)
+            if rows.num_rows != segment.row_count:
+                raise Integrity(f"segment {segment.key} has {rows.num_rows} rows, expected {segment.row_count}")
+            return rows
+
+    tables = library.in_parallel(load, chosen, f"reading {version.symbol}")
+    if not tables:
+        return stored.empty_table()
+    if any(table.schema != tables[0].schema for table in tables):
+        tables = [table.cast(stored) for table in tables]
+    return pa.concat_tables(tables)

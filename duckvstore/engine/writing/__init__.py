@@ -1,0 +1,1 @@
+"""How versions are made: commits, edits, staged parts, transactions, snapshots."""

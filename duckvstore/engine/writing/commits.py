@@ -1,0 +1,288 @@
+"""Commit: claim the next version number of a symbol by creating its document.
+
+Invariant: creating the document is the only commit point. What fails before it leaves objects that nothing
+names; what fails after it has happened. The rules are argued in FORMAT.md, "Commit protocol".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from duckvstore import clock
+from duckvstore.engine.library import labels
+from duckvstore.engine.library.open_library import Head, create_definitely
+from duckvstore.engine.reading import catalogue
+from duckvstore.errors import Conflict, DuckVStoreError, OutcomeUnknown, StorageUnavailable
+from duckvstore.format.stored import documents, records
+from duckvstore.format.stored.documents import Decision, Schema, Segment, Version
+from duckvstore.format.stored.manifests import totals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
+    from datetime import datetime
+
+    from duckvstore.engine.library.open_library import OpenLibrary
+    from duckvstore.format.stored.label_runs import LabelRun
+
+COMMIT_ATTEMPTS_MAX = 1000
+COMMIT_SECONDS_MAX = 300.0
+UNDECIDED_SECONDS_MAX = 10.0
+MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a version is to hold; number, parent and time are stamped at the commit."""
+
+    operation: str
+    kind: str
+    schema: Schema = field(default_factory=Schema)
+    metadata: Any = None
+    row_count: int = 0
+    new_rows: int = 0
+    new_bytes: int = 0
+    is_sorted: bool | None = None
+    window: int | None = None
+    parts: tuple[str, ...] = ()
+    segments: Sequence[Segment] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a writing operation: who, why, and what the caller expects the head to be.
+
+    ``write_id`` is what tells this call's document from another writer's after a lost answer. ``age`` runs
+    from the call's first read: references it adds must be committed within half the grace period. ``ahead``: the
+    head, if it is being read already. ``label_runs``: those that the call has put.
+    """
+
+    symbol: str
+    author: str | None = None
+    message: str | None = None
+    expected_version: int | None = None
+    write_id: str = field(default_factory=clock.new_id)
+    age: clock.Stopwatch = field(default_factory=clock.Stopwatch)
+    ahead: Future[Head] | None = None
+    label_runs: list[LabelRun] = field(default_factory=list)
+
+
+def announce(library: OpenLibrary, call: Call) -> None:
+    """Write the journal intent, which must be acknowledged before the commit is tried.
+
+    A crash then leaves a harmless intent; written afterwards, a crash could hide a committed version from the
+    folded catalogue. Raises NoSuchLibrary or Conflict when the library is not there any more.
+    """
+    library.check_present()
+    intent = records.Intent(call.write_id, call.symbol, library.objects.now())
+    library.objects.put(library.layout.intent(call.write_id), records.dump_intent(intent))
+
+
+def current_head(library: OpenLibrary, call: Call) -> Head:
+    """Return the head to write above, from the cache or read, settled, checked against ``expected_version``."""
+    if call.ahead is not None:
+        return call.ahead.result()
+    found = library.cached_head(call.symbol)  # never an undecided one
+    if found is not None:
+        try:
+            check_expected(library, call, found.newest)
+        except Conflict:
+            pass  # the cached head may be stale
+        else:
+            return found
+    return read_head(library, call)
+
+
+def read_head(library: OpenLibrary, call: Call) -> Head:
+    """Return the head to write above as read now, settled, checked against ``expected_version``."""
+    found = settle(library, call.symbol, catalogue.head(library, call.symbol))
+    check_expected(library, call, found.newest)
+    return found
+
+
+def check_expected(library: OpenLibrary, call: Call, newest: Version | None) -> None:
+    """Raise Conflict when ``newest`` (None: there is no version) is not the one that the caller expects."""
+    number = newest.number if newest else None
+    if call.expected_version is not None and call.expected_version != number:
+        raise Conflict(
+            f"expected version {call.expected_version} at the head of {library.label(call.symbol)}, found "
+            f"{'no version' if number is None else number}: read it again, then repeat the call"
+        )
+
+
+def settle(library: OpenLibrary, symbol: str, found: Head) -> Head:
+    """Wait until the transaction at the head is decided; abort it when it stays undecided for 10 seconds.
+
+    No operation may create a document above an undecided one.
+    """
+    watched, watch = found.undecided, clock.Stopwatch()
+    pause_seconds = 0.02
+    while found.undecided is not None:
+        if found.undecided != watched:
+            watched, watch = found.undecided, clock.Stopwatch()
+        if watch.elapsed_seconds() > UNDECIDED_SECONDS_MAX:
+            abort(library, found.undecided)
+        else:
+            clock.sleep(clock.jitter(pause_seconds))
+            pause_seconds = min(pause_seconds * 2, 0.5)
+        found = catalogue.head(library, symbol)
+    return found
+
+
+def abort(library: OpenLibrary, transaction: str) -> None:
+    """Create the decision "aborted"; does nothing when there is a decision already.
+
+    Raises StorageUnavailable when it stays unknown whether there is one.
+    """
+    data = documents.dump_decision(Decision(transaction, "aborted", library.objects.now()))
+    key = library.layout.transaction(transaction)
+    try:
+        create_definitely(library.objects, key, data, lambda found: found == data, f"decision {transaction}")
+    except OutcomeUnknown as error:
+        raise StorageUnavailable(
+            f"transaction {transaction} of library {library.name!r} is undecided and could not be aborted, so nothing "
+            "was written above it: repeat the call"
+        ) from error
+
+
+def carry_out(library: OpenLibrary, call: Call, plan: Callable[[Version | None], Draft | None]) -> Version | None:
+    """Announce and ``commit``; the journal intent is on its way while the plan stores rows.
+
+    It is acknowledged before the commit is tried.
+    """
+    announced = library.submit(announce, library, call)
+
+    def planned(newest: Version | None) -> Draft | None:
+        draft = plan(newest)
+        if draft is not None:
+            announced.result()
+        return draft
+
+    try:
+        return commit(library, call, planned)
+    finally:
+        announced.cancel()
+
+
+def commit(library: OpenLibrary, call: Call, plan: Callable[[Version | None], Draft | None]) -> Version | None:
+    """Create the next version of ``call.symbol`` as ``plan`` drafts it above the newest; return it.
+
+    ``plan`` is called again on the new newest version whenever another writer took the number; it returns
+    None to leave everything as it is, and then the newest version is returned (None: there is none). That, and
+    any error of ``plan``, rests on a head that was read within this call: only a create finds out that a
+    remembered one is stale. Raises Conflict (head is not as expected, or too much contention) and OutcomeUnknown.
+    """
+    found = current_head(library, call)
+    started = clock.Stopwatch()
+    ages = [call.age]  # of all that the draft may refer to: a plan that is made again may keep what an older head had
+    for attempt in range(COMMIT_ATTEMPTS_MAX):
+        ages.append(found.age)
+        draft, found = _draft(library, call, plan, found)
+        if draft is None:
+            return found.newest
+        ages.append(found.age)
+        schema, runs = labels.put(library, call.symbol, draft.schema, found.newest, call.label_runs)
+        if max(age.elapsed_seconds() for age in ages) > library.grace_seconds / 2:
+            raise Conflict(
+                f"{draft.operation} of {library.label(call.symbol)} took longer than half the grace period, so what "
+                "it refers to may be removed: repeat the call"
+            )
+        version = replace(stamp(library, call, draft, found), label_runs=runs)
+        if create_document(library, version, schema):
+            library.remember(version)
+            library.remember_head(
+                call.symbol, Head(version.number, version, version.created_at, None, clock.Stopwatch())
+            )
+            return version
+        if started.elapsed_seconds() > COMMIT_SECONDS_MAX:
+            break
+        # Servers serialise creates of one key, at a cost: better to come back a little later than to race.
+        clock.sleep(clock.jitter(min(0.01 * 2**attempt, 0.4)))
+        found = _after_conflict(library, call, version)
+    raise Conflict(
+        f"version {version.number} of {library.label(call.symbol)} was taken by another writer, as were those of "
+        f"{attempt + 1} attempts: repeat {version.operation} when fewer processes write this symbol"
+    )
+
+
+def _draft(
+    library: OpenLibrary, call: Call, plan: Callable[[Version | None], Draft | None], found: Head
+) -> tuple[Draft | None, Head]:
+    if found.age.started_before(call.age):
+        try:
+            draft = plan(found.newest)
+        except DuckVStoreError:
+            draft = None
+        if draft is not None:
+            return draft, found
+        found = read_head(library, call)
+    return plan(found.newest), found
+
+
+def stamp(library: OpenLibrary, call: Call, draft: Draft, found: Head, transaction: str | None = None) -> Version:
+    """Return the document of ``draft`` as the next version above ``found``, with the time of now."""
+    created_at: datetime = library.objects.now()
+    if found.latest is not None:
+        created_at = max(created_at, found.latest + MICROSECOND)
+    _, stored_bytes, logical_bytes = totals(draft.segments)
+    return Version(
+        library_id=library.library_id,
+        symbol=call.symbol,
+        number=found.highest + 1,
+        write_id=call.write_id,
+        created_at=created_at,
+        operation=draft.operation,
+        kind=draft.kind,
+        parent=found.newest.number if found.newest else None,
+        transaction=transaction,
+        author=call.author,
+        message=call.message,
+        metadata=draft.metadata,
+        schema=draft.schema,
+        row_count=draft.row_count,
+        logical_bytes=logical_bytes,
+        stored_bytes=stored_bytes,
+        new_bytes=draft.new_bytes,
+        new_rows=draft.new_rows,
+        is_sorted=draft.is_sorted,
+        window=draft.window,
+        parts=draft.parts,
+        segments=draft.segments,
+    )
+
+
+def create_document(library: OpenLibrary, version: Version, schema: dict[str, Any]) -> bool:
+    """Create a version document; return False when another writer's has the number. Raises OutcomeUnknown.
+
+    ``schema``: its JSON, as ``labels.put`` returns it.
+    """
+    key = library.layout.version(version.symbol, version.number)
+
+    def is_own(data: bytes) -> bool:
+        found = library.parse_version(data, where=key)
+        if found.library_id == library.library_id:
+            library.remember(found)
+        return found.write_id == version.write_id
+
+    what = f"version {version.number} of {library.label(version.symbol)} (write id {version.write_id})"
+    try:
+        return create_definitely(library.objects, key, documents.dump_version(version, schema), is_own, what)
+    except BaseException:
+        library.remember_head(version.symbol, None)
+        raise
+
+
+def _after_conflict(library: OpenLibrary, call: Call, lost: Version) -> Head:
+    """Return the head after another writer took ``lost.number``, checked against ``expected_version``."""
+    found = settle(library, call.symbol, catalogue.head(library, call.symbol))
+    try:
+        check_expected(library, call, found.newest)
+    except Conflict as error:
+        raise Conflict(
+            f"version {lost.number} of {library.label(call.symbol)} was taken by another writer (expected head "
+            f"{call.expected_version}, found {found.newest.number if found.newest else 'none'}): read it again, then "
+            "repeat the call"
+        ) from error
+    return found

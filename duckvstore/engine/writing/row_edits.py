@@ -1,0 +1,248 @@
+"""Edits of rows by their numbers: some taken out, some replaced, some added, as one version.
+
+Invariant: copy on write by segment, as in ``rewrites``; and where the datetime index of a version ascends, it ascends
+in the next one too, because new labels take their place in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from duckvstore.engine.library import manifests
+from duckvstore.engine.reading import reads, segments
+from duckvstore.engine.reading.segments import Placed
+from duckvstore.engine.writing import edits, rewrites
+from duckvstore.errors import InvalidInput
+from duckvstore.format.stored import statistics
+from duckvstore.format.stored.manifests import tail as tail_of
+from duckvstore.format.stored.schema import to_arrow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import pyarrow as pa
+
+    from duckvstore.engine.library.open_library import OpenLibrary
+    from duckvstore.engine.writing.commits import Draft
+    from duckvstore.format.stored.documents import Segment, Version
+
+
+@dataclass(frozen=True, slots=True)
+class RowEdits:
+    """What becomes of the rows of a version.
+
+    ``removed``, ``changed``: row numbers (int64 arrays, ascending, none in both); ``before`` and ``rows``: the changed
+    ones as they are and as they become, in their order; ``added``: further rows. All tables are in the stored schema.
+    """
+
+    removed: Any
+    changed: Any
+    before: pa.Table
+    rows: pa.Table
+    added: pa.Table
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is to be done."""
+        return not (len(self.removed) or len(self.changed) or self.added.num_rows)
+
+
+RowsOf: TypeAlias = "Callable[[Sequence[int]], pa.Table | None]"
+
+
+def edited(
+    library: OpenLibrary, newest: Version, operation: str, wanted: RowEdits, rows_of: RowsOf = lambda _: None
+) -> Draft | None:
+    """Draft the version after ``newest`` with ``wanted`` carried out; None: there is nothing to do.
+
+    ``rows_of``: the rows of segments at these positions where the caller has them, in the stored schema.
+
+    Only segments with rows that are removed or changed, or among whose labels new ones belong, are written again, and
+    small ones at the end that are merged with what is added. Raises InvalidInput for a missing label in an index that
+    has to ascend, and for a value that is no category of an ordered categorical.
+    """
+    if wanted.is_empty:
+        return None
+    newest = _fitted(library, newest, wanted)
+    ordered = _Ordered.of(library, newest)
+    is_sorted = newest.is_sorted
+    if ordered is not None:
+        wanted = ordered.moved(wanted)
+        if ordered.has_missing(wanted.added):
+            if library.options.validate_index:
+                raise InvalidInput(
+                    f"rows for {library.label(newest.symbol)} have no time in {ordered.column!r}, its datetime index: "
+                    "give each a time, or turn validate_index off in the library's options"
+                )
+            ordered, is_sorted = None, False
+    if ordered is not None and wanted.added.num_rows:
+        wanted = replace(wanted, added=ordered.sorted(wanted.added))
+    window = rewrites.window_of(library, newest)
+    if not len(wanted.removed) and not len(wanted.changed) and (ordered is None or ordered.follows(wanted.added)):
+        placed = _appended(library, newest, wanted.added, window)
+    else:
+        placed = _Rewriting(library, newest, wanted, ordered, window, rows_of).placed()
+    schema = rewrites.edited_schema(newest.schema, placed.row_count, is_mixed=rewrites.is_mixed(newest, placed))
+    return rewrites.draft(operation, newest.kind, schema, newest.metadata, placed, is_sorted, window)
+
+
+def _fitted(library: OpenLibrary, newest: Version, wanted: RowEdits) -> Version:
+    """Return ``newest`` with a schema that also holds the new rows: pandas' dtypes know more than Arrow's types."""
+    if newest.kind not in ("dataframe", "series"):
+        return newest
+    from duckvstore.format.evolution import pandas_rules
+
+    where = repr(f"{library.name}/{newest.symbol}")
+    schema = newest.schema
+    for rows in (wanted.rows, wanted.added):
+        schema = pandas_rules.fitted(schema, rows, where)
+    return replace(newest, schema=schema)
+
+
+def _appended(library: OpenLibrary, base: Version, added: pa.Table, window: int | None) -> Placed:
+    last = tail_of(base.segments)
+    counts = [segment.row_count for segment in last]
+    tail = edits.merged_tail(counts, added.num_rows, 2 * window if window else added.num_rows)
+    rows = rewrites.joined(library, base, last[len(last) - tail :], [added])
+    placed = segments.place(library, base.symbol, base.schema, rewrites.cut(rows, base.schema, window))
+    found = manifests.extended(library, base.symbol, base.segments, tail, placed.segments)
+    return Placed(found, placed.new_rows, placed.new_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ordered:
+    """A version whose first index level, ``column``, holds ascending times; ``starts``: each segment's first label."""
+
+    column: str
+    starts: Any
+    last: int | None
+
+    @staticmethod
+    def of(library: OpenLibrary, version: Version) -> _Ordered | None:
+        import numpy as np
+        import pyarrow as pa
+
+        if not version.is_sorted or not version.schema.index:
+            return None
+        column, _ = reads.date_index(library, version)
+        if not version.segments:
+            return _Ordered(column, np.empty(0, dtype=np.int64), None)
+        identity = next(found.id for found in version.schema.columns if found.name == column)
+        bounds = statistics.typed_table(version, [identity])
+        starts = bounds.column(f"min_{identity}").cast(pa.int64())
+        if starts.null_count:
+            return None  # without bounds no place can be told
+        return _Ordered(column, starts.to_numpy(), reads.last_label(version, column))
+
+    def labels(self, rows: pa.Table) -> Any:
+        """Return the labels of ``rows`` as int64, in the index's own unit; there must be none missing."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        return pc.cast(rows.column(self.column), pa.int64()).to_numpy()
+
+    def has_missing(self, rows: pa.Table) -> bool:
+        return bool(rows.column(self.column).null_count)
+
+    def sorted(self, rows: pa.Table) -> pa.Table:
+        """Return ``rows`` in the order of the index, those of one label as they came."""
+        import numpy as np
+
+        return rows.take(np.argsort(self.labels(rows), kind="stable"))
+
+    def follows(self, rows: pa.Table) -> bool:
+        """Whether rows, which are in order, belong behind all that is there."""
+        return self.last is None or bool(self.labels(rows.slice(0, 1))[0] >= self.last)
+
+    def moved(self, wanted: RowEdits) -> RowEdits:
+        """Return the same edits with rows whose label is another one taken out and added anew."""
+        import numpy as np
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        stays = pc.equal(wanted.before.column(self.column), wanted.rows.column(self.column))
+        stays = pc.fill_null(stays, False).to_numpy()
+        if stays.all():
+            return wanted
+        return RowEdits(
+            np.sort(np.concatenate([wanted.removed, wanted.changed[~stays]])),
+            wanted.changed[stays],
+            wanted.before.filter(stays),
+            wanted.rows.filter(stays),
+            pa.concat_tables([wanted.rows.filter(~stays), wanted.added]),
+        )
+
+
+class _Rewriting:
+    """The segments of a version on their way to those of the next."""
+
+    def __init__(
+        self,
+        library: OpenLibrary,
+        base: Version,
+        wanted: RowEdits,
+        ordered: _Ordered | None,
+        window: int | None,
+        rows_of: RowsOf,
+    ) -> None:
+        import numpy as np
+
+        self.rows_of = rows_of
+
+        self.library, self.base, self.wanted, self.ordered, self.window = library, base, wanted, ordered, window
+        self.starts = np.cumsum([0, *(segment.row_count for segment in base.segments)])
+        # The segment that each added row belongs into; None: all behind the last.
+        self.owners: Any = None
+        if ordered is not None and len(base.segments):
+            places = np.searchsorted(ordered.starts, ordered.labels(wanted.added), side="right") - 1
+            self.owners = np.clip(places, 0, None)
+
+    def placed(self) -> Placed:
+        """Store what is new and return all segments."""
+        import numpy as np
+
+        numbers = np.concatenate([self.wanted.removed, self.wanted.changed])
+        touched = np.searchsorted(self.starts, numbers, side="right") - 1
+        if self.owners is not None:
+            touched = np.concatenate([touched, self.owners])
+        found: list[Segment] = []
+        new_rows = new_bytes = done = 0
+        for run in edits.runs(np.unique(touched).tolist()):
+            rows = self._rows(run)
+            pieces = rewrites.cut(rows, self.base.schema, self.window)
+            shareable = segments.Shareable(self.base.segments[run[0] : run[-1] + 1])
+            one = segments.place(self.library, self.base.symbol, self.base.schema, pieces, shareable)
+            found += [*self.base.segments[done : run[0]], *one.segments]
+            new_rows, new_bytes, done = new_rows + one.new_rows, new_bytes + one.new_bytes, run[-1] + 1
+        found += self.base.segments[done:]
+        if self.owners is None and self.wanted.added.num_rows:
+            rest = rewrites.cut(self.wanted.added, self.base.schema, self.window)
+            one = segments.place(self.library, self.base.symbol, self.base.schema, rest)
+            found += one.segments
+            new_rows, new_bytes = new_rows + one.new_rows, new_bytes + one.new_bytes
+        folded = manifests.fold(self.library, self.base.symbol, found, self.base.segments)
+        return Placed(folded, new_rows, new_bytes)
+
+    def _rows(self, run: Sequence[int]) -> pa.Table:
+        """Return the rows of neighbouring segments as they are to be."""
+        import numpy as np
+        import pyarrow as pa
+
+        start, stop = int(self.starts[run[0]]), int(self.starts[run[-1] + 1])
+        old = self.rows_of(run)
+        if old is None:
+            old = segments.read_table(self.library, self.base, segments=run)
+        stored = to_arrow(self.base.schema)
+        old = old if old.schema == stored else old.cast(stored)
+        changed = (self.wanted.changed >= start) & (self.wanted.changed < stop)
+        order = np.arange(stop - start)
+        order[self.wanted.changed[changed] - start] = stop - start + np.arange(int(changed.sum()))
+        keep = np.ones(stop - start, dtype=bool)
+        removed = self.wanted.removed[(self.wanted.removed >= start) & (self.wanted.removed < stop)]
+        keep[removed - start] = False
+        rows = pa.concat_tables([old, self.wanted.rows.filter(pa.array(changed))]).take(order[keep])
+        if self.owners is None or self.ordered is None:
+            return rows
+        inserted = self.wanted.added.filter(pa.array((self.owners >= run[0]) & (self.owners <= run[-1])))
+        return self.ordered.sorted(pa.concat_tables([rows, inserted])) if inserted.num_rows else rows

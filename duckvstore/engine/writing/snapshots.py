@@ -1,0 +1,134 @@
+"""Snapshots: named, consistent sets of versions.
+
+Invariant: a snapshot document is created once and never edited; the versions it names were the newest ones at
+one moment, unless the caller named others.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from duckvstore import clock
+from duckvstore.engine.library.open_library import create_definitely
+from duckvstore.engine.reading import catalogue, cuts
+from duckvstore.errors import (
+    AccessDenied,
+    AlreadyExists,
+    Conflict,
+    Integrity,
+    NoSuchKey,
+    NoSuchSymbol,
+    NoSuchVersion,
+    OutcomeUnknown,
+    StorageUnavailable,
+    Unsupported,
+    nearest,
+)
+from duckvstore.format.stored import documents
+from duckvstore.format.stored.documents import Snapshot
+from duckvstore.format.stored.layout import check_unreserved
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from duckvstore.engine.library.open_library import OpenLibrary
+
+
+def create(
+    library: OpenLibrary,
+    name: str,
+    *,
+    metadata: Any = None,
+    skip_symbols: Collection[str] = (),
+    versions: Mapping[str, int] | None = None,
+    author: str | None = None,
+    message: str | None = None,
+) -> Snapshot:
+    """Create a snapshot of the newest version of every live symbol, or of ``versions`` exactly.
+
+    Raises AlreadyExists (taken name), InvalidInput (a name that SQL reserves), NoSuchSymbol or NoSuchVersion (of
+    ``versions`` or ``skip_symbols``).
+    """
+    age = clock.Stopwatch()
+    check_unreserved(name, "snapshot")
+    key = library.layout.snapshot(name)
+    if any(entry.key == key for entry in library.objects.list(key, limit=1)):
+        raise _taken(library, name)
+    library.check_present()
+    chosen = _named(library, versions) if versions is not None else _newest(library, skip_symbols)
+    if age.elapsed_seconds() > library.grace_seconds / 2:
+        raise Conflict(f"snapshot {name!r} took longer than half the grace period to collect: repeat the call")
+    snapshot = Snapshot(
+        library_id=library.library_id,
+        name=name,
+        write_id=clock.new_id(),
+        created_at=library.objects.now(),
+        versions=dict(sorted(chosen.items())),
+        metadata=metadata,
+        author=author,
+        message=message,
+    )
+
+    def is_own(data: bytes) -> bool:
+        return documents.load_snapshot(data, where=key).write_id == snapshot.write_id
+
+    data = documents.dump_snapshot(snapshot)
+    if not create_definitely(library.objects, key, data, is_own, f"snapshot {name!r} of {library.name!r}"):
+        raise _taken(library, name)
+    return snapshot
+
+
+def _newest(library: OpenLibrary, skip_symbols: Collection[str]) -> dict[str, int]:
+    names = catalogue.symbol_names(library) if skip_symbols else []
+    for skipped in skip_symbols:
+        if skipped not in names:
+            raise NoSuchSymbol(
+                f"skip_symbols names {skipped!r}, which library {library.name!r} does not have."
+                f"{nearest(skipped, names)} list_symbols() shows what there is"
+            )
+    try:
+        cut = cuts.collect_cut(library, None, skipped=skip_symbols)
+    except (Integrity, Unsupported) as error:
+        raise type(error)(f"{error}; skip_symbols=[…] makes a snapshot without a symbol") from error
+    return {name: version.number for name, version in cut.items() if version is not None and not version.deleted}
+
+
+def _named(library: OpenLibrary, versions: Mapping[str, int]) -> dict[str, int]:
+    def check(item: tuple[str, int]) -> tuple[str, int]:
+        symbol, as_of = item
+        return symbol, catalogue.resolve_to_refer(library, symbol, as_of).number
+
+    try:
+        return dict(library.in_parallel(check, versions.items()))
+    except NoSuchVersion as error:
+        raise NoSuchVersion(f"cannot be snapshotted: {error}") from error
+
+
+def delete(library: OpenLibrary, name: str) -> None:
+    """Delete a snapshot, which frees its hold on versions. Raises NoSuchSnapshot, OutcomeUnknown."""
+    key = library.layout.snapshot(name)
+    try:
+        library.objects.read(key, length=1)
+    except NoSuchKey:
+        catalogue.read_snapshot(library, name)
+    try:
+        failures = library.objects.delete([key])
+    except AccessDenied:
+        raise
+    except StorageUnavailable as error:  # the server may have done it, and its answer was lost
+        raise OutcomeUnknown(
+            f"{library.objects.url} gave no definite answer to deleting snapshot {name!r} of library {library.name!r}: "
+            "it may or may not be there; look with list_snapshots() before repeating the call"
+        ) from error
+    if failures:
+        raise StorageUnavailable(
+            f"snapshot {name!r} of library {library.name!r} could not be deleted ({failures[0].reason}): "
+            "repeat the call"
+        )
+
+
+def _taken(library: OpenLibrary, name: str) -> AlreadyExists:
+    return AlreadyExists(
+        f"library {library.name!r} already has a snapshot {name!r}; snapshots are never edited: choose another name, "
+        f"or delete_snapshot({name!r}) first"
+    )

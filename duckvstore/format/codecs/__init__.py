@@ -1,0 +1,1 @@
+"""Python's values as stored rows, and back. Pure."""

@@ -1,0 +1,325 @@
+"""One pandas column or index level <-> an Arrow array of a type that is natural in SQL, and a spec.
+
+Invariant: ``decode_array(encode_array(x))`` has the dtype of ``x`` and equal values. NaN in a numpy float column
+is stored as null, as DuckDB and pandas' own conversions take it; NaN beside NA in a nullable column stays NaN.
+
+A spec is JSON: the name of a numpy dtype, or an object whose ``type`` names one of the cases below.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from duckvstore.errors import Integrity, InvalidInput, Unsupported
+from duckvstore.format.codecs.arrow_values import restore_array, store_array, stored_type
+from duckvstore.format.codecs.pandas_objects import Spec, decode_objects, encode_objects
+from duckvstore.format.stored import labels, zones
+from duckvstore.format.stored import schema as schemas
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_NAT = np.iinfo(np.int64).min
+_MASKED = {
+    dtype.name: dtype
+    for dtype in (
+        pd.Int8Dtype(), pd.Int16Dtype(), pd.Int32Dtype(), pd.Int64Dtype(), pd.UInt8Dtype(), pd.UInt16Dtype(),
+        pd.UInt32Dtype(), pd.UInt64Dtype(), pd.Float32Dtype(), pd.Float64Dtype(), pd.BooleanDtype(),
+    )
+}  # fmt: skip
+
+
+def encode_array(values: Any, where: str) -> tuple[pa.Array | pa.ChunkedArray, Spec]:
+    """Return (Arrow array, spec) of a numpy array or pandas extension array; ``where`` names it in errors.
+
+    Numbers and times are not copied. Raises Unsupported or InvalidInput for what could not come back equal.
+    """
+    dtype = values.dtype
+    if isinstance(dtype, np.dtype):
+        if dtype.kind == "O":
+            return encode_objects(np.asarray(values), where, encode_array)
+        return _encode_numpy(np.asarray(values), where)
+    for kind, encoder in _ENCODERS.items():
+        if isinstance(dtype, kind):
+            return encoder(values, where)
+    if dtype.name in _MASKED and type(dtype) is type(_MASKED[dtype.name]):
+        return pa.array(values), {"type": "masked", "dtype": dtype.name}
+    raise Unsupported(
+        f"{where} has the dtype {dtype} of {type(dtype).__module__}, which cannot be stored: convert it to a dtype "
+        "of pandas or numpy"
+    )
+
+
+def decode_array(column: pa.ChunkedArray, spec: Spec) -> Any:
+    """Return the numpy or extension array that ``encode_array`` made ``column`` and ``spec`` of; writable."""
+    if isinstance(spec, str):
+        return _decode_numpy(column, _plain_dtype(spec))
+    decoder = _DECODERS.get(spec["type"])
+    if decoder is None:
+        raise Unsupported(f"a column of type {spec['type']!r} was written by a newer release: upgrade duckvstore")
+    return decoder(column, spec)
+
+
+def _encode_numpy(values: np.ndarray, where: str) -> tuple[pa.Array, Spec]:
+    dtype = values.dtype
+    spec = dtype.name if dtype.isnative else dtype.str
+    if not dtype.isnative:
+        values = values.astype(dtype.newbyteorder("="))
+    if dtype.kind in "Mm":
+        return _encode_times(values, where), spec
+    if dtype.kind not in "biuf" or dtype.itemsize > 8:
+        raise Unsupported(f"{where} has the dtype {dtype}, which a dataframe column cannot be stored as: convert it")
+    has_nan = dtype.kind == "f" and len(values) > 0 and bool(np.isnan(values.min()))
+    return pa.array(np.ascontiguousarray(values), from_pandas=has_nan), spec
+
+
+def _encode_times(values: np.ndarray, where: str, zone: str | None = None) -> pa.Array:
+    """Return timestamps or durations without copying; a null where there is NaT."""
+    unit = np.datetime_data(values.dtype)[0]
+    arrow_type = pa.timestamp(unit, zone) if values.dtype.kind == "M" else pa.duration(unit)
+    physical = np.ascontiguousarray(values).view(np.int64)
+    has_missing = len(physical) > 0 and bool(physical.min() == _NAT)
+    array = pa.array(physical, mask=physical == _NAT) if has_missing else pa.array(physical)
+    array = array.view(arrow_type)
+    return store_array(array, arrow_type, where)
+
+
+def _decode_numpy(column: pa.ChunkedArray, dtype: np.dtype[Any]) -> np.ndarray:
+    if column.null_count and dtype.kind in "biu":
+        widened: np.ndarray = column.to_numpy()  # as pandas does it: float64, or objects for booleans
+        return widened if dtype.kind != "b" else widened.astype(object)
+    if column.num_chunks == 1 and (column.null_count or dtype.kind == "b"):
+        found: np.ndarray = column.chunk(0).to_numpy(zero_copy_only=False)
+        return found if found.dtype == dtype and found.flags.writeable else np.array(found, dtype=dtype)
+    values = np.empty(len(column), dtype=dtype)
+    start = 0
+    for chunk in column.chunks:
+        values[start : start + len(chunk)] = chunk.to_numpy(zero_copy_only=False)
+        start += len(chunk)
+    return values
+
+
+def _plain_dtype(name: str) -> np.dtype[Any]:
+    """Return a dtype that ``_encode_numpy`` takes."""
+    dtype = np.dtype(name)
+    if dtype.kind not in "biufmM":
+        raise ValueError(f"{name!r} is no dtype of a column")
+    return dtype
+
+
+def _encode_zoned(values: Any, where: str) -> tuple[pa.Array, Spec]:
+    zone = labels.zone_to_json(values.dtype.tz, where=where)
+    instants = values.tz_convert(None).to_numpy()
+    spec = {"type": "datetimetz", "unit": values.dtype.unit, "zone": zone}
+    return _encode_times(instants, where, labels.arrow_zone(zone)), spec
+
+
+def _decode_zoned(column: pa.ChunkedArray, spec: Spec) -> Any:
+    instants = _decode_numpy(column, np.dtype(f"M8[{spec['unit']}]"))
+    zone = zones.from_json(spec["zone"])
+    return pd.DatetimeIndex(instants, copy=False).tz_localize("UTC").tz_convert(zone).array
+
+
+def _encode_string(values: Any, where: str) -> tuple[pa.Array | pa.ChunkedArray, Spec]:
+    missing = "NA" if values.dtype.na_value is pd.NA else "NaN"
+    storage = values.dtype.storage.removesuffix("_numpy")  # which pandas 2 says of pyarrow's text with NaN
+    spec = {"type": "string", "storage": storage, "missing": missing}
+    try:
+        array = pa.array(values)
+    except (UnicodeEncodeError, pa.ArrowException) as error:
+        raise InvalidInput(f"{where} holds text that is not valid Unicode: {error}") from error
+    return store_array(array, pa.large_string(), where), spec
+
+
+def _decode_string(column: pa.ChunkedArray, spec: Spec) -> Any:
+    dtype = _string_dtype(spec["storage"].removesuffix("_numpy"), spec["missing"])
+    return dtype.__from_arrow__(column)
+
+
+def _string_dtype(storage: str, missing: str) -> Any:
+    """Return the dtype of text; pandas 2.2 has one kind alone that is missing by NaN, whatever holds the text."""
+    dtype: Any = pd.StringDtype
+    if "na_value" in inspect.signature(dtype).parameters:
+        return dtype(storage, na_value=pd.NA if missing == "NA" else np.nan)
+    return dtype(storage if missing == "NA" else "pyarrow_numpy")
+
+
+def _decode_masked(column: pa.ChunkedArray, spec: Spec) -> Any:
+    """Build the array from values and mask: pandas' own conversion would turn NaN into NA."""
+    dtype: Any = _MASKED[spec["dtype"]]
+    mask = column.is_null().to_numpy() if column.null_count else np.zeros(len(column), dtype=bool)
+    dense = column.fill_null(False if spec["dtype"] == "boolean" else 0) if column.null_count else column
+    values = _decode_numpy(dense, dtype.numpy_dtype)
+    return dtype.construct_array_type()(values, mask.copy())
+
+
+def _encode_arrow(values: Any, where: str) -> tuple[pa.Array | pa.ChunkedArray, Spec]:
+    array = pa.array(values)
+    field = pa.schema([pa.field("", array.type)])
+    return store_array(array, stored_type(array.type, where), where), {
+        "type": "arrow",
+        "ipc": schemas.encode_ipc(field),
+    }
+
+
+def _decode_arrow(column: pa.ChunkedArray, spec: Spec) -> Any:
+    return pd.arrays.ArrowExtensionArray(restore_array(column, schemas.decode_ipc(spec["ipc"]).field(0).type))
+
+
+def _encode_period(values: Any, where: str) -> tuple[pa.Array, Spec]:
+    """Store the start of each period as a timestamp: readable, sortable, and exact for all but far dates."""
+    freq = values.dtype.name.removeprefix("period[").removesuffix("]")
+    try:
+        unit = "ns" if freq.endswith("ns") else "us"
+        # Not to_timestamp(), which knows nothing beyond the range of nanoseconds in pandas 2.
+        starts = values.asfreq(unit, how="start").asi8.view(f"M8[{unit}]")
+        back = pd.DatetimeIndex(starts).to_period(freq)
+        exact = np.array_equal(back.asi8, values.asi8) and pd.PeriodDtype(freq) == values.dtype
+    except (ValueError, OverflowError) as error:
+        raise InvalidInput(f"{where} holds periods that no timestamp can hold: {error}") from error
+    if not exact:
+        raise Unsupported(f"{where} has the dtype {values.dtype}, which would not come back equal: convert it")
+    return _encode_times(starts, where), {"type": "period", "freq": freq, "unit": unit}
+
+
+def _decode_period(column: pa.ChunkedArray, spec: Spec) -> Any:
+    starts = _decode_numpy(column, np.dtype(f"M8[{spec['unit']}]"))
+    return pd.DatetimeIndex(starts, copy=False).to_period(spec["freq"]).array
+
+
+def _encode_interval(values: Any, where: str) -> tuple[pa.Array, Spec]:
+    sides = [encode_array(side.to_numpy() if isinstance(side.dtype, np.dtype) else side.array, where)
+             for side in (values.left, values.right)]  # fmt: skip
+    arrays = [side.combine_chunks() if isinstance(side, pa.ChunkedArray) else side for side, _ in sides]
+    mask = pa.array(np.asarray(values.isna(), dtype=bool))
+    array = pa.StructArray.from_arrays(arrays, ["left", "right"], mask=mask)
+    return array, {"type": "interval", "closed": values.closed, "sides": sides[0][1]}
+
+
+def _decode_interval(column: pa.ChunkedArray, spec: Spec) -> Any:
+    left, right = (decode_array(side, spec["sides"]) for side in column.flatten())
+    return pd.arrays.IntervalArray.from_arrays(left, right, closed=spec["closed"])
+
+
+def _encode_sparse(values: Any, where: str) -> tuple[Any, Spec]:
+    dense, subtype = encode_array(np.asarray(values, dtype=values.dtype.subtype), where)
+    fill = labels.label_to_json(values.fill_value, where=where)
+    return dense, {"type": "sparse", "kind": values.kind, "fill": fill, "subtype": subtype}
+
+
+def _decode_sparse(column: pa.ChunkedArray, spec: Spec) -> Any:
+    dense = decode_array(column, spec["subtype"])
+    return pd.arrays.SparseArray(dense, fill_value=labels.label_from_json(spec["fill"]), kind=spec["kind"])
+
+
+def _encode_categorical(values: Any, where: str) -> tuple[pa.Array, Spec]:
+    """Store the categories' values, so that SQL sees them; the list of categories goes into the spec."""
+    from duckvstore.format.codecs.pandas_indexes import index_to_json
+
+    categories = values.categories
+    spec = {"type": "categorical", "ordered": bool(values.ordered), "categories": index_to_json(categories, where)}
+    arrow, _ = encode_array(_raw(categories), where)
+    arrow = arrow.combine_chunks() if isinstance(arrow, pa.ChunkedArray) else arrow
+    missing = values.codes < 0
+    codes = pa.array(values.codes.astype(np.int32), mask=missing if missing.any() else None)
+    if pa.types.is_large_string(arrow.type) or pa.types.is_string(arrow.type):
+        return pa.DictionaryArray.from_arrays(codes, arrow, ordered=bool(values.ordered), safe=False), spec
+    return arrow.take(codes), spec
+
+
+def _decode_categorical(column: pa.ChunkedArray, spec: Spec) -> Any:
+    from duckvstore.format.codecs.pandas_indexes import index_from_json
+
+    categories = index_from_json(spec["categories"])
+    known, _ = encode_array(_raw(categories), "categories")
+    known = known.combine_chunks() if isinstance(known, pa.ChunkedArray) else known
+    codes = np.empty(len(column), dtype=np.int32)
+    start = 0
+    for chunk in column.chunks:
+        codes[start : start + len(chunk)] = _codes(chunk, known)
+        start += len(chunk)
+    dtype = pd.CategoricalDtype(categories, ordered=spec["ordered"])
+    return pd.Categorical.from_codes(codes, dtype=dtype, validate=False)
+
+
+def _codes(chunk: pa.Array, known: pa.Array) -> np.ndarray:
+    """Return the position in ``known`` of each value of ``chunk``, -1 for null."""
+    if not isinstance(chunk, pa.DictionaryArray):
+        return _positions(chunk, known)
+    mapping: np.ndarray = np.append(_positions(chunk.dictionary, known), np.int32(-1))
+    indices: Any = chunk.indices
+    if indices.null_count:
+        indices = indices.cast(pa.int64()).fill_null(-1)
+    codes: np.ndarray = mapping[indices.to_numpy(zero_copy_only=False)]
+    return codes
+
+
+def _positions(values: pa.Array, known: pa.Array) -> np.ndarray:
+    if values.type != known.type:
+        values = values.cast(known.type)
+    if isinstance(known.type, pa.BaseExtensionType):
+        return _positions(values.storage, known.storage)
+    if pa.types.is_struct(known.type) and not any(pa.types.is_nested(field.type) for field in known.type):
+        found = _struct_positions(values, known)
+    elif pa.types.is_nested(known.type):  # Arrow does not look these up: tuples, say
+        places = {repr(value): place for place, value in enumerate(known.to_pylist())}
+        wanted = [-1 if value is None else places.get(repr(value), -1) for value in values.to_pylist()]
+        found = np.array(wanted, dtype=np.int32)
+    elif pa.types.is_null(known.type):
+        found = np.full(len(values), -1, dtype=np.int32)
+    else:
+        found = pc.index_in(values, value_set=known).fill_null(-1).to_numpy(zero_copy_only=False)
+    if int((found < 0).sum()) > values.null_count:
+        raise Integrity("a categorical column holds a value that is none of its categories: verify the library")
+    return found
+
+
+def _struct_positions(values: pa.Array, known: pa.Array) -> np.ndarray:
+    """Number the combinations of fields, in ``values`` as in ``known``, and look these numbers up."""
+
+    def number(ids: np.ndarray, part: pa.Array, distinct: pa.Array) -> np.ndarray:
+        places: np.ndarray = pc.index_in(part, value_set=distinct).fill_null(-1).to_numpy(zero_copy_only=False)
+        numbered: np.ndarray = ids * (len(distinct) + 1) + places + 1
+        return numbered
+
+    ids, known_ids = np.zeros(len(values), np.int64), np.zeros(len(known), np.int64)
+    for field, known_field in zip(values.flatten(), known.flatten(), strict=True):
+        distinct = pc.unique(known_field)
+        ids, known_ids = number(ids, field, distinct), number(known_ids, known_field, distinct)
+    found = pc.index_in(pa.array(ids), value_set=pa.array(known_ids)).fill_null(-1).to_numpy(zero_copy_only=False)
+    codes: np.ndarray = np.where(values.is_null().to_numpy(zero_copy_only=False), np.int32(-1), found)
+    return codes
+
+
+def _raw(index: pd.Index) -> Any:
+    return index.to_numpy() if isinstance(index.dtype, np.dtype) else index.array
+
+
+_ENCODERS: dict[type, Callable[[Any, str], tuple[Any, Spec]]] = {
+    pd.DatetimeTZDtype: _encode_zoned,
+    pd.StringDtype: _encode_string,
+    pd.CategoricalDtype: _encode_categorical,
+    pd.ArrowDtype: _encode_arrow,
+    pd.PeriodDtype: _encode_period,
+    pd.IntervalDtype: _encode_interval,
+    pd.SparseDtype: _encode_sparse,
+}
+
+_DECODERS: dict[str, Callable[[pa.ChunkedArray, Spec], Any]] = {
+    "datetimetz": _decode_zoned,
+    "string": _decode_string,
+    "categorical": _decode_categorical,
+    "arrow": _decode_arrow,
+    "period": _decode_period,
+    "interval": _decode_interval,
+    "sparse": _decode_sparse,
+    "masked": _decode_masked,
+    "object": lambda column, spec: decode_objects(column, spec, decode_array),
+    "raw": lambda column, spec: _decode_numpy(column, _plain_dtype(spec["dtype"])),
+}

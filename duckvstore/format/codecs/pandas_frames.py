@@ -1,0 +1,254 @@
+"""pandas DataFrames and Series <-> stored tables.
+
+Invariant: ``decode_frame(encode_frame(x))`` equals ``x`` under ``assert_frame_equal`` with nothing loosened, and
+its ``attrs`` are equal. The index levels are the leading columns; a RangeIndex is in the document alone.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from duckvstore.errors import InvalidInput, NoSuchColumn, nearest
+from duckvstore.format.codecs import markers
+from duckvstore.format.codecs.pandas_arrays import decode_array, encode_array
+from duckvstore.format.codecs.pandas_indexes import decode_rows, encode_rows, index_from_json, index_to_json, raw_values
+from duckvstore.format.codecs.pandas_objects import CODED_TEXT, encode_coded_text, encode_text, has_few_values, is_text
+from duckvstore.format.stored import labels, metadata
+from duckvstore.format.stored import schema as schemas
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from duckvstore.format.codecs.pandas_indexes import Rows
+    from duckvstore.format.stored.documents import Schema
+
+PARALLEL_CELLS_MIN = 1_000_000
+TEXT_BATCHES_ROWS_MIN = 500_000
+TEXT_BATCH_ROWS = 65_536
+
+
+def encode_frame(frame: pd.DataFrame, where: str) -> tuple[Schema, pa.Table | None, pa.RecordBatchReader | None, Any]:
+    """Return (schema, rows, None, None) of a dataframe; of a large one with text objects (schema, None, reader, level).
+
+    Making Arrow text of Python objects is slow and holds the GIL; read in batches, it overlaps what other
+    threads do with the batches before. The reader's schema is the stored one, except that text of few distinct
+    values comes as dictionaries; ``level`` is the first index level (None: there is none). Raises InvalidInput or
+    Unsupported naming the column.
+    """
+    if type(frame) is not pd.DataFrame:
+        raise _subclass(frame, "DataFrame", where)
+    _check_flags(frame, where)
+    # First of all: pandas copies the attributes to each column, as deep as they are.
+    attributes = metadata.to_json(dict(frame.attrs), where=f"attrs of {where}")
+    arrays, sql_labels, index, codes = encode_rows(frame.index, where)
+    dtypes = []
+    later: dict[int, Any] = {}
+    for label, series in frame.items():
+        place, raw = f"column {label!r} of {where}", raw_values(series)
+        if len(frame) >= TEXT_BATCHES_ROWS_MIN and is_text(raw):
+            later[len(arrays)] = (raw, place)
+            raw = raw[:1]
+        plain, marked = markers.split(raw)
+        array, spec = encode_array(plain, place)
+        arrays.append(array)
+        codes.append(marked)
+        dtypes.append(spec)
+    value = {
+        "columns": index_to_json(frame.columns, f"the columns of {where}"),
+        "dtypes": dtypes,
+        "index": index,
+        "attrs": attributes,
+    }
+    schema, arrays = _schema(arrays, codes, [*sql_labels, *frame.columns], len(sql_labels), value)
+    stored = schemas.to_arrow(schema)
+    if not later:
+        return schema, pa.Table.from_arrays(arrays, schema=stored), None, None
+    for position, (raw, _) in later.items():
+        if has_few_values(raw):
+            stored = stored.set(position, stored.field(position).with_type(CODED_TEXT))
+    reader = pa.RecordBatchReader.from_batches(stored, _batches(arrays, later, stored, len(frame)))
+    return schema, None, reader, arrays[0] if schema.index else None
+
+
+def _batches(
+    arrays: list[Any], later: dict[int, tuple[Any, str]], made: pa.Schema, row_count: int
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows in batches of the schema ``made``; columns of ``later`` (values, place) become Arrow here."""
+    for start in range(0, row_count, TEXT_BATCH_ROWS):
+        stop = min(start + TEXT_BATCH_ROWS, row_count)
+        columns = []
+        for position, array in enumerate(arrays):
+            if position not in later:
+                columns.append(_piece(array, start, stop))
+                continue
+            raw, place = later[position]
+            encode = encode_coded_text if made.field(position).type == CODED_TEXT else encode_text
+            columns.append(encode(raw[start:stop], place))
+        yield pa.RecordBatch.from_arrays(columns, schema=made)
+
+
+def _piece(array: Any, start: int, stop: int) -> Any:
+    piece = array.slice(start, stop - start)
+    return piece.combine_chunks() if isinstance(piece, pa.ChunkedArray) else piece
+
+
+def encode_series(series: pd.Series, where: str) -> tuple[Schema, pa.Table]:
+    """Return (schema, rows) of a series; an unnamed one is the column ``value`` in SQL."""
+    if type(series) is not pd.Series:
+        raise _subclass(series, "Series", where)
+    _check_flags(series, where)
+    arrays, sql_labels, index, codes = encode_rows(series.index, where)
+    label = "value" if series.name is None else series.name
+    plain, marked = markers.split(raw_values(series))
+    array, spec = encode_array(plain, f"the series {label!r} of {where}")
+    value = {
+        "name": labels.label_to_json(series.name, where=f"the series' name of {where}"),
+        "dtypes": [spec],
+        "index": index,
+        "attrs": metadata.to_json(dict(series.attrs), where=f"attrs of {where}"),
+    }
+    schema, every = _schema([*arrays, array], [*codes, marked], [*sql_labels, label], len(sql_labels), value)
+    return schema, pa.Table.from_arrays(every, schema=schemas.to_arrow(schema))
+
+
+def _check_flags(value: pd.DataFrame | pd.Series, where: str) -> None:
+    if not value.flags.allows_duplicate_labels:
+        raise InvalidInput(
+            f"{where} has the flag allows_duplicate_labels=False, which would be lost: store "
+            "value.set_flags(allows_duplicate_labels=True)"
+        )
+
+
+def _subclass(value: Any, plain: str, where: str) -> InvalidInput:
+    kind = type(value)
+    return InvalidInput(
+        f"{where} is a {kind.__module__}.{kind.__name__}, which would come back as a plain {plain}: "
+        f"convert it with pd.{plain}(value)"
+    )
+
+
+def _schema(
+    arrays: list[Any], codes: list[Any], column_labels: list[Any], level_count: int, value: dict[str, Any]
+) -> tuple[Schema, list[Any]]:
+    """Return (schema, its arrays): index levels, columns, and the codes of missing markers (None: there are none)."""
+    found = {position: array for position, array in enumerate(codes) if array is not None}
+    labels_of_codes = [f"{markers.PREFIX}{column_labels[position]}" for position in found]
+    names = schemas.unique_names([*column_labels, *labels_of_codes])
+    if found:  # field ids count from 1, in this order
+        ids = enumerate(found, start=len(arrays) + 1)
+        value = {**value, "markers": {str(position + 1): identity for identity, position in ids}}
+    every = [*arrays, *found.values()]
+    fields = [pa.field(name, array.type) for name, array in zip(names, every, strict=True)]
+    return schemas.from_arrow(pa.schema(fields), index=names[:level_count], value=value), every
+
+
+def column_positions(schema: Schema, columns: Sequence[object]) -> list[int]:
+    """Return the positions among the value's columns of the given labels, in their order.
+
+    A label that several columns have gives all of them; the name of an index level gives none (the index is
+    always there). Raises NoSuchColumn with the nearest names.
+    """
+    known = _columns_index(schema)
+    levels = _level_names(schema)
+    positions: list[int] = []
+    for label in columns:
+        try:
+            found: Any = known.get_loc(label)
+        except (KeyError, TypeError, ValueError, pd.errors.InvalidIndexError) as error:
+            if any(label is level or label == level for level in levels):
+                continue
+            close = nearest(str(label), [str(other) for other in [*known, *levels]])
+            raise NoSuchColumn(f"there is no column {label!r} among {len(known)} columns.{close}") from error
+        positions.extend([found] if isinstance(found, int) else np.arange(len(known))[found].tolist())
+    return positions
+
+
+def _columns_index(schema: Schema) -> pd.Index:
+    if "columns" in schema.value:
+        return index_from_json(schema.value["columns"])
+    only: pd.Index = pd.Index([labels.label_from_json(schema.value["name"])], tupleize_cols=False)
+    return only
+
+
+def _level_names(schema: Schema) -> list[Any]:
+    index = schema.value["index"]
+    if "columns" in index:
+        return [labels.label_from_json(spec["name"]) for spec in index["columns"] if "name" in spec]
+    return [labels.label_from_json(index["name"])] if "name" in index else []
+
+
+def value_names(schema: Schema) -> tuple[str, ...]:
+    """Return the stored names of the columns that are no index levels."""
+    return schema.shown_names[len(schema.index) :]
+
+
+def decode_frame(
+    table: pa.Table, schema: Schema, columns: Sequence[object] | None = None, rows: Rows | None = None
+) -> pd.DataFrame:
+    """Return the dataframe of ``table``'s rows, with the columns of these labels (None: all that it has)."""
+    names = value_names(schema)
+    if columns is None:
+        present = set(table.schema.names)
+        positions = [position for position, name in enumerate(names) if name in present]
+    else:
+        positions = column_positions(schema, columns)
+    whole = index_from_json(schema.value["columns"])
+    labels_wanted = whole if positions == list(range(len(names))) else whole.take(positions)
+    index = _decode_index(table, schema, rows)
+    specs = schema.value["dtypes"]
+    arrays = _decode_all(table, schema, [(names[position], specs[position]) for position in positions])
+    frame = _make_frame(arrays, index)
+    frame.columns = labels_wanted
+    frame.attrs = metadata.from_json(schema.value["attrs"])
+    return frame
+
+
+def decode_series(table: pa.Table, schema: Schema, rows: Rows | None = None) -> pd.Series:
+    """Return the series of ``table``'s rows."""
+    index = _decode_index(table, schema, rows)
+    (values,) = _decode_all(table, schema, [(value_names(schema)[0], schema.value["dtypes"][0])])
+    series: pd.Series = pd.Series(values, index=index, dtype=values.dtype, copy=False)
+    series.name = labels.label_from_json(schema.value["name"])
+    series.attrs = metadata.from_json(schema.value["attrs"])
+    return series
+
+
+def _decode_index(table: pa.Table, schema: Schema, rows: Rows | None) -> pd.Index:
+    levels = [table.column(name) for name in schema.index]
+    count = table.num_rows if schema.columns else None
+    codes = [_codes(table, schema, name) for name in schema.index]
+    return decode_rows(schema.value["index"], levels, codes, count, rows)
+
+
+def _codes(table: pa.Table, schema: Schema, name: str) -> pa.ChunkedArray | None:
+    """Return the codes of the missing markers of a stored column; None: it has none."""
+    found = markers.columns_for(schema, [name]) if "markers" in schema.value else ()
+    return table.column(found[0]) if found else None
+
+
+def _decode_all(table: pa.Table, schema: Schema, wanted: list[tuple[str, Any]]) -> list[Any]:
+    """Decode columns, on several threads when they are large (copying numbers releases the GIL)."""
+
+    def decode(item: tuple[str, Any]) -> Any:
+        name, spec = item
+        column = table.column(name)
+        return markers.put_back(decode_array(column, spec), _codes(table, schema, name), column)
+
+    if table.num_rows * len(wanted) < PARALLEL_CELLS_MIN or len(wanted) < 2:
+        return [decode(item) for item in wanted]
+    with ThreadPoolExecutor(min(len(wanted), pa.cpu_count())) as pool:
+        return list(pool.map(decode, wanted))
+
+
+def _make_frame(arrays: list[Any], index: pd.Index) -> pd.DataFrame:
+    """Return a frame of these arrays as they are: no copies, and no inference on objects."""
+    data = {
+        position: pd.Series(array, index=index, dtype=object, copy=False) if array.dtype == object else array
+        for position, array in enumerate(arrays)
+    }
+    return pd.DataFrame(data, index=index, copy=False)

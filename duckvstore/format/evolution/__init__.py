@@ -1,0 +1,1 @@
+"""How a schema changes: rows that join it, and ALTER TABLE. Pure."""

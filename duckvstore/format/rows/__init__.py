@@ -1,0 +1,1 @@
+"""Rows as segments: how they are cut, hashed, ordered and encoded. Pure."""

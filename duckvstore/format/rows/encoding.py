@@ -1,0 +1,399 @@
+"""A segment's bytes: Parquet, with an encoding chosen per column from the data, and back.
+
+Invariant: ``decode(encode(rows, schema), schema)`` has exactly the stored Arrow schema and equal rows. Equal rows
+give equal bytes with the same release of pyarrow. Every page carries a checksum, which is verified on the way back.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from duckvstore.errors import Integrity, InvalidInput, Unsupported
+from duckvstore.format.rows.nested_types import exact_nested
+from duckvstore.format.stored import schema as schemas
+from duckvstore.format.stored.schema import FIELD_ID
+from duckvstore.format.stored.statistics import has_nan
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from duckvstore.format.stored.documents import Schema
+
+Choices: TypeAlias = dict[str, str | None]
+
+ROW_GROUP_ROWS = 524_288
+SAMPLE_BLOCKS = 8
+SAMPLE_BLOCK_ROWS = 1024
+# Shares of distinct values in the sample up to which a dictionary is smaller or faster (measured: ARCHITECTURE.md).
+DISTINCT_SHARE_TEXT = 0.8
+DISTINCT_SHARE_NUMBER = 0.1
+DICTIONARY_COMPACT_MIN = 256
+DICTIONARY_BYTES_MAX = 900_000  # Parquet's writer gives a dictionary up at 1 MiB, after the work
+MUCH_SMALLER = 0.75
+ENCODED_NUMBERS_LEVEL = -1  # of zstd: as small as at its default of 1, and sooner; plain numbers and text are not
+SMALL_ROWS = 1024
+SAMPLED_ROWS_MIN = 16_384  # below, looking costs more than a better encoding gives; appends merge such segments later
+
+
+def choose(table: pa.Table, schema: Schema) -> Choices:
+    """Return the encoding of each column that suits these rows: a Parquet encoding, "DICTIONARY", or None (plain)."""
+    return {column.name: _choose(table.column(column.name)) for column in schema.columns}
+
+
+def parquet_options(
+    table: pa.Table, schema: Schema, compression: str = "zstd", choices: Choices | None = None
+) -> dict[str, Any]:
+    """Return the keyword arguments of ``pyarrow.parquet.ParquetWriter`` that suit these rows.
+
+    ``choices``: what ``choose`` returned for rows like them; to look at rows costs a tenth of encoding them.
+    """
+    dictionary, encodings, levels = [], {}, {}
+    for name, choice in (choose(table, schema) if choices is None else choices).items():
+        data = table.column(name)
+        if choice is not None and pa.types.is_primitive(data.type):
+            levels[name] = ENCODED_NUMBERS_LEVEL
+        if choice == "DICTIONARY":
+            dictionary.append(name)
+        elif choice is not None:
+            encodings[name] = choice
+    return {
+        "compression": compression,
+        "compression_level": levels if compression == "zstd" else None,
+        "use_dictionary": dictionary,
+        "column_encoding": encodings or None,
+        "write_page_checksum": True,
+        "store_decimal_as_integer": True,
+        "write_statistics": [column.name for column in schema.columns if _has_bounds(table.column(column.name))],
+    }
+
+
+def _has_bounds(data: pa.ChunkedArray) -> bool:
+    """Whether Parquet's own bounds are written: not for text and bytes.
+
+    For text they take a sixth of the time, and documents have them anyway. And where all of a row group that is no null
+    is equal, DuckDB 2.0.0 takes its nulls for values and its values for nulls: `x IS NULL` gave every row.
+    """
+    kind = data.type.value_type if pa.types.is_dictionary(data.type) else data.type
+    kind = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+    return not is_text(kind) and not _is_bytes(kind) and not _may_hold_nan(data)
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    types = pa.types
+    return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind))
+
+
+def _may_hold_nan(data: pa.ChunkedArray) -> bool:
+    """Whether Parquet's own bounds must be left out, because they are without NaN.
+
+    DuckDB trusts them, although NaN is above everything for it: it would lose rows (`x > 5`) and return a wrong
+    `max(x)`. As run with 1.5.5 and 2.0.0. Nested columns, whose bounds are per leaf, have none.
+    """
+    kind = data.type
+    if pa.types.is_dictionary(kind) and pa.types.is_floating(kind.value_type):
+        return True
+    return pa.types.is_floating(kind) and has_nan(data)
+
+
+def encode(
+    table: pa.Table,
+    schema: Schema,
+    options: dict[str, Any] | None = None,
+    *,
+    compression: str = "zstd",
+    choices: Choices | None = None,
+) -> bytes:
+    """Return ``table`` (in the stored ``schema``) as one Parquet file; ``options`` default to ``parquet_options``.
+
+    A column of text may come as dictionaries; the file says the stored type of every column all the same.
+    Raises InvalidInput when Parquet cannot hold the values, and Unsupported when this pyarrow could not read them.
+    """
+    table = _compact(table)
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if pa.types.is_nested(column.type) and any(map(_has_null_array, column.chunks)) and not reads_null_arrays():
+            raise Unsupported(
+                f"column {name!r} has lists of a fixed size that are null, which pyarrow {pa.__version__} writes and "
+                "cannot read: upgrade pyarrow, or cast them to lists of any size"
+            )
+    chosen = parquet_options(table, schema, compression, choices) if options is None else options
+    groups = max(1, round(table.num_rows / ROW_GROUP_ROWS))
+    sink = pa.BufferOutputStream()
+    try:
+        with pq.ParquetWriter(sink, table.schema, store_schema=False, **chosen) as writer:
+            writer.write_table(table, max(1, -(-table.num_rows // groups)))
+            writer.add_key_value_metadata({"ARROW:schema": schema.arrow})  # the stored types, not those of this table
+    except (pa.ArrowException, OSError) as error:  # OSError: a page of over 2 GiB
+        raise InvalidInput(f"rows cannot be written as Parquet: {error}") from error
+    return bytes(sink.getvalue().to_pybytes())
+
+
+@lru_cache(maxsize=1)
+def reads_null_arrays() -> bool:
+    """Return whether this pyarrow reads lists of a fixed size that are null: 17 and 18 write them and do not."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"x": pa.array([None, [1]], pa.list_(pa.int8(), 1))}), sink)
+    try:
+        return bool(pq.read_table(pa.BufferReader(sink.getvalue())).num_rows == 2)
+    except pa.ArrowException:
+        return False
+
+
+def _has_null_array(array: pa.Array) -> bool:
+    """Whether somewhere in nested values is a list of a fixed size that is null."""
+    kind = array.type
+    if pa.types.is_fixed_size_list(kind):
+        return bool(array.null_count) or _has_null_array(array.flatten())
+    if pa.types.is_struct(kind):
+        return any(map(_has_null_array, array.flatten()))
+    if pa.types.is_map(kind):
+        return _has_null_array(array.keys) or _has_null_array(array.items)
+    return (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and _has_null_array(array.flatten())
+
+
+def decode(
+    data: bytes, schema: Schema, columns: Sequence[str] | None = None, dictionaries: Collection[str] = ()
+) -> pa.Table:
+    """Return the rows of a segment in the stored schema: all columns, or ``columns`` (stored names) in that order.
+
+    Text columns named in ``dictionaries`` stay dictionaries where the file holds them so. Under a ``mixed`` schema
+    columns are found by their field id: those that the file lacks are null, narrower ones are cast.
+    Raises Integrity when the bytes are no such Parquet file or a page's checksum is wrong.
+    """
+    target = schemas.to_arrow(schema)
+    if columns is not None:
+        target = pa.schema([target.field(name) for name in columns])
+    try:
+        source = pa.BufferReader(_owned(data))
+        kept = _dictionary_columns(data, dictionaries) if dictionaries else []
+        file = pq.ParquetFile(source, page_checksum_verification=True, pre_buffer=False, read_dictionary=kept)
+        if not columns and columns is not None:
+            return _without_columns(file.metadata.num_rows)
+        if schema.mixed:
+            found = _read_mixed(file, target)
+        else:
+            found = file.read(columns=None if columns is None else list(columns))
+        arrays = [_stored(found.column(field.name), field, kept) for field in target]
+        fields = [
+            field if array.type == field.type else field.with_type(array.type)
+            for field, array in zip(target, arrays, strict=True)
+        ]
+        return pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=target.metadata))
+    except (pa.ArrowException, KeyError, OSError) as error:
+        raise Integrity(
+            f"a segment cannot be decoded ({type(error).__name__}: {error}): restore it from a backup, or read "
+            "another version"
+        ) from error
+
+
+def _stored(column: pa.ChunkedArray, field: pa.Field, kept: Collection[str]) -> pa.ChunkedArray:
+    """Return ``column``, as Parquet gave it, in the stored type, or as the dictionary that may be ``kept``."""
+    kind = column.type
+    is_kept = field.name in kept and pa.types.is_dictionary(kind) and not pa.types.is_dictionary(field.type)
+    return column if is_kept and is_text(kind) else exact(column, field.type)
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Return whether values of ``kind`` are text, in a dictionary or not."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_large_string(kind) or pa.types.is_string(kind) or pa.types.is_string_view(kind))
+
+
+def _owned(data: bytes) -> pa.Buffer:
+    """Return ``data`` in a buffer of Arrow's own.
+
+    Arrow's threads let go of a file a moment after it was read. Where that is the moment in which Python ends, to let
+    go of an object of Python's aborts the process.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    buffer = pa.allocate_buffer(len(data))
+    np.frombuffer(buffer, np.uint8)[:] = np.frombuffer(data, np.uint8)
+    return buffer
+
+
+def _read_mixed(file: pq.ParquetFile, target: pa.Schema) -> pa.Table:
+    """Return the columns of ``target``, by field id (by name where the file has none), in the file's types.
+
+    Columns that the file lacks are null, in the type of ``target``.
+    """
+    fields = list(file.schema_arrow)
+    names = {field.metadata[FIELD_ID]: field.name for field in fields if FIELD_ID in (field.metadata or {})}
+    if not names:
+        by_name = {field.name for field in fields}
+        names = {field.metadata[FIELD_ID]: field.name for field in target if field.name in by_name}
+    wanted = [names.get(field.metadata[FIELD_ID]) for field in target]
+    found = file.read(columns=[name for name in wanted if name is not None])
+    row_count = file.metadata.num_rows
+    arrays = [
+        pa.chunked_array([pa.nulls(row_count, field.type)]) if name is None else found.column(name)
+        for field, name in zip(target, wanted, strict=True)
+    ]
+    return pa.Table.from_arrays(arrays, names=target.names)
+
+
+def _dictionary_columns(data: bytes, wanted: Collection[str]) -> list[str]:
+    """Return which of the ``wanted`` columns are dictionaries throughout the file."""
+    metadata = pq.read_metadata(pa.BufferReader(pa.py_buffer(data)))
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    kept = []
+    for position in range(metadata.num_columns):
+        chunks = [group.column(position) for group in groups]
+        if chunks and chunks[0].path_in_schema in wanted and all(chunk.has_dictionary_page for chunk in chunks):
+            kept.append(chunks[0].path_in_schema)
+    return kept
+
+
+def _without_columns(row_count: int) -> pa.Table:
+    return pa.table({"": pa.nulls(row_count)}).select([])
+
+
+def _choose(data: pa.ChunkedArray) -> str | None:
+    """Return "DICTIONARY", the name of a Parquet encoding, or None for the plain one."""
+    kind = data.type
+    types = pa.types
+    if types.is_dictionary(kind):
+        return "DICTIONARY"
+    if isinstance(kind, pa.BaseExtensionType) or types.is_nested(kind) or types.is_boolean(kind) or types.is_null(kind):
+        return None
+    if len(data) < SMALL_ROWS:
+        return None  # nothing to gain that is worth the look
+    if len(data) < SAMPLED_ROWS_MIN:
+        return _usual_choice(kind)
+    sample = _sample(data)
+    present = len(sample) - sample.null_count
+    if not present:
+        return None
+    share = pc.count_distinct(sample).as_py() / present
+    if types.is_floating(kind):
+        return "DICTIONARY" if share <= DISTINCT_SHARE_NUMBER else _choose_float(sample, share, len(data))
+    if types.is_integer(kind) or types.is_temporal(kind):
+        return _choose_integer(sample, share)
+    return "DICTIONARY" if share <= DISTINCT_SHARE_TEXT else None
+
+
+def _usual_choice(kind: pa.DataType) -> str | None:
+    """Return what suits most columns of this type."""
+    if pa.types.is_temporal(kind) and kind.bit_width in (32, 64):
+        return "DELTA_BINARY_PACKED"
+    if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind):
+        return None
+    return "DICTIONARY"
+
+
+def _choose_float(sample: pa.Array, share: float, row_count: int) -> str | None:
+    """Split bytes into streams, unless the sample says that another form is much smaller (rounded numbers)."""
+    if pa.types.is_float16(sample.type):
+        return None
+    width = sample.type.bit_width // 8
+    values = sample.drop_null().to_numpy(zero_copy_only=False)
+    streams = values.view("u1").reshape(len(values), width).T.tobytes()
+    split_bytes = len(pa.compress(streams, codec="zstd")) / len(values)
+    plain_bytes = len(pa.compress(values.tobytes(), codec="zstd")) / len(values)
+    distinct = _distinct_estimate(share, len(values))
+    if distinct * width <= DICTIONARY_BYTES_MAX:
+        coded_bytes = distinct * width / row_count + math.log2(max(distinct, 2)) / 8
+        if coded_bytes < MUCH_SMALLER * min(split_bytes, plain_bytes):
+            return "DICTIONARY"
+    return None if plain_bytes < MUCH_SMALLER * split_bytes else "BYTE_STREAM_SPLIT"
+
+
+def _distinct_estimate(share: float, count: int) -> float:
+    """Return the size of a set of which ``count`` even draws show ``share * count`` distinct members.
+
+    Inverts the expectation ``size * (1 - exp(-count / size))`` by bisection.
+    """
+    low, high = share * count, share * count * 1000
+    for _ in range(30):
+        middle = (low + high) / 2
+        if middle * -math.expm1(-count / middle) < share * count:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _choose_integer(sample: pa.Array, share: float) -> str | None:
+    """Prefer deltas for what is nearly sorted or lies in a small range; a dictionary for a few scattered values."""
+    kind = sample.type
+    width = kind.bit_width
+    physical = sample.view(pa.int64() if width == 64 else pa.int32()) if pa.types.is_temporal(kind) else sample
+    bounds = pc.min_max(physical).as_py()
+    range_bits = int(bounds["max"] - bounds["min"]).bit_length()
+    deltas = pc.pairwise_diff(physical.drop_null().cast(pa.int64(), safe=False), 1).drop_null()
+    delta_bits = width
+    if len(deltas):
+        middle = pc.quantile(deltas, [0.1, 0.9], interpolation="nearest").to_pylist()
+        delta_bits = int(middle[1] - middle[0]).bit_length()
+    if share <= DISTINCT_SHARE_NUMBER and delta_bits > 8:
+        return "DICTIONARY"
+    return "DELTA_BINARY_PACKED" if min(delta_bits, range_bits + 1) <= max(width, 32) * 3 // 4 else None
+
+
+def _sample(data: pa.ChunkedArray) -> pa.Array:
+    """Return a few blocks of rows, evenly spread."""
+    count = len(data)
+    if count <= SAMPLE_BLOCKS * SAMPLE_BLOCK_ROWS:
+        parts = [data]
+    else:
+        gap = (count - SAMPLE_BLOCK_ROWS) // (SAMPLE_BLOCKS - 1)
+        parts = [data.slice(block * gap, SAMPLE_BLOCK_ROWS) for block in range(SAMPLE_BLOCKS)]
+    return pa.concat_arrays([chunk for part in parts for chunk in part.chunks] or [pa.nulls(0, data.type)])
+
+
+def _compact(table: pa.Table) -> pa.Table:
+    """Return ``table`` with dictionaries that hold only what these rows use, one per column."""
+    for position, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            column = _compact_dictionary(table.column(position))
+            table = table.set_column(position, field, column)
+    return table
+
+
+def _compact_dictionary(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    kind = column.type
+    if any(chunk.dictionary.null_count for chunk in column.chunks):
+        dense = pa.chunked_array([chunk.dictionary_decode() for chunk in column.chunks], type=kind.value_type)
+        return _as_dictionary(dense.dictionary_encode(), kind)
+    chunks = column.unify_dictionaries().chunks if column.num_chunks > 1 else column.chunks
+    if not chunks or len(chunks[0].dictionary) <= DICTIONARY_COMPACT_MIN:
+        return pa.chunked_array(chunks, type=kind)
+    indices = pa.concat_arrays([chunk.indices for chunk in chunks])
+    used = pc.unique(indices).drop_null().sort()
+    if len(used) * 2 > len(chunks[0].dictionary):
+        return pa.chunked_array(chunks, type=kind)
+    packed = pc.index_in(indices, value_set=used).cast(kind.index_type)
+    dictionary = chunks[0].dictionary.take(used)
+    return pa.chunked_array([pa.DictionaryArray.from_arrays(packed, dictionary, ordered=kind.ordered)], type=kind)
+
+
+def exact(column: pa.ChunkedArray, target: pa.DataType) -> pa.ChunkedArray:
+    """Return ``column`` in the type ``target``. Raises ArrowInvalid for a value that it cannot hold."""
+    if column.type == target:
+        return column
+    if column.null_count == len(column):
+        return pa.chunked_array([pa.nulls(len(column), target)])
+    if pa.types.is_nested(target) and pa.types.is_nested(column.type):
+        return pa.chunked_array([exact_nested(chunk, target) for chunk in column.chunks], target)
+    if not pa.types.is_dictionary(target):
+        return column.cast(target)
+    if not pa.types.is_dictionary(column.type):
+        column = column.cast(target.value_type).dictionary_encode()
+    return _as_dictionary(column, target)
+
+
+def _as_dictionary(column: pa.ChunkedArray, target: pa.DataType) -> pa.ChunkedArray:
+    chunks = [
+        pa.DictionaryArray.from_arrays(
+            chunk.indices.cast(target.index_type), chunk.dictionary.cast(target.value_type), ordered=target.ordered
+        )
+        for chunk in column.chunks
+    ]
+    return pa.chunked_array(chunks, type=target)

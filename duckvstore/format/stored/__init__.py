@@ -1,0 +1,1 @@
+"""What is stored as documents, under which keys, and what is believed of it. Pure."""

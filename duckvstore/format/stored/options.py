@@ -1,0 +1,163 @@
+"""Options of a library: what may be chosen, what is valid, and their document.
+
+Invariant: an options document holds every option, so that a later release's defaults change no library there is;
+options that a reader does not know make it refuse the document only when it says so in ``requires``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from duckvstore.errors import InvalidInput, nearest
+from duckvstore.format.stored import envelope
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+COMPRESSIONS = ("zstd", "lz4", "snappy", "gzip", "brotli", "none")
+SEGMENT_BYTES_MIN = 64 * 2**10
+SEGMENT_BYTES_MAX = 2**30
+# A compromise, measured in tests/benchmarks: small segments prune, share and load in parallel better; each costs a
+# request, and DuckDB reads row groups of fewer than 122,880 rows less well.
+SEGMENT_BYTES = 10 * 2**20
+GRACE_SECONDS = 7 * 24 * 3600.0
+GRACE_SECONDS_MIN = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a library stores and keeps what is written to it.
+
+    Attributes:
+        segment_bytes: aim for the size of a segment's rows in Arrow, in bytes; for what is written from then on.
+        compression: of Parquet pages.
+        statistics_columns: how many columns, after the index levels, have bounds in the document, for pruning.
+        validate_index: refuse an unsorted datetime index unless a call says otherwise.
+        keep_last: how many versions of a symbol gc keeps at least (None: all).
+        keep_for_seconds: how long gc keeps a version after it was replaced (None: for ever). With both, a version is
+            kept while either of them keeps it.
+        grace_seconds: how long what was condemned is kept for readers and writers that are running.
+        server_side_encryption: S3 only: "AES256" or "aws:kms".
+        encryption_key_id: S3 only: the key for "aws:kms".
+        storage_class: S3 only: of segments, such as "STANDARD_IA".
+    """
+
+    segment_bytes: int = SEGMENT_BYTES
+    compression: str = "zstd"
+    statistics_columns: int = 32
+    validate_index: bool = True
+    keep_last: int | None = None
+    keep_for_seconds: float | None = None
+    grace_seconds: float = GRACE_SECONDS
+    server_side_encryption: str | None = None
+    encryption_key_id: str | None = None
+    storage_class: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OptionsDocument:
+    """Options number ``number`` of a library, in force from ``changed_at``."""
+
+    library_id: str
+    number: int
+    write_id: str
+    changed_at: datetime
+    options: Options
+
+
+def changed(options: Options, changes: Mapping[str, Any]) -> Options:
+    """Return ``options`` with ``changes``, checked. Raises InvalidInput naming the option and what it may be.
+
+    Durations may be given as ``timedelta`` under the names ``grace`` and ``keep_for``.
+    """
+    known = {field.name for field in fields(Options)}
+    wanted: dict[str, Any] = {}
+    for name, value in changes.items():
+        full = f"{name}_seconds" if name in ("grace", "keep_for") else name
+        if full not in known:
+            raise InvalidInput(
+                f"there is no option {name!r}.{nearest(name, known)} Options are {', '.join(sorted(known))}"
+            )
+        wanted[full] = value.total_seconds() if isinstance(value, timedelta) else value
+    made = replace(options, **wanted)
+    _check(made)
+    return made
+
+
+def parameters_of(options: Options) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the parameters with which S3 is to store documents, and segments."""
+    named = {
+        "ServerSideEncryption": options.server_side_encryption,
+        "SSEKMSKeyId": options.encryption_key_id,
+        "StorageClass": options.storage_class,
+    }
+    given = {name: value for name, value in named.items() if value is not None}
+    return {name: value for name, value in given.items() if name != "StorageClass"}, given
+
+
+def _check(options: Options) -> None:
+    _check_whole("segment_bytes", options.segment_bytes, SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)
+    _check_whole("statistics_columns", options.statistics_columns, 0, 10_000)
+    if options.keep_last is not None:
+        _check_whole("keep_last", options.keep_last, 1, 10**9)
+    if options.compression not in COMPRESSIONS:
+        raise InvalidInput(f"compression={options.compression!r} is none of {', '.join(COMPRESSIONS)}")
+    if not isinstance(options.validate_index, bool):
+        raise InvalidInput(f"validate_index={options.validate_index!r} is neither True nor False")
+    _check_seconds("grace_seconds", options.grace_seconds, GRACE_SECONDS_MIN)
+    if options.keep_for_seconds is not None:
+        _check_seconds("keep_for_seconds", options.keep_for_seconds, 0)
+    for name in ("server_side_encryption", "encryption_key_id", "storage_class"):
+        value = getattr(options, name)
+        if value is not None and (not isinstance(value, str) or not value):
+            raise InvalidInput(f"{name}={value!r} is no text: give the name that S3 knows, or None")
+    if options.encryption_key_id is not None and options.server_side_encryption != "aws:kms":
+        raise InvalidInput("encryption_key_id needs server_side_encryption='aws:kms'")
+
+
+def _check_whole(name: str, value: object, least: int, most: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise InvalidInput(f"{name}={value!r} must be a whole number from {least:,} to {most:,}")
+
+
+def _check_seconds(name: str, value: object, least: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < float("inf"):
+        raise InvalidInput(f"{name}={value!r} must be a timedelta, or a number of seconds, of at least {least:g} s")
+
+
+def dump(document: OptionsDocument) -> bytes:
+    """Return the JSON of an options document."""
+    return envelope.dump(
+        "options",
+        {
+            "library_id": document.library_id,
+            "number": document.number,
+            "write_id": document.write_id,
+            "changed_at": envelope.time_to_json(document.changed_at),
+            "options": asdict(document.options),
+        },
+    )
+
+
+def load(data: bytes, *, where: str) -> OptionsDocument:
+    """Return the options document in ``data``; ``where`` (its key) is for errors. Raises Integrity and Unsupported.
+
+    An option that this release does not know is left out; one that is missing has its default.
+    """
+    body = envelope.load("options", data, where)
+    with envelope.believing("options", where):
+        known = {field.name for field in fields(Options)}
+        options = Options(**{name: value for name, value in body.fields("options").body.items() if name in known})
+        try:
+            _check(options)
+        except InvalidInput as error:
+            raise envelope.damaged("options", where, error) from error
+        return OptionsDocument(
+            library_id=body.text("library_id"),
+            number=body.number("number"),
+            write_id=body.text("write_id"),
+            changed_at=body.time("changed_at"),
+            options=options,
+        )

@@ -1,0 +1,1 @@
+"""What names in a statement mean: symbols, versions, dataframes, differences."""

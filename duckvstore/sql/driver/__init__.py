@@ -1,0 +1,1 @@
+"""Calls into DuckDB: how signals stop them, and what their errors mean."""

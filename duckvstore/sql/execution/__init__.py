@@ -1,0 +1,1 @@
+"""Running planned statements: connections, sandboxes, progress, transactions."""

@@ -1,0 +1,383 @@
+"""One statement on its way through DuckDB: registered, bound, its rows pulled, everything given back.
+
+Invariant: whatever happens, what was registered for a statement is unregistered and its cached files are let go,
+and the error that leaves is one of ``duckvstore.errors`` with its place in the user's own text.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from duckvstore import forks
+from duckvstore.errors import DuckVStoreError
+from duckvstore.sql.driver import duckdb_errors
+from duckvstore.sql.driver.interrupts import Outcome, run_interruptibly, to_raise
+from duckvstore.sql.execution.connection import forget_files
+from duckvstore.sql.execution.progress_bar import Bar
+from duckvstore.sql.planning import rewrite
+from duckvstore.sql.results.result import Rows
+from duckvstore.sql.syntax import sqlglot_text, statements
+from duckvstore.sql.syntax.tokens import scan
+from duckvstore.sql.values import kinds
+from duckvstore.sql.values.kinds import encoded, known
+
+if TYPE_CHECKING:
+    import weakref
+    from collections.abc import Callable, Mapping
+
+    import pyarrow as pa
+
+    from duckvstore.sql.driver.duckdb_errors import Failure
+    from duckvstore.sql.execution.connection import Seat
+    from duckvstore.sql.planning.planner import Plan
+    from duckvstore.sql.results.result import Result
+    from duckvstore.sql.syntax.parser import Statement
+    from duckvstore.sql.values.parameters import Values
+
+ROWS_PER_BATCH = 122_880
+# Statements for which DuckDB tells how many rows they changed, unless they are asked for these rows or files.
+_COUNTING = frozenset(("insert", "update", "delete", "merge", "truncate", "create_table", "copy"))
+_OUTER_TYPE = re.compile(r"Join Type:\W*(?:LEFT|RIGHT|FULL|OUTER)")
+_RETURNS = re.compile(r"\bRETURN_(?:FILES|STATS)\b", re.IGNORECASE)
+
+
+class Running:
+    """A planned statement that runs on the cursor of ``seat``."""
+
+    def __init__(
+        self,
+        seat: Seat,
+        plan: Plan,
+        values: Values,
+        note: Callable[[Statement, Failure], str] = lambda *_: "",
+        names: Mapping[str, str] | None = None,
+        *,
+        is_part: bool = False,
+    ) -> None:
+        """Run nothing yet. ``note``: what to add to an error of DuckDB. ``names``: the user's for those of ours.
+
+        ``is_part``: the text has only parts of the statement, from ``rewrite.numbered``.
+        """
+        self._note = note
+        self._names_of_ours = names or {}
+        self._seat = seat
+        self._cursor = seat.cursor
+        self._plan = plan
+        statement = plan.statement
+        replaced = [position for position, relation in plan.replacements.items() if relation is not None]
+        if is_part:
+            self._parameters = values.for_duckdb(rewrite.names_in(plan.text), ())
+        else:
+            self._parameters = values.for_duckdb(
+                rewrite.names_left(statement, replaced), rewrite.parameters_left(statement, replaced)
+            )
+        self._registered: list[str] = []
+        self._bar = Bar(seat)
+        self._relation: Any = None
+        self._reader: Any = None
+        self._names: list[str] | None = None
+        self.result: weakref.ref[Result] | None = None
+        #: how many rows a statement changed that gives none
+        self.changed: int | None = None
+        #: the table that DuckDB did not find, after an error
+        self.missing: str | None = None
+
+    def start(self, *, counts: bool = False) -> Rows | None:
+        """Bind (or for anything but a query, run) the statement; return its rows if it gives any.
+
+        ``counts``: learn how many rows it changed, where it is a statement that changes some.
+        """
+        try:
+            self._register()
+            self._set_seat()
+            if self._plan.statement.kind == "other":
+                self._seat.leave_bar(self._plan.statement.text)
+            self._refuse_crash()
+            self._relation = self._wait(self._count if counts and self._may_count() else self._run)
+            if self._relation is None:
+                self.release()
+                return None
+            forks.follow(self)
+            columns, types = self._column_names(), [str(kind) for kind in self._relation.types]
+            self._relation = carried(self._relation)
+        except BaseException as error:
+            self.release()
+            if isinstance(error, Exception):
+                raise self._translated(error, binding=True) from error
+            raise
+        return Rows(columns, types, self._schema, self._pull, self.release, self._seat.lock, self._bar)
+
+    def _run(self) -> Any:
+        return self._cursor.sql(self._plan.text, params=self._parameters)
+
+    def _refuse_crash(self) -> None:
+        """Raise SqlError in a sandbox for an outer join in which DuckDB 1.5 may take the process with it.
+
+        Elsewhere it is who wrote the statement whose process it is; see ``Seat.set_range_joins``.
+        """
+        if not self._seat.is_locked or not self._plan.joins_outer:
+            return
+        text = self._plan.text[sqlglot_text.explain_end(scan(self._plan.text)[0]) :]
+        drawn = self._cursor.sql(text, params=self._parameters).explain()
+        if "IE_JOIN" in drawn and _OUTER_TYPE.search(drawn):
+            raise self._plan.statement.error(
+                "DuckDB 1.5 may crash in this LEFT, RIGHT or FULL JOIN on two inequalities, so a sandboxed session "
+                "does not run it: write an INNER JOIN, or use DuckDB 2",
+                0,
+            )
+
+    def _may_count(self) -> bool:
+        statement = self._plan.statement
+        if statement.kind not in _COUNTING or statement.explain or _RETURNS.search(statement.text):
+            return False
+        return statements.parts(statement, 0).returning is None
+
+    def _count(self) -> None:
+        row = self._cursor.execute(self._plan.text, self._parameters).fetchone()
+        self.changed = int(row[0]) if row else None
+
+    def lent(self) -> list[object]:
+        """Return what the rows come from."""
+        return [self._relation, self._reader]
+
+    def start_over(self) -> None:
+        """Leave the rows that are still to come to the process that this one was forked from."""
+        self._relation = self._reader = None
+        self._registered.clear()
+
+    def _check_own(self) -> None:
+        if self._relation is None:
+            raise DuckVStoreError(
+                "the rows of this result were still to come when this process was forked: run the query again, or "
+                "fetch them before"
+            )
+
+    def finish(self) -> pa.Table | None:
+        """Run a statement that changes tables of DuckDB to its end; return its rows, None: it gives none."""
+
+        def run() -> pa.Table | None:
+            relation: Any = self._cursor.sql(self._plan.text, params=self._parameters)
+            if relation is None:
+                return None
+            return fetched(relation)
+
+        return self._finished(run)
+
+    def count(self) -> int:
+        """Run a statement that changes rows and has no RETURNING to its end; return how many rows it changed."""
+
+        def run() -> int:
+            row = self._cursor.execute(self._plan.text, self._parameters).fetchone()
+            return int(row[0]) if row else 0
+
+        return self._finished(run)
+
+    def _finished(self, action: Callable[[], Outcome]) -> Outcome:
+        try:
+            self._register()
+            self._set_seat()
+            return self._wait(action)
+        except Exception as error:
+            raise self._translated(error) from error
+        finally:
+            self.release()
+
+    def _wait(self, action: Callable[[], Outcome]) -> Outcome:
+        with self._bar:
+            return run_interruptibly(self._cursor, action, self._bar.draw)
+
+    def _set_seat(self) -> None:
+        """Set on the cursor what the statement needs, when it is bound and when it runs."""
+        self._seat.set_validation(on=not self._plan.only_segments)
+        self._seat.set_range_joins(of_few=self._plan.joins_few)
+
+    def _register(self) -> None:
+        for name, value in self._plan.registered.items():
+            self._cursor.register(name, value)
+            self._registered.append(name)
+        if self._plan.uses is not None:
+            self._plan.uses.place(self._note)
+
+    def _column_names(self) -> list[str]:
+        """Return the names of the columns, as DuckDB would give them if symbols were tables.
+
+        A column without an alias is named by its expression, and in a subquery that is what we put for a symbol.
+        Then the names are asked for once more, over views.
+        """
+        columns = list(self._relation.columns)
+        statement, stand_ins = self._plan.statement, rewrite.stand_ins(self._plan.replacements)
+        if statement.kind != "query" or not stand_ins or not any("FROM " in column for column in columns):
+            return columns
+        cursor = self._cursor
+        try:
+            for at, name in stand_ins.items():
+                cursor.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS FROM {self._plan.replacements[at]}")
+            asked = cursor.sql(rewrite.rewrite(statement, stand_ins), params=self._parameters)
+            names = [rewrite.spelled(statement, name) for name in asked.columns]
+        except Exception:  # noqa: BLE001 - an aborted transaction, say: this only words a name
+            return columns
+        finally:
+            for name in stand_ins.values():
+                with suppress(Exception):
+                    cursor.execute(f"DROP VIEW IF EXISTS {name}")
+        if len(names) == len(columns) and names != columns:
+            self._names = columns = names
+        return columns
+
+    def _schema(self) -> pa.Schema:
+        self._check_own()
+        result = self.result() if self.result is not None else None
+        try:
+            with self._seat.lock:
+                self._seat.open_for(result)
+                self._set_seat()
+            relation = self._relation
+            if hasattr(relation, "to_arrow_reader"):
+                self._reader = self._wait(lambda: relation.to_arrow_reader(ROWS_PER_BATCH))
+            else:
+                self._reader = self._wait(lambda: relation.fetch_record_batch(ROWS_PER_BATCH))
+        except Exception as error:
+            raise self._translated(error) from error
+        return self._reader.schema if self._names is None else _renamed(self._reader.schema, self._names)
+
+    def _pull(self) -> pa.RecordBatch | None:
+        self._check_own()
+
+        def read() -> pa.RecordBatch | None:
+            try:
+                batch: pa.RecordBatch = self._reader.read_next_batch()
+                return batch if self._names is None else batch.rename_columns(self._names)
+            except StopIteration:
+                return None
+
+        interrupts = self._seat.interrupts
+        try:
+            return self._wait(read)
+        except Exception as error:
+            was_stopped = self._seat.interrupts != interrupts  # then there is no other error to look for
+            raise self._translated(error if was_stopped else self._real_error(error)) from error
+
+    def _real_error(self, error: Exception) -> Exception:
+        """Return the error that stopped a stream.
+
+        Where one of DuckDB's threads fails, a stream may only tell that the others were interrupted. Run without
+        streaming, the query tells what went wrong.
+        """
+        was_interrupted = duckdb_errors.take_apart(error).kind.upper() == "INTERRUPT"
+        if not was_interrupted or self._plan.statement.kind != "query":
+            return error
+        self._reader, relation = None, self._relation
+        try:
+            self._wait(relation.to_arrow_table)
+        except Exception as real:  # noqa: BLE001 - whatever it is, it is the answer
+            return real
+        return error
+
+    def release(self) -> None:
+        """Give back the cursor: close the reader, forget registered frames, let cached files go."""
+        self._reader = None
+        self._relation = None
+        if self._plan.uses is not None:
+            self._plan.uses.release()
+        self._plan.release_files()
+        if self._registered:
+            self._seat.when_free(self._unregister, self.result() if self.result is not None else None)
+
+    def _unregister(self) -> None:
+        names, self._registered = self._registered, []
+        for name in names:
+            try:
+                self._cursor.unregister(name)
+            except Exception:  # noqa: BLE001, S112 - the cursor is closed or its transaction aborted: gone anyway
+                continue
+
+    def _damage(self, failure: Failure, message: str) -> DuckVStoreError | None:
+        """Return what is wrong with the bytes of a segment, or with how they came, if that is why it failed."""
+        damage = self._plan.explain_damage(failure, message)
+        if failure.of_broken_file and damage is not None:
+            forget_files(self._cursor)
+        return damage
+
+    def _translated(self, error: Exception, *, binding: bool = False) -> BaseException:
+        """Return the error of this package for an exception of DuckDB or of the Arrow reader."""
+        if isinstance(error, DuckVStoreError):
+            return error
+        signal = duckdb_errors.of_signal(error)
+        if signal is not None:
+            return to_raise(signal)
+        failure = duckdb_errors.in_bytes(duckdb_errors.take_apart(error), self._plan.text)
+        if failure.missing is not None and failure.missing[0] == "Table":
+            self.missing = failure.missing[1]
+        for ours, users in self._names_of_ours.items():
+            failure = replace(failure, message=failure.message.replace(ours, users))
+        damage = self._damage(failure, str(error))
+        if damage is not None:
+            return damage
+        statement = self._plan.statement
+        if failure.position is None and binding:
+            failure = self._with_position(failure)
+        if self._plan.uses is not None:
+            is_placed, item = self._plan.uses.owner(failure, len(self._plan.text.encode()))
+            if item is not None:
+                return item.error(failure, self._note)
+            failure = failure if is_placed else replace(failure, position=None)
+        offset = None if failure.position is None else self._plan.user_offset(failure.position)
+        if offset is None and failure.missing is not None:
+            offset = _place(statement, failure.missing[1])
+        return duckdb_errors.to_error(failure, statement.source, offset, lambda found: self._note(statement, found))
+
+    def _with_position(self, failure: Failure) -> Failure:
+        """Return the same failure with its place, which a relation does not tell: bind once more, running nothing."""
+        prefix = {"query": "EXPLAIN ", "explain": "", "describe": "", "summarize": ""}.get(self._plan.statement.kind)
+        if prefix is None or failure.kind not in ("Binder", "Catalog"):
+            return failure
+        import duckdb
+
+        try:
+            self._register()
+            self._cursor.execute(prefix + self._plan.text, self._parameters)
+        except duckdb.Error as error:
+            again = duckdb_errors.take_apart(error)
+            if again.position is not None and again.message == failure.message:
+                return duckdb_errors.moved(again, -len(prefix))
+        finally:
+            self.release()
+        return failure
+
+
+def carried(relation: Any) -> Any:
+    """Return ``relation`` with columns that Arrow has no room for in a form in which nothing is lost."""
+    found = [encoded(f"#{at}", known(str(kind))) for at, kind in enumerate(relation.types, start=1)]
+    if all(expression is None for expression in found):
+        return relation
+    columns = [
+        f"{expression or f'#{at}'} AS {rewrite.quote(name)}"
+        for at, (expression, name) in enumerate(zip(found, relation.columns, strict=True), start=1)
+    ]
+    return relation.project(", ".join(columns))
+
+
+def fetched(relation: Any) -> pa.Table:
+    """Return the rows of ``relation`` as ``carried``; their fields tell the types that DuckDB has."""
+    types = list(map(str, relation.types))
+    rows = carried(relation)
+    table: pa.Table = rows.to_arrow_table() if hasattr(rows, "to_arrow_table") else rows.arrow()
+    return table.cast(kinds.written(table.schema, types))
+
+
+def _place(statement: Statement, missing: str) -> int | None:
+    """Return the character of the user's whole text where a table is named that DuckDB does not find."""
+    for reference in statement.references:
+        if missing.casefold() in (reference.parts[-1].casefold(), ".".join(reference.parts).casefold()):
+            return statement.offset + reference.start
+    return None
+
+
+def _renamed(schema: pa.Schema, names: list[str]) -> pa.Schema:
+    import pyarrow as pa
+
+    fields = [field.with_name(name) for field, name in zip(schema, names, strict=True)]
+    return pa.schema(fields, metadata=schema.metadata)

@@ -1,0 +1,1 @@
+"""From a statement to the text that DuckDB runs over segments."""

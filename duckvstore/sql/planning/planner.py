@@ -1,0 +1,393 @@
+"""From what names mean to the SQL that DuckDB runs: which segments are left, where they are, what is registered.
+
+Invariant: DuckDB is given URIs of segments that a library's layout allows, and nothing else that a document says.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from sqlglot import exp
+
+from duckvstore.engine.reading import catalogue_tables
+from duckvstore.engine.reading import segments as engine_segments
+from duckvstore.errors import DuckVStoreError, Integrity, StorageUnavailable
+from duckvstore.sql.binding import dataframes, diff
+from duckvstore.sql.binding.names import Catalogue, Difference, Frame, Symbol
+from duckvstore.sql.planning import document_segments, nanoseconds, rewrite
+from duckvstore.sql.pruning.segment_choice import Choices
+from duckvstore.sql.results.figures import Figures, Scanned, ScannedTable
+from duckvstore.sql.values import types
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import duckdb
+
+    from duckvstore.engine.library.open_library import OpenLibrary
+    from duckvstore.format.stored.documents import Segment, Version
+    from duckvstore.sql.binding.names import Meaning
+    from duckvstore.sql.driver.duckdb_errors import Failure
+    from duckvstore.sql.execution.connection import Connection
+    from duckvstore.sql.planning.segment_copies import Lease, SegmentFiles
+    from duckvstore.sql.pruning.segment_choice import Choice
+    from duckvstore.sql.syntax.parser import Statement
+    from duckvstore.sql.values.parameters import Values
+    from duckvstore.sql.views.instances import Uses
+
+CHECKED_BYTES_MAX = 2**30
+# Table functions that make rows from their arguments alone, without looking at any file.
+_PURE_TABLE_FUNCTIONS = frozenset(("range", "generate_series", "unnest", "generateseries", "explodinggenerateseries"))
+_SCANNING_KINDS = frozenset(
+    ("query", "explain", "describe", "summarize", "create_table", "create_view", "create_macro")
+)
+# DuckDB's own limit, by the rows that it expects.
+FEW_ROWS_MAX = 1000
+_OUTER = re.compile(r"\b(?:LEFT|RIGHT|FULL)\b", re.IGNORECASE)
+_STORING_KINDS = frozenset(("create_table", "insert", "update", "delete", "merge", "copy"))
+_SEGMENT_FILE = re.compile(r"[0-9a-f]{16,64}-[0-9a-f]{16}\.parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """The segments of one version that a statement scans."""
+
+    library: OpenLibrary
+    version: Version
+    segments: tuple[Segment, ...]
+
+
+@dataclass(slots=True)
+class Plan:
+    """A statement ready to run. ``release`` must be called when its rows were pulled or given up."""
+
+    statement: Statement
+    text: str
+    replacements: dict[int, str | None]
+    scans: list[Scan] = field(default_factory=list)
+    registered: dict[str, Any] = field(default_factory=dict)
+    leases: list[Lease] = field(default_factory=list)
+    only_segments: bool = False
+    #: whether it has an outer join with which DuckDB 1 may crash, and whether that is of few rows only
+    joins_outer: bool = False
+    joins_few: bool = False
+    #: whether what it reads may be stored again
+    stores: bool = False
+    #: the views and macros that it uses
+    uses: Uses | None = None
+    #: how many characters ``text`` is longer in front than the rewritten statement, whose name ends at ``header_end``
+    shift: int = 0
+    header_end: int = 0
+
+    def use(self, uses: Uses) -> None:
+        """Take over what the views and macros of ``uses`` scan and hold."""
+        self.uses = uses
+        for item in uses.items:
+            if item.plan is not None:
+                self.scans += item.plan.scans
+                self.leases, item.plan.leases = self.leases + item.plan.leases, []
+                self.registered |= item.plan.registered
+        statements = [self.statement, *(item.plan.statement for item in uses.items if item.plan is not None)]
+        self.only_segments = bool(self.scans) and all(reads_no_files(statement) for statement in statements)
+
+    def look_at_joins(self) -> None:
+        """Find out whether at most one of what it joins has many rows, for releases where that makes a difference."""
+        items = self.uses.items if self.uses is not None else []
+        texts = [self.statement.text, *(item.text for item in items)]
+        if types.reads_zoned_nanoseconds() or not any(map(_OUTER.search, texts)):
+            return  # DuckDB 2 does it right
+        self.joins_outer = True
+        many = sum(sum(s.row_count for s in scan.segments) >= FEW_ROWS_MAX for scan in self.scans)
+        read = [reference for reference in self.statement.references if reference.role == "read"]
+        self.joins_few = bool(self.scans) and many + max(0, len(read) - len(self.scans)) <= 1
+
+    def release_files(self) -> None:
+        """Let the local copies of segments go."""
+        leases, self.leases = self.leases, []
+        for lease in leases:
+            lease.release()
+
+    def user_offset(self, position_bytes: int) -> int:
+        """Return the character of the user's whole text for a position in the UTF-8 bytes of the SQL that ran."""
+        position = len(self.text.encode("utf-8")[:position_bytes].decode("utf-8", "ignore"))
+        return rewrite.original_position(self.statement, self.replacements, max(0, position - self.shift))
+
+    def explain_damage(self, failure: Failure, message: str) -> DuckVStoreError | None:
+        """Return the reason why a segment cannot be read, if the failure is a segment's fault.
+
+        The segment that ``message`` mentions (or where it mentions none but is about bytes, each one up to a
+        limit) is read whole and compared with its document. Returns Integrity naming the version, or the error
+        of the object store. When all are as they should be, DuckDB's own HTTP client took half an answer for a whole
+        one: StorageUnavailable; and None when the failure is not about the bytes of a file.
+        """
+        mentioned = set(_SEGMENT_FILE.findall(message))
+        if not mentioned and not failure.of_content:
+            return None
+        read_bytes = 0
+        for scan in self.scans:
+            for segment in scan.segments:
+                if mentioned and segment.key.rpartition("/")[2] not in mentioned:
+                    continue
+                read_bytes += segment.size_bytes
+                if read_bytes > CHECKED_BYTES_MAX:
+                    return None
+                try:
+                    engine_segments.fetch(scan.library, segment)
+                except Integrity as error:
+                    where = f"{scan.library.label(scan.version.symbol)}"
+                    found = Integrity(f"version {scan.version.number} of {where!r} cannot be read: {error}")
+                    found.__cause__ = error
+                    return found
+                except DuckVStoreError as error:
+                    return error
+        if failure.of_broken_file and (mentioned or self.only_segments):
+            return _broken_off(message, failure)
+        return None
+
+
+def _broken_off(message: str, failure: Failure) -> StorageUnavailable:
+    segment = next(iter(_SEGMENT_FILE.findall(message)), "a segment")
+    return StorageUnavailable(
+        f"DuckDB could not read {segment}, which is stored as it should be, so an answer of the object store broke "
+        f"off on its way ({failure.message}): run the statement again"
+    )
+
+
+class Planner:
+    """Makes plans for the statements of one session."""
+
+    def __init__(self, connection: Connection, files: SegmentFiles) -> None:
+        """Use ``connection`` for questions of our own and ``files`` for what DuckDB cannot scan in place."""
+        self._connection = connection
+        self._files = files
+        self._registered_count = 0
+        self.choices = Choices(connection.side_cursor)
+
+    def plan(
+        self,
+        statement: Statement,
+        meanings: Mapping[int, Meaning],
+        values: Values,
+        figures: Figures,
+        cursor: duckdb.DuckDBPyConnection,
+        *,
+        stores: bool = False,
+    ) -> Plan:
+        """Return the plan and fill ``figures``. ``cursor`` is the one that the statement will run on.
+
+        ``stores``: what it reads may be stored again, by the statement that uses it.
+        """
+        plan = Plan(statement, statement.text, {}, stores=stores or statement.kind in _STORING_KINDS)
+        uses: dict[int, int] = {}
+        for meaning in meanings.values():
+            if isinstance(meaning, Frame):
+                uses[id(meaning.value)] = uses.get(id(meaning.value), 0) + 1
+        try:
+            names: dict[int, str] = {}
+            for position, meaning in meanings.items():
+                if statement.references[position].role == "target" or meaning is None:
+                    continue  # a temporary table may have a symbol's name, and hides it from then on
+                if not isinstance(meaning, Frame):
+                    relation = self._relation(plan, position, meaning, values, figures, cursor)
+                else:
+                    identity = id(meaning.value)
+                    if identity not in names:
+                        names[identity] = self._register(plan, meaning, uses[identity])
+                        self._refuse_digits(plan, position, names[identity])
+                    relation = rewrite.quote(names[identity])
+                plan.replacements[position] = relation
+            columns = {
+                position: [column.name.lower() for column in meaning.version.schema.columns]
+                for position, meaning in meanings.items()
+                if isinstance(meaning, Symbol) and statement.references[position].role == "read"
+            }
+            if columns and rewrite.may_name_rows(statement, columns):
+                plan.replacements[rewrite.WHOLE_ROWS] = None
+            plan.text = rewrite.rewrite(statement, plan.replacements)
+        except BaseException:
+            plan.release_files()
+            raise
+        plan.only_segments = bool(plan.scans) and reads_no_files(statement)
+        return plan
+
+    def _refuse_digits(self, plan: Plan, position: int, name: str) -> None:
+        """Raise SqlError for a frame of the caller's that a statement would store again as DuckDB reads it."""
+        if not plan.stores:
+            return
+        frame = plan.registered[name] = nanoseconds.of_frame(plan.registered[name])
+        columns = nanoseconds.in_frame(frame)
+        used = nanoseconds.uses(plan.statement, columns)
+        found = used.refused(lambda name, is_below: nanoseconds.have_digits(columns[name], is_below=is_below))
+        if found:
+            raise plan.statement.error(nanoseconds.problem(found[0]), plan.statement.references[position].start)
+
+    def _register(self, plan: Plan, frame: Frame, uses: int) -> str:
+        self._registered_count += 1
+        name = f"__vstore_rows_{self._registered_count}"
+        plan.registered[name] = dataframes.to_registrable(frame.value, uses=uses)
+        return name
+
+    def _relation(
+        self,
+        plan: Plan,
+        position: int,
+        meaning: Symbol | Difference | Catalogue,
+        values: Values,
+        figures: Figures,
+        cursor: duckdb.DuckDBPyConnection,
+    ) -> str:
+        """Return the SQL of what the reference at ``position`` means."""
+        if isinstance(meaning, Symbol):
+            choice = self.choices.choose(plan.statement, position, meaning.version, values, cursor)
+            return self._scan_of(plan, meaning.library, meaning.version, choice, figures)
+        if isinstance(meaning, Difference):
+            return self._difference(plan, meaning, figures)
+        rows = self._catalogue(plan.statement, position, meaning, values, cursor)
+        return rewrite.quote(self._register(plan, Frame(meaning.name, rows), 1))
+
+    def _scan_of(self, plan: Plan, library: OpenLibrary, version: Version, choice: Choice, figures: Figures) -> str:
+        plan.scans.append(Scan(library, version, choice.segments))
+        table = ScannedTable(library.name, version.symbol, version.number, version.created_at)
+        counts = len(choice.segments), len(version.segments), choice.bytes_read, choice.bytes_total
+        figures.add(Scanned(table, *counts))
+        seals = rewrite.names_file_columns(plan.statement)
+        refused = self._refused(plan, library, version, choice.segments)
+        if refused:
+            uris = self.uris(plan, library, choice.segments)
+            return rewrite.scan(version, uris, seals=seals, refused=refused)
+        if seals in choice.relations and self._connection.admit(library.segment_objects, choice.prefix):
+            return choice.relations[seals]
+        placed = self._in_place(library, choice.segments)
+        if placed is None:
+            with library.believing(version):
+                copies = self._copies(plan, library, choice.segments)
+            return rewrite.scan(version, copies, seals=seals)
+        choice.prefix, uris = placed
+        choice.relations[seals] = rewrite.scan(version, uris, seals=seals)
+        return choice.relations[seals]
+
+    def _refused(
+        self, plan: Plan, library: OpenLibrary, version: Version, segments: tuple[Segment, ...]
+    ) -> dict[str, str]:
+        """Return the columns that may not be stored again as DuckDB reads them, with what to say to that."""
+        if not plan.stores:
+            return {}
+        used = nanoseconds.uses(plan.statement, nanoseconds.columns(version))
+        return {name: nanoseconds.problem(name) for name in nanoseconds.refused(library, version, segments, used)}
+
+    def _catalogue(
+        self,
+        statement: Statement,
+        position: int,
+        meaning: Catalogue,
+        values: Values,
+        cursor: duckdb.DuckDBPyConnection,
+    ) -> pa.Table:
+        """Return the rows of a catalogue table that ``statement`` may want; what else there is, is not read."""
+        parts = [document_segments.no_rows(meaning.name, is_of_store=meaning.is_of_store)]
+        for library in meaning.libraries:
+            owner = library.name if meaning.is_of_store else None
+
+            def choose(present: list[tuple[str, int]], owner: str | None = owner) -> list[tuple[str, int]]:
+                version = document_segments.as_version(meaning.name, present, owner)
+                kept = self.choices.kept(statement, position, version, values, cursor)
+                return [present[at] for at in kept]
+
+            rows = catalogue_tables.table(library, meaning.name, choose)
+            parts.append(document_segments.of_library(rows, owner))
+        return pa.concat_tables(parts)
+
+    def _difference(self, plan: Plan, difference: Difference, figures: Figures) -> str:
+        before, after = difference.before, difference.after
+        olds, news = diff.unshared(before, after)
+        sides = (
+            self._side(plan, difference.library, before, olds, figures),
+            self._side(plan, difference.library, after, news, figures),
+        )
+        return diff.relation(diff.pairs(before, after), difference.key, sides, self._common_type)
+
+    def _side(self, plan: Plan, library: OpenLibrary, version: Version, kept: list[int], figures: Figures) -> diff.Side:
+        """Return the rows of the segments at ``kept``, with the nanoseconds that DuckDB 1 leaves out beside them."""
+        scan = self._scan_of(plan, library, version, self.choices.of_all(version, kept), figures)
+        zoned = diff.nanoseconds(version) if kept else []
+        if not zoned or types.reads_zoned_nanoseconds():
+            return diff.Side(f"{scan} AS scanned", {})
+        times = engine_segments.read_table(library, version, columns=zoned, segments=kept)
+        numbers = pa.table({f"n{at}": times.column(name).cast(pa.int64()) for at, name in enumerate(zoned)})
+        name = self._register(plan, Frame("exact", numbers), 1)
+        exact = {column: f"exact.n{at}" for at, column in enumerate(zoned)}
+        return diff.Side(f"{scan} AS scanned POSITIONAL JOIN {name} AS exact", exact)
+
+    def _common_type(self, first: str, second: str) -> str:
+        """Return the type that DuckDB gives to values of two types in one column; text where it has none."""
+        import duckdb
+
+        cursor = self._connection.side_cursor()
+        try:
+            both = cursor.sql(f"SELECT CAST(NULL AS {first}) UNION ALL SELECT CAST(NULL AS {second})")
+            return str(both.types[0])
+        except duckdb.Error:
+            return "VARCHAR"
+        finally:
+            cursor.close()
+
+    def uris(self, plan: Plan, library: OpenLibrary, segments: tuple[Segment, ...]) -> list[str]:
+        """Return what DuckDB scans: the segments where they are, or else verified local copies of them."""
+        placed = self._in_place(library, segments)
+        return self._copies(plan, library, segments) if placed is None else placed[1]
+
+    def _copies(self, plan: Plan, library: OpenLibrary, segments: tuple[Segment, ...]) -> list[str]:
+        lease = self._files.lease(library, segments)
+        plan.leases.append(lease)
+        return lease.paths
+
+    def _in_place(self, library: OpenLibrary, segments: tuple[Segment, ...]) -> tuple[str, list[str]] | None:
+        """Return where the segments are, after the prefix that all have; None where DuckDB cannot scan them there.
+
+        Keys are checked and escaped once for each folder: a segment's own name is hexadecimal.
+        """
+        folders: dict[str, str] = {}
+        uris: list[str] = []
+        prefix = ""
+        for segment in segments:
+            folder, _, name = segment.key.rpartition("/")
+            if folder not in folders or not _SEGMENT_FILE.fullmatch(name):
+                key = library.layout.segment_key(segment.key)
+                uri = library.segment_objects.uri(key)
+                if uri is None or not uri.endswith(name):
+                    return None
+                folders[folder], prefix = uri.removesuffix(name), uri.removesuffix(key) + library.layout.root
+            uris.append(folders[folder] + name)
+        admitted = not uris or self._connection.admit(library.segment_objects, prefix)
+        return (prefix, uris) if admitted else None
+
+
+@lru_cache(maxsize=256)
+def reads_no_files(statement: Statement) -> bool:
+    """Whether every relation of ``statement`` is a plain name or makes its rows by itself."""
+    if statement.tree is None or statement.kind not in _SCANNING_KINDS:
+        return False
+    calls = [reference.node for reference in statement.references if reference.is_call]
+    for table in statement.tree.find_all(exp.Table):
+        inner = table.this
+        if any(table is call for call in calls):
+            continue
+        if isinstance(inner, exp.Identifier):
+            start = inner.meta.get("start")
+            if start is None or statement.text[start] == "'":
+                return False
+        elif not _is_pure(inner):
+            return False
+    return all(_is_pure(lateral.this) for lateral in statement.tree.find_all(exp.Lateral))
+
+
+def _is_pure(node: Any) -> bool:
+    if isinstance(node, exp.Anonymous):
+        return node.name.lower() in _PURE_TABLE_FUNCTIONS
+    if isinstance(node, exp.Func):
+        return type(node).__name__.lower() in _PURE_TABLE_FUNCTIONS
+    return isinstance(node, (exp.Subquery, exp.Query, exp.Values))

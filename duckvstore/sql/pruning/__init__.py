@@ -1,0 +1,1 @@
+"""Which segments a predicate cannot match, and which are scanned."""

@@ -1,0 +1,1 @@
+"""What a statement gives: rows in every form, and what it took."""

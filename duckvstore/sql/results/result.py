@@ -1,0 +1,355 @@
+"""Result: the rows that a statement gave, pulled from DuckDB as they are asked for.
+
+Invariant: every row is pulled exactly once and each form (pandas, polars, Arrow, tuples, a stream) shows the same
+rows. What has been pulled is kept, except the part of a long stream that its consumer has had already.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from duckvstore import clock, forks
+from duckvstore.errors import DuckVStoreError, InvalidInput, printable
+from duckvstore.sql.driver.interrupts import unwrapped
+from duckvstore.sql.results import conversion, display
+from duckvstore.sql.results.figures import Figures
+from duckvstore.sql.values import kinds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+    from types import TracebackType
+
+    import duckdb
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+KEPT_BYTES_MAX = 64 * 2**20
+ROWS_SHOWN_MAX = 20
+_ROWS_PER_FETCH = 2048
+_VERBS = {"create_table": "written", "insert": "added", "copy": "copied", "delete": "deleted", "truncate": "deleted"}
+
+
+class Rows:
+    """Rows that DuckDB has yet to give: ``columns`` and ``types`` are known, ``pull`` gives the next batch.
+
+    ``schema`` starts the statement and is called first, once, by who holds ``lock``. ``pull`` returns None at the
+    end and raises errors of this package. ``bar`` is entered around several pulls, which then have one progress bar.
+    ``release`` gives back whatever the rows needed (registered frames, cached files); it is called once, at the end or
+    after an error.
+    """
+
+    def __init__(
+        self,
+        columns: list[str],
+        types: list[str],
+        schema: Callable[[], pa.Schema],
+        pull: Callable[[], pa.RecordBatch | None],
+        release: Callable[[], None],
+        lock: AbstractContextManager[Any] | None = None,
+        bar: AbstractContextManager[Any] | None = None,
+    ) -> None:
+        """Take the parts; nothing is pulled yet."""
+        self.columns = columns
+        self.types = types
+        self.schema = schema
+        self.pull = pull
+        self.release = release
+        self.lock = lock or nullcontext()
+        self.bar = bar or nullcontext()
+
+    def followed_by(self, values: Sequence[str]) -> Rows:
+        """Return these rows and one more, of text."""
+        import pyarrow as pa
+
+        last: list[pa.RecordBatch] = []
+
+        def schema() -> pa.Schema:
+            own = self.schema()
+            cells = [pa.array([value], field.type) for value, field in zip(values, own, strict=True)]
+            last.append(pa.record_batch(cells, schema=own))
+            return own
+
+        def pull() -> pa.RecordBatch | None:
+            batch = self.pull()
+            return last.pop() if batch is None and last else batch
+
+        return Rows(self.columns, self.types, schema, pull, self.release, self.lock, self.bar)
+
+
+class Result(forks.OfOneProcess):
+    """The rows of one statement, in any form, as often as wanted. Safe to use from many threads.
+
+    ``columns`` and ``types``: names and DuckDB types, in order. ``figures``: what was read to get here. ``kind``: of
+    the statement ("query", "insert", …).
+    Rows are pulled on demand: asking for a form pulls all of them; ``__arrow_c_stream__`` hands them on as they
+    come, so that a result larger than memory can go into ``lib.write`` or another engine.
+    """
+
+    _instead: ClassVar[str] = "its .arrow() or .df()"
+
+    def __init__(self, rows: Rows | None, figures: Figures | None = None, *, kind: str = "query") -> None:
+        """Show ``rows`` (None: the statement gave none). ``kind`` is the statement's."""
+        self.figures = figures or Figures()
+        self.columns: list[str] = list(rows.columns) if rows else []
+        self.types: list[str] = list(rows.types) if rows else []
+        self.kind = kind
+        self._rows = rows
+        self._schema: pa.Schema | None = None
+        self._batches: list[pa.RecordBatch] = []
+        self._kept_bytes = 0
+        self._dropped = 0
+        self._row_count = 0
+        self._failure: Exception | None = None
+        self._cursor_row = 0
+        self._chunk: list[tuple[Any, ...]] = []
+        self._lock = forks.rlock()
+
+    @classmethod
+    def of_table(
+        cls, table: pa.Table, figures: Figures, cursor: duckdb.DuckDBPyConnection, *, kind: str = "write"
+    ) -> Result:
+        """Return a result with the rows of ``table``, whose DuckDB types ``cursor`` tells."""
+        batches = iter(table.to_batches())
+        types = kinds.read_from(table.schema) or [str(kind) for kind in cursor.from_arrow(table).types]
+        rows = Rows(list(table.column_names), types, lambda: table.schema, lambda: next(batches, None), lambda: None)
+        return cls(rows, figures, kind=kind)
+
+    @classmethod
+    def of_count(cls, count: int, kind: str, figures: Figures, cursor: duckdb.DuckDBPyConnection) -> Result:
+        """Return what DuckDB gives for a statement of ``kind`` that changed ``count`` rows: that number."""
+        import pyarrow as pa
+
+        figures.changed, figures.verb = count, _VERBS.get(kind, "changed")
+        return cls.of_table(pa.table({"Count": pa.array([count], pa.int64())}), figures, cursor)
+
+    def arrow(self) -> pa.Table:
+        """Return the rows as a pyarrow Table."""
+        return conversion.to_arrow(self.table(), self.types)
+
+    def table(self) -> pa.Table:
+        """Return the rows as a pyarrow Table, in the types in which they travel (``kinds.carrier``)."""
+        import pyarrow as pa
+
+        self.settle()
+        with self._lock:
+            if self._dropped:
+                raise self._streamed_away()
+            table = pa.Table.from_batches(self._batches, schema=self._arrow_schema())
+            if len(self._batches) > 1:
+                self._batches = table.to_batches()
+            return table
+
+    def df(self) -> pd.DataFrame:
+        """Return the rows as a pandas DataFrame, with the types that DuckDB's own ``.df()`` gives."""
+        return conversion.to_pandas(self.table(), self.columns, self.types)
+
+    def pl(self) -> pl.DataFrame:
+        """Return the rows as a polars DataFrame."""
+        return conversion.to_polars(self.table(), self.types)
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """Return the rows as tuples of Python values; times with a zone are in UTC."""
+        return conversion.to_tuples(self.table(), self.types)
+
+    def fetchone(self) -> tuple[Any, ...] | None:
+        """Return the next row as a tuple, or None after the last."""
+        self.settle()
+        with self._lock:
+            at = self._cursor_row % _ROWS_PER_FETCH
+            if at == 0:
+                self._chunk = conversion.to_tuples(self.table().slice(self._cursor_row, _ROWS_PER_FETCH), self.types)
+            if at >= len(self._chunk):
+                return None
+            self._cursor_row += 1
+            return self._chunk[at]
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Return the rows as an Arrow C stream, pulled from DuckDB as the consumer goes.
+
+        A stream of more than 64 MB is not kept: afterwards no other form can be asked for.
+        """
+        return self.reader().__arrow_c_stream__(requested_schema)
+
+    def reader(self) -> pa.RecordBatchReader:
+        """Return the same stream as a pyarrow reader: its errors are those of this package, which a C stream loses."""
+        import pyarrow as pa
+
+        return pa.RecordBatchReader.from_batches(self.schema, map(self.shown, self.batches()))
+
+    def shown(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Return rows of ``batches`` in the types of ``schema``."""
+        import pyarrow as pa
+
+        table = conversion.to_arrow(pa.Table.from_batches([batch]), self.types)
+        return table.to_batches()[0] if table.num_rows else table.schema.empty_table().to_batches()[0]
+
+    def carriers(self) -> pa.RecordBatchReader:
+        """Return the rows as a reader, in the types in which they travel."""
+        import pyarrow as pa
+
+        return pa.RecordBatchReader.from_batches(self._arrow_schema(), self.batches())
+
+    def settle(self) -> None:
+        """Pull every remaining row into memory, so that the connection is free. Raises what the statement raised."""
+        with self.bar:
+            while self._pull() is not None:
+                pass
+
+    @property
+    def bar(self) -> AbstractContextManager[Any]:
+        """Enter it around several pulls in one call, so that they show one progress bar, not one each."""
+        rows = self._rows
+        return rows.bar if rows is not None else nullcontext()
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema of the rows; asking for it starts the query."""
+        return conversion.arrow_schema(self._arrow_schema(), self.types)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no row is still to come from DuckDB."""
+        return self._rows is None
+
+    def _arrow_schema(self) -> pa.Schema:
+        """Return the schema; the first call starts the statement.
+
+        It takes the lock of the rows before that of this result, as a statement does that waits for a result to be
+        pulled to its end: whoever holds this result's lock must have called this before.
+        """
+        import pyarrow as pa
+
+        rows = self._rows
+        with rows.lock if rows is not None and self._schema is None else nullcontext(), self._lock:
+            if self._schema is None:
+                if self._failure is not None:
+                    raise self._failure
+                self._schema = self._guarded(self._rows.schema) if self._rows else pa.schema([])
+            return self._schema
+
+    def _guarded(self, action: Callable[[], Any]) -> Any:
+        """Return ``action()``, timed; after an error the rows are given up and every later call raises it again."""
+        return unwrapped(lambda: self._tried(action))
+
+    def _tried(self, action: Callable[[], Any]) -> Any:
+        if self._failure is not None:
+            raise self._failure
+        watch = clock.Stopwatch()
+        try:
+            return action()
+        except Exception as error:
+            self._failure = error
+            self._finish()
+            raise
+        except BaseException:
+            self._failure = DuckVStoreError("this statement was interrupted: run it again")
+            self._finish()
+            raise
+        finally:
+            self.figures.seconds += watch.elapsed_seconds()
+
+    def _pull(self) -> pa.RecordBatch | None:
+        """Keep and return the next batch, or return None at the end."""
+        if self._rows is not None:
+            self._arrow_schema()
+        with self._lock:
+            if self._failure is not None:
+                raise self._failure
+            if self._rows is None:
+                return None
+            batch: pa.RecordBatch | None = self._guarded(self._rows.pull)
+            if batch is None:
+                self.figures.row_count = self._row_count
+                self._finish()
+                return None
+            self._batches.append(batch)
+            self._kept_bytes += batch.nbytes
+            self._row_count += batch.num_rows
+            return batch
+
+    def _finish(self) -> None:
+        rows, self._rows = self._rows, None
+        if rows is not None:
+            rows.release()
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the rows as record batches, as they travel, pulled and kept as ``__arrow_c_stream__`` does."""
+        index = 0
+        self._arrow_schema()
+        while True:
+            with self._lock:
+                if index < self._dropped:
+                    raise self._streamed_away()
+                if index - self._dropped == len(self._batches) and self._pull() is None:
+                    return
+                batch = self._batches[index - self._dropped]
+                index += 1
+                if self._kept_bytes > KEPT_BYTES_MAX and self._rows is not None:
+                    del self._batches[: index - self._dropped]
+                    self._dropped = index
+                    self._kept_bytes = sum(kept.nbytes for kept in self._batches)
+            yield batch
+
+    def _streamed_away(self) -> InvalidInput:
+        return InvalidInput(
+            "these rows were handed on as a stream and are too many to be kept: run the query again, or call "
+            ".arrow() first"
+        )
+
+    def _peek(self) -> tuple[pa.Table, bool]:
+        """Return the first rows, and whether they are all rows that there are."""
+        import pyarrow as pa
+
+        with self.bar:
+            self._arrow_schema()
+            while self._kept_bytes <= KEPT_BYTES_MAX and self._pull() is not None:
+                pass
+        with self._lock:
+            if self._dropped:
+                raise self._streamed_away()
+            table = pa.Table.from_batches(self._batches, schema=self._arrow_schema())
+            return table.slice(0, ROWS_SHOWN_MAX), self._rows is None and table.num_rows <= ROWS_SHOWN_MAX
+
+    def __repr__(self) -> str:
+        """Return the first rows as a small text table, and the line of figures."""
+        try:
+            head, _ = self._peek()
+        except InvalidInput as error:
+            return f"<Result: {error}>"
+        if self.kind == "explain":
+            plan = (printable(str(row[-1])) for row in conversion.to_tuples(head, self.types))
+            return "\n".join([*plan, self.figures.footer()])
+        return display.as_text(self.columns, self.types, self._texts(head), self.figures)
+
+    def _repr_html_(self) -> str:
+        """Return the same as ``repr`` does, as HTML in which names and values are text."""
+        try:
+            head, _ = self._peek()
+        except InvalidInput as error:
+            return display.paragraph(f"<Result: {error}>")
+        if self.kind == "explain":
+            plan = "\n".join(str(row[-1]) for row in conversion.to_tuples(head, self.types))
+            return display.preformatted(plan, self.figures)
+        return display.as_html(self.columns, self.types, self._texts(head), self.figures)
+
+    def _texts(self, head: pa.Table) -> list[list[str | None]]:
+        """Return as much of each value as is shown, and a character to tell that there is more."""
+        return conversion.to_texts(head, self.types, display.VALUE_CHARACTERS_MAX + 1)
+
+    def close(self) -> None:
+        """Give up the rows that were not pulled yet."""
+        with self._lock:
+            if self._rows is not None:
+                self._failure = self._failure or InvalidInput("this result was closed: run the query again")
+            self._finish()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()

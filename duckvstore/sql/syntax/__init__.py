@@ -1,0 +1,1 @@
+"""SQL text: tokens, AT forms, statements, and what sqlglot reads of them. Pure."""

@@ -1,0 +1,1 @@
+"""DuckDB's types and values: their names, Arrow's counterparts, and parameters."""

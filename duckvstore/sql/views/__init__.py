@@ -1,0 +1,1 @@
+"""Views, macros, prepared statements, and DuckDB's lists of them."""

@@ -1,0 +1,159 @@
+"""PREPARE, EXECUTE and DEALLOCATE of statements over symbols: the text is kept, and resolved again at each EXECUTE.
+
+Invariant: under each name of ours DuckDB has a statement too, which only gives back its parameters. So it is DuckDB
+that reads every EXECUTE: what an argument may be, its type, and whether the right ones are there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from duckvstore.sql.driver import duckdb_errors
+from duckvstore.sql.execution.running import Running
+from duckvstore.sql.syntax import headers, parser, sqlglot_text
+from duckvstore.sql.syntax.tokens import Token, scan
+from duckvstore.sql.values import row_values
+from duckvstore.sql.values.parameters import Values
+from duckvstore.sql.views import information_schema
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from duckvstore.sql.binding.names import Names
+    from duckvstore.sql.execution.connection import Seat
+    from duckvstore.sql.planning.planner import Plan
+    from duckvstore.sql.syntax.parser import Statement
+    from duckvstore.sql.writing.table_edits import Making
+
+# What DuckDB prepares; of all other statements it says itself that it does not.
+_KINDS = frozenset(("query", "describe", "summarize", "insert", "update", "delete", "truncate", "copy", "other"))
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A prepared statement: its text alone, and the names of its parameters in the order of their places."""
+
+    text: str
+    names: tuple[str, ...]
+    is_by_position: bool
+
+
+def settle(making: Making, names: Names, planned: Callable[[], Plan]) -> bool:
+    """Keep what PREPARE prepares, whose names ``names`` are, once DuckDB has found nothing wrong with ``planned``.
+
+    Returns whether that is done: where no name is ours, DuckDB keeps the statement. Raises SqlError and NotFound.
+    """
+    if not _concerns(names):
+        return False
+    statement, body = making.statement, names.statement
+    changed = [at for at, found in enumerate(body.references) if found.role == "target" and names.meanings.get(at)]
+    if not changed and not _is_open(body):
+        plan, head = planned(), _head(statement, body)
+        plan.text, plan.shift = head + plan.text, len(head)
+        Running(making.seat, plan, Values.unchecked(None), making.session.note).finish()
+    _keep(making.seat, statement, body)
+    making.figures.done = f"prepared {_text(_name_of(statement.text, 'PREPARE'))!r}"
+    return True
+
+
+def _concerns(names: Names) -> bool:
+    """Whether a statement names what DuckDB does not have; resolves the names."""
+    body = names.statement
+    if body.kind not in _KINDS or body.explain:
+        if any(reference.at is not None for reference in body.references):  # of which DuckDB would complain
+            raise body.error("PREPARE is for queries, INSERT, UPDATE, DELETE, TRUNCATE and COPY: run this itself", 0)
+        return False
+    if _is_open(body):
+        return True
+    return any(names.resolve().values()) or bool(names.companions) or information_schema.asks_for_lists(body.text)
+
+
+def _keep(seat: Seat, statement: Statement, body: Statement) -> None:
+    """Keep ``body``, which ``statement`` prepares, in place of another one of that name; raises SqlError."""
+    parameters = [found for _, found in body.parameters]
+    names = dict.fromkeys(p.name if p.name is not None else str((p.position or 0) + 1) for p in parameters)
+    kept = Prepared(body.text, tuple(names), any(p.position is not None for p in parameters))
+    for place, found in body.parameters if kept.is_by_position else ():
+        if found.name is not None:  # DuckDB counts a ? from the greatest number before it on
+            raise body.error("? and $n do not go together here: number them all, as $1 and $2", place)
+    name = _name_of(statement.text, "PREPARE")
+    text = f"{_head(statement, body)}SELECT {', '.join(f'${found}' for found in names) or 'NULL'}"
+    _shown_at(statement, text, name, lambda: seat.cursor.execute(text))
+    seat.prepared[_key(name)] = kept
+
+
+def executed(seat: Seat, statement: Statement, values: Values) -> tuple[Statement, Values]:
+    """Return the statement of ours that an EXECUTE means, with its values; any other statement as it is.
+
+    Raises SqlError for arguments that DuckDB does not take.
+    """
+    if not seat.prepared:
+        return statement, values
+    end = sqlglot_text.explain_end(scan(statement.text)[0])
+    name = _name_of(statement.text, "EXECUTE", end)
+    kept = seat.prepared.get(_key(name))
+    if kept is None:
+        return statement, values
+    for place, _ in statement.parameters:
+        raise statement.error("EXECUTE takes constants: write them here, or give values to the query itself", place)
+    seat.open_for(None)
+    text, cursor = " " * end + statement.text[end:], seat.cursor
+    row = _shown_at(statement, text, name, lambda: row_values.values(cursor, cursor.sql(text)))
+    given = dict(zip(kept.names, row, strict=False))  # without parameters there is a NULL
+    # On its own, so that places are in its own text, which is also the message of a version that it makes.
+    found = parser.parse(f"{statement.text[:end]} {kept.text}" if end else kept.text)[0]
+    if not kept.is_by_position:
+        return found, Values.unchecked(given)
+    numbers = range(1, max(map(int, kept.names)) + 1)
+    return found, Values.unchecked([given.get(str(number)) for number in numbers])
+
+
+def settled(seat: Seat, statement: Statement) -> None:
+    """Forget the statement whose name DuckDB has given up, or taken for one of its own."""
+    if seat.prepared:
+        for verb in ("PREPARE", "DEALLOCATE"):
+            seat.prepared.pop(_key(_name_of(statement.text, verb)), None)
+
+
+def _is_open(body: Statement) -> bool:
+    """Whether only EXECUTE says which version is meant somewhere."""
+    cuts = [cut for reference in body.references for cut in reference.cuts]
+    return any(start <= place < end for start, end in cuts for place, _ in body.parameters)
+
+
+def _head(statement: Statement, body: Statement) -> str:
+    """Return the words of ``statement`` in front of ``body``."""
+    return statement.text[: body.offset - statement.offset]
+
+
+def _name_of(text: str, verb: str, start: int = 0) -> Token | None:
+    """Return the name behind ``verb``, which has to be the first word from character ``start`` on."""
+    words = [token for token in scan(text)[0] if token.start >= start][:3]
+    if verb == "DEALLOCATE" and len(words) > 2 and words[1].upper == "PREPARE":
+        del words[1]
+    return words[1] if len(words) > 1 and words[0].upper == verb else None
+
+
+def _text(name: Token | None) -> str:
+    """Return what ``name`` says, empty where there is none."""
+    return headers.unquoted(replace(name, kind="quoted") if name.kind == "string" else name) if name else ""
+
+
+def _key(name: Token | None) -> str:
+    """Return what DuckDB compares names by, which ignores the case of ASCII letters alone."""
+    return "".join(letter.lower() if letter.isascii() else letter for letter in _text(name))
+
+
+def _shown_at(statement: Statement, text: str, name: Token | None, action: Callable[[], Any]) -> Any:
+    """Return ``action()``, which runs ``text``; its errors show their place in ``statement``, or else the name."""
+    import duckdb
+
+    try:
+        return action()
+    except duckdb.Error as error:
+        failure = duckdb_errors.in_bytes(duckdb_errors.take_apart(error), text)
+        place = name.start if name is not None else 0
+        if failure.position is not None:
+            place = len(text.encode()[: failure.position].decode(errors="ignore"))
+        raise duckdb_errors.to_error(failure, statement.source, statement.offset + place, lambda _: "") from error

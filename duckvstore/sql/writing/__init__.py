@@ -1,0 +1,1 @@
+"""Statements that make versions: INSERT, UPDATE, MERGE, ALTER and the like."""

@@ -1,0 +1,73 @@
+"""CREATE SNAPSHOT, DROP SNAPSHOT and RESTORE TABLE, which DuckDB does not have, carried out.
+
+Invariant: an error about a name or a version shows its place in the statement.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from duckvstore.engine.reading import catalogue
+from duckvstore.engine.writing import edits
+from duckvstore.engine.writing import snapshots as engine_snapshots
+from duckvstore.errors import AlreadyExists, NoSuchSnapshot, NoSuchSymbol, NotFound, caret
+from duckvstore.sql.results.result import Result
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from duckvstore.engine.library.open_library import OpenLibrary
+    from duckvstore.sql.binding.names import Names
+    from duckvstore.sql.syntax.parser import Statement
+    from duckvstore.sql.syntax.statements import Change
+    from duckvstore.sql.writing.table_edits import Making
+
+
+def change(making: Making, wanted: Change, libraries: Names) -> Result:
+    """Carry out CREATE SNAPSHOT, DROP SNAPSHOT or RESTORE TABLE."""
+    words = wanted.kind.replace("_", " ").upper()
+    making.refuse_read_only(words)
+    library, name = _place(making, wanted, libraries)
+    if wanted.kind == "restore":
+        assert wanted.at is not None, "RESTORE has a version"  # noqa: S101
+        with _shown_at(making.statement, wanted.start, wanted.at.offset):
+            source = catalogue.resolve_to_refer(library, name, libraries.as_of(wanted.at))
+        making.commit(library, name, edits.restore(source))
+        return Result(None, making.figures)
+    if making.begun is not None:
+        raise making.statement.error(f"{words} is no part of a transaction: COMMIT first", wanted.start)
+    message = making.message
+    try:
+        with _shown_at(making.statement, wanted.start):
+            if wanted.kind == "create_snapshot":
+                engine_snapshots.create(library, name, author=making.session.author, message=message)
+            else:
+                engine_snapshots.delete(library, name)
+    except (AlreadyExists, NoSuchSnapshot):
+        if not wanted.is_tolerant:
+            raise
+    else:
+        making.figures.done = f"{'created' if wanted.kind == 'create_snapshot' else 'dropped'} snapshot {name!r}"
+    return Result(None, making.figures)
+
+
+@contextmanager
+def _shown_at(statement: Statement, start: int, at: int | None = None) -> Iterator[None]:
+    """Show errors about a name at ``start`` in the text, and those about the version asked for at ``at``."""
+    try:
+        yield
+    except (AlreadyExists, NotFound) as error:
+        cause, place = error.__cause__, start if at is None or isinstance(error, NoSuchSymbol) else at
+        found = cause if isinstance(cause, NoSuchSnapshot) else error
+        raise type(found)(f"{found}{caret(statement.source, statement.offset + place)}") from found.__cause__
+
+
+def _place(making: Making, wanted: Change, names: Names) -> tuple[OpenLibrary, str]:
+    """Return the library and the name in it that a statement of ours names."""
+    if names.default is not None and len(wanted.parts) == 1:
+        return names.default, wanted.parts[0]
+    if len(wanted.parts) != 2:
+        name = ".".join(wanted.parts)
+        raise making.statement.error(f"which library is {name} of? Write library.{name}", wanted.start)
+    return names.library_named(wanted.parts[0], wanted.start), wanted.parts[1]
