@@ -55,14 +55,21 @@ from duckvstore.store import Combined, Store, combine, open  # noqa: A004
 if TYPE_CHECKING:
     from typing import Any
 
+    from duckvstore.engine.maintenance.reports import CollectionReport, RecoveryReport, SizesReport, VerificationReport
+    from duckvstore.handles.versions import VersionHandle
+    from duckvstore.sql.dbapi import Connection
+    from duckvstore.sql.results.result import Result
+
 __version__ = "0.1.0"
 
 __all__ = [
     "AccessDenied",
     "AlreadyExists",
+    "CollectionReport",
     "ColumnInfo",
     "Combined",
     "Conflict",
+    "Connection",
     "DataError",
     "DeleteRequest",
     "Diff",
@@ -81,6 +88,9 @@ __all__ = [
     "OutputFormat",
     "ReadInfoRequest",
     "ReadRequest",
+    "RecoveryReport",
+    "Result",
+    "SizesReport",
     "SnapshotInfo",
     "SqlError",
     "StageResult",
@@ -92,6 +102,8 @@ __all__ = [
     "Transaction",
     "Unsupported",
     "UpdatePayload",
+    "VerificationReport",
+    "VersionHandle",
     "VersionInfo",
     "VersionedItem",
     "WriteMetadataPayload",
@@ -101,6 +113,26 @@ __all__ = [
     "open",
     "unload_ipython_extension",
 ]
+
+
+# What calls return, by where it is: for annotations, and loaded on use.
+_ON_USE = {
+    "CollectionReport": "duckvstore.engine.maintenance.reports",
+    "Connection": "duckvstore.sql.dbapi",
+    "RecoveryReport": "duckvstore.engine.maintenance.reports",
+    "Result": "duckvstore.sql.results.result",
+    "SizesReport": "duckvstore.engine.maintenance.reports",
+    "VerificationReport": "duckvstore.engine.maintenance.reports",
+    "VersionHandle": "duckvstore.handles.versions",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ON_USE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_ON_USE[name]), name)
 
 
 def load_ipython_extension(shell: Any) -> None:
