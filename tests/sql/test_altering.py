@@ -307,8 +307,8 @@ def test_refusals_name_the_place_and_change_nothing(lib, statement, message):
 def test_types_that_only_duckdb_knows(lib):
     """The parser of ours reads no INTEGER ARRAY[2]."""
     lib.sql("CREATE TABLE t AS SELECT 1 AS a, [5, 6] AS b")
-    lib.sql('ALTER TABLE IF EXISTS main."t" ADD COLUMN c INTEGER ARRAY[2]')
     lib.sql("ALTER TABLE t ALTER b TYPE INTEGER ARRAY[2]")
+    lib.sql('ALTER TABLE IF EXISTS main."t" ADD COLUMN c INTEGER ARRAY[2]')
     assert [row[1] for row in lib.sql("DESCRIBE t").fetchall()] == ["INTEGER", "INTEGER[2]", "INTEGER[2]"]
     assert lib.sql("FROM t").fetchall() == [(1, (5, 6), None)]
     lib.sql("ALTER TABLE IF EXISTS nothing ADD COLUMN c INTEGER ARRAY[2]")
