@@ -1,4 +1,4 @@
-"""README.md is true: every block of it runs, in the order of the page, on a local store in place of the bucket."""
+"""README.md and the guide are true: every block runs, page after page, on a local store in place of the bucket."""
 
 from __future__ import annotations
 
@@ -15,7 +15,21 @@ from pandas.testing import assert_frame_equal
 import duckvstore as vs
 from duckvstore import cli
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+GUIDE = (
+    "sql",
+    "writing-in-sql",
+    "edits",
+    "upkeep",
+    "notebooks",
+    "duckdb-shell",
+    "clients",
+    "python-api",
+    "stores",
+    "command",
+)
+PAGES = [ROOT / "README.md", *(ROOT / f"docs/{name}.md" for name in GUIDE)]
+README = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 URL = "s3://bucket/prefix"
 
 
@@ -81,7 +95,7 @@ def test_every_time_travel_form_of_the_page_runs(page):
     for number in range(2):
         library.write("trades", trades(14.0 + number))
     store.create_library("ref").write("names", pd.DataFrame({"id": [1, 2], "name": ["x", "y"]}))
-    forms = re.findall(r"`(FROM [^`]+)`", README.split("## SQL with time travel")[1].split("\n\n")[2])
+    forms = re.findall(r"`(FROM [^`]+)`", README.split("# SQL with time travel")[1].split("\n\n")[2])
     assert len(forms) == 9
     for form in forms:
         timed = form.replace("2026-11-20 17:00", "2999-01-01 00:00")
@@ -133,7 +147,7 @@ def test_the_commands_of_the_page_run(page, capfd, monkeypatch):
 
 def test_every_name_of_the_api_table_exists():
     """Each call in the table is a method with the parameters that the table names."""
-    rows = re.findall(r"^\| (`.*?`) \|", README.split("## The Python API")[1].split("## Stores")[0], re.MULTILINE)
+    rows = re.findall(r"^\| (`.*?`) \|", README.split("# The Python API")[1].split("# Stores")[0], re.MULTILINE)
     owners = {"store": vs.Store, "lib": vs.Library, "vs": vs}
     checked = 0
     for row in rows:
@@ -158,6 +172,9 @@ def test_every_error_that_the_page_names_exists():
 
 
 def test_every_linked_file_exists():
-    """The page's relative links lead somewhere."""
-    for target in re.findall(r"\]\(([^)#:]+)\)", README):
-        assert (Path(__file__).parents[2] / target).exists(), target
+    """Relative links lead somewhere, and the first page leads to every other."""
+    for page in (*PAGES, *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), (page, target)
+    for page in (ROOT / "docs").glob("*.md"):
+        assert f"docs/{page.name}" in PAGES[0].read_text(encoding="utf-8"), page
