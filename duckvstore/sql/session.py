@@ -17,7 +17,7 @@ from duckvstore import clock, forks
 from duckvstore.engine.reading import catalogue, cuts
 from duckvstore.errors import Conflict, DuckVStoreError, NoSuchSymbol, SqlError
 from duckvstore.sql.binding import analyze, dataframes, hints
-from duckvstore.sql.binding.names import Names, matching
+from duckvstore.sql.binding.names import Names, matching, nothing_pinned
 from duckvstore.sql.driver import duckdb_errors
 from duckvstore.sql.driver.interrupts import unwrapped
 from duckvstore.sql.execution import sandbox
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from duckvstore.engine.library.open_library import OpenLibrary
-    from duckvstore.engine.reading.catalogue import AsOf
+    from duckvstore.engine.reading.catalogue import AsOf, Pinned
     from duckvstore.format.stored.documents import Segment, Version
     from duckvstore.sql.binding.names import Wanted
     from duckvstore.sql.driver.duckdb_errors import Failure
@@ -419,6 +419,7 @@ class Session(forks.OfOneProcess):
             lambda at: as_of(at, statement, values, self._time),
             scope,
             resolver or self._resolver(making),
+            self._pinned(making.seat),
             value_of=values.known,
             is_elsewhere=lambda: self._is_elsewhere(making.seat),
             origin=origin,
@@ -426,6 +427,10 @@ class Session(forks.OfOneProcess):
 
     def _resolver(self, making: Making) -> Resolver:
         return making.begun.find if making.begun is not None else cuts.find_cut
+
+    def _pinned(self, seat: Seat) -> Callable[[OpenLibrary], Pinned]:
+        begun = self._begun.get(seat)
+        return begun.pinned if begun is not None else nothing_pinned
 
     def _planned(self, making: Making, names: Names) -> Plan:
         seat, tables = making.seat, self._tables(making.seat)
@@ -456,7 +461,7 @@ class Session(forks.OfOneProcess):
         visible = self._definitions.visible(seat)
         views = {key[1]: definition.statement.text for key, definition in visible.items() if key[0] == "view"}
         self._listed_count += 1
-        items, registered = information_schema.items(texts, libraries, self._listed_count, views)
+        items, registered = information_schema.items(texts, libraries, self._listed_count, views, self._pinned(seat))
         plan.registered |= registered
         items += used
         # An error of DuckDB would abort the transaction, if there is one.
@@ -574,8 +579,9 @@ class Session(forks.OfOneProcess):
 
     def note(self, statement: Statement, failure: Failure) -> str:
         """Return a sentence that helps with a missing table: the nearest names, or why a known name failed."""
-        views = self._definitions.names(self._connection.seat())
-        found = hints.of_names(statement, failure, self._libraries, self._default, views)
+        seat = self._connection.seat()
+        views, pinned = self._definitions.names(seat), self._pinned(seat)
+        found = hints.of_names(statement, failure, self._libraries, self._default, views, pinned)
         is_missing = failure.missing is not None and not found.startswith("\n")
         is_of_threads = is_missing and self._connection.thread_count > 1 and self._has_objects
         return f"{found} Temporary tables belong to the thread that made them." if is_of_threads else found

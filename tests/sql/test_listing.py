@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+
+import duckdb
 import pandas as pd
 import pytest
 
@@ -292,3 +295,119 @@ def test_use_says_how_a_snapshot_is_named(listed):
     """DuckDB has no such schema; every query names it."""
     with pytest.raises(vs.SqlError, match="name a snapshot or library with the table"):
         listed.sql('USE "eod-2026"')
+
+
+# -- in a transaction --------------------------------------------------------------------------------------------------
+
+_LISTS = [
+    "SHOW TABLES",
+    "PRAGMA show_tables",
+    "SELECT count(*), min(name) FROM (SHOW TABLES) WHERE name >= 'b'",
+    "SHOW TABLES FROM main",
+    "SELECT name, column_names, column_types FROM (SHOW ALL TABLES) WHERE schema = 'main' ORDER BY name",
+    "SELECT table_name FROM information_schema.tables WHERE table_schema = 'main' ORDER BY 1",
+    """SELECT table_name, column_name, ordinal_position FROM information_schema.columns
+    WHERE table_schema = 'main' ORDER BY 1, 3""",
+    "SELECT table_name, column_name FROM duckdb_columns() WHERE schema_name = 'main' AND NOT internal ORDER BY ALL",
+    """SELECT name FROM (
+        SELECT view_name AS name, schema_name, internal FROM duckdb_views()
+        UNION ALL SELECT table_name, schema_name, internal FROM duckdb_tables()
+    ) WHERE schema_name = 'main' AND NOT internal ORDER BY name""",
+    "SELECT relname FROM pg_catalog.pg_class WHERE relname IN ('a', 'b', 'c', 'd', 'New', 'old') ORDER BY 1",
+]
+_BEFORE = ["CREATE TABLE old AS SELECT 0 AS z", *(f"CREATE TABLE {name} AS SELECT 1 AS n" for name in "abc")]
+_WITHIN = [
+    "DROP TABLE old",
+    "CREATE TABLE New AS SELECT 1 AS n, 'x' AS s",
+    "ALTER TABLE New ADD COLUMN z DOUBLE",
+    "DROP TABLE a",
+    "ALTER TABLE b RENAME TO d",
+    "ALTER TABLE c RENAME COLUMN n TO m",
+    "INSERT INTO c VALUES (2)",
+    "CREATE TABLE a (k INTEGER)",
+    "DROP TABLE d",
+]
+
+
+def _in_lists(session):
+    return {text: session.sql(text).fetchall() for text in _LISTS}
+
+
+@pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
+def test_lists_show_what_a_transaction_has_made_so_far(end):
+    """After each statement of it as DuckDB lists tables of its own, and after its end too."""
+    library = vs.open(f"memory://listing-{end}").create_library("eod")
+    with duckdb.connect() as plain:
+        for text in [*_BEFORE, "BEGIN", *_WITHIN, end]:
+            library.sql(text)
+            plain.execute(text)
+            assert _in_lists(library) == _in_lists(plain), text
+    library.session.close()
+
+
+def test_what_a_transaction_makes_is_listed_for_its_thread_alone(store):
+    """In the text that begins it and by a statement prepared before; of a store, for the library that it changes."""
+    library = store["a b"]
+    library.sql("PREPARE listing AS SELECT name FROM (SHOW TABLES)")
+    made = 'BEGIN; CREATE TABLE made AS FROM trades; DROP TABLE "Ex x"; SHOW TABLES'
+    assert library.sql(made).fetchall() == library.sql("EXECUTE listing").fetchall() == [("made",), ("trades",)]
+    seen = []
+    for session in (library, store):
+        thread = threading.Thread(target=lambda session=session: seen.append(session.sql("SHOW TABLES").fetchall()))
+        thread.start()
+        thread.join()
+    assert seen == [[("Ex x",), ("trades",)], [("a b.Ex x",), ("a b.trades",), ("eod.trades",)]]
+    library.sql("ROLLBACK")
+    store.sql("BEGIN; CREATE TABLE eod.made AS SELECT 1 AS n")
+    assert store.sql("SHOW TABLES").fetchall() == [("a b.Ex x",), ("a b.trades",), ("eod.made",), ("eod.trades",)]
+    asked = "SELECT database, name FROM (SHOW ALL TABLES) WHERE schema = 'main' ORDER BY ALL"
+    assert store.sql(asked).fetchall() == [("a b", "Ex x"), ("a b", "trades"), ("eod", "made"), ("eod", "trades")]
+    store.sql("ROLLBACK")
+    library.session.close()
+
+
+def test_the_catalogue_in_a_transaction_has_its_symbols_and_the_versions_that_are_committed(store):
+    """``vstore.symbols`` is what FROM reads, also where a predicate chooses documents; versions are what is stored."""
+    library = store["a b"]
+    library.sql("BEGIN; INSERT INTO trades VALUES (3, 'z'); CREATE TABLE made AS FROM trades; DROP TABLE \"Ex x\"")
+    symbols = "SELECT symbol, version, row_count FROM vstore.symbols"
+    assert library.sql(symbols).fetchall() == [("made", 0, 3), ("trades", 1, 3)]
+    for name, rows in {"made": [("made", 0, 3)], "trades": [("trades", 1, 3)], "Ex x": [], "gone": []}.items():
+        assert library.sql(f"{symbols} WHERE symbol = '{name}'").fetchall() == rows
+    versions = "SELECT symbol, max(version) FROM vstore.versions WHERE NOT deleted GROUP BY ALL ORDER BY 1"
+    stored = [("Ex x", 0), ("gone", 0), ("trades", 0)]
+    assert library.sql(versions).fetchall() == stored
+    library.sql("COMMIT")
+    assert library.sql(symbols).fetchall() == [("made", 0, 3), ("trades", 1, 3)]
+    assert library.sql(versions).fetchall() == [("Ex x", 0), ("gone", 0), ("made", 0), ("trades", 1)]
+    library.session.close()
+
+
+def test_a_symbol_that_a_transaction_has_read_is_listed_as_it_reads_it(store):
+    """Another writer's deletion and column come in with the next transaction; what was not touched, at once."""
+    library = store["a b"]
+    library.sql('BEGIN; FROM trades, "Ex x"')
+    library.delete("Ex x")
+    library.write("trades", pd.DataFrame({"qty": [3]}))
+    library.write("other", pd.DataFrame({"qty": [3]}))
+    assert library.sql("SHOW TABLES").fetchall() == [("Ex x",), ("other",), ("trades",)]
+    columns = "SELECT column_name FROM information_schema.columns WHERE (table_schema, table_name) = ('main', 'trades')"
+    assert library.sql(columns).fetchall() == [("price",), ("sym",)]
+    library.sql("COMMIT")
+    assert library.sql("SHOW TABLES").fetchall() == [("other",), ("trades",)]
+    assert library.sql(columns).fetchall() == [("qty",)]
+    library.session.close()
+
+
+def test_names_in_a_transaction_are_found_in_any_case_and_proposed(store):
+    """Those that it made itself as well."""
+    library = store["a b"]
+    library.sql("BEGIN; CREATE TABLE Made AS SELECT 1 AS n")
+    assert library.sql("FROM made").fetchall() == [(1,)]
+    with pytest.raises(vs.SqlError, match="Names in the store: 'Made'"):
+        library.sql("FROM mades")
+    library.sql("ROLLBACK")
+    with pytest.raises(vs.SqlError) as raised:
+        library.sql("FROM made")
+    assert "Made" not in str(raised.value)
+    library.session.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from duckvstore import clock
@@ -26,16 +27,19 @@ from duckvstore.errors import (
 from duckvstore.format.stored import documents, envelope
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.format.stored.documents import Decision, Snapshot, Version
 
 AsOf: TypeAlias = int | str | datetime | None
+# The newest version of some symbols, as a transaction sees them (None: there is no such symbol).
+Pinned: TypeAlias = "Mapping[str, Version | None]"
 Wanted = TypeVar("Wanted")
 
 SEARCHES_MAX = 5
 SYMBOLS_PAGE = 1000
+NOTHING_PINNED: Pinned = MappingProxyType({})
 
 
 def head(library: OpenLibrary, symbol: str) -> Head:
@@ -374,20 +378,31 @@ def symbols(library: OpenLibrary) -> list[str]:
     return [version.symbol for version in newest_versions(library)]
 
 
-def newest_versions(library: OpenLibrary) -> list[Version]:
-    """Return the newest version of every live symbol, sorted by name."""
-    return [version for version in newest_among(library, symbol_heads(library)) if not version.deleted]
+def heads_with(library: OpenLibrary, pinned: Pinned) -> list[tuple[str, int]]:
+    """Return what ``symbol_heads`` yields, and the symbols that only ``pinned`` has."""
+    own = {symbol: version.number for symbol, version in pinned.items() if version is not None}
+    return list({**own, **dict(symbol_heads(library))}.items())
 
 
-def newest_among(library: OpenLibrary, heads: Iterable[tuple[str, int]]) -> list[Version]:
+def newest_versions(library: OpenLibrary, pinned: Pinned = NOTHING_PINNED) -> list[Version]:
+    """Return the newest version of every live symbol, sorted by name; of those in ``pinned``, that one."""
+    newest = newest_among(library, heads_with(library, pinned), pinned)
+    return [version for version in newest if not version.deleted]
+
+
+def newest_among(
+    library: OpenLibrary, heads: Iterable[tuple[str, int]], pinned: Pinned = NOTHING_PINNED
+) -> list[Version]:
     """Return the newest versions, deletions included, of the symbols in ``heads``, sorted by name.
 
     One whose document cannot be read is left out and warned of. ``heads``: (symbol, highest number), as
-    ``symbol_heads`` gives them.
+    ``symbol_heads`` gives them. ``pinned``: what a transaction sees of some symbols instead.
     """
 
     def load(found: tuple[str, int]) -> Version | None:
         symbol, number = found
+        if symbol in pinned:
+            return pinned[symbol]
         try:
             version = visible_version(library, library.version(symbol, number))
         except NoSuchKey:

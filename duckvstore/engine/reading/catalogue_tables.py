@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from duckvstore.engine.reading import catalogue
+from duckvstore.engine.reading.catalogue import NOTHING_PINNED
 from duckvstore.errors import InvalidInput, nearest
 from duckvstore.format.stored import metadata
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from duckvstore.engine.library.open_library import OpenLibrary
+    from duckvstore.engine.reading.catalogue import Pinned
     from duckvstore.format.stored.documents import Version
 
 Row: TypeAlias = dict[str, Any]
@@ -86,17 +88,19 @@ COLUMNS: dict[str, dict[str, str]] = {
 }
 
 
-def table(library: OpenLibrary, name: str, choose: Choose | None = None) -> pa.Table:
+def table(library: OpenLibrary, name: str, choose: Choose | None = None, pinned: Pinned = NOTHING_PINNED) -> pa.Table:
     """Return one of the catalogue tables (``COLUMNS`` has their names and columns), read from the documents.
 
     ``choose`` is given (symbol, number) of the documents that the table would be read from, and returns those to
     read: of ``versions``, ``segments`` and ``columns`` all versions, of ``symbols`` the highest, whose visible version
-    may be a lower one. None: all.
+    may be a lower one. None: all. ``pinned``: what a transaction sees of some symbols, which ``symbols`` shows.
     """
     if name not in COLUMNS:
         raise InvalidInput(f"the catalogue has no table {name!r}.{nearest(name, COLUMNS)} It has {', '.join(COLUMNS)}")
     if name == "snapshots":
         return build(name, _snapshot_rows(library))
+    if name == "symbols":
+        return build(name, _symbol_rows(library, choose or list, pinned))
     return build(name, _ROWS[name](library, choose or list))
 
 
@@ -150,8 +154,8 @@ def _versions(library: OpenLibrary, choose: Choose) -> list[Version]:
     return catalogue.versions_among(library, choose(catalogue.documents_present(library)))
 
 
-def _symbol_rows(library: OpenLibrary, choose: Choose) -> Iterator[Row]:
-    for version in catalogue.newest_among(library, choose(list(catalogue.symbol_heads(library)))):
+def _symbol_rows(library: OpenLibrary, choose: Choose, pinned: Pinned) -> Iterator[Row]:
+    for version in catalogue.newest_among(library, choose(catalogue.heads_with(library, pinned)), pinned):
         if not version.deleted:
             row = version_row(version)
             yield {name: row[name] for name in COLUMNS["symbols"]}
@@ -213,7 +217,6 @@ def _snapshot_rows(library: OpenLibrary) -> Iterator[Row]:
 
 
 _ROWS: dict[str, Callable[[OpenLibrary, Choose], Iterator[Row]]] = {
-    "symbols": _symbol_rows,
     "versions": _version_rows,
     "segments": _segment_rows,
     "columns": _column_rows,

@@ -94,6 +94,12 @@ class Transaction:
                 pin = self._prove(symbol)
             return pin.state
 
+    def pinned(self) -> dict[str, Version | None]:
+        """Return the newest version of each symbol that was touched, as this transaction sees it; makes no request."""
+        with self._lock:
+            self._check_open()
+            return {symbol: pin.state for symbol, pin in self._pins.items()}
+
     def apply(self, call: Call, plan: Plan) -> Version | None:
         """Plan an edit on what the transaction sees, and keep it for the commit; nothing but rows is stored.
 

@@ -12,9 +12,10 @@ from duckvstore.errors import DuckVStoreError, nearest
 from duckvstore.sql.binding.names import matching, of_reserved
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from duckvstore.engine.library.open_library import OpenLibrary
+    from duckvstore.engine.reading.catalogue import Pinned
     from duckvstore.sql.driver.duckdb_errors import Failure
     from duckvstore.sql.syntax.parser import Statement
 
@@ -27,8 +28,12 @@ def of_names(
     libraries: Mapping[str, OpenLibrary],
     default: OpenLibrary | None,
     views: Iterable[str],
+    pinned: Callable[[OpenLibrary], Pinned],
 ) -> str:
-    """Return a sentence about the table that ``failure`` misses, or nothing. ``views``: the session's over symbols."""
+    """Return a sentence about the table that ``failure`` misses, or nothing.
+
+    ``views``: the session's over symbols. ``pinned``: what its transaction sees of the symbols that it has touched.
+    """
     if failure.message.startswith("SET schema"):
         return (
             "\nUSE is for databases of DuckDB: name a snapshot or library with the table, as in FROM eod.trades; "
@@ -41,7 +46,7 @@ def of_names(
     if reserved:
         return f"\n{reserved}"
     missing = failure.missing[1]
-    symbols, snapshots = _known_names(libraries, default)
+    symbols, snapshots = _known_names(libraries, default, pinned)
     for name in statement.maybe_names:
         if matching(name, symbols):
             reason = statement.problem or "write a query of its own"
@@ -62,11 +67,17 @@ def of_names(
     return found.replace(" Did you mean", NEAREST).replace("?", ".")
 
 
-def _known_names(libraries: Mapping[str, OpenLibrary], default: OpenLibrary | None) -> tuple[list[str], list[str]]:
+def _known_names(
+    libraries: Mapping[str, OpenLibrary], default: OpenLibrary | None, pinned: Callable[[OpenLibrary], Pinned]
+) -> tuple[list[str], list[str]]:
     """Return what a table could be called, and what a schema could be, as far as that can be learned."""
+
+    def symbols(library: OpenLibrary) -> list[str]:
+        return [symbol for symbol, _ in catalogue.heads_with(library, pinned(library))]
+
     try:
         if default is not None:
-            return catalogue.symbol_names(default), catalogue.snapshot_names(default)
-        return [f"{name}.{symbol}" for name in libraries for symbol in catalogue.symbol_names(libraries[name])], []
+            return symbols(default), catalogue.snapshot_names(default)
+        return [f"{name}.{symbol}" for name in libraries for symbol in symbols(libraries[name])], []
     except DuckVStoreError:
         return [], []  # this only words a better error

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from duckvstore.engine.library.open_library import OpenLibrary
-    from duckvstore.engine.reading.catalogue import AsOf
+    from duckvstore.engine.reading.catalogue import AsOf, Pinned
     from duckvstore.format.stored.documents import Version
     from duckvstore.sql.syntax.parser import Parameter, Statement
     from duckvstore.sql.views.definitions import Definition
@@ -43,6 +43,11 @@ _OWN_KINDS = frozenset(("create_view", "create_macro", "create_table"))
 MAIN_SCHEMA = "main"  # where the session lists the symbols themselves
 # Schemas and databases that are DuckDB's own, where no snapshot or library is looked for.
 _DUCKDB_SCHEMAS = RESERVED_NAMES - {CATALOGUE_SCHEMA}
+
+
+def nothing_pinned(_library: OpenLibrary) -> Pinned:
+    """Return what there is without a transaction."""
+    return catalogue.NOTHING_PINNED
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,8 @@ class Catalogue:
     name: str
     libraries: tuple[OpenLibrary, ...]
     is_of_store: bool = False
+    #: gives what a transaction sees of the symbols of a library that it has touched
+    pinned: Callable[[OpenLibrary], Pinned] = nothing_pinned
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +118,8 @@ class Names:
     resolver: Callable[[OpenLibrary, Sequence[tuple[str, AsOf]]], list[Version | DuckVStoreError | None]] = (
         cuts.find_cut
     )
+    #: what the transaction sees of the symbols of a library that it has touched
+    pinned: Callable[[OpenLibrary], Pinned] = nothing_pinned
     #: what a statement would change, by the position of the reference, whether it exists or not
     targets: dict[int, Wanted] = field(default_factory=dict)
     #: gives the values of parameters
@@ -197,12 +206,12 @@ class Names:
             found = f"the catalogue has no table {parts[-1]!r}.{near} It has {known}"
             raise self._error(f"{found}. {advice}" if advice else found, reference)
         if len(parts) == 3:
-            meaning = Catalogue(name, (self.library_named(parts[0], reference.start),))
+            meaning = Catalogue(name, (self.library_named(parts[0], reference.start),), pinned=self.pinned)
         elif self.default is not None:
-            meaning = Catalogue(name, (self.default,))
+            meaning = Catalogue(name, (self.default,), pinned=self.pinned)
         else:
             libraries = tuple(self.libraries[library] for library in sorted(self.libraries))
-            meaning = Catalogue(name, libraries, is_of_store=True)
+            meaning = Catalogue(name, libraries, is_of_store=True, pinned=self.pinned)
         self.meanings[position] = meaning
         return True
 
@@ -379,7 +388,7 @@ class Names:
                 continue
             identity = item.library.library_id
             if identity not in listed:
-                listed[identity] = catalogue.symbol_names(item.library)
+                listed[identity] = [name for name, _ in catalogue.heads_with(item.library, self.pinned(item.library))]
             matches = matching(item.name, listed[identity])
             if len(matches) > 1:
                 with labelled(item.names.origin):

@@ -13,7 +13,7 @@ from duckvstore.engine.writing.transactions import Transaction
 from duckvstore.errors import DuckVStoreError, InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.engine.reading.catalogue import AsOf
@@ -46,6 +46,11 @@ class Begun:
     def newest(self, library: OpenLibrary, symbol: str) -> Version | None:
         """Return the newest version of ``symbol`` as this transaction sees it, which may be a deletion."""
         return self._of(library).newest(symbol)
+
+    def pinned(self, library: OpenLibrary) -> Mapping[str, Version | None]:
+        """Return what this transaction sees of the symbols that it has touched; makes no request."""
+        begun = self._transactions.get(library.library_id)
+        return {} if begun is None else begun.pinned()
 
     def _found(self, library: OpenLibrary, symbol: str) -> Version | DuckVStoreError | None:
         newest = self.newest(library, symbol)

@@ -297,7 +297,7 @@ class Planner:
                 kept = self.choices.kept(statement, position, version, values, cursor)
                 return [present[at] for at in kept]
 
-            rows = catalogue_tables.table(library, meaning.name, choose)
+            rows = catalogue_tables.table(library, meaning.name, choose, meaning.pinned(library))
             parts.append(document_segments.of_library(rows, owner))
         return pa.concat_tables(parts)
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from duckvstore.engine.library.open_library import OpenLibrary
+    from duckvstore.engine.reading.catalogue import Pinned
     from duckvstore.format.stored.documents import Version
     from duckvstore.sql.syntax.tokens import Token
 
@@ -174,18 +175,22 @@ def asks_for_lists(text: str) -> bool:
 
 
 def items(
-    text: str, libraries: Mapping[str, OpenLibrary], number: int, views: Mapping[str, str]
+    text: str,
+    libraries: Mapping[str, OpenLibrary],
+    number: int,
+    views: Mapping[str, str],
+    pinned: Callable[[OpenLibrary], Pinned],
 ) -> tuple[list[Item], dict[str, pa.Table]]:
     """Return what puts our rows into DuckDB's lists for the statement ``text``, and the tables to register for it.
 
     ``number``: one that no other statement of the session has. ``views``: the text of each view over symbols, by its
-    name in lower case. Reads the newest version of every symbol, unless only
-    databases and schemas are asked for.
+    name in lower case. ``pinned``: what the transaction sees of the symbols that it has touched. Reads the newest
+    version of every other symbol, unless only databases and schemas are asked for.
     """
     is_deep = _DEEP_WORDS.search(text) is not None
     registered: dict[str, pa.Table] = {}
     found: list[Item] = []
-    for function, table in _tables(libraries, is_deep=is_deep).items():
+    for function, table in _tables(libraries, pinned, is_deep=is_deep).items():
         name = f"__vstore_{function}_{number}"
         registered[name] = table
         column = _NAMES.get(function)
@@ -206,7 +211,9 @@ def _replaced_texts(views: Mapping[str, str]) -> str:
     return f" REPLACE ({ours} AS sql)"
 
 
-def _tables(libraries: Mapping[str, OpenLibrary], *, is_deep: bool) -> dict[str, pa.Table]:
+def _tables(
+    libraries: Mapping[str, OpenLibrary], pinned: Callable[[OpenLibrary], Pinned], *, is_deep: bool
+) -> dict[str, pa.Table]:
     rows: dict[str, list[Row]] = {function: [] for function in _COLUMNS}
     for library_name, library in libraries.items():
         place: Row = {"database_name": library_name, "database_oid": _oid(rows), "internal": False}
@@ -218,7 +225,7 @@ def _tables(libraries: Mapping[str, OpenLibrary], *, is_deep: bool) -> dict[str,
             rows["duckdb_schemas"].append({**place, "schema_name": schema, "oid": schemas[schema]["schema_oid"]})
         if not is_deep:
             continue
-        for version in catalogue.newest_versions(library):
+        for version in catalogue.newest_versions(library, pinned(library)):
             _add(rows, schemas[MAIN_SCHEMA], version.symbol, _columns(version), f"version {version.number}")
         for snapshot in snapshots:
             for held in _held(library, snapshot.versions):
