@@ -33,7 +33,7 @@ NOT_OF_SYMBOLS = {
     "keeps no keys": "INSERT … ON CONFLICT",
     "which a symbol cannot keep": "types that are not stored",
     "which CREATE cannot change like this": "indexes and triggers",
-    "which COMMENT cannot change like this": "comments",
+    "for which comments are not kept": "comments",
     "have no rowid": "rowid",
     "takes no further clauses": "clauses of CREATE TABLE",
     "takes names of columns without types": "typed columns of CREATE TABLE AS",

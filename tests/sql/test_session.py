@@ -278,6 +278,32 @@ def test_statements_that_would_change_symbols_are_refused_and_change_nothing(lib
     assert len(lib.list_versions("trades")) == 3
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "COMMENT ON TABLE trades IS 'x'",
+        "COMMENT ON TABLE trades IS NULL",
+        "COMMENT ON COLUMN trades.price IS 'x'",
+        'comment on column eod."trades".price is null',
+    ],
+)
+def test_comments_on_symbols_say_where_such_text_is_kept(lib, sql):
+    with pytest.raises(
+        SqlError, match=r"is a symbol, for which comments are not kept.*write_metadata\('trades'"
+    ) as caught:
+        lib.sql(sql)
+    assert "does not exist" not in str(caught.value)
+    assert len(lib.list_versions("trades")) == 3
+
+
+def test_comments_on_tables_and_columns_of_the_session_are_duckdbs(lib):
+    lib.sql("CREATE TEMP TABLE own (a INTEGER); COMMENT ON TABLE own IS 'whole'; COMMENT ON COLUMN own.a IS 'part'")
+    found = "SELECT comment FROM duckdb_columns() WHERE table_name = 'own'"
+    assert rows(lib.sql(found)) == [("part",)]
+    lib.sql("COMMENT ON COLUMN own.a IS NULL")
+    assert rows(lib.sql(found)) == [(None,)]
+
+
 def test_statements_of_duckdb_itself_run(lib, tmp_path):
     target = tmp_path / "out.parquet"
     assert lib.sql(f"COPY (FROM trades AT VERSION 1) TO '{target}'").fetchall() in ([], [(3,)])

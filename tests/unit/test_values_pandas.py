@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -237,6 +238,35 @@ def test_what_comes_back_can_be_changed():
         (objects(np.zeros((2, 2))), Unsupported, "expected one dimension"),
         (objects(pd.Timestamp("2020"), pd.Timestamp("2020", tz="UTC")), Unsupported, "mixes Timestamp objects"),
         (objects("a\ud800"), InvalidInput, "surrogates not allowed"),
+        (objects(["a"], ["b", "a\ud800"]), InvalidInput, r"'a\\ud800' in row 1 at \[1\] is no valid Unicode"),
+        (objects({"x": {"k\ud800": 1}}), InvalidInput, r"'k\\ud800' in row 0 at \['x'\] is no valid Unicode"),
+        (
+            objects(["a"], ["a", float("nan")]),
+            Unsupported,
+            r"row 1 holds NaN at \[1\], beside str; .*replace NaN by None",
+        ),
+        (
+            objects([[1, float("nan")]]),
+            Unsupported,
+            r"row 0 holds NaN at \[0\]\[1\], beside int; .*replace NaN by None",
+        ),
+        (objects({"x": "a"}, {"x": float("nan")}), Unsupported, r"row 1 holds NaN at \['x'\], beside str"),
+        (objects([1, pd.NA]), Unsupported, r"row 0 holds pd.NA at \[1\], beside int; .*replace pd.NA by None"),
+        (objects([1.0, float("nan"), pd.NA]), Unsupported, r"row 0 holds pd.NA at \[2\], beside float"),
+        (objects(([pd.NaT],)), Unsupported, r"row 0 holds NaT at \[0\]\[0\]; .*replace NaT by None"),
+        (
+            objects([pd.Timestamp("2026"), pd.NaT]),
+            Unsupported,
+            r"row 0 holds NaT at \[1\], beside Timestamp; .*by None there, and each Timestamp by its to_pydatetime\(\)",
+        ),
+        (objects([Decimal(1), Decimal("NaN")]), Unsupported, r"row 0 holds Decimal\('NaN'\) at \[1\], beside Decimal"),
+        (objects([np.float64(1), float("nan")]), Unsupported, r"replace each float64 by its item\(\)"),
+        (objects([pd.Timedelta(1, "h")]), Unsupported, r"replace each Timedelta by its to_pytimedelta\(\)"),
+        (
+            pd.Categorical.from_codes([0], pd.Index(["a\ud800"], dtype=object)),
+            InvalidInput,
+            r"label in column 'm' of 'eod/trades' is not valid Unicode text: 'a\\ud800'",
+        ),
         (pd.Series([2**62]).astype("i8").to_numpy().view("M8[s]"), InvalidInput, "seconds beyond what Parquet"),
     ],
 )
@@ -246,6 +276,53 @@ def test_what_could_not_come_back_equal_is_refused(value, error, message):
     with pytest.raises(error, match=message) as caught:
         round_trip(frame)
     assert "column 'm' of 'eod/trades'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [["a", None], [None]],
+        [[1.0, float("nan"), None], [float("nan")]],
+        [{"x": 1.0}, {"x": float("nan")}, {"x": None}],
+        [[pd.Timestamp("2026").to_pydatetime(), None]],
+        [[pd.Timedelta(1, "h").to_pytimedelta(), None]],
+        [[Decimal(1), None]],
+        [[np.float64(1).item(), float("nan")]],
+        [(["a"], None), float("nan"), None],
+        [["a", None], pd.NA, pd.NaT],
+    ],
+)
+def test_what_the_refusals_of_markers_inside_advise_comes_back(cells):
+    """None among anything, NaN among floats; the markers of whole rows are none of those inside."""
+    round_trip(pd.DataFrame({"m": objects(*cells)}))
+
+
+def test_cells_that_hold_themselves_are_refused():
+    """Arrow would end the process."""
+    cell: list[object] = []
+    cell.append({"x": (cell,)})
+    with pytest.raises(Unsupported, match=r"column 'm' of 'eod/trades' of list objects .*row 1 holds itself"):
+        round_trip(pd.DataFrame({"m": objects([], cell)}))
+
+
+def test_text_that_is_no_unicode_is_refused_wherever_it_is():
+    """Labels of rows and columns, categories, attrs and their keys; names of a structured array's fields."""
+    bad = pd.Index(["a\ud800"], dtype=object)
+    numbers = pd.DataFrame({"x": [1]})
+    for frame, place in (
+        (numbers.set_axis(bad, axis=0), "index level 'index'"),
+        (numbers.set_axis(pd.MultiIndex.from_arrays([[1], bad]), axis=0), "index level 'index_1'"),
+        (numbers.set_axis(pd.CategoricalIndex(pd.Categorical.from_codes([0], bad)), axis=0), "index level 'index'"),
+        (numbers.set_axis(bad, axis=1), "a label in the columns"),
+        (numbers.rename_axis("a\ud800"), "a name in"),
+    ):
+        with pytest.raises(InvalidInput, match=place):
+            round_trip(frame)
+    numbers.attrs = {"a\ud800": 1}
+    with pytest.raises(InvalidInput, match=r"the key 'a\\ud800' of attrs of 'eod/trades' is not valid Unicode"):
+        round_trip(numbers)
+    with pytest.raises(InvalidInput, match=r"'eod/trades' has the dtype .*ud800.*: rename it"):
+        round_trip(np.zeros(1, dtype=[("a\ud800", "f8")]))
 
 
 def test_indexes_and_labels_that_cannot_come_back_are_refused():

@@ -6,6 +6,7 @@ natural SQL value where Arrow has a type for it, a list of numbers where there a
 
 from __future__ import annotations
 
+import json
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -34,9 +35,14 @@ def encode(array: np.ndarray, where: str) -> tuple[Schema, pa.Table]:
     dtype = array.dtype
     if dtype.hasobject or dtype.kind not in "biufcmMSUV":
         raise Unsupported(f"{where} is an array of dtype {dtype}, which cannot be stored: convert it to another dtype")
+    body = _dtype_to_json(dtype)
+    try:
+        json.dumps(body, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InvalidInput(f"{where} has the dtype {dtype}, a name in which is not valid Unicode: rename it") from error
     rows = array.reshape(1) if array.ndim == 0 else array
     form, column = _encode_rows(rows, where)
-    value = {"dtype": _dtype_to_json(dtype), "shape": list(array.shape), "form": form}
+    value = {"dtype": body, "shape": list(array.shape), "form": form}
     schema = schemas.from_arrow(pa.schema([pa.field(NAME, column.type)]), value=value)
     return schema, pa.Table.from_arrays([column], schema=schemas.to_arrow(schema))
 

@@ -76,7 +76,10 @@ def _dict_to_json(value: dict[Any, Any], where: str, depth: int) -> Any:
                 for key, item in pairs
             ]
         }
-    items = {to_json(key): to_json(item, where=f"{where}[{key!r}]", **inner) for key, item in value.items()}
+    items = {
+        to_json(key, where=f"the key {key!r} of {where}"): to_json(item, where=f"{where}[{key!r}]", **inner)
+        for key, item in value.items()
+    }
     return {"$dict": items} if any(key.startswith("$") for key in items) else items
 
 

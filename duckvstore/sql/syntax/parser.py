@@ -253,6 +253,13 @@ class _Source:
             last += 2
         return self._parsed(f"{text[: tokens[last].end]} DROP x")[0] if last < len(tokens) else None
 
+    def _uncommenting(self, text: str) -> Any:
+        """Return the tree of a comment in place of COMMENT ON … IS NULL, which sqlglot does not know."""
+        tokens, _ = scan(text)
+        words = [token.upper for token in tokens]
+        is_known = words[:2] == ["COMMENT", "ON"] and words[-2:] == ["IS", "NULL"]
+        return self._parsed(f"{text[: tokens[-1].start]}''")[0] if is_known else None
+
     def _outlined(self) -> Any:
         """Return the tree of the statement's outline, put together from the pieces that sqlglot reads; or None."""
         if self.tokens[-1].kind == "unclosed":
@@ -260,7 +267,7 @@ class _Source:
         readable_text = self._readable(marked=True)
         found = outline.read(readable_text)
         if found is None:
-            return self._altering(readable_text)
+            return self._altering(readable_text) or self._uncommenting(readable_text)
         root: Any = None
         for start, end in [(0, len(found.text)), *found.pieces]:
             text = blank(found.text, [(0, start), (end, len(found.text))])
@@ -291,6 +298,7 @@ class _Source:
         if len(trees) != 1 or trees[0] is None:
             return None, "it is not one statement", None
         _move_joins(trees[0])
+        _name_commented_table(trees[0])
         return trees[0], None, None
 
     def _references(self, tree: Any) -> list[Reference]:
@@ -426,6 +434,13 @@ def _move_joins(tree: Any) -> None:
         if type(first) is exp.Table and first.args.get("joins") and not select.args.get("joins"):
             select.set("joins", first.args["joins"])
             first.set("joins", None)
+
+
+def _name_commented_table(tree: Any) -> None:
+    """Put the table in place of the column that COMMENT ON COLUMN names."""
+    if isinstance(tree, exp.Comment) and isinstance(tree.this, exp.Column) and tree.this.args.get("table"):
+        names = {"this": "table", "db": "db", "catalog": "catalog"}
+        tree.set("this", exp.Table(**{name: tree.this.args.get(of) for name, of in names.items()}))
 
 
 def _before(tokens: list[Token], start: int) -> Token:

@@ -718,6 +718,12 @@ def refuse(names: Names) -> None:
             continue
         if isinstance(meaning, Symbol) and not (statement.kind.startswith("create") and is_temporary):
             name, word = ".".join(reference.parts), statement.text.split(None, 1)[0].upper()
+            if isinstance(statement.tree, exp.Comment):
+                raise statement.error(
+                    f"{name} is a symbol, for which comments are not kept: put the text into its metadata, as with "
+                    f"library.write_metadata({reference.parts[-1]!r}, {{'comment': '…'}})",
+                    reference.start,
+                )
             raise statement.error(
                 f"{name} is a symbol, which {word} cannot change like this: CREATE OR REPLACE TABLE, INSERT, UPDATE, "
                 "DELETE, MERGE and DROP TABLE make versions of it",
