@@ -447,6 +447,39 @@ def test_no_statement_stores_what_pandas_could_not_read(lib, column, value):
     assert len(lib.list_versions("t")) == 1
 
 
+@pytest.mark.parametrize("is_index", [False, True], ids=["column", "index"])
+@pytest.mark.parametrize(
+    ("freq", "value", "start"),
+    [
+        ("M", "2026-02-15", "2026-02-01"),
+        ("W-SUN", "2026-02-15", "2026-02-09"),
+        ("h", "2026-02-15 10:20", "2026-02-15 10:00"),
+    ],
+)
+def test_a_time_within_a_period_is_refused_and_its_start_is_taken(lib, freq, value, start, is_index):
+    """SQL would show the time, and pandas the period; a row that lacks one has neither."""
+    frame = pd.DataFrame({"c": pd.period_range("2026-01-01", periods=2, freq=freq), "n": [1, 2]})
+    lib.write("t", frame.set_index("c") if is_index else frame)
+    for text in ("INSERT INTO t (c, n) VALUES ('{}', 3)", "UPDATE t SET c = '{}' WHERE n = 2"):
+        with pytest.raises(InvalidInput, match=rf"column 'c' of 'eod/t' .*{value}.* is not the start .*give {start}"):
+            lib.sql(text.format(value))
+        lib.sql(text.format(start))
+    found = lib.read("t").data.reset_index().sort_values("n")
+    assert found["c"].tolist() == [frame["c"][0], *[pd.Period(value, freq)] * 2]
+    seen = lib.sql("SELECT c FROM t ORDER BY n").fetchall()
+    assert [pd.Timestamp(row[0]) for row in seen] == [period.start_time for period in found["c"]]
+
+
+def test_no_infinite_time_is_stored_in_a_column_of_periods(lib):
+    """They have none; a missing one is one."""
+    lib.write("t", pd.DataFrame({"c": MONTHS, "n": [1, 2]}))
+    for value in ("infinity", "-infinity"):
+        with pytest.raises(InvalidInput, match="column 'c' of 'eod/t' has"):
+            lib.sql(f"UPDATE t SET c = '{value}' WHERE n = 1")
+    lib.sql("UPDATE t SET c = NULL WHERE n = 1")
+    assert lib.read("t").data["c"].tolist() == [pd.NaT, MONTHS[1]]
+
+
 def test_a_pandas_dtype_takes_what_sql_stores(lib):
     """As in an append: a new category becomes one, and a missing whole number makes the column nullable."""
     index = pd.CategoricalIndex(["x", "y"], name="key")

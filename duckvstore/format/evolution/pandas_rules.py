@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from duckvstore.errors import Integrity, InvalidInput
+from duckvstore.errors import Integrity, InvalidInput, Unsupported
 from duckvstore.format.codecs.pandas_arrays import decode_array, encode_array
 from duckvstore.format.codecs.pandas_indexes import index_from_json, index_of_labels, index_to_json, raw_values
 from duckvstore.format.evolution.type_rules import common, convertible, is_nested
@@ -77,7 +78,7 @@ def fitted(schema: Schema, rows: pa.Table, where: str) -> Schema:
     """Return the schema of a pandas value that also holds ``rows``, which are in its stored types already.
 
     As in an append: numpy's whole numbers become nullable where a row is missing, and values that are no category yet
-    become one. Raises InvalidInput for a new category of an ordered categorical.
+    become one. Raises InvalidInput for a new category of an ordered categorical, and for a time within a period.
     """
     specs = [level["dtype"] for level in _levels(schema)]
     dtypes = list(schema.value["dtypes"])
@@ -104,6 +105,8 @@ def _fitted(spec: Spec, column: pa.ChunkedArray, where: str) -> Spec:
         spec = nullable(spec)
     if isinstance(spec, dict) and spec["type"] == "interval":
         _decoded(column, spec, where)
+    if isinstance(spec, dict) and spec["type"] == "period":
+        _check_starts(column, spec, where)
     if not _is_categorical(spec):
         return spec
     if _is_held(spec, column):
@@ -137,6 +140,22 @@ def _decoded(column: pa.ChunkedArray, spec: Spec, where: str) -> Any:
         return decode_array(column, spec)
     except ValueError as error:  # an interval that ends before it begins
         raise InvalidInput(f"{where} has a value that pandas cannot hold ({error}): write() the column anew") from error
+
+
+def _check_starts(column: pa.ChunkedArray, spec: Spec, where: str) -> None:
+    """Raise InvalidInput for a time within a period: SQL would show that time, and pandas the period."""
+    periods = _decoded(column, spec, where)
+    try:
+        starts, _ = encode_array(periods, where)
+    except Unsupported as error:  # a time that begins no period, as -infinity
+        raise InvalidInput(f"{where} has a value that {periods.dtype} cannot hold: write() the column anew") from error
+    at = pc.index(pc.not_equal(column, starts), value=True).as_py()
+    if at >= 0:
+        given, start = (found[at].cast(pa.string()).as_py() for found in (column, starts))
+        raise InvalidInput(
+            f"{where} has the dtype {periods.dtype}, whose values are stored as the start of their period, and {given} "
+            f"is not the start of one: give {start}, the start of {periods[at]}"
+        )
 
 
 def _is_held(spec: Spec, column: pa.ChunkedArray) -> bool:
