@@ -237,7 +237,21 @@ def test_what_comes_back_can_be_changed():
         (objects(np.array([1]), np.array([1.5])), Unsupported, "row 1 has shape"),
         (objects(np.zeros((2, 2))), Unsupported, "expected one dimension"),
         (objects(pd.Timestamp("2020"), pd.Timestamp("2020", tz="UTC")), Unsupported, "mixes Timestamp objects"),
-        (objects("a\ud800"), InvalidInput, "surrogates not allowed"),
+        (
+            objects("a", "a\ud800"),
+            InvalidInput,
+            r"not valid Unicode: 'a\\ud800' \(surrogates not allowed, character 1\)",
+        ),
+        (
+            objects("a" * 99 + "\ud800", None),
+            InvalidInput,
+            r"Unicode: 'a{40}\\ud800' .*: take half of a surrogate pair",
+        ),
+        (
+            pd.Series(pd.array(["a\ud800"], dtype=pd.StringDtype("python"))),
+            InvalidInput,
+            r"not valid Unicode: 'a\\ud800' \(surrogates not allowed",
+        ),
         (objects(["a"], ["b", "a\ud800"]), InvalidInput, r"'a\\ud800' in row 1 at \[1\] is no valid Unicode"),
         (objects({"x": {"k\ud800": 1}}), InvalidInput, r"'k\\ud800' in row 0 at \['x'\] is no valid Unicode"),
         (

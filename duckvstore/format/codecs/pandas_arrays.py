@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from duckvstore.errors import Integrity, InvalidInput, Unsupported
 from duckvstore.format.codecs.arrow_values import restore_array, store_array, stored_type
-from duckvstore.format.codecs.pandas_objects import Spec, decode_objects, encode_objects
+from duckvstore.format.codecs.pandas_objects import Spec, decode_objects, encode_objects, invalid_text
 from duckvstore.format.stored import labels, zones
 from duckvstore.format.stored import schema as schemas
 
@@ -132,7 +132,9 @@ def _encode_string(values: Any, where: str) -> tuple[pa.Array | pa.ChunkedArray,
     spec = {"type": "string", "storage": storage, "missing": missing}
     try:
         array = pa.array(values)
-    except (UnicodeEncodeError, pa.ArrowException) as error:
+    except UnicodeEncodeError as error:
+        raise invalid_text(error, where) from error
+    except pa.ArrowException as error:
         raise InvalidInput(f"{where} holds text that is not valid Unicode: {error}") from error
     return store_array(array, pa.large_string(), where), spec
 

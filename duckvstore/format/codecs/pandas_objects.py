@@ -62,7 +62,9 @@ def encode_objects(values: np.ndarray, where: str, encode_array: Callable[..., A
         )
     try:
         array, extra = encoder(values, missing, where)
-    except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
+    except UnicodeEncodeError as error:
+        raise invalid_text(error, where) from error
+    except (pa.ArrowException, OverflowError) as error:
         raise InvalidInput(f"{where} of {value_type.__name__} objects cannot be stored: {error}") from error
     return array, {**spec, "of": value_type.__name__, **extra}
 
@@ -88,11 +90,22 @@ def is_text(values: Any) -> bool:
     return values.dtype == object and isinstance(values, np.ndarray) and infer_dtype(values, skipna=False) == "string"
 
 
+def invalid_text(error: UnicodeEncodeError, where: str) -> InvalidInput:
+    """Return the error for text with half of a surrogate pair, which shows the text."""
+    text = error.object if len(error.object) <= 80 else error.object[max(0, error.start - 40) :][:80]
+    return InvalidInput(
+        f"{where} holds text that is not valid Unicode: {text!r} ({error.reason}, character {error.start}): take half "
+        "of a surrogate pair out, or store bytes"
+    )
+
+
 def encode_text(values: np.ndarray, where: str) -> pa.Array:
     """Return the Arrow text of objects that ``is_text`` said are text. Raises InvalidInput for invalid Unicode."""
     try:
         return pa.array(values, type=pa.large_string(), from_pandas=False)
-    except (pa.ArrowException, UnicodeEncodeError) as error:
+    except UnicodeEncodeError as error:
+        raise invalid_text(error, where) from error
+    except pa.ArrowException as error:
         raise InvalidInput(f"{where} of str objects cannot be stored: {error}") from error
 
 
