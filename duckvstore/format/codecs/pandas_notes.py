@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pyarrow as pa
 
+from duckvstore import forks
 from duckvstore.format.codecs import pandas_frames
 from duckvstore.format.codecs.pandas_indexes import range_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from duckvstore.format.codecs.pandas_indexes import Rows
     from duckvstore.format.stored.documents import Schema
 
@@ -22,28 +25,50 @@ _OTHER_FORM = (pd.PeriodDtype, pd.IntervalDtype, pd.SparseDtype)
 """Their columns stand in the table in a form that pandas would not take for theirs."""
 
 
-def described(table: pa.Table, frame: pd.DataFrame | pd.Series, schema: Schema, rows: Rows | None) -> pa.Table:
+_KNOWN_MAX = 32
+_known: dict[tuple[int, tuple[str, ...], str], tuple[Schema, bytes | None]] = {}
+_lock = forks.lock()
+
+
+def described(
+    table: pa.Table, none: Callable[[], pd.DataFrame | pd.Series], schema: Schema, rows: Rows | None
+) -> pa.Table:
     """Return ``table`` with notes of the index, the labels and the dtypes of ``frame``.
 
     Args:
         table: the index levels and then the columns, under the names that SQL sees.
-        frame: the same without any row.
-        schema: of the version that both are of.
+        none: gives the frame without any row.
+        schema: of the version that both are of; the same object has the same notes, which are remembered.
         rows: which rows of the version ``table`` holds, as for ``values.decode``.
     """
     if any(pa.types.is_nested(field.type) for field in list(table.schema)[: len(schema.index)]):
         return table  # intervals: their dicts would be no labels
+    found = None if schema.index else range_of(schema.value["index"], table.num_rows, rows)
+    key = id(schema), tuple(table.schema.names), repr(found)
+    with _lock:
+        known = _known.get(key)
+    if known is None or known[0] is not schema:  # an id comes back when its object is gone
+        known = schema, _text(table.slice(0, 0), none(), schema, found)
+        with _lock:
+            while len(_known) >= _KNOWN_MAX:
+                del _known[next(iter(_known))]
+            _known[key] = known
+    return table if known[1] is None else table.replace_schema_metadata({"pandas": known[1]})
+
+
+def _text(none: pa.Table, frame: pd.DataFrame | pd.Series, schema: Schema, found: pd.RangeIndex | None) -> bytes | None:
+    """Return the notes as they stand in a table, or None where pandas could not follow them."""
     if isinstance(frame, pd.Series):
         frame = frame.to_frame(pandas_frames.value_names(schema)[0] if frame.name is None else frame.name)
     try:
-        noted = table.replace_schema_metadata({"pandas": json.dumps(_notes(table, frame, schema, rows))})
-        noted.slice(0, 0).to_pandas()
+        text = json.dumps(_notes(none, frame, schema, found)).encode()
+        none.replace_schema_metadata({"pandas": text}).to_pandas()
     except (pa.ArrowException, TypeError, ValueError, NotImplementedError, KeyError):
-        return table  # labels that are the same as text, say: the names of SQL tell them apart
-    return noted
+        return None  # labels that are the same as text, say: the names of SQL tell them apart
+    return text
 
 
-def _notes(table: pa.Table, frame: pd.DataFrame, schema: Schema, rows: Rows | None) -> dict[str, Any]:
+def _notes(table: pa.Table, frame: pd.DataFrame, schema: Schema, found: pd.RangeIndex | None) -> dict[str, Any]:
     level_count = len(schema.index)
     names = table.schema.names
     plain = frame.set_axis(pd.Index(names[level_count:], dtype=object), axis=1)
@@ -60,7 +85,6 @@ def _notes(table: pa.Table, frame: pd.DataFrame, schema: Schema, rows: Rows | No
     for name, level in zip(names[:level_count], frame.index.names, strict=False):
         noted_of[name]["name"] = None if level is None else str(level)
     if not level_count:
-        found = range_of(schema.value["index"], table.num_rows, rows)
         notes["index_columns"] = [] if found is None else [_range(found)]
     return notes
 

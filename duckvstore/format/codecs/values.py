@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -262,7 +263,8 @@ def to_format(
     if kind in ("dataframe", "series"):
         from duckvstore.format.codecs import pandas_notes
 
-        none = decode(table.slice(0, 0), kind, schema, columns=columns if kind == "dataframe" else None)
+        labels = columns if kind == "dataframe" else None
+        none = partial(decode, table.slice(0, 0), kind, schema, columns=labels)
         return pandas_notes.described(plain, none, schema, rows)
     return plain
 
