@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import duckvstore as vs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,6 +36,7 @@ n: int = library.read("s")
 
 def test_a_users_program_is_checked(tmp_path):
     """Everything has its type; a misspelt parameter and a result taken for something else are found, and no more."""
+    pytest.importorskip("mypy", reason="the environment of the newest DuckDB has no mypy, that of the others has")
     (tmp_path / "program.py").write_text(USER + WRONG)
     command = [sys.executable, "-m", "mypy", "--strict", "--no-incremental", "--follow-imports=silent", "program.py"]
     environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
