@@ -149,7 +149,7 @@ class Offers:
         if watch is None or watch.elapsed_seconds() > LISTING_USABLE_SECONDS:
             watch, names = clock.Stopwatch(), catalogue.symbol_names(library)
             self._symbols[library.library_id] = watch, names
-        return names
+        return list(dict.fromkeys([*names, *self._connection.pinned(library)]))
 
     def _snapshots(self) -> list[str]:
         return [name for library in self._connection.opened()[:1] for name in catalogue.snapshot_names(library)]
@@ -185,7 +185,8 @@ class Offers:
                 if name not in known or not index or tokens[index - 1].upper not in (*_BEFORE_A_TABLE, ",", "."):
                     continue
                 if qualifier in (None, name, *_aliases(tokens[index + 1 :])):
-                    version = catalogue.head(library, name).newest
+                    pinned = self._connection.pinned(library)
+                    version = pinned[name] if name in pinned else catalogue.head(library, name).newest
                     found.update(
                         dict.fromkeys(sql_name(column) for column in (version.schema.shown_names if version else ()))
                     )

@@ -15,6 +15,7 @@ from duckvstore.store import Store
 
 if TYPE_CHECKING:
     from duckvstore.engine.library.open_library import OpenLibrary
+    from duckvstore.engine.reading.catalogue import Pinned
 
 LISTED_MAX = 10
 
@@ -69,6 +70,10 @@ class Connection:
         """Return the libraries that can be completed from, without any question that could fail."""
         found = [self.handle] if isinstance(self.handle, Library) else []
         return [library.open_library for library in [*found, *self._libraries.values()]]
+
+    def pinned(self, library: OpenLibrary) -> Pinned:
+        """Return what the open transaction of the handle in use sees of the symbols that it has touched."""
+        return catalogue.NOTHING_PINNED if self.handle is None else self.handle.session.pinned(library)
 
     def show(self) -> None:
         """Display what is connected."""

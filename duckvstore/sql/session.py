@@ -206,6 +206,10 @@ class Session(forks.OfOneProcess):
         """Whether the calling thread has begun a transaction."""
         return self._connection.seat() in self._begun
 
+    def pinned(self, library: OpenLibrary) -> Pinned:
+        """Return what the calling thread's transaction sees of the symbols that it has touched; makes no request."""
+        return self._pinned(self._connection.seat())(library) if self._begun else catalogue.NOTHING_PINNED
+
     def _run(
         self,
         seat: Seat,

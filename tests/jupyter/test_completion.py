@@ -63,6 +63,20 @@ def test_only_what_fits_is_offered(connected):
     ]
 
 
+def test_what_a_transaction_has_made_is_offered_while_it_is_open(connected):
+    """Its symbols, and their columns as it has them."""
+    marked = ("%%vstore\nFROM ma|", "%%vstore\nSELECT fre| FROM made", "%%vstore\nSELECT add| FROM trades")
+    offered = ["%%vstore\nFROM made", "%%vstore\nSELECT fresh", "%%vstore\nSELECT added"]
+    for end in ("ROLLBACK", "COMMIT"):
+        run = ("BEGIN", "CREATE TABLE made AS SELECT 1 AS fresh", "ALTER TABLE trades ADD COLUMN added INTEGER")
+        for text in run:
+            assert connected.run(f"%vstore {text}").error is None
+        assert [name for text in marked for name in complete(connected, text)] == offered
+        assert connected.run(f"%vstore {end}").error is None
+        if end == "ROLLBACK":
+            assert not any(name in offered for text in marked for name in complete(connected, text))
+
+
 def test_python_cells_are_left_alone(connected):
     """In a cell without the magic nothing of ours is offered, and no error ever shows."""
     connected.push({"trader": 1})
