@@ -15,6 +15,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from duckvstore.api.diff import Diff
+from duckvstore.api.items import ColumnInfo, SnapshotInfo, SymbolDescription, SymbolVersion, VersionedItem, VersionInfo
+from duckvstore.api.library import Library
+from duckvstore.api.payloads import (
+    DataError,
+    DeleteRequest,
+    OutputFormat,
+    ReadInfoRequest,
+    ReadRequest,
+    StagedDataFinalizeMethod,
+    StageResult,
+    UpdatePayload,
+    WriteMetadataPayload,
+    WritePayload,
+)
+from duckvstore.api.store import Combined, Store, combine, open  # noqa: A004
+from duckvstore.api.transactions import Transaction
 from duckvstore.errors import (
     AccessDenied,
     AlreadyExists,
@@ -34,29 +51,12 @@ from duckvstore.errors import (
     StorageUnavailable,
     Unsupported,
 )
-from duckvstore.handles.differences import Diff
-from duckvstore.handles.transactions import Transaction
-from duckvstore.items import ColumnInfo, SnapshotInfo, SymbolDescription, SymbolVersion, VersionedItem, VersionInfo
-from duckvstore.library import Library
-from duckvstore.payloads import (
-    DataError,
-    DeleteRequest,
-    OutputFormat,
-    ReadInfoRequest,
-    ReadRequest,
-    StagedDataFinalizeMethod,
-    StageResult,
-    UpdatePayload,
-    WriteMetadataPayload,
-    WritePayload,
-)
-from duckvstore.store import Combined, Store, combine, open  # noqa: A004
 
 if TYPE_CHECKING:
     from typing import Any
 
+    from duckvstore.api.version_handle import VersionHandle
     from duckvstore.engine.maintenance.reports import CollectionReport, RecoveryReport, SizesReport, VerificationReport
-    from duckvstore.handles.versions import VersionHandle
     from duckvstore.sql.dbapi import Connection
     from duckvstore.sql.results.result import Result
 
@@ -123,7 +123,7 @@ _ON_USE = {
     "Result": "duckvstore.sql.results.result",
     "SizesReport": "duckvstore.engine.maintenance.reports",
     "VerificationReport": "duckvstore.engine.maintenance.reports",
-    "VersionHandle": "duckvstore.handles.versions",
+    "VersionHandle": "duckvstore.api.version_handle",
 }
 
 

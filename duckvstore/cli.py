@@ -18,17 +18,17 @@ from typing import TYPE_CHECKING, Any
 
 import duckvstore as vs
 from duckvstore import cli_upkeep
+from duckvstore.api.store import URL_DEFAULT, URL_VARIABLE
 from duckvstore.engine.reading import catalogue
 from duckvstore.errors import DuckVStoreError, InvalidInput, NoSuchLibrary, Unsupported, printable
-from duckvstore.store import URL_DEFAULT, URL_VARIABLE
 from duckvstore.terminal import open_screen, table_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from duckvstore.library import Library
+    from duckvstore.api.library import Library
+    from duckvstore.api.store import Store
     from duckvstore.sql.results.result import Result
-    from duckvstore.store import Store
 
 EXIT_ERROR = 1
 EXIT_USAGE = 2

@@ -17,7 +17,7 @@ from duckvstore.errors import InvalidInput, printable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from duckvstore.library import Library
+    from duckvstore.api.library import Library
 
     Open = Callable[[argparse.Namespace], Library]
     Command = Callable[[str, Any, str, str], argparse.ArgumentParser]

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from duckvstore.library import Library
-    from duckvstore.store import Store
+    from duckvstore.api.library import Library
+    from duckvstore.api.store import Store
     from duckvstore.terminal import Screen
 
 LIBRARY = "demo"

@@ -23,10 +23,10 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 
+from duckvstore.api.store import Store
 from duckvstore.errors import DuckVStoreError, Integrity, Unsupported
 from duckvstore.format.stored import layout
 from duckvstore.objects.memory import MemoryObjects
-from duckvstore.store import Store
 
 FORMAT = Path(__file__).parent / "format"
 GOLDEN = {"golden": "golden", "golden_edits": "edits", "golden_altered": "altered", "golden_labels": "labels"}

@@ -27,9 +27,9 @@ except ImportError as missing:
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from duckvstore.api.library import Library
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.format.stored.documents import Snapshot, Version
-    from duckvstore.library import Library
 
 SYMBOLS_SHOWN_MAX = 200
 VERSIONS_PER_STEP = 100

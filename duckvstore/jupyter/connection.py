@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from duckvstore.api.library import Library
+from duckvstore.api.store import Store
 from duckvstore.engine.reading import catalogue
 from duckvstore.errors import InvalidInput
 from duckvstore.jupyter import display
-from duckvstore.library import Library
-from duckvstore.store import Store
 
 if TYPE_CHECKING:
     from duckvstore.engine.library.open_library import OpenLibrary

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, needs_local_scope, no_var_expand
 from traitlets import Int
 
+from duckvstore.api.library import Library
+from duckvstore.api.store import Store
+from duckvstore.api.store import open as open_store
 from duckvstore.errors import DuckVStoreError, InvalidInput, nearest
 from duckvstore.jupyter import completion, request
 from duckvstore.jupyter.connection import Connection
 from duckvstore.jupyter.query import Query, as_type
-from duckvstore.library import Library
-from duckvstore.store import Store
-from duckvstore.store import open as open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,10 +10,10 @@ import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from duckvstore.api.library import Library
 from duckvstore.engine.reading import catalogue
 from duckvstore.errors import InvalidInput, NoSuchSnapshot, SqlError, caret, nearest
 from duckvstore.jupyter import cells, display
-from duckvstore.library import Library
 from duckvstore.sql.binding.names import is_session_table
 from duckvstore.sql.planning.rewrite import literal
 from duckvstore.sql.results.display import as_text

@@ -108,7 +108,7 @@ def connect(
     ``library``: where SQL looks names up; None: in all, as ``library.symbol``. The rest is that of
     ``Library.connect``. Raises ProgrammingError for a URL or library that is not there.
     """
-    from duckvstore.store import open as open_store
+    from duckvstore.api.store import open as open_store
 
     with pep249.translated():
         store = open_store(url, storage_options)

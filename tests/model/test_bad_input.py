@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 import duckvstore as vs
+from duckvstore.api.store import Store
 from duckvstore.errors import (
     AccessDenied,
     AlreadyExists,
@@ -31,7 +32,6 @@ from duckvstore.errors import (
     Unsupported,
 )
 from duckvstore.objects.memory import MemoryObjects
-from duckvstore.store import Store
 from tests.conftest import fresh_bucket
 from tests.servers import ADMIN, HOST, READER, WRITER, closed_port
 

@@ -21,10 +21,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import duckvstore as vs
+from duckvstore.api.store import Store
 from duckvstore.errors import Integrity, InvalidInput
 from duckvstore.format.stored import layout
 from duckvstore.objects.memory import MemoryObjects
-from duckvstore.store import Store
 from tests import damage
 
 CALLS = 2400 if os.environ.get("DUCKVSTORE_FULL") else 300

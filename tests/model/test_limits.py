@@ -16,9 +16,9 @@ import pandas as pd
 import pytest
 
 import duckvstore as vs
+from duckvstore.api.store import Store
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.sql.planning.temporary_folders import Folder
-from duckvstore.store import Store
 
 _BEGINNING = """
 import os, resource, signal, sys, tempfile
@@ -26,7 +26,7 @@ from contextlib import contextmanager
 import numpy as np, pandas as pd
 import duckvstore as vs
 from duckvstore.objects.memory import MemoryObjects
-from duckvstore.store import Store
+from duckvstore.api.store import Store
 
 @contextmanager
 def limited(kind, value):

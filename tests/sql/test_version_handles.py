@@ -19,8 +19,8 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 import duckvstore as vs
+from duckvstore.api import version_handle
 from duckvstore.errors import Integrity, InvalidInput, NoSuchSymbol, NoSuchVersion
-from duckvstore.handles import versions
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.testing.faulty import FaultyObjects
 from tests.cuts import cut_every
@@ -210,7 +210,7 @@ def test_a_stream_is_in_the_order_of_rows_and_can_be_asked_for_again(lib, monkey
     cut_every(monkeypatch, 100)
     lib.write("long", pa.table({"n": range(5000), "x": np.arange(5000.0)}))
     handle = lib["long"]
-    assert lib.get_description("long").segment_count > versions.AHEAD_SEGMENTS_MAX
+    assert lib.get_description("long").segment_count > version_handle.AHEAD_SEGMENTS_MAX
     with ThreadPoolExecutor(4) as pool:
         for table in pool.map(lambda _: pa.table(handle), range(6)):
             assert table["n"].to_pylist() == list(range(5000))
@@ -222,15 +222,15 @@ def test_no_more_is_read_ahead_than_is_allowed(lib, monkeypatch):
     cut_every(monkeypatch, 100)
     lib.write("long", pa.table({"n": range(5000)}))
     fetched, lock = [], threading.Lock()
-    fetch = versions.segments.fetch
+    fetch = version_handle.segments.fetch
 
     def counted(library, segment):
         with lock:
             fetched.append(segment)
         return fetch(library, segment)
 
-    monkeypatch.setattr(versions.segments, "fetch", counted)
-    monkeypatch.setattr(versions, "AHEAD_BYTES_MAX", lib.get_description("long").logical_bytes // 10)
+    monkeypatch.setattr(version_handle.segments, "fetch", counted)
+    monkeypatch.setattr(version_handle, "AHEAD_BYTES_MAX", lib.get_description("long").logical_bytes // 10)
     reader = pa.RecordBatchReader.from_stream(lib["long"])
     reader.read_next_batch()
     reader.close()

@@ -11,8 +11,8 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 import duckvstore as vs
+from duckvstore.api.writing import fitted
 from duckvstore.format.rows import chunking
-from duckvstore.handles.writing import fitted
 
 DAYS = pd.date_range("2026-01-01", periods=10, name="day")
 FRAME = pd.DataFrame({"v": np.arange(10.0)}, index=DAYS)

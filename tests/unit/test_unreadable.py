@@ -12,9 +12,9 @@ import pyarrow as pa
 import pytest
 
 import duckvstore as vs
+from duckvstore.api.store import Store
 from duckvstore.format.stored import metadata
 from duckvstore.objects.memory import MemoryObjects
-from duckvstore.store import Store
 
 FRAME = pd.DataFrame({"a": [1, 2]})
 

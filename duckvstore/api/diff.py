@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from duckvstore.api.base import plain
+from duckvstore.api.items import ColumnInfo
 from duckvstore.engine.reading import cuts
 from duckvstore.errors import DuckVStoreError, InvalidInput, printable
 from duckvstore.forks import OfOneProcess
-from duckvstore.handles.base import plain
-from duckvstore.items import ColumnInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -9,21 +9,21 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from duckvstore.api.base import Handle, plain
 from duckvstore.engine.reading import catalogue, ranges, reads
 from duckvstore.engine.writing import commits, edits, rewrites
 from duckvstore.errors import InvalidInput
 from duckvstore.format.codecs import arrow_values, values
 from duckvstore.format.stored import metadata as user_metadata
 from duckvstore.format.stored import schema as schemas
-from duckvstore.handles.base import Handle, plain
 
 if TYPE_CHECKING:
+    from duckvstore.api.items import VersionedItem
     from duckvstore.engine.reading.catalogue import AsOf
     from duckvstore.engine.writing.edits import Plan
     from duckvstore.engine.writing.rewrites import Given
     from duckvstore.format.codecs.values import Encoded
     from duckvstore.format.stored.documents import Schema, Version
-    from duckvstore.items import VersionedItem
 
 
 class Writing(Handle):

@@ -8,22 +8,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
+from duckvstore.api.reading import Reading
+from duckvstore.api.writing import Writing
 from duckvstore.engine.reading import catalogue, not_found
 from duckvstore.engine.writing import transactions
 from duckvstore.errors import InvalidInput
 from duckvstore.forks import OfOneProcess
-from duckvstore.handles.reading import Reading
-from duckvstore.handles.writing import Writing
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from duckvstore.api.items import VersionedItem
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.engine.reading.catalogue import AsOf
     from duckvstore.engine.writing.commits import Call
     from duckvstore.engine.writing.edits import Plan
     from duckvstore.format.stored.documents import Version
-    from duckvstore.items import VersionedItem
 
 
 class Transaction(OfOneProcess, Writing, Reading):

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from duckvstore.api.base import Handle, plain
+from duckvstore.api.items import SnapshotInfo
 from duckvstore.engine.reading import catalogue
 from duckvstore.engine.writing import snapshots as engine_snapshots
 from duckvstore.errors import InvalidInput
-from duckvstore.handles.base import Handle, plain
-from duckvstore.items import SnapshotInfo
 
 if TYPE_CHECKING:
     from collections.abc import Collection

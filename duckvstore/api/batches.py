@@ -9,12 +9,8 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from duckvstore.engine.reading import cuts
-from duckvstore.errors import DuckVStoreError, InvalidInput
-from duckvstore.handles.base import plain
-from duckvstore.handles.reading import Reading
-from duckvstore.handles.upkeep import Upkeep
-from duckvstore.payloads import (
+from duckvstore.api.base import plain
+from duckvstore.api.payloads import (
     DataError,
     DeleteRequest,
     ReadInfoRequest,
@@ -23,13 +19,17 @@ from duckvstore.payloads import (
     WriteMetadataPayload,
     WritePayload,
 )
+from duckvstore.api.reading import Reading
+from duckvstore.api.upkeep import Upkeep
+from duckvstore.engine.reading import cuts
+from duckvstore.errors import DuckVStoreError, InvalidInput
 from duckvstore.progress import progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from duckvstore.api.items import SymbolDescription, VersionedItem
     from duckvstore.format.stored.documents import Version
-    from duckvstore.items import SymbolDescription, VersionedItem
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")

@@ -12,12 +12,12 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from duckvstore import forks
+from duckvstore.api.items import nanoseconds
 from duckvstore.engine.reading import segments
 from duckvstore.errors import DuckVStoreError, InvalidInput
 from duckvstore.format.codecs import arrow_values
 from duckvstore.format.rows import encoding
 from duckvstore.format.stored import schema as schemas
-from duckvstore.items import nanoseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from duckvstore.api.items import VersionedItem
+    from duckvstore.api.reading import Reading
     from duckvstore.engine.reading.catalogue import AsOf
     from duckvstore.format.stored.documents import Segment, Version
-    from duckvstore.handles.reading import Reading
-    from duckvstore.items import VersionedItem
 
 AHEAD_BYTES_MAX = 64 * 2**20
 AHEAD_SEGMENTS_MAX = 16

@@ -10,11 +10,11 @@ import operator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from duckvstore.api.items import VersionedItem
 from duckvstore.engine.reading import catalogue
 from duckvstore.engine.writing import commits
 from duckvstore.errors import InvalidInput, NoSuchSymbol
 from duckvstore.format.stored import metadata as user_metadata
-from duckvstore.items import VersionedItem
 
 if TYPE_CHECKING:
     from duckvstore.engine.library.open_library import OpenLibrary

@@ -11,19 +11,19 @@ import sys
 from typing import TYPE_CHECKING, Any, Self
 
 from duckvstore import forks
-from duckvstore.handles.batches import Batches
-from duckvstore.handles.differences import difference
-from duckvstore.handles.snapshots import Snapshots
-from duckvstore.handles.staging import Staging
-from duckvstore.handles.transactions import Transactions
-from duckvstore.handles.versions import VersionHandle, asked_for
+from duckvstore.api.batches import Batches
+from duckvstore.api.diff import difference
+from duckvstore.api.snapshots import Snapshots
+from duckvstore.api.staging import Staging
+from duckvstore.api.transactions import Transactions
+from duckvstore.api.version_handle import VersionHandle, asked_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from duckvstore.api.diff import Diff
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.engine.reading.catalogue import AsOf
-    from duckvstore.handles.differences import Diff
     from duckvstore.sql.dbapi import Connection
     from duckvstore.sql.results.result import Result
     from duckvstore.sql.session import Session

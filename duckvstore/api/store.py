@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from duckvstore import forks
+from duckvstore.api.library import Library, caller_scope
 from duckvstore.engine.library import libraries as engine_libraries
 from duckvstore.engine.library import options as engine_options
 from duckvstore.engine.library.open_library import OpenLibrary
 from duckvstore.errors import AlreadyExists, InvalidInput, NoSuchLibrary, printable
-from duckvstore.library import Library, caller_scope
 from duckvstore.objects import checked_options, open_objects
 
 if TYPE_CHECKING:

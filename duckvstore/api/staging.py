@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from duckvstore.api.payloads import StagedDataFinalizeMethod, StageResult
+from duckvstore.api.writing import Writing, fitted
 from duckvstore.engine.writing import staging
 from duckvstore.errors import InvalidInput, NoSuchSymbol, NotFound
 from duckvstore.format.stored import metadata as user_metadata
-from duckvstore.handles.writing import Writing, fitted
-from duckvstore.payloads import StagedDataFinalizeMethod, StageResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from duckvstore.api.items import VersionedItem
     from duckvstore.engine.writing.commits import Call
     from duckvstore.format.stored.documents import Version
-    from duckvstore.items import VersionedItem
 
 
 class Staging(Writing):

@@ -9,14 +9,14 @@ import re
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from duckvstore.api.base import Handle
+from duckvstore.api.items import SymbolDescription, SymbolVersion, VersionedItem, VersionInfo
 from duckvstore.engine.library import unreadable
 from duckvstore.engine.reading import catalogue, composite, ranges, reads
 from duckvstore.errors import InvalidInput, NotFound, Unsupported
 from duckvstore.format.codecs import composite as format_composite
 from duckvstore.format.codecs import values
 from duckvstore.format.stored import schema as schemas
-from duckvstore.handles.base import Handle
-from duckvstore.items import SymbolDescription, SymbolVersion, VersionedItem, VersionInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence

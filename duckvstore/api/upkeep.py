@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from duckvstore.api.writing import Writing
 from duckvstore.engine.library import options
 from duckvstore.engine.maintenance import collect, prune, recover, verify
-from duckvstore.handles.writing import Writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

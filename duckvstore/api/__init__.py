@@ -1,0 +1,1 @@
+"""The public API: stores, libraries and what their calls take and return."""
