@@ -16,7 +16,7 @@ PIP_FLAGS := --quiet --disable-pip-version-check -c constraints.txt
 # One test process per core, at most four: the servers that the tests start want a core as well.
 JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -gt 4 ] && echo 4 || echo $$n)
 
-.PHONY: demo test test-full lint format bench clean
+.PHONY: demo test test-full lint format bench docs clean
 
 demo: .venv/demo-ready
 	@$(BIN)/duckvstore demo
@@ -51,11 +51,14 @@ format: .venv/ready
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format --quiet .
 
+docs: .venv/ready
+	@$(BIN)/mkdocs build --strict --quiet && echo "site/index.html"
+
 bench: .venv-bench/ready
 	@.venv-bench/bin/python -m tests.benchmarks.run $(BENCH)
 
 clean:
-	rm -rf .venv .venv-duckdb2 .venv-oldest .venv-bench .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf site .venv .venv-duckdb2 .venv-oldest .venv-bench .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .venv/created: 
 	$(PYTHON) -m venv .venv
