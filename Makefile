@@ -9,7 +9,7 @@ NEWEST_PYTHON ?= $(shell for found in python3.13 $$HOME/.pyenv/versions/3.13*/bi
 BIN_OLDEST := .venv-oldest/bin
 OLDEST_PYTHON ?= $(shell for found in $(PYTHON) python3.11 $$HOME/.pyenv/versions/3.11*/bin/python3.11; do \
 	"$$found" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo "$$found" && break; done)
-OLDEST_TESTS := $(addprefix tests/unit/test_,values_pandas.py values_others.py markers.py index_columns.py api/library.py \
+OLDEST_TESTS := $(addprefix tests/unit/test_,values_pandas.py values_others.py markers.py index_columns.py library.py \
 	library_edits.py transactions.py) $(addprefix tests/sql/test_,session.py results.py altering.py)
 OLDEST_MORE := tests/unit/test_staging.py tests/unit/test_composite.py
 PIP_FLAGS := --quiet --disable-pip-version-check -c constraints.txt
