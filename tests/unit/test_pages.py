@@ -1,4 +1,4 @@
-"""The pages under docs/ are true: their Python blocks run, one after the other."""
+"""The pages under docs/ are true: their Python blocks run, one after the other; those of the guide as one page."""
 
 import pathlib
 import re
@@ -6,12 +6,16 @@ import re
 import pytest
 
 import duckvstore.objects
+from tests.unit.test_readme import PAGES as GUIDE
 
 DOCS = pathlib.Path(__file__).parents[2] / "docs"
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: page.stem)
+ALONE = [page for page in sorted(DOCS.rglob("*.md")) if page not in GUIDE]  # the others are run by test_readme
+
+
+@pytest.mark.parametrize("page", ALONE, ids=lambda page: page.stem)
 def test_blocks_run(page, monkeypatch, tmp_path):
     monkeypatch.setattr(duckvstore.objects, "_memories", {})
     monkeypatch.chdir(tmp_path)
