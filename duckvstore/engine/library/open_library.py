@@ -107,8 +107,7 @@ class OpenLibrary:
         self._lock = forks.lock()
         self._options_lock = forks.lock()
         self.looks = Looks()
-        self._pool: ThreadPoolExecutor | None = None
-        self._loaders: ThreadPoolExecutor | None = None
+        self._pools: dict[str, ThreadPoolExecutor] = {}
         forks.follow(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -122,7 +121,7 @@ class OpenLibrary:
 
     def start_over(self) -> None:
         """Take no threads over from the process that this one was forked from."""
-        self._pool = self._loaders = None
+        self._pools = {}
 
     def label(self, symbol: str) -> str:
         """Return ``eod/trades``, as messages have it."""
@@ -172,23 +171,25 @@ class OpenLibrary:
         When no thread can be started (the interpreter is about to exit) it is carried out here and now; it must
         be harmless to carry it out twice.
         """
-        try:
-            with self._lock:
-                if self._pool is None:
-                    self._pool = ThreadPoolExecutor(PARALLEL_REQUESTS, thread_name_prefix="duckvstore-io")
-                return self._pool.submit(action, *arguments)
-        except RuntimeError:
-            return _carried_out(action, *arguments)
+        return self._submit("duckvstore-io", action, *arguments)
 
     def _submit_loading(self, action: Callable[..., Outcome], *arguments: object) -> Future[Outcome]:
         """As ``submit``, on threads of their own: actions that ``submit`` has started may wait for these."""
+        return self._submit("duckvstore-labels", action, *arguments)
+
+    def _submit(self, threads: str, action: Callable[..., Outcome], *arguments: object) -> Future[Outcome]:
         try:
             with self._lock:
-                if self._loaders is None:
-                    self._loaders = ThreadPoolExecutor(PARALLEL_REQUESTS, thread_name_prefix="duckvstore-labels")
-                return self._loaders.submit(action, *arguments)
+                if threads not in self._pools:
+                    self._pools[threads] = ThreadPoolExecutor(PARALLEL_REQUESTS, thread_name_prefix=threads)
+                return self._pools[threads].submit(action, *arguments)
         except RuntimeError:
-            return _carried_out(action, *arguments)
+            future: Future[Outcome] = Future()
+            try:
+                future.set_result(action(*arguments))
+            except Exception as error:  # noqa: BLE001 - it is raised where the result is asked for
+                future.set_exception(error)
+            return future
 
     def in_parallel(
         self, action: Callable[[Item], Outcome], items: Iterable[Item], doing: str | None = None
@@ -433,20 +434,9 @@ class OpenLibrary:
     def close(self) -> None:
         """Stop the threads; a later call starts them again."""
         with self._lock:
-            pools = self._pool, self._loaders
-            self._pool = self._loaders = None
-        for pool in pools:
-            if pool is not None:
-                pool.shutdown(wait=True)
-
-
-def _carried_out(action: Callable[..., Outcome], *arguments: object) -> Future[Outcome]:
-    future: Future[Outcome] = Future()
-    try:
-        future.set_result(action(*arguments))
-    except Exception as error:  # noqa: BLE001 - it is raised where the result is asked for
-        future.set_exception(error)
-    return future
+            pools, self._pools = self._pools, {}
+        for pool in pools.values():
+            pool.shutdown(wait=True)
 
 
 def _reopened(objects: ObjectStore, document: documents.Library, segment_objects: ObjectStore | None) -> OpenLibrary:
