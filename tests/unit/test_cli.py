@@ -256,11 +256,15 @@ def test_a_reader_that_goes_away_is_no_error(url):
 
 
 def test_interrupting_a_query_is_quiet(url, tmp_path):
-    """Ctrl-C stops the query at once, with exit code 130 and no traceback."""
+    """Ctrl-C stops the query at once, with exit code 130 and no traceback.
+
+    Python leaves the file of a module whose import is broken off to its collector, which warns of it.
+    """
     begun = tmp_path / "begun.csv"
     query = f"COPY (SELECT 1) TO '{begun}'; SELECT max(a.range * b.range) FROM range(10000000) a, range(10000000) b"
     command = [sys.executable, "-m", "duckvstore", "sql", query, "--store", url]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()) as process:
+    variables = environment(PYTHONWARNINGS="error,ignore::ResourceWarning")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=variables) as process:
         while not begun.exists():
             assert process.poll() is None
             time.sleep(0.02)
