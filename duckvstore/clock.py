@@ -58,3 +58,8 @@ def short_id() -> str:
 def jitter(seconds: float) -> float:
     """Return a random number of seconds between half of ``seconds`` and all of it."""
     return seconds * (0.5 + 0.5 * _random.random())
+
+
+def back_off(attempt: int, first_seconds: float, seconds_max: float) -> None:
+    """Wait before a repetition: ``first_seconds``, doubled ``attempt`` times, up to ``seconds_max``, with jitter."""
+    sleep(jitter(min(first_seconds * 2.0 ** min(attempt, 60), seconds_max)))

@@ -224,7 +224,7 @@ class S3Objects(ObjectStore):
                 except ConnectionClosedError:
                     if attempt == _ATTEMPTS_MAX - 1:
                         raise
-                    clock.sleep(clock.jitter(_backoff_seconds(attempt)))
+                    clock.back_off(attempt, 0.05, _BACKOFF_SECONDS_MAX)
             return getattr(clients.standard, operation)(Bucket=self.bucket, **parameters)
         except (BotoCoreError, ClientError) as error:
             if error_code(error) in {"NoSuchKey", "404"} and "Key" in parameters:
@@ -293,7 +293,7 @@ class S3Objects(ObjectStore):
                 is_repeatable = self._time.is_known and (error_code(error) in _CODES_NOT_DONE or was_never_sent(error))
                 if not is_repeatable or attempt == _CREATE_ATTEMPTS_MAX - 1:
                     raise self._create_error(key, error) from error
-                clock.sleep(clock.jitter(_backoff_seconds(attempt)))
+                clock.back_off(attempt, 0.05, _BACKOFF_SECONDS_MAX)
             else:
                 return
 
@@ -397,7 +397,7 @@ class S3Objects(ObjectStore):
                     failed[relative] = DeleteFailure(relative, f"{code}: {error.get('Message', '')}")
             if not full_keys:
                 break
-            clock.sleep(clock.jitter(_backoff_seconds(attempt)))
+            clock.back_off(attempt, 0.05, _BACKOFF_SECONDS_MAX)
         return list(failed.values())
 
     def now(self) -> datetime:  # noqa: D102
@@ -477,10 +477,6 @@ def _api_descriptions() -> Any:
     from botocore.loaders import create_loader
 
     return create_loader()
-
-
-def _backoff_seconds(attempt: int) -> float:
-    return min(0.05 * 2.0**attempt, _BACKOFF_SECONDS_MAX)
 
 
 def _chain(first: _Page, rest: Iterator[_Page]) -> Iterator[_Page]:

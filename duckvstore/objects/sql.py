@@ -177,7 +177,7 @@ class SqlObjects(ObjectStore):
                     ) from error
                 if attempt == _ATTEMPTS_MAX - 1 or not _is_passing(error):
                     raise self._mapped(error, action) from error
-            clock.sleep(clock.jitter(0.05 * 2.0**attempt))
+            clock.back_off(attempt, 0.05, 10.0)
         raise AssertionError
 
     def _commit(self, connection: Connection) -> None:

@@ -18,7 +18,7 @@ import pytest
 import duckvstore as vs
 from duckvstore import clock
 from duckvstore.engine.library import open_library as engine_library
-from duckvstore.engine.library.open_library import create_definitely
+from duckvstore.engine.library.create_once import create_once
 from duckvstore.engine.reading import catalogue
 from duckvstore.errors import AlreadyExists, NoSuchKey, StorageUnavailable
 from duckvstore.objects.memory import MemoryObjects
@@ -335,11 +335,11 @@ def test_a_create_is_answered_by_what_is_there(inner, creates, reads, there, exp
         inner.put("k", there)
     objects = Scripted(inner, creates, reads)
     if isinstance(expected, bool):
-        assert create_definitely(objects, "k", b"own", is_own, "k") is expected
+        assert create_once(objects, "k", b"own", "k", is_own) is expected
         assert inner.read("k") == (b"own" if expected else b"other")
     else:
         with pytest.raises(expected):
-            create_definitely(objects, "k", b"own", is_own, "k")
+            create_once(objects, "k", b"own", "k", is_own)
 
 
 # -- times ------------------------------------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from duckvstore import clock
 from duckvstore.engine.library import unreadable
+from duckvstore.engine.library.create_once import create_once
 from duckvstore.engine.library.garbage_seen import Look
-from duckvstore.engine.library.open_library import create_definitely
 from duckvstore.errors import Conflict, Integrity, NoSuchKey, Unsupported
 from duckvstore.format.stored import records
 from duckvstore.format.stored.records import Garbage
@@ -170,4 +170,4 @@ def create(library: OpenLibrary, garbage: Garbage) -> None:
     key = library.layout.garbage(garbage.symbol, garbage.garbage_id)
     data = records.dump_garbage(garbage)
     what = f"garbage {garbage.garbage_id} of {library.label(garbage.symbol)}"
-    create_definitely(library.objects, key, data, lambda found: found == data, what)
+    create_once(library.objects, key, data, what)

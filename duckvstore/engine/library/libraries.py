@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeAlias
 
 from duckvstore import clock
-from duckvstore.engine.library.open_library import PARALLEL_REQUESTS, OpenLibrary, create_definitely
+from duckvstore.engine.library.create_once import create_once
+from duckvstore.engine.library.open_library import PARALLEL_REQUESTS, OpenLibrary
 from duckvstore.errors import (
     AccessDenied,
     AlreadyExists,
@@ -125,7 +126,7 @@ def create_library(
     def is_own(found: bytes) -> bool:
         return documents.load_library(found, where=f"{objects.url} {key}").write_id == document.write_id
 
-    if not create_definitely(objects, key, data, is_own, f"library {name!r}"):
+    if not create_once(objects, key, data, f"library {name!r}", is_own):
         if segment_objects is not None:  # whoever was first has an owner document of its own
             _release(segment_objects, document)
         raise AlreadyExists(f"{objects.url} already has a library {name!r}: open it with get_library({name!r})")
@@ -139,7 +140,7 @@ def _claim(segment_objects: ObjectStore, objects: ObjectStore, document: documen
     key = Layout(library_root(document.name)).owner
     owner = records.Owner(document.library_id, document.name, objects.url)
     data = records.dump_owner(owner)
-    if create_definitely(segment_objects, key, data, lambda found: found == data, f"owner of {segment_objects.url}"):
+    if create_once(segment_objects, key, data, f"owner of {segment_objects.url}"):
         return
     found = records.load_owner(segment_objects.read(key), where=f"{segment_objects.url} {key}")
     raise Conflict(

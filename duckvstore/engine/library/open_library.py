@@ -17,14 +17,10 @@ from duckvstore.engine.library.garbage_seen import Looks
 from duckvstore.engine.library.labels import load as load_label_run
 from duckvstore.engine.library.manifests import load as load_manifest
 from duckvstore.errors import (
-    AlreadyExists,
     Conflict,
-    DuckVStoreError,
     Integrity,
     NoSuchKey,
     NoSuchLibrary,
-    OutcomeUnknown,
-    StorageUnavailable,
     Unsupported,
     printable,
 )
@@ -56,7 +52,6 @@ CACHED_MANIFESTS_MAX = 1_000
 CACHED_DECISIONS_MAX = 10_000
 HEAD_USABLE_SECONDS = 3600.0
 PRESENT_SECONDS = 10.0
-CREATE_ATTEMPTS = 8
 OPTIONS_SECONDS = 60.0
 
 
@@ -450,42 +445,3 @@ def _stored_as(objects: ObjectStore, parameters: Mapping[str, str]) -> ObjectSto
         return objects.stored_as(parameters)
     except Unsupported:  # of hybrid placement, the part that is not on S3
         return objects
-
-
-def _create_or_compare(objects: ObjectStore, key: str, data: bytes, is_own: Callable[[bytes], bool]) -> bool:
-    try:
-        objects.create(key, data)
-    except AlreadyExists:
-        try:
-            return is_own(objects.read(key))
-        except (NoSuchKey, StorageUnavailable, Integrity) as error:
-            raise OutcomeUnknown(f"{objects.url}: {key!r} exists, but cannot be read back: {error}") from error
-    return True
-
-
-def create_definitely(objects: ObjectStore, key: str, data: bytes, is_own: Callable[[bytes], bool], what: str) -> bool:
-    """Create ``key``; return True when this call's object is there, False when another's is.
-
-    The rule for lost answers: after "already exists" the object is read back, and after an unknown outcome
-    the same create is repeated, because the first request may still land: from then on no error of a repetition
-    means that nothing happened. Raises OutcomeUnknown naming ``what`` when no attempt got a definite answer, and
-    Integrity when what is there stays unreadable.
-    """
-    failure: DuckVStoreError | None = None
-    for attempt in range(CREATE_ATTEMPTS):
-        if attempt:
-            clock.sleep(clock.jitter(min(0.05 * 2**attempt, 5.0)))
-        try:
-            return _create_or_compare(objects, key, data, is_own)
-        except OutcomeUnknown as error:
-            failure = error
-        except DuckVStoreError as error:
-            if failure is None:
-                raise  # nothing was sent, now or before
-            failure = error
-    if failure is not None and isinstance(failure.__cause__, Integrity):
-        raise failure.__cause__
-    raise OutcomeUnknown(
-        f"{objects.url} gave no definite answer in {CREATE_ATTEMPTS} attempts to create {what}: it may or may not "
-        "be there; look before repeating the call"
-    ) from failure

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duckvstore import clock
-from duckvstore.engine.library.open_library import create_definitely
+from duckvstore.engine.library.create_once import create_once
 from duckvstore.errors import Conflict, NoSuchKey
 from duckvstore.format.stored import options as format_options
 from duckvstore.format.stored.options import Options, OptionsDocument
@@ -54,7 +54,7 @@ def change(library: OpenLibrary, changes: Mapping[str, Any]) -> Options:
         return format_options.load(data, where=key).write_id == document.write_id
 
     what = f"options {number} of library {library.name!r}"
-    if not create_definitely(library.objects, key, format_options.dump(document), is_own, what):
+    if not create_once(library.objects, key, format_options.dump(document), what, is_own):
         raise Conflict(f"the options of library {library.name!r} were changed by another writer: look, then repeat")
     library.use_options(options)
     return options

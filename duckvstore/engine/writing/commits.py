@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from duckvstore import clock
 from duckvstore.engine.library import labels
-from duckvstore.engine.library.open_library import Head, create_definitely
+from duckvstore.engine.library.create_once import create_once
+from duckvstore.engine.library.open_library import Head
 from duckvstore.engine.reading import catalogue
 from duckvstore.errors import Conflict, DuckVStoreError, OutcomeUnknown, StorageUnavailable
 from duckvstore.format.stored import documents, records
@@ -118,15 +120,15 @@ def settle(library: OpenLibrary, symbol: str, found: Head) -> Head:
     No operation may create a document above an undecided one.
     """
     watched, watch = found.undecided, clock.Stopwatch()
-    pause_seconds = 0.02
-    while found.undecided is not None:
+    for attempt in count():
+        if found.undecided is None:
+            break
         if found.undecided != watched:
             watched, watch = found.undecided, clock.Stopwatch()
         if watch.elapsed_seconds() > UNDECIDED_SECONDS_MAX:
             abort(library, found.undecided)
         else:
-            clock.sleep(clock.jitter(pause_seconds))
-            pause_seconds = min(pause_seconds * 2, 0.5)
+            clock.back_off(attempt, 0.02, 0.5)
         found = catalogue.head(library, symbol)
     return found
 
@@ -139,7 +141,7 @@ def abort(library: OpenLibrary, transaction: str) -> None:
     data = documents.dump_decision(Decision(transaction, "aborted", library.objects.now()))
     key = library.layout.transaction(transaction)
     try:
-        create_definitely(library.objects, key, data, lambda found: found == data, f"decision {transaction}")
+        create_once(library.objects, key, data, f"decision {transaction}")
     except OutcomeUnknown as error:
         raise StorageUnavailable(
             f"transaction {transaction} of library {library.name!r} is undecided and could not be aborted, so nothing "
@@ -199,7 +201,7 @@ def commit(library: OpenLibrary, call: Call, plan: Callable[[Version | None], Dr
         if started.elapsed_seconds() > COMMIT_SECONDS_MAX:
             break
         # Servers serialise creates of one key, at a cost: better to come back a little later than to race.
-        clock.sleep(clock.jitter(min(0.01 * 2**attempt, 0.4)))
+        clock.back_off(attempt, 0.01, 0.4)
         found = _after_conflict(library, call, version)
     raise Conflict(
         f"version {version.number} of {library.label(call.symbol)} was taken by another writer, as were those of "
@@ -268,7 +270,7 @@ def create_document(library: OpenLibrary, version: Version, schema: dict[str, An
 
     what = f"version {version.number} of {library.label(version.symbol)} (write id {version.write_id})"
     try:
-        return create_definitely(library.objects, key, documents.dump_version(version, schema), is_own, what)
+        return create_once(library.objects, key, documents.dump_version(version, schema), what, is_own)
     except BaseException:
         library.remember_head(version.symbol, None)
         raise

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duckvstore import clock
-from duckvstore.engine.library.open_library import create_definitely
+from duckvstore.engine.library.create_once import create_once
 from duckvstore.engine.reading import catalogue, cuts
 from duckvstore.errors import (
     AccessDenied,
@@ -73,7 +73,7 @@ def create(
         return documents.load_snapshot(data, where=key).write_id == snapshot.write_id
 
     data = documents.dump_snapshot(snapshot)
-    if not create_definitely(library.objects, key, data, is_own, f"snapshot {name!r} of {library.name!r}"):
+    if not create_once(library.objects, key, data, f"snapshot {name!r} of {library.name!r}", is_own):
         raise _taken(library, name)
     return snapshot
 

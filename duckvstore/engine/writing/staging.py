@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from duckvstore.engine.library import labels, manifests
-from duckvstore.engine.library.open_library import create_definitely
+from duckvstore.engine.library.create_once import create_once
 from duckvstore.engine.reading import cuts, ranges, reads, segments
 from duckvstore.engine.reading.cells import SegmentCells
 from duckvstore.engine.writing import edits, rewrites
@@ -67,7 +67,7 @@ def stage(library: OpenLibrary, call: Call, given: Given) -> str:
     )
     key = library.layout.staged(call.symbol, call.write_id)
     data = documents.dump_version(part, schema)
-    create_definitely(library.objects, key, data, lambda _: True, f"staged part {call.write_id}")
+    create_once(library.objects, key, data, f"staged part {call.write_id}", lambda _: True)
     return call.write_id
 
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from duckvstore import clock, forks
 from duckvstore.engine.library import labels
-from duckvstore.engine.library.open_library import Head, create_definitely
+from duckvstore.engine.library.create_once import create_once
+from duckvstore.engine.library.open_library import Head
 from duckvstore.engine.reading import catalogue
 from duckvstore.engine.writing import commits
 from duckvstore.errors import (
@@ -284,7 +285,7 @@ class Transaction:
             return documents.load_decision(found, where=key).outcome == "committed"
 
         try:
-            is_committed = create_definitely(library.objects, key, data, is_own, what)
+            is_committed = create_once(library.objects, key, data, what, is_own)
         except Integrity as error:
             raise OutcomeUnknown(f"{what} is there, but cannot be read: look before repeating it. {error}") from error
         if not is_committed:
