@@ -23,7 +23,7 @@ from duckvstore.engine.reading import catalogue, catalogue_tables, cuts, segment
 from duckvstore.errors import DuckVStoreError, NotFound, SqlError, Unsupported
 from duckvstore.format.stored.envelope import time_to_json
 from duckvstore.sql.driver import duckdb_errors
-from duckvstore.sql.execution.connection import Connection
+from duckvstore.sql.driver.instance import DuckDBInstance
 from duckvstore.sql.planning.rewrite import literal, quote, scan
 from duckvstore.sql.planning.temporary_folders import Folder
 
@@ -90,13 +90,13 @@ def publish_report(library: OpenLibrary) -> Published:
     contents = _collect(library)
     with closing(Folder()) as folder:
         path = folder.path / "catalog.duckdb"
-        with closing(Connection()) as connection:
-            connection.admit(library.objects, uri.removesuffix("catalog.duckdb").removesuffix("attach/"))
+        with closing(DuckDBInstance()) as instance:
+            instance.admit(library.objects, uri.removesuffix("catalog.duckdb").removesuffix("attach/"))
             if library.is_hybrid:
                 any_uri = _uri(library.segment_objects, library.layout.owner)
                 prefix = any_uri.removesuffix(library.layout.owner) + library.layout.root
-                connection.admit(library.segment_objects, prefix)
-            _build(connection.side_cursor(), path, contents)
+                instance.admit(library.segment_objects, prefix)
+            _build(instance.cursor(), path, contents)
         library.objects.put(library.layout.attach_file(), path.read_bytes())
     return Published(
         uri,

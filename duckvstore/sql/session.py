@@ -19,10 +19,11 @@ from duckvstore.errors import Conflict, DuckVStoreError, NoSuchSymbol, SqlError
 from duckvstore.sql.binding import analyze, dataframes, hints
 from duckvstore.sql.binding.names import Names, matching, nothing_pinned
 from duckvstore.sql.driver import duckdb_errors
+from duckvstore.sql.driver.instance import DuckDBInstance
 from duckvstore.sql.driver.interrupts import unwrapped
 from duckvstore.sql.execution import sandbox
-from duckvstore.sql.execution.connection import Connection
 from duckvstore.sql.execution.running import Running
+from duckvstore.sql.execution.thread_cursor import ThreadCursors
 from duckvstore.sql.execution.transaction import Begun
 from duckvstore.sql.planning import rewrite
 from duckvstore.sql.planning.planner import Plan, Planner
@@ -44,12 +45,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import TypeAlias
 
+    import duckdb
+
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.engine.reading.catalogue import AsOf, Pinned
     from duckvstore.format.stored.documents import Segment, Version
     from duckvstore.sql.binding.names import Wanted
     from duckvstore.sql.driver.duckdb_errors import Failure
-    from duckvstore.sql.execution.connection import Seat
+    from duckvstore.sql.execution.thread_cursor import ThreadCursor
     from duckvstore.sql.results.result import Rows
     from duckvstore.sql.syntax.parser import Statement
     from duckvstore.sql.syntax.statements import Change
@@ -126,13 +129,14 @@ class Session(forks.OfOneProcess):
         self.sandbox = sandbox
         self.author = author
         self._files = SegmentFiles()
-        self._connection = Connection(self._files.folder if sandbox else None)
-        self._planner = Planner(self._connection, self._files)
+        self._instance = DuckDBInstance(self._lock_down if sandbox else None)
+        self._threads = ThreadCursors(self._instance)
+        self._planner = Planner(self._instance, self._files)
         self._has_objects = False
         self._has_foreign = False
         self._definitions = Definitions()
         self._listed_count = 0
-        self._begun: weakref.WeakKeyDictionary[Seat, Begun] = weakref.WeakKeyDictionary()
+        self._begun: weakref.WeakKeyDictionary[ThreadCursor, Begun] = weakref.WeakKeyDictionary()
 
     def sql(
         self,
@@ -165,10 +169,10 @@ class Session(forks.OfOneProcess):
         values = Values(parameters, statements)
         result = Result(None)
         for statement in statements:
-            seat = self._connection.seat()
+            thread = self._threads.current()
             before = result.figures
-            with seat.lock:
-                result = self._run(seat, *prepared.executed(seat, statement, values), scope, message)
+            with thread.lock:
+                result = self._run(thread, *prepared.executed(thread, statement, values), scope, message)
             result.figures.go_on(before)
             if statement is not statements[-1]:
                 result.settle()
@@ -187,69 +191,72 @@ class Session(forks.OfOneProcess):
                 f"SELECT {rewrite.literal(f'{name}.')} || symbol AS name FROM {rewrite.quote(name)}.vstore.symbols"
                 for name in self._libraries
             ]
-        views = ", ".join(rewrite.literal(name) for name in self._definitions.names(self._connection.seat()))
+        views = ", ".join(rewrite.literal(name) for name in self._definitions.names(self._threads.current()))
         own = [_OWN_TABLES, f"SELECT unnest(CAST([{views}] AS VARCHAR[]))"]
         return f"SELECT name FROM ({' UNION '.join([*symbols, *own])}) ORDER BY name"
 
     def close(self) -> None:
         """Close DuckDB and remove cached files; results that were not pulled to their end are lost."""
         self._planner.choices.close()
-        self._connection.close()
+        self._instance.close()
         self._files.close()
+
+    def _lock_down(self, instance: duckdb.DuckDBPyConnection) -> None:
+        sandbox.lock(instance, self._files.folder())
 
     def interrupt(self) -> None:
         """Stop the statements that run on any thread; they raise DuckVStoreError there."""
-        self._connection.interrupt()
+        self._threads.interrupt()
 
     @property
     def in_transaction(self) -> bool:
         """Whether the calling thread has begun a transaction."""
-        return self._connection.seat() in self._begun
+        return self._threads.current() in self._begun
 
     def pinned(self, library: OpenLibrary) -> Pinned:
         """Return what the calling thread's transaction sees of the symbols that it has touched; makes no request."""
-        return self._pinned(self._connection.seat())(library) if self._begun else catalogue.NOTHING_PINNED
+        return self._pinned(self._threads.current())(library) if self._begun else catalogue.NOTHING_PINNED
 
     def _run(
         self,
-        seat: Seat,
+        thread: ThreadCursor,
         statement: Statement,
         values: Values,
         scope: Mapping[str, object] | None,
         message: str | None,
     ) -> Result:
         watch = clock.Stopwatch()
-        figures = Figures(in_transaction=seat in self._begun)
+        figures = Figures(in_transaction=thread in self._begun)
         reads = statement.kind in _READING_KINDS and statement.tree is not None
         if reads:
-            seat.open_for(None)
+            thread.open_for(None)
         else:
-            seat.settle_all()
+            thread.settle_all()
             self._planner.choices.forget(statement)
         scope = None if self.sandbox else scope
-        making = Making(self, seat, statement, values, scope, figures, self._begun.get(seat), message)
+        making = Making(self, thread, statement, values, scope, figures, self._begun.get(thread), message)
         started = self._started(making, reads=reads)
         if isinstance(started, Result):
             figures.seconds += watch.elapsed_seconds()
             return started
         running, rows = started
-        self._definitions.replaced(seat, statement)
-        prepared.settled(seat, statement)
+        self._definitions.replaced(thread, statement)
+        prepared.settled(thread, statement)
         figures.seconds += watch.elapsed_seconds()
         if running.changed is not None:
-            return Result.of_count(running.changed, statement.kind, figures, seat.cursor)
+            return Result.of_count(running.changed, statement.kind, figures, thread.cursor)
         kind = "explain" if statement.explain else statement.kind
         if rows is None:
             return Result(None, figures, kind=kind)
         result = Result(figures.added_to(rows, kind), figures, kind=kind)
         running.result = weakref.ref(result)
-        seat.lend(result)
-        seat.owe(result, running.release)
+        thread.lend(result)
+        thread.owe(result, running.release)
         return result
 
     def _started(self, making: Making, *, reads: bool) -> tuple[Running, Rows | None] | Result:
         """Plan and start a statement, again with what DuckDB turns out to look for; or return what it came to."""
-        seat, statement = making.seat, making.statement
+        thread, statement = making.thread, making.statement
         while True:
             plan = self._plan_or_end(making)
             if isinstance(plan, Result):
@@ -257,13 +264,13 @@ class Session(forks.OfOneProcess):
             if not reads:
                 self._note_objects(statement)
             if _REMOTE.search(statement.text):
-                self._connection.try_httpfs()
-            running = Running(seat, plan, making.values, self.note)
+                self._instance.try_httpfs()
+            running = Running(thread, plan, making.values, self.note)
             try:
                 return running, running.start(counts=True)
             except BaseException:
                 if making.begun is None:
-                    seat.forget_transaction()
+                    thread.forget_transaction()
                 if not self._supply(making, running.missing):
                     raise
             finally:
@@ -282,9 +289,9 @@ class Session(forks.OfOneProcess):
             return False
         if any(len(r.parts) > 1 and r.parts[-1].casefold() == folded for r in statement.references):
             return False  # a table of a database that has none of the name
-        view = self._definitions.visible(making.seat).get(("view", folded))
+        view = self._definitions.visible(making.thread).get(("view", folded))
         if view is not None:
-            used = self._definitions.used(making.seat, view.statement, self._tables(making.seat))
+            used = self._definitions.used(making.thread, view.statement, self._tables(making.thread))
             making.supplied += [*used, view]
         elif matching(missing, catalogue.symbol_names(default)):
             making.supplied.append(self._definitions.of_symbol(missing))
@@ -302,8 +309,8 @@ class Session(forks.OfOneProcess):
         except (duckdb.Error, RuntimeError) as error:
             raise duckdb_errors.while_planning(error, making.statement.source) from error
         except Conflict:
-            if making.seat in self._begun:  # nothing of it can be committed any more
-                self._give_up(making.seat)
+            if making.thread in self._begun:  # nothing of it can be committed any more
+                self._give_up(making.thread)
             raise
 
     def _plan(self, making: Making) -> Plan | Result:
@@ -313,8 +320,8 @@ class Session(forks.OfOneProcess):
         if change is not None and change.kind in ("begin", "commit", "rollback"):
             return self._end_or_begin(making, change)
         if self.sandbox:
-            sandbox.check(statement, making.seat.cursor)
-        tables = self._tables(making.seat)
+            sandbox.check(statement, making.thread.cursor)
+        tables = self._tables(making.thread)
         if change is None and (self._prepares(making) or self._settles(making, tables) or self._maintains(making)):
             return Result(None, making.figures)
         names = self._names(making)
@@ -331,7 +338,7 @@ class Session(forks.OfOneProcess):
             kind = Altering if statement.kind == "alter" else TableWriting
             kind = Explaining if statement.explain == "plan" else kind
             return kind(making, names, position).run()
-        draft = self._definitions.drafted(making.seat, statement, names)
+        draft = self._definitions.drafted(making.thread, statement, names)
         if draft is not None:
             making.refuse_in_reading(is_temporary=draft.is_temporary)
             return self._define(making, names, draft)
@@ -339,7 +346,7 @@ class Session(forks.OfOneProcess):
         return self._planned(making, names)
 
     def _settles(self, making: Making, tables: Tables) -> bool:
-        return self._definitions.settle(making.seat, making.statement, tables, making.refuse_in_reading)
+        return self._definitions.settle(making.thread, making.statement, tables, making.refuse_in_reading)
 
     def _maintains(self, making: Making) -> bool:
         """Whether it is ANALYZE or VACUUM of a symbol, which leave nothing to do."""
@@ -348,13 +355,13 @@ class Session(forks.OfOneProcess):
 
     def _define(self, making: Making, names: Names, draft: Definition) -> Result:
         """Keep a view or macro over symbols, once DuckDB has found nothing wrong with it."""
-        seat, statement = making.seat, making.statement
-        if self._definitions.is_there(seat, statement, draft, self._tables(seat)):
+        thread, statement = making.thread, making.statement
+        if self._definitions.is_there(thread, statement, draft, self._tables(thread)):
             return Result(None, making.figures)
         plan = self._planned(making, names)
         as_created(plan, headers.read(statement.text) or draft.header, CHECK)
-        Running(seat, plan, making.values, self.note).finish()
-        self._definitions.register(seat, draft, self._tables(seat))
+        Running(thread, plan, making.values, self.note).finish()
+        self._definitions.register(thread, draft, self._tables(thread))
         self._has_objects = self._has_objects or draft.is_temporary
         making.figures.done = f"created {draft.label}"
         return Result(None, making.figures)
@@ -393,7 +400,7 @@ class Session(forks.OfOneProcess):
         texts = [making.statement.text, *(item.text for item in items)]
         if any(map(match_query.varies, texts)):
             return True
-        return self._has_objects and self._definitions.names_others(making.seat, texts)
+        return self._has_objects and self._definitions.names_others(making.thread, texts)
 
     def scanned(
         self, plan: Plan, library: OpenLibrary, version: Version, segments: Sequence[Segment], file: str
@@ -403,9 +410,9 @@ class Session(forks.OfOneProcess):
 
     def _names(self, making: Making, resolver: Resolver | None = None) -> Names:
         """Return the names of a statement, together with those in the texts of the views and macros that it uses."""
-        tables = self._tables(making.seat)
+        tables = self._tables(making.thread)
         names = self._names_of(making, resolver, tables)
-        for definition in [*self._definitions.used(making.seat, making.statement, tables), *making.supplied]:
+        for definition in [*self._definitions.used(making.thread, making.statement, tables), *making.supplied]:
             names.companions.append(self._names_of(making, resolver, tables, definition))
         return names
 
@@ -419,38 +426,38 @@ class Session(forks.OfOneProcess):
             statement,
             self._libraries,
             self._default,
-            self._definitions.tables(making.seat, statement, tables, origin),
+            self._definitions.tables(making.thread, statement, tables, origin),
             lambda at: as_of(at, statement, values, self._time),
             scope,
             resolver or self._resolver(making),
-            self._pinned(making.seat),
+            self._pinned(making.thread),
             value_of=values.known,
-            is_elsewhere=lambda: self._is_elsewhere(making.seat),
+            is_elsewhere=lambda: self._is_elsewhere(making.thread),
             origin=origin,
         )
 
     def _resolver(self, making: Making) -> Resolver:
         return making.begun.find if making.begun is not None else cuts.find_cut
 
-    def _pinned(self, seat: Seat) -> Callable[[OpenLibrary], Pinned]:
-        begun = self._begun.get(seat)
+    def _pinned(self, thread: ThreadCursor) -> Callable[[OpenLibrary], Pinned]:
+        begun = self._begun.get(thread)
         return begun.pinned if begun is not None else nothing_pinned
 
     def _planned(self, making: Making, names: Names) -> Plan:
-        seat, tables = making.seat, self._tables(making.seat)
-        plan = self._planner.plan(making.statement, names.meanings, making.values, making.figures, seat.cursor)
+        thread, tables = making.thread, self._tables(making.thread)
+        plan = self._planner.plan(making.statement, names.meanings, making.values, making.figures, thread.cursor)
         try:
-            self._definitions.spell(plan, seat, tables)
+            self._definitions.spell(plan, thread, tables)
             items = self._definitions.planned(
-                names.companions, self._planner, making.figures, seat, tables, stores=plan.stores
+                names.companions, self._planner, making.figures, thread, tables, stores=plan.stores
             )
             texts = [making.statement.text, *(companion.statement.text for companion in names.companions)]
             if any(map(information_schema.asks_for_lists, texts)):
                 items = self._listed(making, plan, " ".join(texts), items)
-            plan.use(Uses(self._definitions.placed, seat, items))
+            plan.use(Uses(self._definitions.placed, thread, items))
             plan.look_at_joins()
             if self.sandbox:
-                sandbox.check_types(making.statement, plan.text, seat.cursor)
+                sandbox.check_types(making.statement, plan.text, thread.cursor)
         except BaseException:
             plan.release_files()
             raise
@@ -460,58 +467,58 @@ class Session(forks.OfOneProcess):
 
     def _listed(self, making: Making, plan: Plan, texts: str, used: list[Item]) -> list[Item]:
         """Return ``used`` with what makes DuckDB's lists name symbols, and every view and macro that can be made."""
-        seat, tables = making.seat, self._tables(making.seat)
+        thread, tables = making.thread, self._tables(making.thread)
         libraries = self._libraries if self._default is None else {self._default.name: self._default}
-        visible = self._definitions.visible(seat)
+        visible = self._definitions.visible(thread)
         views = {key[1]: definition.statement.text for key, definition in visible.items() if key[0] == "view"}
         self._listed_count += 1
-        items, registered = information_schema.items(texts, libraries, self._listed_count, views, self._pinned(seat))
+        items, registered = information_schema.items(texts, libraries, self._listed_count, views, self._pinned(thread))
         plan.registered |= registered
         items += used
         # An error of DuckDB would abort the transaction, if there is one.
-        others = self._definitions.ordered(seat, tables) if making.begun is None else []
+        others = self._definitions.ordered(thread, tables) if making.begun is None else []
         for definition in others:
             if any(item.key == definition.key for item in used):
                 continue
             with suppress(DuckVStoreError):  # its symbols are gone, say
                 names = self._names_of(making, None, tables, definition)
                 names.resolve()
-                items += self._definitions.planned([names], self._planner, Figures(), seat, tables, is_optional=True)
+                items += self._definitions.planned([names], self._planner, Figures(), thread, tables, is_optional=True)
         return items
 
     def _end_or_begin(self, making: Making, change: Change) -> Result:
         """BEGIN, COMMIT or ROLLBACK, here and in DuckDB, whose own tables take part."""
-        seat, begun, kind = making.seat, making.begun, change.kind
+        thread, begun, kind = making.thread, making.begun, change.kind
         making.figures.in_transaction = kind == "begin"
         if kind == "begin":
             if begun is not None:
                 raise making.statement.error("a transaction is open already: COMMIT or ROLLBACK it first", 0)
-            seat.cursor.execute("BEGIN TRANSACTION READ ONLY" if change.is_read_only else "BEGIN")
-            self._begun[seat] = Begun(self.author, is_read_only=change.is_read_only)
-            self._definitions.begin(seat)
+            thread.cursor.execute("BEGIN TRANSACTION READ ONLY" if change.is_read_only else "BEGIN")
+            self._begun[thread] = Begun(self.author, is_read_only=change.is_read_only)
+            self._definitions.begin(thread)
         elif begun is None:
             raise making.statement.error("there is no transaction: BEGIN one first", 0)
         elif kind == "rollback":
-            self._give_up(seat)
+            self._give_up(thread)
         else:
             try:
-                seat.cursor.execute("SELECT 1")  # raises where an error has aborted it
+                thread.cursor.execute("SELECT 1")  # raises where an error has aborted it
                 library, made = begun.commit()
-                seat.cursor.execute("COMMIT")
+                thread.cursor.execute("COMMIT")
             except BaseException:
-                self._give_up(seat)
+                self._give_up(thread)
                 raise
-            del self._begun[seat]
-            self._definitions.commit(seat)
+            del self._begun[thread]
+            self._definitions.commit(thread)
             if library is not None:
                 making.figures.made += [ScannedTable(library.name, v.symbol, v.number, v.created_at) for v in made]
         return Result(None, making.figures)
 
-    def _give_up(self, seat: Seat) -> None:
-        self._begun.pop(seat).rollback()
+    def _give_up(self, thread: ThreadCursor) -> None:
+        self._begun.pop(thread).rollback()
         with suppress(Exception):  # DuckDB may have rolled it back itself
-            seat.cursor.execute("ROLLBACK")
-        self._definitions.roll_back(seat)
+            thread.cursor.execute("ROLLBACK")
+        self._definitions.roll_back(thread)
 
     def _note_objects(self, statement: Statement) -> None:
         """Remember that DuckDB may hold tables now, or views and macros, which may read any file."""
@@ -524,17 +531,17 @@ class Session(forks.OfOneProcess):
 
     def tables(self) -> set[tuple[str, str, str]]:
         """Return (database, schema, name), in lower case, of the tables and views that the calling thread has made."""
-        seat = self._connection.seat()
-        with seat.lock:
-            seat.open_for(None)
-            places = {found.place for found in self._definitions.visible(seat).values() if found.noun == "view"}
-            return self._session_tables(seat) | places
+        thread = self._threads.current()
+        with thread.lock:
+            thread.open_for(None)
+            places = {found.place for found in self._definitions.visible(thread).values() if found.noun == "view"}
+            return self._session_tables(thread) | places
 
-    def _tables(self, seat: Seat) -> Tables:
+    def _tables(self, thread: ThreadCursor) -> Tables:
         """Return a function for the tables of the session, which asks DuckDB once."""
-        return functools.cache(lambda: self._session_tables(seat))
+        return functools.cache(lambda: self._session_tables(thread))
 
-    def _session_tables(self, seat: Seat) -> set[tuple[str, str, str]]:
+    def _session_tables(self, thread: ThreadCursor) -> set[tuple[str, str, str]]:
         """Return (database, schema, name) of the tables and views of the user's own, in lower case.
 
         Each schema is there under no name too, since it may be empty.
@@ -542,26 +549,26 @@ class Session(forks.OfOneProcess):
         if not self._has_objects:
             return set()
         found: set[tuple[str, str, str]] = set()
-        for database, schema, name, is_current in seat.cursor.execute(_SESSION_TABLES).fetchall():
-            if database == "temp" and self._definitions.placed.is_ours(seat, name):
+        for database, schema, name, is_current in thread.cursor.execute(_SESSION_TABLES).fetchall():
+            if database == "temp" and self._definitions.placed.is_ours(thread, name):
                 continue
             found.add((database, schema, name))
             if is_current:
                 found.add(("memory", "main", name))
         return found
 
-    def _is_elsewhere(self, seat: Seat) -> bool:
+    def _is_elsewhere(self, thread: ThreadCursor) -> bool:
         """Whether USE has named a database or schema, where tables without one are made."""
         if not self._has_objects:
             return False
-        places = seat.cursor.execute("SELECT current_database(), current_schema()").fetchall()
+        places = thread.cursor.execute("SELECT current_database(), current_schema()").fetchall()
         return places != [("memory", "main")]
 
     def _time(self, expression: str) -> datetime:
         """Return what a constant SQL expression says, as a time in UTC. Raises SqlError."""
         import duckdb
 
-        cursor = self._connection.side_cursor()
+        cursor = self._instance.cursor()
         try:
             if not self.sandbox:  # which is in UTC anyway
                 cursor.execute("SET TimeZone = 'UTC'")
@@ -583,9 +590,9 @@ class Session(forks.OfOneProcess):
 
     def note(self, statement: Statement, failure: Failure) -> str:
         """Return a sentence that helps with a missing table: the nearest names, or why a known name failed."""
-        seat = self._connection.seat()
-        views, pinned = self._definitions.names(seat), self._pinned(seat)
+        thread = self._threads.current()
+        views, pinned = self._definitions.names(thread), self._pinned(thread)
         found = hints.of_names(statement, failure, self._libraries, self._default, views, pinned)
         is_missing = failure.missing is not None and not found.startswith("\n")
-        is_of_threads = is_missing and self._connection.thread_count > 1 and self._has_objects
+        is_of_threads = is_missing and len(self._threads) > 1 and self._has_objects
         return f"{found} Temporary tables belong to the thread that made them." if is_of_threads else found

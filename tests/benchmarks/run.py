@@ -21,7 +21,7 @@ import pandas as pd
 
 import duckvstore as vs
 from duckvstore.objects.wrappers import CountingObjects
-from duckvstore.sql.execution.connection import load_httpfs
+from duckvstore.sql.driver import httpfs
 from duckvstore.sql.session import Session
 from tests.servers import SeaweedServer
 
@@ -312,7 +312,7 @@ QUERIES = {
 def plain_connection(lib: vs.Library) -> duckdb.DuckDBPyConnection:
     """Return DuckDB as an expert would set it up by hand for these files."""
     connection = duckdb.connect(":memory:")
-    load_httpfs(connection)
+    httpfs.load(connection)
     secret = lib.open_library.objects.scan_secret()
     settings = ", ".join(
         f"{name} {value!r}" if isinstance(value, str) else f"{name} {value}" for name, value in secret.items()

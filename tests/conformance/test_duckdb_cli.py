@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import duckvstore as vs
-from duckvstore.sql.execution.connection import httpfs_of_wheel
+from duckvstore.sql.driver import httpfs
 
 SHELL = shutil.which("duckdb", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
 assert SHELL, "no duckdb shell beside Python or on the PATH: pip install duckdb-cli"
@@ -69,12 +69,12 @@ def local(tmp_path):
 @pytest.fixture
 def on_s3(s3_bucket, tmp_path):
     """A library on SeaweedFS, and a shell that has httpfs and a secret for it."""
-    httpfs = httpfs_of_wheel(duckdb.__version__)
-    if httpfs is None:
+    extension = httpfs.of_wheel(duckdb.__version__)
+    if extension is None:
         pytest.skip(f"no wheel duckdb-extension-httpfs=={duckdb.__version__}")
     options = s3_bucket.storage_options
     preamble = (
-        f"LOAD '{httpfs}';\n"
+        f"LOAD '{extension}';\n"
         ".output /dev/null\n"  # it would print "Success"
         f"CREATE SECRET (TYPE s3, KEY_ID '{options['access_key_id']}', SECRET '{options['secret_access_key']}', "
         f"REGION '{options['region']}', ENDPOINT '{options['endpoint_url'].removeprefix('http://')}', "

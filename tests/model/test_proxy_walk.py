@@ -24,7 +24,7 @@ from duckvstore.errors import DuckVStoreError
 from duckvstore.objects import open_objects
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.objects.wrappers import WrappedObjects
-from duckvstore.sql.execution import connection
+from duckvstore.sql.driver import httpfs
 from tests.conftest import fresh_bucket
 from tests.cuts import cut_every
 from tests.cutting import Cut, CuttingProxy, repeat_at_once
@@ -463,7 +463,7 @@ def attached(world: World) -> Any:
     """What DuckDB alone reads through the published file, or its error."""
     instance = duckdb.connect()
     try:
-        connection.load_httpfs(instance)
+        httpfs.load(instance)
         instance.execute("SET http_retry_wait_ms = 1")
         instance.execute(
             "CREATE SECRET (TYPE s3, KEY_ID $key, SECRET $secret, ENDPOINT $endpoint, URL_STYLE 'path', USE_SSL false)",

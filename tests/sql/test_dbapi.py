@@ -260,7 +260,7 @@ def test_after_close_everything_raises(lib):
     other = con.cursor()
     con.close()
     con.close()
-    assert con._session._connection._instance is None
+    assert con._session._instance._own is None
     calls = [con.cursor, con.commit, con.rollback, cursor.fetchone, cursor.arrow, cursor.df, lambda: next(cursor)]
     calls += [lambda: con.execute("SELECT 1"), lambda: other.execute("SELECT 1"), lambda: other.setinputsizes([1])]
     calls += [lambda: cursor.__arrow_c_stream__(), lambda: other.executemany("SELECT ?", [(1,)]), other.__enter__]
@@ -535,5 +535,5 @@ def test_clients_recognise_a_connection(con):
     assert con.dialect == "duckdb"
     assert not hasattr(con, "df")
     assert con.cursor().description is None
-    assert con._session._connection._instance is None, "DuckDB is opened by the first statement"
+    assert con._session._instance._own is None, "DuckDB is opened by the first statement"
     assert con.execute("SELECT TIMESTAMP '2026-01-01'").fetchone() == (datetime(2026, 1, 1),)

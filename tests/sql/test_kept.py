@@ -132,8 +132,8 @@ def test_settings_hold_for_their_thread(lib):
 
 def test_no_more_is_remembered_than_said(lib):
     """Thousands of different texts do not stay."""
-    choices, version = Choices(lib.session._connection.side_cursor), lib._resolve("trades", None)
-    cursor = lib.session._connection.side_cursor()
+    choices, version = Choices(lib.session._instance.cursor), lib._resolve("trades", None)
+    cursor = lib.session._instance.cursor()
     for number in range(REMEMBERED_MAX + 20):
         statement = parser.parse(f"FROM trades WHERE n = {number}")[0]
         choices.choose(statement, 0, version, Values.unchecked(None), cursor)

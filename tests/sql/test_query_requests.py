@@ -13,7 +13,7 @@ import pytest
 
 import duckvstore as vs
 from duckvstore.objects import open_objects
-from duckvstore.sql.execution import connection
+from duckvstore.sql.driver import httpfs
 from tests.conftest import fresh_bucket
 from tests.cuts import cut_every
 from tests.servers import MotoServer
@@ -96,7 +96,7 @@ def addresses(library, name, version, start, end):
 def plain(bucket):
     """DuckDB by itself, as somebody would use it who knows which files are needed."""
     instance = duckdb.connect()
-    connection.load_httpfs(instance)
+    httpfs.load(instance)
     secret = open_objects(bucket.url, bucket.storage_options).scan_secret()
     words = ", ".join(f"{name} '{value}'" for name, value in secret.items())
     instance.execute(f"CREATE SECRET (TYPE s3, {words})")

@@ -43,7 +43,7 @@ def test_a_stream_survives_that_another_result_is_given_up(lib, how):
         assert lib.sql("SELECT 1").fetchall() == [(1,)]
     assert found + sum(batch.num_rows for batch in batches) == ROWS
     assert lib.sql("SELECT 1").fetchall() == [(1,)]
-    left = lib.session._connection.seat().cursor.sql("SELECT view_name FROM duckdb_views() WHERE NOT internal")
+    left = lib.session._threads.current().cursor.sql("SELECT view_name FROM duckdb_views() WHERE NOT internal")
     assert left.fetchall() == [], "the frame was given back in the end"
 
 

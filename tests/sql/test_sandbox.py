@@ -314,7 +314,7 @@ def test_an_attack_gets_nothing_and_changes_nothing(place, attack):
     assert everything(place) == before
     assert place.calls == []
     assert {path.suffix for path in place.words["copies"].iterdir()} <= {".parquet", ""}, "nothing but copies"
-    side = place.connection._session._connection.side_cursor()
+    side = place.connection._session._instance.cursor()
     assert side.execute("SELECT count(*) FROM duckdb_logs()").fetchone() == (0,), "nobody's statements are written down"
     assert side.execute("SELECT table_name FROM duckdb_tables()").fetchall() == []
     assert side.execute("SELECT upper('a')").fetchone() == ("A",)
@@ -346,7 +346,7 @@ def test_a_transaction_reads_one_state(place):
 
 def test_nothing_is_logged_and_no_credentials_are_there(place):
     """DuckDB itself, asked behind the sandbox's back, has no secret, no log, and no extension from outside."""
-    cursor = place.connection._session._connection.side_cursor()
+    cursor = place.connection._session._instance.cursor()
     assert cursor.execute("SELECT count(*) FROM duckdb_logs()").fetchone() == (0,)
     settings = dict(
         cursor.execute(

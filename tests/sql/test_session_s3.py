@@ -10,8 +10,8 @@ import pytest
 
 import duckvstore as vs
 from duckvstore.errors import AccessDenied, Integrity, StorageUnavailable, Unsupported
+from duckvstore.sql.driver import httpfs
 from duckvstore.sql.driver.duckdb_errors import take_apart
-from duckvstore.sql.execution import connection
 from duckvstore.sql.planning.planner import Plan, Scan
 from duckvstore.sql.session import Session
 from duckvstore.sql.syntax.parser import parse
@@ -107,7 +107,7 @@ def test_secrets_do_not_get_into_the_log_of_duckdb(lib, capfd):
     logged = repr(lib.sql("SELECT message FROM duckdb_logs").fetchall())
     assert "vstore_0" in logged
     assert secret not in logged
-    lib.session._connection._secrets.clear()
+    lib.session._instance._secrets.clear()
     lib.sql("CALL enable_logging('QueryLog', storage = 'stdout')")
     lib.sql('SELECT count(*) FROM "sym bol"').fetchall()
     lib.sql("CALL disable_logging()")
@@ -194,17 +194,17 @@ def test_what_duckdb_says_of_a_segment_that_is_whole_is_an_answer_that_broke_off
 
 
 def test_without_httpfs_the_error_has_all_three_remedies(monkeypatch, tmp_path):
-    monkeypatch.setattr(connection, "httpfs_of_wheel", lambda _: None)
+    monkeypatch.setattr(httpfs, "of_wheel", lambda _: None)
     instance = duckdb.connect()
     instance.execute(f"SET extension_directory = '{tmp_path}'")
     instance.execute("SET custom_extension_repository = 'http://127.0.0.1:1'")
     with pytest.raises(Unsupported, match=r"INSTALL httpfs.*pip install duckdb-extension-httpfs==.*by hand"):
-        connection.load_httpfs(instance)
+        httpfs.load(instance)
     instance.close()
 
 
 def test_the_wheel_of_httpfs_is_found_without_importing_it():
-    path = connection.httpfs_of_wheel(duckdb.__version__)
+    path = httpfs.of_wheel(duckdb.__version__)
     assert path is not None
     assert path.is_file()
-    assert connection.httpfs_of_wheel("0.0.1") is None
+    assert httpfs.of_wheel("0.0.1") is None

@@ -10,7 +10,7 @@ import pytest
 
 import duckvstore as vs
 from duckvstore.errors import DuckVStoreError, SqlError
-from duckvstore.sql.execution.connection import httpfs_of_wheel
+from duckvstore.sql.driver import httpfs
 
 TABLES = (
     "CREATE TABLE t AS SELECT range::INTEGER AS a, range * 2 AS b, 'x' || range AS c FROM range(5)",
@@ -535,7 +535,7 @@ def test_a_sandbox_does_not_run_what_crashes(lib):
 
 
 @pytest.mark.skipif(
-    httpfs_of_wheel(duckdb.__version__) is None,
+    httpfs.of_wheel(duckdb.__version__) is None,
     reason="no wheel of httpfs for this DuckDB, which would ask the network",
 )
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from duckvstore.progress import Percentage, is_watched
 from duckvstore.signals import of_handler
 
 if TYPE_CHECKING:
-    from duckvstore.sql.execution.connection import Seat
+    from duckvstore.sql.execution.thread_cursor import ThreadCursor
 
 DELAY_SECONDS = 2.0
 _EVERY_SECONDS = 0.2
@@ -26,9 +26,9 @@ class Bar:
     It starts anew with each outermost wait: what its user does between two batches of rows is not the statement's time.
     """
 
-    def __init__(self, seat: Seat) -> None:
-        """Draw nothing yet. ``seat``: where the statement runs."""
-        self._seat = seat
+    def __init__(self, thread: ThreadCursor) -> None:
+        """Draw nothing yet. ``thread``: where the statement runs."""
+        self._thread = thread
         self._depth = 0
         self._watch = clock.Stopwatch()
         self._due_seconds = DELAY_SECONDS
@@ -52,12 +52,12 @@ class Bar:
     def draw(self) -> None:
         """Show how far the statement is, if it takes long and the last look was a moment ago."""
         elapsed = self._watch.elapsed_seconds()
-        if elapsed < self._due_seconds or not self._seat.tells_progress or not is_watched():
+        if elapsed < self._due_seconds or not self._thread.tells_progress or not is_watched():
             return
         try:
             if self._shown is None:
                 self._shown = Percentage("running SQL", elapsed)
-            self._shown.show(self._seat.cursor.query_progress())
+            self._shown.show(self._thread.cursor.query_progress())
         except Exception as error:  # a closed terminal, say, or no tqdm
             if of_handler(error):
                 raise

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from duckvstore import forks
 from duckvstore.errors import DuckVStoreError
 from duckvstore.sql.driver import duckdb_errors
+from duckvstore.sql.driver.instance import forget_files
 from duckvstore.sql.driver.interrupts import Outcome, run_interruptibly, to_raise
-from duckvstore.sql.execution.connection import forget_files
 from duckvstore.sql.execution.progress_bar import Bar
 from duckvstore.sql.planning import rewrite
 from duckvstore.sql.results.result import Rows
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from duckvstore.sql.driver.duckdb_errors import Failure
-    from duckvstore.sql.execution.connection import Seat
+    from duckvstore.sql.execution.thread_cursor import ThreadCursor
     from duckvstore.sql.planning.planner import Plan
     from duckvstore.sql.results.result import Result
     from duckvstore.sql.syntax.parser import Statement
@@ -45,11 +45,11 @@ _RETURNS = re.compile(r"\bRETURN_(?:FILES|STATS)\b", re.IGNORECASE)
 
 
 class Running:
-    """A planned statement that runs on the cursor of ``seat``."""
+    """A planned statement that runs on the cursor of ``thread``."""
 
     def __init__(
         self,
-        seat: Seat,
+        thread: ThreadCursor,
         plan: Plan,
         values: Values,
         note: Callable[[Statement, Failure], str] = lambda *_: "",
@@ -63,8 +63,8 @@ class Running:
         """
         self._note = note
         self._names_of_ours = names or {}
-        self._seat = seat
-        self._cursor = seat.cursor
+        self._thread = thread
+        self._cursor = thread.cursor
         self._plan = plan
         statement = plan.statement
         replaced = [position for position, relation in plan.replacements.items() if relation is not None]
@@ -75,7 +75,7 @@ class Running:
                 rewrite.names_left(statement, replaced), rewrite.parameters_left(statement, replaced)
             )
         self._registered: list[str] = []
-        self._bar = Bar(seat)
+        self._bar = Bar(thread)
         self._relation: Any = None
         self._reader: Any = None
         self._names: list[str] | None = None
@@ -92,9 +92,9 @@ class Running:
         """
         try:
             self._register()
-            self._set_seat()
+            self._set_up()
             if self._plan.statement.kind == "other":
-                self._seat.leave_bar(self._plan.statement.text)
+                self._thread.leave_bar(self._plan.statement.text)
             self._refuse_crash()
             self._relation = self._wait(self._count if counts and self._may_count() else self._run)
             if self._relation is None:
@@ -108,7 +108,7 @@ class Running:
             if isinstance(error, Exception):
                 raise self._translated(error, binding=True) from error
             raise
-        return Rows(columns, types, self._schema, self._pull, self.release, self._seat.lock, self._bar)
+        return Rows(columns, types, self._schema, self._pull, self.release, self._thread.lock, self._bar)
 
     def _run(self) -> Any:
         return self._cursor.sql(self._plan.text, params=self._parameters)
@@ -116,9 +116,9 @@ class Running:
     def _refuse_crash(self) -> None:
         """Raise SqlError in a sandbox for an outer join in which DuckDB 1.5 may take the process with it.
 
-        Elsewhere it is who wrote the statement whose process it is; see ``Seat.set_range_joins``.
+        Elsewhere it is who wrote the statement whose process it is; see ``ThreadCursor.set_range_joins``.
         """
-        if not self._seat.is_locked or not self._plan.joins_outer:
+        if not self._thread.is_locked or not self._plan.joins_outer:
             return
         text = self._plan.text[sqlglot_text.explain_end(scan(self._plan.text)[0]) :]
         drawn = self._cursor.sql(text, params=self._parameters).explain()
@@ -178,7 +178,7 @@ class Running:
     def _finished(self, action: Callable[[], Outcome]) -> Outcome:
         try:
             self._register()
-            self._set_seat()
+            self._set_up()
             return self._wait(action)
         except Exception as error:
             raise self._translated(error) from error
@@ -189,10 +189,10 @@ class Running:
         with self._bar:
             return run_interruptibly(self._cursor, action, self._bar.draw)
 
-    def _set_seat(self) -> None:
+    def _set_up(self) -> None:
         """Set on the cursor what the statement needs, when it is bound and when it runs."""
-        self._seat.set_validation(on=not self._plan.only_segments)
-        self._seat.set_range_joins(of_few=self._plan.joins_few)
+        self._thread.set_validation(on=not self._plan.only_segments)
+        self._thread.set_range_joins(of_few=self._plan.joins_few)
 
     def _register(self) -> None:
         for name, value in self._plan.registered.items():
@@ -231,9 +231,9 @@ class Running:
         self._check_own()
         result = self.result() if self.result is not None else None
         try:
-            with self._seat.lock:
-                self._seat.open_for(result)
-                self._set_seat()
+            with self._thread.lock:
+                self._thread.open_for(result)
+                self._set_up()
             relation = self._relation
             if hasattr(relation, "to_arrow_reader"):
                 self._reader = self._wait(lambda: relation.to_arrow_reader(ROWS_PER_BATCH))
@@ -253,11 +253,11 @@ class Running:
             except StopIteration:
                 return None
 
-        interrupts = self._seat.interrupts
+        interrupts = self._thread.interrupts
         try:
             return self._wait(read)
         except Exception as error:
-            was_stopped = self._seat.interrupts != interrupts  # then there is no other error to look for
+            was_stopped = self._thread.interrupts != interrupts  # then there is no other error to look for
             raise self._translated(error if was_stopped else self._real_error(error)) from error
 
     def _real_error(self, error: Exception) -> Exception:
@@ -284,7 +284,7 @@ class Running:
             self._plan.uses.release()
         self._plan.release_files()
         if self._registered:
-            self._seat.when_free(self._unregister, self.result() if self.result is not None else None)
+            self._thread.when_free(self._unregister, self.result() if self.result is not None else None)
 
     def _unregister(self) -> None:
         names, self._registered = self._registered, []

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from duckvstore.format.stored.documents import Segment, Version
     from duckvstore.sql.binding.names import Meaning
     from duckvstore.sql.driver.duckdb_errors import Failure
-    from duckvstore.sql.execution.connection import Connection
+    from duckvstore.sql.driver.instance import DuckDBInstance
     from duckvstore.sql.planning.segment_copies import Lease, SegmentFiles
     from duckvstore.sql.pruning.segment_choice import Choice
     from duckvstore.sql.syntax.parser import Statement
@@ -160,12 +160,12 @@ def _broken_off(message: str, failure: Failure) -> StorageUnavailable:
 class Planner:
     """Makes plans for the statements of one session."""
 
-    def __init__(self, connection: Connection, files: SegmentFiles) -> None:
-        """Use ``connection`` for questions of our own and ``files`` for what DuckDB cannot scan in place."""
-        self._connection = connection
+    def __init__(self, instance: DuckDBInstance, files: SegmentFiles) -> None:
+        """Use ``instance`` for questions of our own and ``files`` for what DuckDB cannot scan in place."""
+        self._instance = instance
         self._files = files
         self._registered_count = 0
-        self.choices = Choices(connection.side_cursor)
+        self.choices = Choices(instance.cursor)
 
     def plan(
         self,
@@ -259,7 +259,7 @@ class Planner:
         if refused:
             uris = self.uris(plan, library, choice.segments)
             return rewrite.scan(version, uris, seals=seals, refused=refused)
-        if seals in choice.relations and self._connection.admit(library.segment_objects, choice.prefix):
+        if seals in choice.relations and self._instance.admit(library.segment_objects, choice.prefix):
             return choice.relations[seals]
         placed = self._in_place(library, choice.segments)
         if placed is None:
@@ -326,7 +326,7 @@ class Planner:
         """Return the type that DuckDB gives to values of two types in one column; text where it has none."""
         import duckdb
 
-        cursor = self._connection.side_cursor()
+        cursor = self._instance.cursor()
         try:
             both = cursor.sql(f"SELECT CAST(NULL AS {first}) UNION ALL SELECT CAST(NULL AS {second})")
             return str(both.types[0])
@@ -362,7 +362,7 @@ class Planner:
                     return None
                 folders[folder], prefix = uri.removesuffix(name), uri.removesuffix(key) + library.layout.root
             uris.append(folders[folder] + name)
-        admitted = not uris or self._connection.admit(library.segment_objects, prefix)
+        admitted = not uris or self._instance.admit(library.segment_objects, prefix)
         return (prefix, uris) if admitted else None
 
 

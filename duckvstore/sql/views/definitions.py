@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from duckvstore.sql.binding.names import Names
-    from duckvstore.sql.execution.connection import Seat
+    from duckvstore.sql.execution.thread_cursor import ThreadCursor
     from duckvstore.sql.planning.planner import Plan, Planner
     from duckvstore.sql.results.figures import Figures
     from duckvstore.sql.syntax.headers import Header, Noun
@@ -89,7 +89,7 @@ def as_created(plan: Plan, header: Header, name: str, *, blanks: int = 0) -> Non
 
 @dataclass(slots=True)
 class _Own:
-    """What one seat has to itself: its temporary definitions, and how to undo what its transaction did."""
+    """What one thread has to itself: its temporary definitions, and how to undo what its transaction did."""
 
     definitions: dict[Key, Definition] = field(default_factory=dict)
     undo: list[tuple[dict[Key, Definition], Key, Definition | None]] | None = None
@@ -102,21 +102,21 @@ class Definitions:
         """Hold none."""
         self.placed = Placed()
         self._shared: dict[Key, Definition] = {}
-        self._seats: weakref.WeakKeyDictionary[Seat, _Own] = weakref.WeakKeyDictionary()
+        self._threads: weakref.WeakKeyDictionary[ThreadCursor, _Own] = weakref.WeakKeyDictionary()
         self._since: dict[Key, int] = {}
         self._count = 0
         self._lock = forks.rlock()
 
-    def _own(self, seat: Seat) -> _Own:
+    def _own(self, thread: ThreadCursor) -> _Own:
         with self._lock:
-            return self._seats.setdefault(seat, _Own())
+            return self._threads.setdefault(thread, _Own())
 
     def visible(
-        self, seat: Seat, statement: Statement | None = None, to: Definition | None = None
+        self, thread: ThreadCursor, statement: Statement | None = None, to: Definition | None = None
     ) -> dict[Key, Definition]:
-        """Return what ``statement`` on ``seat`` sees; ``to``: the definition whose text it is."""
+        """Return what ``statement`` on ``thread`` sees; ``to``: the definition whose text it is."""
         with self._lock:
-            found = {**self._shared, **self._own(seat).definitions}
+            found = {**self._shared, **self._own(thread).definitions}
             if to is not None:
                 found = {key: d for key, d in found.items() if self._since[key] <= to.made}
         header = headers.read(statement.text) if found and statement is not None else None
@@ -124,18 +124,18 @@ class Definitions:
             found.pop((header.noun, header.name.casefold()), None)
         return found
 
-    def names(self, seat: Seat) -> list[str]:
-        """Return the names of the views that a statement on ``seat`` sees."""
-        return [found.name for (noun, _), found in self.visible(seat).items() if noun == "view"]
+    def names(self, thread: ThreadCursor) -> list[str]:
+        """Return the names of the views that a statement on ``thread`` sees."""
+        return [found.name for (noun, _), found in self.visible(thread).items() if noun == "view"]
 
     def tables(
-        self, seat: Seat, statement: Statement, tables: Callable[[], Tables], to: Definition | None = None
+        self, thread: ThreadCursor, statement: Statement, tables: Callable[[], Tables], to: Definition | None = None
     ) -> Callable[[], Tables]:
         """Return a function for the tables of the session, ``tables``, and the views of ``visible``."""
-        views = {found.place for found in self.visible(seat, statement, to).values() if found.noun == "view"}
+        views = {found.place for found in self.visible(thread, statement, to).values() if found.noun == "view"}
         return (lambda: tables() | views) if views else tables
 
-    def used(self, seat: Seat, statement: Statement, tables: Callable[[], Tables]) -> list[Definition]:
+    def used(self, thread: ThreadCursor, statement: Statement, tables: Callable[[], Tables]) -> list[Definition]:
         """Return what ``statement`` uses, each after those that it uses itself.
 
         ``tables``: the tables of DuckDB, which hide a definition. Raises SqlError where definitions use each other in
@@ -144,7 +144,7 @@ class Definitions:
         found: dict[Key, Definition] = {}
 
         def visit(text: Statement, owner: Definition | None, path: tuple[Key, ...]) -> None:
-            for definition in self._named(text, self.visible(seat, text, owner), tables):
+            for definition in self._named(text, self.visible(thread, text, owner), tables):
                 if definition.key in path:
                     names = " and ".join(repr(name) for _, name in path)
                     message = f"the views or macros {names} refer to each other in a circle: replace one of them"
@@ -158,12 +158,12 @@ class Definitions:
         visit(statement, None, ((header.noun, header.name.casefold()),) if header is not None and is_made else ())
         return list(found.values())
 
-    def ordered(self, seat: Seat, tables: Callable[[], Tables]) -> list[Definition]:
-        """Return all that a statement on ``seat`` sees, each after those that it uses; none that is in a circle."""
+    def ordered(self, thread: ThreadCursor, tables: Callable[[], Tables]) -> list[Definition]:
+        """Return all that a statement on ``thread`` sees, each after those that it uses; none that is in a circle."""
         found: dict[Key, Definition] = {}
-        for definition in self.visible(seat).values():
+        for definition in self.visible(thread).values():
             with suppress(SqlError):
-                for used in [*self.used(seat, definition.statement, tables), definition]:
+                for used in [*self.used(thread, definition.statement, tables), definition]:
                     found.setdefault(used.key, used)
         return list(found.values())
 
@@ -192,26 +192,26 @@ class Definitions:
     # -- statements about definitions ----------------------------------------------------------------------------
 
     def settle(
-        self, seat: Seat, statement: Statement, tables: Callable[[], Tables], refuse: Callable[..., None]
+        self, thread: ThreadCursor, statement: Statement, tables: Callable[[], Tables], refuse: Callable[..., None]
     ) -> bool:
         """Carry out what concerns definitions alone: a DROP, or IF NOT EXISTS of one that exists.
 
         Returns whether ``statement`` is done with. Raises SqlError for what a definition of the same name forbids, and
         what ``refuse`` (``Making.refuse_in_reading``) does.
         """
-        visible = self.visible(seat)
+        visible = self.visible(thread)
         if not visible:
             return False
         header = headers.read(statement.text)
         if header is None:
             self._refuse_changes(statement, visible, tables)
             return False
-        existing = self._existing(seat, header, tables)
+        existing = self._existing(thread, header, tables)
         if existing is None:
             return False
         if header.verb == "drop" and header.noun != "table":
             refuse(header.start, is_temporary=existing.is_temporary)
-            self._set(seat, existing.is_temporary, existing.key, None)
+            self._set(thread, existing.is_temporary, existing.key, None)
             return True
         if header.verb == "drop":
             raise statement.error(f"{header.name} is a view: write DROP VIEW {header.name}", header.start)
@@ -223,12 +223,12 @@ class Definitions:
             )
         return False
 
-    def _existing(self, seat: Seat, header: Header, tables: Callable[[], Tables]) -> Definition | None:
+    def _existing(self, thread: ThreadCursor, header: Header, tables: Callable[[], Tables]) -> Definition | None:
         place = tuple(part.casefold() for part in header.parts[:-1])
         if place not in _PLACES:
             return None
         nouns = {"table": ["view"], "macro": ["macro", "table macro"]}.get(header.noun, [header.noun])
-        own = self._own(seat).definitions
+        own = self._own(thread).definitions
         is_temporary = header.is_temporary or place[:1] == ("temp",)
         if header.verb == "create":
             nouns = nouns[:1]
@@ -256,7 +256,7 @@ class Definitions:
                         reference.start,
                     )
 
-    def drafted(self, seat: Seat, statement: Statement, names: Names) -> Definition | None:
+    def drafted(self, thread: ThreadCursor, statement: Statement, names: Names) -> Definition | None:
         """Return the definition that ``statement`` makes; None where it concerns no symbol, so DuckDB makes it.
 
         One over a view or macro of DuckDB's is kept too, since one over symbols may take that name later. Raises
@@ -268,7 +268,7 @@ class Definitions:
         pairs = [(reference, names.meanings[at]) for at, reference in enumerate(statement.references)]
         used = [(reference, meaning) for reference, meaning in pairs if reference.role == "read" and meaning]
         is_placed = tuple(part.casefold() for part in header.parts[:-1]) in _PLACES
-        objects = _objects(seat, statement, header) if is_placed else frozenset()
+        objects = _objects(thread, statement, header) if is_placed else frozenset()
         concerns = bool(used or names.companions) or information_schema.asks_for_lists(statement.text)
         if not concerns and (statement.parameters or not objects):
             return None
@@ -300,42 +300,44 @@ class Definitions:
             self._count += 1
             return Definition("view", name, statement, header, {}, self._count, True, frozenset())
 
-    def is_there(self, seat: Seat, statement: Statement, draft: Definition, tables: Callable[[], Tables]) -> bool:
+    def is_there(
+        self, thread: ThreadCursor, statement: Statement, draft: Definition, tables: Callable[[], Tables]
+    ) -> bool:
         """Return whether IF NOT EXISTS finds an object of DuckDB's; raise SqlError where one is in the way."""
         header = draft.header
-        exists = self._exists(seat, draft, tables)
+        exists = self._exists(thread, draft, tables)
         if exists and not header.if_exists and not header.replaces:
             raise statement.error(
                 f'a {draft.noun} or table "{draft.name}" exists already', statement.text.find(draft.name)
             )
         return exists and header.if_exists
 
-    def _exists(self, seat: Seat, draft: Definition, tables: Callable[[], Tables]) -> bool:
+    def _exists(self, thread: ThreadCursor, draft: Definition, tables: Callable[[], Tables]) -> bool:
         """Whether DuckDB has an object of its own in the place of ``draft``."""
         if draft.noun == "view":
             return draft.place in tables()
         kind = draft.noun.replace(" ", "_")
-        return draft.key not in self.visible(seat) and (kind, draft.place[0], draft.key[1]) in _macros(seat)
+        return draft.key not in self.visible(thread) and (kind, draft.place[0], draft.key[1]) in _macros(thread)
 
-    def register(self, seat: Seat, draft: Definition, tables: Callable[[], Tables]) -> None:
+    def register(self, thread: ThreadCursor, draft: Definition, tables: Callable[[], Tables]) -> None:
         """Keep a definition that was found to work, in place of an object of DuckDB's if there is one."""
-        instances.drop(seat.cursor, draft.noun, CHECK)
-        if self._exists(seat, draft, tables):
+        instances.drop(thread.cursor, draft.noun, CHECK)
+        if self._exists(thread, draft, tables):
             kind = {"view": "VIEW", "macro": "MACRO", "table macro": "MACRO TABLE"}[draft.noun]
-            seat.cursor.execute(f"DROP {kind} {draft.place[0]}.main.{rewrite.quote(draft.name)}")
-        self._set(seat, draft.is_temporary, draft.key, draft)
+            thread.cursor.execute(f"DROP {kind} {draft.place[0]}.main.{rewrite.quote(draft.name)}")
+        self._set(thread, draft.is_temporary, draft.key, draft)
 
-    def replaced(self, seat: Seat, statement: Statement) -> None:
+    def replaced(self, thread: ThreadCursor, statement: Statement) -> None:
         """Forget the definition whose name DuckDB has taken for an object of its own."""
         header = headers.read(statement.text)
         if header is not None and header.verb == "create" and header.replaces:
-            existing = self._existing(seat, header, set)
+            existing = self._existing(thread, header, set)
             if existing is not None:
-                self._set(seat, existing.is_temporary, existing.key, None)
+                self._set(thread, existing.is_temporary, existing.key, None)
 
-    def _set(self, seat: Seat, is_temporary: bool, key: Key, definition: Definition | None) -> None:  # noqa: FBT001
+    def _set(self, thread: ThreadCursor, is_temporary: bool, key: Key, definition: Definition | None) -> None:  # noqa: FBT001
         with self._lock:
-            own = self._own(seat)
+            own = self._own(thread)
             scope = own.definitions if is_temporary else self._shared
             if own.undo is not None:
                 own.undo.append((scope, key, scope.get(key)))
@@ -348,25 +350,25 @@ class Definitions:
 
     # -- transactions --------------------------------------------------------------------------------------------
 
-    def begin(self, seat: Seat) -> None:
+    def begin(self, thread: ThreadCursor) -> None:
         """Remember what follows, to undo it."""
-        self._own(seat).undo = []
+        self._own(thread).undo = []
 
-    def commit(self, seat: Seat) -> None:
+    def commit(self, thread: ThreadCursor) -> None:
         """Keep what the transaction did."""
-        self._own(seat).undo = None
+        self._own(thread).undo = None
 
-    def roll_back(self, seat: Seat) -> None:
+    def roll_back(self, thread: ThreadCursor) -> None:
         """Undo what the transaction did, here and in what is known of the cursor."""
         with self._lock:
-            own = self._own(seat)
+            own = self._own(thread)
             for scope, key, before in reversed(own.undo or []):
                 if before is None:
                     scope.pop(key, None)
                 else:
                     scope[key] = before
             own.undo = None
-        self.placed.forget(seat)
+        self.placed.forget(thread)
 
     # -- uses ----------------------------------------------------------------------------------------------------
 
@@ -375,7 +377,7 @@ class Definitions:
         texts: Sequence[Names],
         planner: Planner,
         figures: Figures,
-        seat: Seat,
+        thread: ThreadCursor,
         tables: Callable[[], Tables],
         *,
         is_optional: bool = False,
@@ -392,10 +394,10 @@ class Definitions:
                         names.meanings,
                         Values.unchecked(None),
                         figures,
-                        seat.cursor,
+                        thread.cursor,
                         stores=stores,
                     )
-                self.spell(plan, seat, tables, definition)
+                self.spell(plan, thread, tables, definition)
                 items.append(definition.item(plan, is_optional=is_optional))
         except BaseException:
             for item in items:
@@ -404,15 +406,17 @@ class Definitions:
             raise
         return items
 
-    def names_others(self, seat: Seat, texts: Sequence[str]) -> bool:
+    def names_others(self, thread: ThreadCursor, texts: Sequence[str]) -> bool:
         """Whether ``texts`` may use a view or macro that DuckDB has in the session and that is none of these."""
-        found = {name for _, _, name in _macros(seat)}
-        found |= {name for name in _views(seat) if not self.placed.is_ours(seat, name)}
+        found = {name for _, _, name in _macros(thread)}
+        found |= {name for name in _views(thread) if not self.placed.is_ours(thread, name)}
         return any(name in text.casefold() for name in found for text in texts)
 
-    def spell(self, plan: Plan, seat: Seat, tables: Callable[[], Tables], to: Definition | None = None) -> None:
+    def spell(
+        self, plan: Plan, thread: ThreadCursor, tables: Callable[[], Tables], to: Definition | None = None
+    ) -> None:
         """Replace names such as memory.main.v in ``plan``: on the cursor, v is a temporary view."""
-        visible = self.visible(seat, plan.statement, to)
+        visible = self.visible(thread, plan.statement, to)
         found: dict[int, str | None] = {
             at: rewrite.quote(view.name)
             for at, reference in enumerate(plan.statement.references)
@@ -432,30 +436,30 @@ def _view(parts: tuple[str, ...], visible: Mapping[Key, Definition], tables: Cal
     return found
 
 
-def _macros(seat: Seat) -> set[tuple[str, str, str]]:
+def _macros(thread: ThreadCursor) -> set[tuple[str, str, str]]:
     """Return (kind, database, name in lower case) of the macros that DuckDB itself has in the session."""
-    found = seat.cursor.execute(
+    found = thread.cursor.execute(
         "SELECT function_type, database_name, lower(function_name) FROM system.main.duckdb_functions() "
         "WHERE function_type IN ('macro', 'table_macro') AND database_name IN ('memory', 'temp')"
     ).fetchall()
     return {(kind, database, name) for kind, database, name in found}
 
 
-def _views(seat: Seat) -> set[str]:
+def _views(thread: ThreadCursor) -> set[str]:
     """Return the names, in lower case, of the views that DuckDB itself has in the session."""
-    found = seat.cursor.execute(
+    found = thread.cursor.execute(
         "SELECT lower(view_name) FROM system.main.duckdb_views() "
         "WHERE NOT internal AND database_name IN ('memory', 'temp')"
     ).fetchall()
     return {name for (name,) in found}
 
 
-def _objects(seat: Seat, statement: Statement, header: Header) -> frozenset[Key]:
+def _objects(thread: ThreadCursor, statement: Statement, header: Header) -> frozenset[Key]:
     """Return the views and macros that DuckDB has in the session and ``statement``, which makes ``header``, names."""
-    views = _views(seat)
+    views = _views(thread)
     named = {reference.parts[-1].casefold() for reference in statement.references if reference.role == "read"}
     called = headers.called(_body(statement)) - {header.name.casefold()}
-    macros = _macros(seat) if called else set()
+    macros = _macros(thread) if called else set()
     return frozenset(
         [("view", name) for name in views if name in named]
         + [(kind.replace("_", " "), name) for kind, _, name in macros if name in called]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from duckvstore.errors import DuckVStoreError
     from duckvstore.sql.driver.duckdb_errors import Failure
-    from duckvstore.sql.execution.connection import Seat
+    from duckvstore.sql.execution.thread_cursor import ThreadCursor
     from duckvstore.sql.planning.planner import Plan
     from duckvstore.sql.syntax.headers import Noun
     from duckvstore.sql.syntax.parser import Statement
@@ -88,39 +88,41 @@ class _Cursor:
 
 
 class Placed:
-    """What stands on each seat's cursor. Safe to use from many threads."""
+    """What stands on each thread's cursor. Safe to use from many threads."""
 
     def __init__(self) -> None:
-        """Know of no seat yet."""
-        self._cursors: weakref.WeakKeyDictionary[Seat, _Cursor] = weakref.WeakKeyDictionary()
+        """Know of no thread yet."""
+        self._cursors: weakref.WeakKeyDictionary[ThreadCursor, _Cursor] = weakref.WeakKeyDictionary()
         self._lock = forks.lock()
 
-    def _of(self, seat: Seat) -> _Cursor:
+    def _of(self, thread: ThreadCursor) -> _Cursor:
         with self._lock:
-            return self._cursors.setdefault(seat, _Cursor())
+            return self._cursors.setdefault(thread, _Cursor())
 
-    def is_ours(self, seat: Seat, name: str) -> bool:
-        """Whether the view ``name`` (in lower case) among the temporary ones of ``seat`` was put there by us."""
-        return ("view", name.casefold()) in self._of(seat).made
+    def is_ours(self, thread: ThreadCursor, name: str) -> bool:
+        """Whether the view ``name`` (in lower case) among the temporary ones of ``thread`` was put there by us."""
+        return ("view", name.casefold()) in self._of(thread).made
 
-    def forget(self, seat: Seat) -> None:
+    def forget(self, thread: ThreadCursor) -> None:
         """Take everything for unknown: a transaction was rolled back."""
-        cursor = self._of(seat)
+        cursor = self._of(thread)
         for key in cursor.ever:
             cursor.made[key] = _Made(None)
 
-    def place(self, seat: Seat, items: Sequence[Item], note: Callable[[Statement, Failure], str]) -> list[Key]:
+    def place(
+        self, thread: ThreadCursor, items: Sequence[Item], note: Callable[[Statement, Failure], str]
+    ) -> list[Key]:
         """Make ``items`` stand on the cursor, each after those it uses, and nothing else; return their keys.
 
         Raises the error of the user's text that cannot be made.
         """
-        cursor = self._of(seat)
+        cursor = self._of(thread)
         if any(found.uses and found.text != item.text for item in items if (found := cursor.made.get(item.key))):
-            seat.settle_all()
+            thread.settle_all()
         wanted = {item.key for item in items}
         unwanted = [key for key, found in cursor.made.items() if key not in wanted and not found.uses]
         for key in unwanted:
-            drop(seat.cursor, *key)
+            drop(thread.cursor, *key)
             del cursor.made[key]
         held: list[Key] = []
         is_changed = bool(unwanted)  # what uses it is to be made anew, and found not to work any more
@@ -131,33 +133,33 @@ class Placed:
                     is_changed = True
                     cursor.ever.add(item.key)
                     known = cursor.made[item.key] = _Made(None)
-                    if not self._make(seat, item, note):
+                    if not self._make(thread, item, note):
                         continue
                     known.text = item.text
                 with self._lock:
                     known.uses += 1
                 held.append(item.key)
         except BaseException:
-            self.release(seat, held)
+            self.release(thread, held)
             raise
         return held
 
-    def _make(self, seat: Seat, item: Item, note: Callable[[Statement, Failure], str]) -> bool:
+    def _make(self, thread: ThreadCursor, item: Item, note: Callable[[Statement, Failure], str]) -> bool:
         import duckdb
 
         try:
-            run_interruptibly(seat.cursor, lambda: seat.cursor.execute(item.text))
-            _name_columns(seat.cursor, item)
+            run_interruptibly(thread.cursor, lambda: thread.cursor.execute(item.text))
+            _name_columns(thread.cursor, item)
         except duckdb.Error as error:
-            drop(seat.cursor, *item.key)  # an older one, which was not replaced
+            drop(thread.cursor, *item.key)  # an older one, which was not replaced
             if item.is_optional:
                 return False
             raise item.error(duckdb_errors.take_apart(error), note) from error
         return True
 
-    def release(self, seat: Seat, keys: Sequence[Key]) -> None:
+    def release(self, thread: ThreadCursor, keys: Sequence[Key]) -> None:
         """Let go what ``place`` returned: no rows are to come from it any more."""
-        cursor = self._of(seat)
+        cursor = self._of(thread)
         with self._lock:
             for key in keys:
                 if key in cursor.made:
@@ -203,24 +205,24 @@ def _columns(cursor: duckdb.DuckDBPyConnection, name: str) -> list[str]:
 
 
 class Uses:
-    """The items that one statement uses, on the cursor of ``seat`` from ``place`` to ``release``."""
+    """The items that one statement uses, on the cursor of ``thread`` from ``place`` to ``release``."""
 
-    def __init__(self, placed: Placed, seat: Seat, items: Sequence[Item]) -> None:
+    def __init__(self, placed: Placed, thread: ThreadCursor, items: Sequence[Item]) -> None:
         """Place nothing yet."""
         self.items = list(items)
-        self._placed, self._seat = placed, seat
+        self._placed, self._thread = placed, thread
         self._held: list[Key] | None = None
 
     def place(self, note: Callable[[Statement, Failure], str]) -> None:
         """Make them stand on the cursor; see ``Placed.place``."""
         if self._held is None:
-            self._held = self._placed.place(self._seat, self.items, note)
+            self._held = self._placed.place(self._thread, self.items, note)
 
     def release(self) -> None:
         """Let them go; a second call does nothing."""
         held, self._held = self._held, None
         if held is not None:
-            self._placed.release(self._seat, held)
+            self._placed.release(self._thread, held)
 
     def owner(self, failure: Failure, own_bytes: int) -> tuple[bool, Item | None]:
         """Return whether the place of ``failure`` is known, and the item in whose text it is (None: the statement's).

@@ -6,11 +6,12 @@ that reads every EXECUTE: what an argument may be, its type, and whether the rig
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from duckvstore.sql.driver import duckdb_errors
 from duckvstore.sql.execution.running import Running
+from duckvstore.sql.execution.thread_cursor import PreparedStatement
 from duckvstore.sql.syntax import headers, parser, sqlglot_text
 from duckvstore.sql.syntax.tokens import Token, scan
 from duckvstore.sql.values import row_values
@@ -21,22 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from duckvstore.sql.binding.names import Names
-    from duckvstore.sql.execution.connection import Seat
+    from duckvstore.sql.execution.thread_cursor import ThreadCursor
     from duckvstore.sql.planning.planner import Plan
     from duckvstore.sql.syntax.parser import Statement
     from duckvstore.sql.writing.table_edits import Making
 
 # What DuckDB prepares; of all other statements it says itself that it does not.
 _KINDS = frozenset(("query", "describe", "summarize", "insert", "update", "delete", "truncate", "copy", "other"))
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A prepared statement: its text alone, and the names of its parameters in the order of their places."""
-
-    text: str
-    names: tuple[str, ...]
-    is_by_position: bool
 
 
 def settle(making: Making, names: Names, planned: Callable[[], Plan]) -> bool:
@@ -51,8 +43,8 @@ def settle(making: Making, names: Names, planned: Callable[[], Plan]) -> bool:
     if not changed and not _is_open(body):
         plan, head = planned(), _head(statement, body)
         plan.text, plan.shift = head + plan.text, len(head)
-        Running(making.seat, plan, Values.unchecked(None), making.session.note).finish()
-    _keep(making.seat, statement, body)
+        Running(making.thread, plan, Values.unchecked(None), making.session.note).finish()
+    _keep(making.thread, statement, body)
     making.figures.done = f"prepared {_text(_name_of(statement.text, 'PREPARE'))!r}"
     return True
 
@@ -69,36 +61,36 @@ def _concerns(names: Names) -> bool:
     return any(names.resolve().values()) or bool(names.companions) or information_schema.asks_for_lists(body.text)
 
 
-def _keep(seat: Seat, statement: Statement, body: Statement) -> None:
+def _keep(thread: ThreadCursor, statement: Statement, body: Statement) -> None:
     """Keep ``body``, which ``statement`` prepares, in place of another one of that name; raises SqlError."""
     parameters = [found for _, found in body.parameters]
     names = dict.fromkeys(p.name if p.name is not None else str((p.position or 0) + 1) for p in parameters)
-    kept = Prepared(body.text, tuple(names), any(p.position is not None for p in parameters))
+    kept = PreparedStatement(body.text, tuple(names), any(p.position is not None for p in parameters))
     for place, found in body.parameters if kept.is_by_position else ():
         if found.name is not None:  # DuckDB counts a ? from the greatest number before it on
             raise body.error("? and $n do not go together here: number them all, as $1 and $2", place)
     name = _name_of(statement.text, "PREPARE")
     text = f"{_head(statement, body)}SELECT {', '.join(f'${found}' for found in names) or 'NULL'}"
-    _shown_at(statement, text, name, lambda: seat.cursor.execute(text))
-    seat.prepared[_key(name)] = kept
+    _shown_at(statement, text, name, lambda: thread.cursor.execute(text))
+    thread.prepared[_key(name)] = kept
 
 
-def executed(seat: Seat, statement: Statement, values: Values) -> tuple[Statement, Values]:
+def executed(thread: ThreadCursor, statement: Statement, values: Values) -> tuple[Statement, Values]:
     """Return the statement of ours that an EXECUTE means, with its values; any other statement as it is.
 
     Raises SqlError for arguments that DuckDB does not take.
     """
-    if not seat.prepared:
+    if not thread.prepared:
         return statement, values
     end = sqlglot_text.explain_end(scan(statement.text)[0])
     name = _name_of(statement.text, "EXECUTE", end)
-    kept = seat.prepared.get(_key(name))
+    kept = thread.prepared.get(_key(name))
     if kept is None:
         return statement, values
     for place, _ in statement.parameters:
         raise statement.error("EXECUTE takes constants: write them here, or give values to the query itself", place)
-    seat.open_for(None)
-    text, cursor = " " * end + statement.text[end:], seat.cursor
+    thread.open_for(None)
+    text, cursor = " " * end + statement.text[end:], thread.cursor
     row = _shown_at(statement, text, name, lambda: row_values.values(cursor, cursor.sql(text)))
     given = dict(zip(kept.names, row, strict=False))  # without parameters there is a NULL
     # On its own, so that places are in its own text, which is also the message of a version that it makes.
@@ -109,11 +101,11 @@ def executed(seat: Seat, statement: Statement, values: Values) -> tuple[Statemen
     return found, Values.unchecked([given.get(str(number)) for number in numbers])
 
 
-def settled(seat: Seat, statement: Statement) -> None:
+def settled(thread: ThreadCursor, statement: Statement) -> None:
     """Forget the statement whose name DuckDB has given up, or taken for one of its own."""
-    if seat.prepared:
+    if thread.prepared:
         for verb in ("PREPARE", "DEALLOCATE"):
-            seat.prepared.pop(_key(_name_of(statement.text, verb)), None)
+            thread.prepared.pop(_key(_name_of(statement.text, verb)), None)
 
 
 def _is_open(body: Statement) -> bool:

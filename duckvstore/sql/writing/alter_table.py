@@ -234,7 +234,7 @@ class Altering(TableWriting):
 
     def _empty(self, newest: Version, wanted: Alteration) -> pa.Table:
         """Return no values of the type that ``wanted`` names, as DuckDB understands it."""
-        cursor = self.making.seat.cursor
+        cursor = self.making.thread.cursor
         plan = self._planned(newest)
         plan.text = f"CREATE OR REPLACE TEMP TABLE {rewrite.quote(NAME)} ({rewrite.quote(wanted.name)} {wanted.type})"
         try:
@@ -288,7 +288,7 @@ class Altering(TableWriting):
         given = quoted if wanted.using is None else f"({wanted.using}\n)"
         cast = f"CAST({given} AS {wanted.type})" if wanted.type else given
         plan = self._planned(newest)
-        scratch = Scratch(self.making.seat.cursor, self.library, newest, range(len(newest.segments)))
+        scratch = Scratch(self.making.thread.cursor, self.library, newest, range(len(newest.segments)))
         try:
             if wanted.using is None:
                 old = kinds.names(newest.schema)[newest.schema.shown_names.index(name)]

@@ -37,7 +37,7 @@ class Explaining(TableWriting):
         plan = self._planned(newest)
         if self.statement.kind in _LOOKING:
             self._look_at(newest)
-        scratch = Scratch(self.making.seat.cursor, self.library, newest, [])
+        scratch = Scratch(self.making.thread.cursor, self.library, newest, [])
         try:
             with scratch.without_rows() as name:
                 return self._explained(plan, name)
@@ -64,7 +64,7 @@ class Explaining(TableWriting):
         """Keep DuckDB from seeing that the table has no rows, of which it would plan to do nothing."""
         import duckdb
 
-        cursor = self.making.seat.cursor
+        cursor = self.making.thread.cursor
         before: str = cursor.execute("SELECT current_setting('disabled_optimizers')").fetchall()[0][0]
         listed = ",".join(filter(None, [before, "statistics_propagation"]))
         try:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from duckvstore.engine.writing.edits import Plan as VersionPlan
     from duckvstore.engine.writing.row_edits import RowEdits
     from duckvstore.sql.binding.names import Names, Wanted
-    from duckvstore.sql.execution.connection import Seat
+    from duckvstore.sql.execution.thread_cursor import ThreadCursor
     from duckvstore.sql.execution.transaction import Begun
     from duckvstore.sql.planning.planner import Plan
     from duckvstore.sql.results.result import Rows
@@ -61,7 +61,7 @@ class Making:
     """What every statement that makes a version needs: where it runs, and who makes it and why."""
 
     session: Session
-    seat: Seat
+    thread: ThreadCursor
     statement: Statement
     values: Values
     scope: Mapping[str, object] | None
@@ -149,7 +149,7 @@ class TableWriting:
                 if self._source is not None:
                     self._source.close()  # whatever happened, the cursor must be free
                 if self.statement.explain:
-                    making.seat.cursor.execute(f"DROP TABLE IF EXISTS temp.main.{rewrite.quote(NAME)}")
+                    making.thread.cursor.execute(f"DROP TABLE IF EXISTS temp.main.{rewrite.quote(NAME)}")
         else:
             making.commit(self.library, self.symbol, self._edit)
         return self._outcome or self._result()
@@ -170,7 +170,7 @@ class TableWriting:
         self.making.scope = {**scope, **held}
 
     def _result(self) -> Result:
-        figures, cursor = self.making.figures, self.making.seat.cursor
+        figures, cursor = self.making.figures, self.making.thread.cursor
         if self.statement.explain:
             return self._plan_shown(self._returned)
         if self._returned is not None:
@@ -202,7 +202,7 @@ class TableWriting:
         table = pa.table(
             {name: pa.array(values, pa.string()) for name, values in zip(columns, (keys, texts), strict=True)}
         )
-        return Result.of_table(table, figures, self.making.seat.cursor, kind="explain")
+        return Result.of_table(table, figures, self.making.thread.cursor, kind="explain")
 
     # -- rows of a symbol ----------------------------------------------------------------------------------------
 
@@ -219,7 +219,7 @@ class TableWriting:
         try:
             newest = self._decided(plan, newest)
             kept = None if kind in ("insert", "copy") else self._touched(plan, newest, self._candidates(newest))
-            scratch = Scratch(self.making.seat.cursor, self.library, newest, kept)
+            scratch = Scratch(self.making.thread.cursor, self.library, newest, kept)
         except BaseException:
             plan.release_files()
             raise
@@ -230,7 +230,7 @@ class TableWriting:
             if assigned is not newest:
                 newest = assigned
                 scratch.close()
-                scratch = Scratch(self.making.seat.cursor, self.library, newest, kept)
+                scratch = Scratch(self.making.thread.cursor, self.library, newest, kept)
             wanted = self._run_on_scratch(plan, scratch, newest.schema.shown_names)
             self._outcome = self._result()  # before the commit: where it fails, nothing is changed
         finally:
@@ -440,7 +440,7 @@ class TableWriting:
         row = rewrite.quote(ROW)
         own = ".".join(self.reference.parts)
         names = {f", {row}": "", f"{row}, ": "", NAME: own, BARE: own}
-        return Running(self.making.seat, plan, self.making.values, self.making.session.note, names, is_part=is_part)
+        return Running(self.making.thread, plan, self.making.values, self.making.session.note, names, is_part=is_part)
 
     def _asked(self, plan: Plan, query: str) -> pa.Table | None:
         """Return the rows of a question of our own, made of parts of the statement."""
@@ -547,7 +547,7 @@ class TableWriting:
                 start = found.source if found.source is not None else found.where
                 behind = [p.position for at, p in self.statement.parameters if at >= start and p.position is not None]
                 given = given[behind[0] :] if behind else given
-            return kept_segments(statement, 0, newest, Values.unchecked(given), self.making.seat.cursor)
+            return kept_segments(statement, 0, newest, Values.unchecked(given), self.making.thread.cursor)
         except DuckVStoreError:
             return everything  # what it is about, the statement itself will meet
 
@@ -621,7 +621,7 @@ class TableWriting:
     def _measured(self, plan: Plan) -> Rows | None:
         """Run EXPLAIN ANALYZE on a table of the session, keep what it returns, and return the rows of the table."""
         name = rewrite.quote(NAME)
-        self.making.seat.cursor.execute(f"DROP TABLE IF EXISTS temp.main.{name}")
+        self.making.thread.cursor.execute(f"DROP TABLE IF EXISTS temp.main.{name}")
         plan.replacements[self.position] = name
         text = rewrite.rewrite(self.statement, plan.replacements)
         noun = statements.noun_start(self.statement)
@@ -680,7 +680,7 @@ class TableWriting:
                 )
         if not definitions:
             raise self.statement.error("CREATE TABLE needs columns, or AS and a query", self.reference.end)
-        cursor = self.making.seat.cursor
+        cursor = self.making.thread.cursor
         plan = self._planned(None)
         tail = self.statement.text[self.reference.end :]
         plan.text = f"CREATE OR REPLACE TEMP TABLE {rewrite.quote(NAME)} {tail}"
