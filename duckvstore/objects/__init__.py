@@ -44,7 +44,7 @@ def open_objects(url: str | os.PathLike[str], storage_options: Mapping[str, Any]
             same name within this process; without a name fresh ones), ``sql+<SQLAlchemy's URL>``,
             ``mongodb://host/database``, ``gs://bucket/prefix``, ``az://container/prefix``, or the scheme of an
             installed entry point of group ``duckvstore.objects``.
-        storage_options: for S3 the attributes of ``objects.s3_options.S3Options``; for a folder ``fsync``; for SQL
+        storage_options: for S3 the attributes of ``objects.s3.S3Options``; for a folder ``fsync``; for SQL
             ``password`` and ``table``; for MongoDB ``password`` and ``collection``; see ``objects.cloud`` for the
             others.
 
@@ -110,8 +110,7 @@ def _check_options(options: Mapping[str, Any], valid: list[str], url: str) -> No
 
 
 def _open_s3(url: str, options: dict[str, Any]) -> ObjectStore:
-    from duckvstore.objects.s3 import S3Objects
-    from duckvstore.objects.s3_options import S3Options
+    from duckvstore.objects.s3 import S3Objects, S3Options
 
     parts = urlsplit(url)
     if "@" in parts.netloc:

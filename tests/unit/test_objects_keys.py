@@ -10,8 +10,7 @@ from duckvstore.errors import InvalidInput
 from duckvstore.format.stored import layout
 from duckvstore.objects.base import Listed
 from duckvstore.objects.keys import check_key, check_prefix
-from duckvstore.objects.s3 import S3Objects
-from duckvstore.objects.s3_options import S3Options
+from duckvstore.objects.s3 import S3Objects, S3Options
 from duckvstore.testing.conformance import expected_listing
 
 _names = st.text("ab-.0", min_size=1, max_size=3).filter(lambda name: name.strip("."))

@@ -25,7 +25,7 @@ from duckvstore.errors import (
     Unsupported,
 )
 from duckvstore.objects import open_objects, self_test
-from duckvstore.objects.s3_time import ServerTime
+from duckvstore.objects.s3.server import ServerTime
 from tests.servers import HOST, READER, closed_port
 
 OPTIONS = {"access_key_id": "some-key-id", "secret_access_key": "a-very-secret-key", "region": "us-east-1"}

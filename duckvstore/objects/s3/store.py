@@ -32,10 +32,10 @@ from duckvstore.errors import (
 from duckvstore.objects import answers
 from duckvstore.objects.base import DeleteFailure, Listed, ObjectStore
 from duckvstore.objects.keys import check_key, check_prefix, in_byte_order, start_below
-from duckvstore.objects.s3_deleted import DeletedObjects
-from duckvstore.objects.s3_errors import error_code, error_status, mapped, was_never_sent
-from duckvstore.objects.s3_options import S3Options
-from duckvstore.objects.s3_time import ServerTime
+from duckvstore.objects.s3.deleted import DeletedObjects
+from duckvstore.objects.s3.errors import error_code, error_status, mapped, was_never_sent
+from duckvstore.objects.s3.options import S3Options
+from duckvstore.objects.s3.server import ServerTime
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
