@@ -102,8 +102,9 @@ class Reading(Handle):
             needed = None if stored is None else values.needed_columns(version.schema, stored)
             is_pandas = version.kind in ("dataframe", "series") and output_format in (None, "pandas")
             dictionaries = values.text_objects(version.schema) if is_pandas else ()
-        rows = self._rows(version, needed, dates, row_range, where, dictionaries)
-        chosen: dict[str, Any] = {"columns": columns, "rows": rows.positions}
+            dtypes = values.numpy_dtypes(version.schema, needed) if is_pandas else {}
+        rows = self._rows(version, needed, dates, row_range, where, dictionaries, dtypes)
+        chosen: dict[str, Any] = {"columns": columns, "rows": rows.positions, "arrays": rows.arrays}
         try:
             with opened.believing(version):
                 if version.kind == "arrow" and any(column.duckdb is not None for column in version.schema.columns):
@@ -126,6 +127,7 @@ class Reading(Handle):
         row_range: tuple[int | None, int | None] | None,
         where: str | None,
         dictionaries: Collection[str],
+        dtypes: Mapping[str, Any],
     ) -> reads.Rows:
         opened = self.open_library
         if dates is not None:
@@ -136,7 +138,7 @@ class Reading(Handle):
             from duckvstore.sql.where import read_where
 
             return read_where(opened, version, columns, where)
-        return reads.read_all(opened, version, columns, dictionaries)
+        return reads.read_all(opened, version, columns, dictionaries, dtypes)
 
     def head(
         self,

@@ -21,17 +21,18 @@ from tests.unit.values_cases import COLUMNS
 ROWS = 20_000
 RANDOM = np.random.default_rng(7)
 SAMPLES = {
-    "random float": (RANDOM.random(ROWS), "BYTE_STREAM_SPLIT"),
-    "few floats": (RANDOM.integers(0, 50, ROWS) / 4, "DICTIONARY"),
-    "rounded floats": (np.round(RANDOM.normal(size=ROWS) * 20, 2), "PLAIN"),
-    "times": (np.cumsum(RANDOM.integers(0, 10**9, ROWS)).astype("M8[ns]"), "DELTA_BINARY_PACKED"),
-    "sorted": (np.arange(ROWS), "DELTA_BINARY_PACKED"),
-    "small range": (RANDOM.integers(0, 1000, ROWS), "DELTA_BINARY_PACKED"),
-    "few scattered": (RANDOM.choice(RANDOM.integers(-(2**62), 2**62, 20), ROWS), "DICTIONARY"),
-    "random": (RANDOM.integers(-(2**63), 2**63 - 1, ROWS), "PLAIN"),
-    "few texts": (pa.array([f"S{n}" for n in RANDOM.integers(0, 200, ROWS)]), "DICTIONARY"),
-    "texts": (pa.array([str(n) for n in RANDOM.integers(0, 10**12, ROWS)]), "PLAIN"),
-    "categories": (pa.array(["a", "b"] * (ROWS // 2)).dictionary_encode(), "DICTIONARY"),
+    "random float": (RANDOM.random(ROWS), "BYTE_STREAM_SPLIT", "LZ4"),
+    "few floats": (RANDOM.integers(0, 50, ROWS) / 4, "DICTIONARY", "LZ4"),
+    "skewed floats": (RANDOM.binomial(60, 0.02, ROWS) / 4, "DICTIONARY", "ZSTD"),
+    "rounded floats": (np.round(RANDOM.normal(size=ROWS) * 20, 2), "PLAIN", "ZSTD"),
+    "times": (np.cumsum(RANDOM.integers(0, 10**9, ROWS)).astype("M8[ns]"), "DELTA_BINARY_PACKED", "LZ4"),
+    "sorted": (np.arange(ROWS), "DELTA_BINARY_PACKED", "LZ4"),
+    "small range": (RANDOM.integers(0, 1000, ROWS), "DELTA_BINARY_PACKED", "LZ4"),
+    "few scattered": (RANDOM.choice(RANDOM.integers(-(2**62), 2**62, 20), ROWS), "DICTIONARY", "LZ4"),
+    "random": (RANDOM.integers(-(2**63), 2**63 - 1, ROWS), "PLAIN", "ZSTD"),
+    "few texts": (pa.array([f"S{n}" for n in RANDOM.integers(0, 200, ROWS)]), "DICTIONARY", "LZ4"),
+    "texts": (pa.array([str(n) for n in RANDOM.integers(0, 10**12, ROWS)]), "PLAIN", "ZSTD"),
+    "categories": (pa.array(["a", "b"] * (ROWS // 2)).dictionary_encode(), "DICTIONARY", "ZSTD"),
 }
 
 
@@ -45,14 +46,15 @@ def stored(**columns: object) -> tuple[pa.Table, schemas.Schema]:
 @pytest.mark.parametrize("name", SAMPLES)
 def test_the_encoding_is_chosen_from_the_data(name):
     """And it is what the file has; the file is no larger than a plain one would be."""
-    data_of, expected = SAMPLES[name]
+    data_of, expected, codec = SAMPLES[name]
     table, schema = stored(x=data_of)
     data = encoding.encode(table, schema)
     options = encoding.parquet_options(table, schema)
     found = "DICTIONARY" if options["use_dictionary"] else (options["column_encoding"] or {}).get("x", "PLAIN")
     assert found == expected
-    used = pq.ParquetFile(io.BytesIO(data)).metadata.row_group(0).column(0).encodings
-    assert any(expected.removesuffix("IONARY") in one for one in used)
+    used = pq.ParquetFile(io.BytesIO(data)).metadata.row_group(0).column(0)
+    assert any(expected.removesuffix("IONARY") in one for one in used.encodings)
+    assert used.compression == codec
     plain = encoding.encode(table, schema, {"compression": "zstd", "compression_level": 1, "use_dictionary": False})
     assert len(data) <= len(plain) * 1.02 + 200
     assert encoding.decode(data, schema).equals(table)
@@ -84,16 +86,26 @@ def test_files_carry_field_ids_checksums_and_the_arrow_schema():
     assert encoding.encode(table, schema) == data  # equal rows give equal bytes
 
 
-def test_a_flipped_bit_in_a_page_is_found():
-    """By its checksum, as Integrity."""
+def test_what_is_no_such_file_is_found():
+    """As Integrity. Flipped bits are found by the sha256 of the whole file, and by the pages' checksums."""
     table, schema = stored(a=RANDOM.random(100))
     data = bytearray(encoding.encode(table, schema))
-    data[200] ^= 1
-    with pytest.raises(Integrity, match="cannot be decoded"):
-        encoding.decode(bytes(data), schema)
     for damaged in (b"", b"PAR1", bytes(data[:-20])):
-        with pytest.raises(Integrity):
+        with pytest.raises(Integrity, match="cannot be decoded"):
             encoding.decode(damaged, schema)
+    data[200] ^= 1
+    with pytest.raises(OSError, match="CRC checksum"):
+        pq.read_table(io.BytesIO(bytes(data)), page_checksum_verification=True)
+
+
+def test_codecs_beside_nested_columns():
+    """Each column of Parquet's has the codec that its own values want; an option of the library names one for all."""
+    numbers = RANDOM.random(ROWS)
+    table, schema = stored(x=numbers, y=[{"x": [1.5]}, {"x": None}] * (ROWS // 2))
+    found = pq.ParquetFile(io.BytesIO(encoding.encode(table, schema))).metadata.row_group(0)
+    assert [found.column(n).compression for n in range(2)] == ["LZ4", "ZSTD"]
+    found = pq.ParquetFile(io.BytesIO(encoding.encode(table, schema, compression="snappy"))).metadata.row_group(0)
+    assert [found.column(n).compression for n in range(2)] == ["SNAPPY", "SNAPPY"]
 
 
 def test_chosen_columns_are_read_in_the_order_asked_for():

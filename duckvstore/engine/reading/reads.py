@@ -6,7 +6,7 @@ they hold no wanted row.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from duckvstore.engine.reading import ranges, segments
@@ -16,7 +16,7 @@ from duckvstore.format.stored import schema, statistics
 from duckvstore.format.stored.documents import ColumnStatistics
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     import pandas as pd
     import pyarrow as pa
@@ -32,19 +32,28 @@ _UNKNOWN = ColumnStatistics()
 class Rows:
     """Rows of a version: ``table`` in the stored schema, and each row's number within the version.
 
-    ``positions`` is a range when the rows are consecutive, else an int64 array.
+    ``positions`` is a range when the rows are consecutive, else an int64 array. ``arrays``: columns that are not in the
+    table but in numpy arrays of their own.
     """
 
     table: pa.Table
     positions: range | Any
+    arrays: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_all(
-    library: OpenLibrary, version: Version, columns: Sequence[str] | None, dictionaries: Collection[str] = ()
+    library: OpenLibrary,
+    version: Version,
+    columns: Sequence[str] | None,
+    dictionaries: Collection[str] = (),
+    dtypes: Mapping[str, Any] | None = None,
 ) -> Rows:
-    """Read every row of ``columns`` (stored names; None: all); ``dictionaries`` as in ``segments.read_table``."""
-    table = segments.read_table(library, version, columns=columns, dictionaries=dictionaries)
-    return Rows(table, range(version.row_count))
+    """Read every row of ``columns`` (stored names; None: all).
+
+    ``dictionaries`` as in ``segments.read_table``; ``dtypes``: of columns that are wanted as numpy arrays.
+    """
+    found = segments.gather(library, version, dtypes or {}, columns=columns, dictionaries=dictionaries)
+    return Rows(found.table, range(version.row_count), found.arrays)
 
 
 def read_rows(

@@ -11,7 +11,7 @@ import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain
+from itertools import accumulate, chain
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,13 +19,14 @@ from duckvstore import clock
 from duckvstore.errors import Integrity, NoSuchKey
 from duckvstore.format.rows import chunking, encoding
 from duckvstore.format.rows.digest import logical_digest
+from duckvstore.format.rows.gathering import Gathered, Gathering
 from duckvstore.format.stored import schema, statistics
 from duckvstore.format.stored.documents import Segment
 from duckvstore.format.stored.manifests import totals
 from duckvstore.progress import progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
 
     import pyarrow as pa
@@ -81,7 +82,7 @@ def place(
     memory.
     """
     offered = shareable or Shareable()
-    choices: list[encoding.Choices] = []  # of encodings, by a look at the first of the large pieces
+    choices: list[encoding.Choices] = []  # of how columns are written, by a look at the first of the large pieces
 
     def one(rows: pa.Table) -> tuple[Segment, bool]:
         digest = logical_digest(rows, schema)
@@ -174,23 +175,56 @@ def read_table(
     ``columns``: stored names, in the order wanted (None: all). ``segments``: positions to read (None: all).
     ``dictionaries``: text columns that may come as dictionaries, where every segment holds them so.
     """
-    import pyarrow as pa
-
-    stored = schema.to_arrow(version.schema)
-    if columns is not None:
-        stored = pa.schema([stored.field(name) for name in columns], metadata=stored.metadata)
     chosen = version.segments if segments is None else [version.segments[position] for position in segments]
+    return _together(_read(library, version, columns, chosen, dictionaries), version, columns)
 
-    def load(segment: Segment) -> Any:
+
+def gather(
+    library: OpenLibrary,
+    version: Version,
+    dtypes: Mapping[str, Any],
+    *,
+    columns: Sequence[str] | None = None,
+    dictionaries: Collection[str] = (),
+) -> Gathered:
+    """Return all rows of a version, those of the columns ``dtypes`` as numpy arrays; otherwise as ``read_table``."""
+    try:
+        gathering = Gathering(dtypes, version.row_count)
+    except (MemoryError, ValueError):  # a document may say any number of rows, which its segments do not have
+        return Gathered(read_table(library, version, columns=columns, dictionaries=dictionaries))
+    tables = _read(library, version, columns, version.segments, dictionaries, gathering.take)
+    return gathering.finish(_together(tables, version, columns))
+
+
+def _read(
+    library: OpenLibrary,
+    version: Version,
+    columns: Sequence[str] | None,
+    chosen: Sequence[Segment],
+    dictionaries: Collection[str],
+    then: Callable[[int, pa.Table], pa.Table] = lambda _, rows: rows,
+) -> list[pa.Table]:
+    """Return what ``then`` makes of the rows of each segment, and of the number of its first among those ``chosen``."""
+
+    def load(item: tuple[int, Segment]) -> pa.Table:
+        start, segment = item
         with library.believing(version):
             rows = encoding.decode(fetch(library, segment), version.schema, columns, dictionaries)
             if rows.num_rows != segment.row_count:
                 raise Integrity(f"segment {segment.key} has {rows.num_rows} rows, expected {segment.row_count}")
-            return rows
+            return then(start, rows)
 
-    tables = library.in_parallel(load, chosen, f"reading {version.symbol}")
-    if not tables:
-        return stored.empty_table()
-    if any(table.schema != tables[0].schema for table in tables):
-        tables = [table.cast(stored) for table in tables]
-    return pa.concat_tables(tables)
+    starts = accumulate((segment.row_count for segment in chosen), initial=0)
+    return library.in_parallel(load, zip(starts, chosen, strict=False), f"reading {version.symbol}")
+
+
+def _together(tables: list[pa.Table], version: Version, columns: Sequence[str] | None) -> pa.Table:
+    """Return one table of those, which have the stored schema or part of it."""
+    import pyarrow as pa
+
+    if tables and all(table.schema == tables[0].schema for table in tables):
+        return pa.concat_tables(tables)
+    stored = schema.to_arrow(version.schema)
+    present = (stored.names if columns is None else columns) if not tables else tables[0].schema.names
+    stored = pa.schema([stored.field(name) for name in present], metadata=stored.metadata)
+    return pa.concat_tables([table.cast(stored) for table in tables]) if tables else stored.empty_table()

@@ -56,8 +56,11 @@ def encode_array(values: Any, where: str) -> tuple[pa.Array | pa.ChunkedArray, S
     )
 
 
-def decode_array(column: pa.ChunkedArray, spec: Spec) -> Any:
-    """Return the numpy or extension array that ``encode_array`` made ``column`` and ``spec`` of; writable."""
+def decode_array(column: pa.ChunkedArray | np.ndarray, spec: Spec) -> Any:
+    """Return the numpy or extension array that ``encode_array`` made ``column`` and ``spec`` of; writable.
+
+    A column that ``numpy_dtype`` has a dtype for may be the array already, which is taken over.
+    """
     if isinstance(spec, str):
         return _decode_numpy(column, _plain_dtype(spec))
     decoder = _DECODERS.get(spec["type"])
@@ -90,7 +93,22 @@ def _encode_times(values: np.ndarray, where: str, zone: str | None = None) -> pa
     return store_array(array, arrow_type, where)
 
 
-def _decode_numpy(column: pa.ChunkedArray, dtype: np.dtype[Any]) -> np.ndarray:
+def numpy_dtype(spec: Spec | None) -> np.dtype[Any] | None:
+    """Return the dtype of the numbers or times, NaN and NaT included, that a column of this spec is made of."""
+    if isinstance(spec, dict):
+        return np.dtype(f"M8[{spec['unit']}]") if spec["type"] == "datetimetz" else None
+    dtype = None if spec is None else _plain_dtype(spec)
+    return None if dtype is None or dtype.kind == "b" or not dtype.isnative else dtype
+
+
+def is_of_numpy(kind: pa.DataType, dtype: np.dtype[Any]) -> bool:
+    """Return whether values of this stored type are those of ``dtype``, byte for byte."""
+    return bool(kind == pa.from_numpy_dtype(dtype) or (pa.types.is_timestamp(kind) and f"M8[{kind.unit}]" == dtype))
+
+
+def _decode_numpy(column: pa.ChunkedArray | np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+    if isinstance(column, np.ndarray):
+        return column
     if column.null_count and dtype.kind in "biu":
         widened: np.ndarray = column.to_numpy()  # as pandas does it: float64, or objects for booleans
         return widened if dtype.kind != "b" else widened.astype(object)

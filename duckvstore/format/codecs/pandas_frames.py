@@ -7,6 +7,7 @@ its ``attrs`` are equal. The index levels are the leading columns; a RangeIndex 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,14 +16,14 @@ import pyarrow as pa
 
 from duckvstore.errors import InvalidInput, NoSuchColumn, nearest
 from duckvstore.format.codecs import markers
-from duckvstore.format.codecs.pandas_arrays import decode_array, encode_array
+from duckvstore.format.codecs.pandas_arrays import decode_array, encode_array, is_of_numpy, numpy_dtype
 from duckvstore.format.codecs.pandas_indexes import decode_rows, encode_rows, index_from_json, index_to_json, raw_values
 from duckvstore.format.codecs.pandas_objects import CODED_TEXT, encode_coded_text, encode_text, has_few_values, is_text
 from duckvstore.format.stored import labels, metadata
 from duckvstore.format.stored import schema as schemas
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from duckvstore.format.codecs.pandas_indexes import Rows
     from duckvstore.format.stored.documents import Schema
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 PARALLEL_CELLS_MIN = 1_000_000
 TEXT_BATCHES_ROWS_MIN = 500_000
 TEXT_BATCH_ROWS = 65_536
+_NONE: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
 def encode_frame(frame: pd.DataFrame, where: str) -> tuple[Schema, pa.Table | None, pa.RecordBatchReader | None, Any]:
@@ -188,38 +190,61 @@ def value_names(schema: Schema) -> tuple[str, ...]:
 
 
 def decode_frame(
-    table: pa.Table, schema: Schema, columns: Sequence[object] | None = None, rows: Rows | None = None
+    table: pa.Table,
+    schema: Schema,
+    columns: Sequence[object] | None = None,
+    rows: Rows | None = None,
+    arrays: Mapping[str, np.ndarray] = _NONE,
 ) -> pd.DataFrame:
-    """Return the dataframe of ``table``'s rows, with the columns of these labels (None: all that it has)."""
+    """Return the dataframe of ``table``'s rows, with the columns of these labels (None: all that it has).
+
+    ``arrays``: columns that are not in the table; the frame takes them over.
+    """
     names = value_names(schema)
     if columns is None:
-        present = set(table.schema.names)
+        present = {*table.schema.names, *arrays}
         positions = [position for position, name in enumerate(names) if name in present]
     else:
         positions = column_positions(schema, columns)
     whole = index_from_json(schema.value["columns"])
     labels_wanted = whole if positions == list(range(len(names))) else whole.take(positions)
-    index = _decode_index(table, schema, rows)
+    index = _decode_index(table, schema, rows, arrays)
     specs = schema.value["dtypes"]
-    arrays = _decode_all(table, schema, [(names[position], specs[position]) for position in positions])
-    frame = _make_frame(arrays, index)
+    wanted = [(names[position], specs[position]) for position in positions]
+    frame = _make_frame(_decode_all(table, schema, wanted, arrays), index)
     frame.columns = labels_wanted
     frame.attrs = metadata.from_json(schema.value["attrs"])
     return frame
 
 
-def decode_series(table: pa.Table, schema: Schema, rows: Rows | None = None) -> pd.Series:
-    """Return the series of ``table``'s rows."""
-    index = _decode_index(table, schema, rows)
-    (values,) = _decode_all(table, schema, [(value_names(schema)[0], schema.value["dtypes"][0])])
+def decode_series(
+    table: pa.Table, schema: Schema, rows: Rows | None = None, arrays: Mapping[str, np.ndarray] = _NONE
+) -> pd.Series:
+    """Return the series of ``table``'s rows; ``arrays`` as in ``decode_frame``."""
+    index = _decode_index(table, schema, rows, arrays)
+    (values,) = _decode_all(table, schema, [(value_names(schema)[0], schema.value["dtypes"][0])], arrays)
     series: pd.Series = pd.Series(values, index=index, dtype=values.dtype, copy=False)
     series.name = labels.label_from_json(schema.value["name"])
     series.attrs = metadata.from_json(schema.value["attrs"])
     return series
 
 
-def _decode_index(table: pa.Table, schema: Schema, rows: Rows | None) -> pd.Index:
-    levels = [table.column(name) for name in schema.index]
+def numpy_dtypes(schema: Schema, stored: Collection[str]) -> dict[str, np.dtype]:
+    """Return the dtypes of the columns and index levels among ``stored`` that are numbers or times of numpy's."""
+    levels = schema.value["index"].get("columns", ())
+    specs = [None if level.get("gaps") else level["dtype"] for level in levels]
+    types = schemas.to_arrow(schema).types
+    wanted = set(stored)
+    found = {}
+    for name, spec, kind in zip(schema.shown_names, [*specs, *schema.value["dtypes"]], types, strict=False):
+        dtype = numpy_dtype(spec)
+        if name in wanted and dtype is not None and is_of_numpy(kind, dtype):
+            found[name] = dtype
+    return found
+
+
+def _decode_index(table: pa.Table, schema: Schema, rows: Rows | None, arrays: Mapping[str, np.ndarray]) -> pd.Index:
+    levels = [arrays[name] if name in arrays else table.column(name) for name in schema.index]
     count = table.num_rows if schema.columns else None
     codes = [_codes(table, schema, name) for name in schema.index]
     return decode_rows(schema.value["index"], levels, codes, count, rows)
@@ -231,11 +256,17 @@ def _codes(table: pa.Table, schema: Schema, name: str) -> pa.ChunkedArray | None
     return table.column(found[0]) if found else None
 
 
-def _decode_all(table: pa.Table, schema: Schema, wanted: list[tuple[str, Any]]) -> list[Any]:
+def _decode_all(
+    table: pa.Table, schema: Schema, wanted: list[tuple[str, Any]], arrays: Mapping[str, np.ndarray]
+) -> list[Any]:
     """Decode columns, on several threads when they are large (copying numbers releases the GIL)."""
+    left = dict(arrays)
 
     def decode(item: tuple[str, Any]) -> Any:
         name, spec = item
+        if name in arrays:
+            array = left.pop(name, None)  # one that is wanted twice is two arrays
+            return decode_array(arrays[name].copy() if array is None else array, spec)
         column = table.column(name)
         return markers.put_back(decode_array(column, spec), _codes(table, schema, name), column)
 
@@ -247,8 +278,25 @@ def _decode_all(table: pa.Table, schema: Schema, wanted: list[tuple[str, Any]]) 
 
 def _make_frame(arrays: list[Any], index: pd.Index) -> pd.DataFrame:
     """Return a frame of these arrays as they are: no copies, and no inference on objects."""
+    block = _block(arrays)
+    if block is not None:
+        return pd.DataFrame(block.T, index=index, copy=False)
     data = {
         position: pd.Series(array, index=index, dtype=object, copy=False) if array.dtype == object else array
         for position, array in enumerate(arrays)
     }
     return pd.DataFrame(data, index=index, copy=False)
+
+
+def _block(arrays: list[Any]) -> np.ndarray | None:
+    """Return the one array of two dimensions whose rows these are, if they are; pandas takes it whole."""
+    whole = arrays[0].base if arrays and isinstance(arrays[0], np.ndarray) else None
+    if whole is None or whole.ndim != 2 or not whole.shape[1]:
+        return None
+    if any(not isinstance(array, np.ndarray) or array.base is not whole for array in arrays):
+        return None
+    if any(array.dtype != whole.dtype for array in arrays):
+        return None
+    start, stride = whole.ctypes.data, whole.strides[0]
+    rows = [(array.ctypes.data - start) // stride for array in arrays]
+    return whole[rows[0] : rows[0] + len(rows)] if rows == list(range(rows[0], rows[0] + len(rows))) else None

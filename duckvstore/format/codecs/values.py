@@ -20,7 +20,7 @@ from duckvstore.format.stored import schema as schemas
 from duckvstore.format.stored.schema import decode_ipc
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from duckvstore.format.codecs.pandas_indexes import Rows
     from duckvstore.format.stored.documents import Schema
@@ -175,6 +175,7 @@ def decode(
     *,
     columns: Sequence[object] | None = None,
     rows: Rows | None = None,
+    arrays: Mapping[str, Any] | None = None,
     allow_pickle: bool = False,
 ) -> Any:
     """Return the value as it was written, or the part of it that ``table`` holds.
@@ -186,6 +187,7 @@ def decode(
         columns: labels of the columns to return, in this order; None means all that ``table`` has.
         rows: which rows of the version ``table`` holds, as a ``range`` or an array of positions; None means
             the first ``table.num_rows``. Only the labels of a RangeIndex and an index's frequency depend on it.
+        arrays: columns that ``numpy_dtypes`` names, which are here instead of in ``table``; taken over, not copied.
         allow_pickle: load a pickle, which RUNS CODE that its writer chose.
 
     Raises:
@@ -197,10 +199,10 @@ def decode(
         from duckvstore.format.codecs import pandas_frames
 
         if kind == "dataframe":
-            return pandas_frames.decode_frame(table, schema, columns, rows)
+            return pandas_frames.decode_frame(table, schema, columns, rows, arrays or {})
         if columns is not None:
             _check_has_values(stored_columns(schema, columns), columns)
-        return pandas_frames.decode_series(table, schema, rows)
+        return pandas_frames.decode_series(table, schema, rows, arrays or {})
     if kind in ("json", "pickle"):
         from duckvstore.format.codecs import composite
 
@@ -232,6 +234,7 @@ def to_format(
     *,
     columns: Sequence[object] | None = None,
     rows: Rows | None = None,
+    arrays: Mapping[str, Any] | None = None,
 ) -> Any:
     """Return ``table`` as "pandas", "polars" or "pyarrow", whatever kind of value was written.
 
@@ -244,7 +247,7 @@ def to_format(
     if kind == "nested":
         raise InvalidInput(f"a nested value has no {output_format} form: read it without output_format")
     if kind in ("dataframe", "series") and output_format == "pandas":
-        return decode(table, kind, schema, columns=columns, rows=rows)
+        return decode(table, kind, schema, columns=columns, rows=rows, arrays=arrays)
     if (kind, output_format) in (("arrow", "pyarrow"), ("polars", "polars")):
         return decode(table, kind, schema, columns=columns)
     wanted = table.select(schemas.present(schema.shown_names, table))
@@ -301,6 +304,13 @@ def text_objects(schema: Schema) -> tuple[str, ...]:
         for name, spec in zip(names, specs, strict=True)
         if isinstance(spec, dict) and (spec["type"], spec.get("of")) == ("object", "str")
     )
+
+
+def numpy_dtypes(schema: Schema, stored: Sequence[str] | None) -> dict[str, Any]:
+    """Return the dtypes of a pandas value's columns that can be put together in numpy arrays; ``stored`` of them."""
+    from duckvstore.format.codecs import pandas_frames
+
+    return pandas_frames.numpy_dtypes(schema, schema.names if stored is None else stored)
 
 
 def needed_columns(schema: Schema, stored: Sequence[str]) -> list[str]:

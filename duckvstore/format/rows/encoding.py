@@ -1,14 +1,15 @@
-"""A segment's bytes: Parquet, with an encoding chosen per column from the data, and back.
+"""A segment's bytes: Parquet, with an encoding and a codec chosen per column from the data, and back.
 
 Invariant: ``decode(encode(rows, schema), schema)`` has exactly the stored Arrow schema and equal rows. Equal rows
-give equal bytes with the same release of pyarrow. Every page carries a checksum, which is verified on the way back.
+give equal bytes with the same release of pyarrow. Every page carries a checksum, for readers who have a part of the
+file alone; ``decode`` is for whole files that were verified by their sha256, and pages twice would take half its time.
 """
 
 from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,7 +26,15 @@ if TYPE_CHECKING:
 
     from duckvstore.format.stored.documents import Schema
 
-Choices: TypeAlias = dict[str, str | None]
+
+class Choice(NamedTuple):
+    """How a column is written: a Parquet encoding, "DICTIONARY", or None (plain); a codec, or None (the usual one)."""
+
+    encoding: str | None = None
+    codec: str | None = None
+
+
+Choices: TypeAlias = dict[str, Choice]
 
 ROW_GROUP_ROWS = 524_288
 SAMPLE_BLOCKS = 8
@@ -37,12 +46,13 @@ DICTIONARY_COMPACT_MIN = 256
 DICTIONARY_BYTES_MAX = 900_000  # Parquet's writer gives a dictionary up at 1 MiB, after the work
 MUCH_SMALLER = 0.75
 ENCODED_NUMBERS_LEVEL = -1  # of zstd: as small as at its default of 1, and sooner; plain numbers and text are not
+WORTH_ZSTD = 0.85  # of the bytes with lz4, which decodes two to three times as fast
 SMALL_ROWS = 1024
 SAMPLED_ROWS_MIN = 16_384  # below, looking costs more than a better encoding gives; appends merge such segments later
 
 
 def choose(table: pa.Table, schema: Schema) -> Choices:
-    """Return the encoding of each column that suits these rows: a Parquet encoding, "DICTIONARY", or None (plain)."""
+    """Return what suits these rows, for each column."""
     return {column.name: _choose(table.column(column.name)) for column in schema.columns}
 
 
@@ -53,17 +63,19 @@ def parquet_options(
 
     ``choices``: what ``choose`` returned for rows like them; to look at rows costs a tenth of encoding them.
     """
-    dictionary, encodings, levels = [], {}, {}
-    for name, choice in (choose(table, schema) if choices is None else choices).items():
+    dictionary, encodings, levels, codecs = [], {}, {}, {}
+    for name, (encoding, codec) in (choose(table, schema) if choices is None else choices).items():
         data = table.column(name)
-        if choice is not None and pa.types.is_primitive(data.type):
+        if codec is not None and compression == "zstd":
+            codecs[name] = codec
+        elif encoding is not None and pa.types.is_primitive(data.type):
             levels[name] = ENCODED_NUMBERS_LEVEL
-        if choice == "DICTIONARY":
+        if encoding == "DICTIONARY":
             dictionary.append(name)
-        elif choice is not None:
-            encodings[name] = choice
+        elif encoding is not None:
+            encodings[name] = encoding
     return {
-        "compression": compression,
+        "compression": {path: codecs.get(path, compression) for path in _paths(table)} if codecs else compression,
         "compression_level": levels if compression == "zstd" else None,
         "use_dictionary": dictionary,
         "column_encoding": encodings or None,
@@ -71,6 +83,16 @@ def parquet_options(
         "store_decimal_as_integer": True,
         "write_statistics": [column.name for column in schema.columns if _has_bounds(table.column(column.name))],
     }
+
+
+def _paths(table: pa.Table) -> list[str]:
+    """Return the path of each of Parquet's columns: the name, and for nested columns those of their fields."""
+    if not any(pa.types.is_nested(kind) for kind in table.schema.types):
+        return list(table.schema.names)
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.schema.empty_table(), sink)
+    found = pq.ParquetFile(pa.BufferReader(sink.getvalue())).schema
+    return [found.column(position).path for position in range(len(found.names))]
 
 
 def _has_bounds(data: pa.ChunkedArray) -> bool:
@@ -163,21 +185,22 @@ def decode(
 
     Text columns named in ``dictionaries`` stay dictionaries where the file holds them so. Under a ``mixed`` schema
     columns are found by their field id: those that the file lacks are null, narrower ones are cast.
-    Raises Integrity when the bytes are no such Parquet file or a page's checksum is wrong.
+    ``data``: a whole file whose sha256 was verified. Raises Integrity when the bytes are no such Parquet file.
     """
     target = schemas.to_arrow(schema)
     if columns is not None:
         target = pa.schema([target.field(name) for name in columns])
     try:
-        source = pa.BufferReader(_owned(data))
         kept = _dictionary_columns(data, dictionaries) if dictionaries else []
-        file = pq.ParquetFile(source, page_checksum_verification=True, pre_buffer=False, read_dictionary=kept)
+        # Without threads of Arrow's: they let go of a file a moment after it was read, and where that is the moment in
+        # which Python ends, to let go of an object of Python's aborts the process. Segments are decoded side by side.
+        file = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False, read_dictionary=kept)
         if not columns and columns is not None:
             return _without_columns(file.metadata.num_rows)
         if schema.mixed:
             found = _read_mixed(file, target)
         else:
-            found = file.read(columns=None if columns is None else list(columns))
+            found = file.read(columns=None if columns is None else list(columns), use_threads=False)
         arrays = [_stored(found.column(field.name), field, kept) for field in target]
         fields = [
             field if array.type == field.type else field.with_type(array.type)
@@ -205,20 +228,6 @@ def is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_large_string(kind) or pa.types.is_string(kind) or pa.types.is_string_view(kind))
 
 
-def _owned(data: bytes) -> pa.Buffer:
-    """Return ``data`` in a buffer of Arrow's own.
-
-    Arrow's threads let go of a file a moment after it was read. Where that is the moment in which Python ends, to let
-    go of an object of Python's aborts the process.
-    """
-    import numpy as np
-    import pyarrow as pa
-
-    buffer = pa.allocate_buffer(len(data))
-    np.frombuffer(buffer, np.uint8)[:] = np.frombuffer(data, np.uint8)
-    return buffer
-
-
 def _read_mixed(file: pq.ParquetFile, target: pa.Schema) -> pa.Table:
     """Return the columns of ``target``, by field id (by name where the file has none), in the file's types.
 
@@ -230,7 +239,7 @@ def _read_mixed(file: pq.ParquetFile, target: pa.Schema) -> pa.Table:
         by_name = {field.name for field in fields}
         names = {field.metadata[FIELD_ID]: field.name for field in target if field.name in by_name}
     wanted = [names.get(field.metadata[FIELD_ID]) for field in target]
-    found = file.read(columns=[name for name in wanted if name is not None])
+    found = file.read(columns=[name for name in wanted if name is not None], use_threads=False)
     row_count = file.metadata.num_rows
     arrays = [
         pa.chunked_array([pa.nulls(row_count, field.type)]) if name is None else found.column(name)
@@ -255,28 +264,47 @@ def _without_columns(row_count: int) -> pa.Table:
     return pa.table({"": pa.nulls(row_count)}).select([])
 
 
-def _choose(data: pa.ChunkedArray) -> str | None:
-    """Return "DICTIONARY", the name of a Parquet encoding, or None for the plain one."""
+def _choose(data: pa.ChunkedArray) -> Choice:
     kind = data.type
     types = pa.types
     if types.is_dictionary(kind):
-        return "DICTIONARY"
+        return Choice("DICTIONARY")
     if isinstance(kind, pa.BaseExtensionType) or types.is_nested(kind) or types.is_boolean(kind) or types.is_null(kind):
-        return None
+        return Choice()
     if len(data) < SMALL_ROWS:
-        return None  # nothing to gain that is worth the look
+        return Choice()  # nothing to gain that is worth the look
     if len(data) < SAMPLED_ROWS_MIN:
-        return _usual_choice(kind)
+        return Choice(_usual_choice(kind))
     sample = _sample(data)
     present = len(sample) - sample.null_count
     if not present:
-        return None
+        return Choice()
     share = pc.count_distinct(sample).as_py() / present
     if types.is_floating(kind):
-        return "DICTIONARY" if share <= DISTINCT_SHARE_NUMBER else _choose_float(sample, share, len(data))
-    if types.is_integer(kind) or types.is_temporal(kind):
-        return _choose_integer(sample, share)
-    return "DICTIONARY" if share <= DISTINCT_SHARE_TEXT else None
+        found = "DICTIONARY" if share <= DISTINCT_SHARE_NUMBER else _choose_float(sample, share, len(data))
+    elif types.is_integer(kind) or types.is_temporal(kind):
+        found = _choose_integer(sample, share)
+    else:
+        found = "DICTIONARY" if share <= DISTINCT_SHARE_TEXT else None
+    return Choice(found, None if found is None else _choose_codec(sample, found))
+
+
+def _choose_codec(sample: pa.Array, encoding: str) -> str | None:
+    """Return "lz4" where zstd saves little more, as of random digits; a dictionary itself does not count.
+
+    Of encoded values only: in plain ones zstd finds what repeats over more rows than a sample has.
+    """
+    is_dictionary = encoding == "DICTIONARY"
+    options = {"use_dictionary": is_dictionary, "column_encoding": None if is_dictionary else encoding}
+
+    def written(codec: str) -> int:
+        sink = pa.BufferOutputStream()
+        pq.write_table(pa.table({"x": sample}), sink, compression=codec, write_statistics=False, **options)
+        chunk = pq.read_metadata(pa.BufferReader(sink.getvalue())).row_group(0).column(0)
+        first = chunk.dictionary_page_offset if chunk.has_dictionary_page else chunk.data_page_offset
+        return int(chunk.total_compressed_size - (chunk.data_page_offset - first))
+
+    return "lz4" if written("zstd") > WORTH_ZSTD * written("lz4") else None
 
 
 def _usual_choice(kind: pa.DataType) -> str | None:
