@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
     from duckvstore.api.version_handle import VersionHandle
     from duckvstore.engine.maintenance.reports import CollectionReport, RecoveryReport, SizesReport, VerificationReport
+    from duckvstore.publish.duckdb_file import Published
     from duckvstore.sql.dbapi import Connection
     from duckvstore.sql.results.result import Result
 
@@ -86,6 +87,7 @@ __all__ = [
     "NotFound",
     "OutcomeUnknown",
     "OutputFormat",
+    "Published",
     "ReadInfoRequest",
     "ReadRequest",
     "RecoveryReport",
@@ -119,6 +121,7 @@ __all__ = [
 _ON_USE = {
     "CollectionReport": "duckvstore.engine.maintenance.reports",
     "Connection": "duckvstore.sql.dbapi",
+    "Published": "duckvstore.publish.duckdb_file",
     "RecoveryReport": "duckvstore.engine.maintenance.reports",
     "Result": "duckvstore.sql.results.result",
     "SizesReport": "duckvstore.engine.maintenance.reports",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from duckvstore.api.diff import Diff
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.engine.reading.catalogue import AsOf
+    from duckvstore.publish.duckdb_file import Published
     from duckvstore.sql.dbapi import Connection
     from duckvstore.sql.results.result import Result
     from duckvstore.sql.session import Session
@@ -112,9 +113,12 @@ class Library(Batches, Staging, Snapshots, Transactions):
         """
         return difference(self.open_library, self.session, symbol, from_version, to_version, key)
 
-    def publish(self) -> str:
-        """Write the catalogue file that an unmodified ``duckdb`` shell attaches; return its URL."""
-        from duckvstore.attach import publish
+    def publish(self) -> Published:
+        """Write the catalogue file that an unmodified ``duckdb`` shell attaches; return its URL and what is in it.
+
+        Warns of each name that the file cannot carry. Raises Unsupported where DuckDB cannot scan the object store.
+        """
+        from duckvstore.publish.duckdb_file import publish
 
         return publish(self.open_library)
 

@@ -10,7 +10,6 @@ import pyarrow as pa
 import pytest
 
 import duckvstore as vs
-from duckvstore.attach import publish_report
 from tests.cuts import cut_every
 
 
@@ -215,18 +214,19 @@ def test_names_that_differ_in_case_only_are_an_error_and_not_each_other(lib, att
     lib.write("Trades", ticks(3))
     lib.snapshot("Day")
     lib.write("quotes", ticks(4))
-    report = publish_report(lib.open_library)
-    assert {(found.kind, found.name) for found in report.left_out} == {
+    with pytest.warns(UserWarning, match="was not published"):
+        published = lib.publish()
+    assert {(found.kind, found.name) for found in published.left_out} == {
         ("symbol", "Trades"), ("symbol", "trades"), ("snapshot", "Day"), ("snapshot", "day")
     }  # fmt: skip
-    connection = attach(report.uri)
+    connection = attach(published)
     for relation in ("trades", "Trades", "TRADES(0)", '"trades"(0)'):
         with pytest.raises(duckdb.Error, match="'Trades' and 'trades' differ in case only"):
             connection.execute(f"SELECT count(*) FROM eod.{relation}").fetchall()
     with pytest.raises(duckdb.CatalogException, match="day"):
         connection.execute("FROM eod.day.trades")
     assert connection.execute("SELECT count(*) FROM eod.quotes").fetchone() == (4,)
-    assert len(connection.execute("FROM eod.vstore.left_out").fetchall()) == len(report.left_out)
+    assert len(connection.execute("FROM eod.vstore.left_out").fetchall()) == len(published.left_out)
 
 
 def test_the_catalogue_is_frozen_as_tables(lib, attach):

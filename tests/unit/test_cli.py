@@ -1,4 +1,4 @@
-"""The command ``duckvstore``, run as a process as its users run it, and the screens it prints on."""
+"""The command ``duckvstore``, run as a process as its users run it, and the screen it prints on."""
 
 import csv
 import io
@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 
 import duckvstore as vs
-from duckvstore import terminal
 from duckvstore.cli import main
+from duckvstore.cli.terminal import Screen
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -347,13 +347,10 @@ def test_the_demo_on_real_data(tmp_path):
     assert "AT VERSION 0" in done.stdout
 
 
-@pytest.mark.parametrize("kind", ["plain", "rich"])
-def test_screens_show_everything_within_their_width(kind):
-    """Both screens show headings, code and tables, cut the widest columns, and let nothing control the terminal."""
+def test_the_screen_shows_everything_within_its_width():
+    """Headings, code and tables; the widest columns are cut, and nothing controls the terminal."""
     stream = io.StringIO()
-    if kind == "rich":
-        pytest.importorskip("rich", reason="rich is not installed")
-    screen = terminal.PlainScreen(stream) if kind == "plain" else terminal.RichScreen(stream, color=False)
+    screen = Screen(stream, color=False)
     screen.title("Title", "of it")
     screen.step(1, "A step")
     screen.note("[bold]a note[/bold] " + "word " * 40)
@@ -369,7 +366,6 @@ def test_screens_show_everything_within_their_width(kind):
 
 def test_colour_is_used_on_a_terminal_unless_it_is_unwanted(monkeypatch):
     """A terminal gets colours; with NO_COLOR or --no-color it gets none."""
-    pytest.importorskip("rich", reason="rich is not installed")
 
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
@@ -380,7 +376,7 @@ def test_colour_is_used_on_a_terminal_unless_it_is_unwanted(monkeypatch):
 
     def shown(*, color: bool) -> str:
         stream = Terminal()
-        terminal.open_screen(color=color, stream=stream).step(1, "x")
+        Screen(stream, color=color).step(1, "x")
         return stream.getvalue()
 
     assert "\x1b[" in shown(color=True)

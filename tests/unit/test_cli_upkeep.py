@@ -7,6 +7,7 @@ import pytest
 
 import duckvstore as vs
 from duckvstore import cli
+from duckvstore.cli import upkeep
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_verify_says_what_is_wrong_by_its_exit_code(run):
     segment = opened.version("trades", 1).segments[0]
     opened.objects.delete([opened.layout.segment_key(segment.key)])
     code, out, _ = run("verify", "--shallow")
-    assert code == cli.cli_upkeep.EXIT_PROBLEMS
+    assert code == upkeep.EXIT_PROBLEMS
     assert segment.key in out
 
 

@@ -10,6 +10,7 @@ from datetime import timedelta  # noqa: TC003 - fields of dataclasses
 from typing import TYPE_CHECKING, Any
 
 from duckvstore.errors import printable
+from duckvstore.formatting import aligned, counted, size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,17 +18,6 @@ if TYPE_CHECKING:
     from duckvstore.objects.base import DeleteFailure
 
 _SHOWN_MAX = 10
-_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
-
-
-def bytes_text(count: int) -> str:
-    """Return ``1.2 MB`` for a number of bytes."""
-    size = float(count)
-    for unit in _UNITS[:-1]:
-        if size < 999.5:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} {_UNITS[-1]}"
 
 
 def _time_text(time: timedelta) -> str:
@@ -35,12 +25,8 @@ def _time_text(time: timedelta) -> str:
     return str(time).removesuffix(", 0:00:00")
 
 
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def _amount(versions: Sequence[object], objects: Sequence[object], size_bytes: int) -> str:
-    return f"{_counted(len(versions), 'version')}, {_counted(len(objects), 'segment')} ({bytes_text(size_bytes)})"
+    return f"{counted(len(versions), 'version')}, {counted(len(objects), 'segment')} ({size(size_bytes)})"
 
 
 def _some(items: Sequence[object]) -> list[str]:
@@ -105,7 +91,7 @@ class CollectionReport(Report):
             "staged part": self.removed_parts,
             "garbage document": self.removed_garbage,
         }
-        swept = ", ".join(_counted(count, noun) for noun, count in small.items() if count)
+        swept = ", ".join(counted(count, noun) for noun, count in small.items() if count)
         text = [
             f"gc of library {self.library!r}, grace {_time_text(self.grace)}: {title} {did}",
             f"  removed    {_amount(self.removed_versions, self.deleted_objects, self.deleted_bytes)}"
@@ -147,16 +133,16 @@ class VerificationReport(Report):
 
     def lines(self) -> list[str]:
         """Return the text, line by line."""
-        found = "all is well" if self.ok else f"{_counted(len(self.problems), 'problem')}:"
+        found = "all is well" if self.ok else f"{counted(len(self.problems), 'problem')}:"
         how = "every byte was read" if self.deep else "contents were not read"
         counts = (
-            f"{_counted(self.version_count, 'version')}, {_counted(self.snapshot_count, 'snapshot')}, "
-            f"{_counted(self.object_count, 'segment')} ({bytes_text(self.object_bytes)})"
+            f"{counted(self.version_count, 'version')}, {counted(self.snapshot_count, 'snapshot')}, "
+            f"{counted(self.object_count, 'segment')} ({size(self.object_bytes)})"
         )
         text = [f"library {self.library!r}: {counts}, {how}: {found}", *_some(self.problems)]
         if self.orphans:
             text.append(
-                f"{_counted(len(self.orphans), 'segment')} ({bytes_text(self.orphan_bytes)}) that no version refers "
+                f"{counted(len(self.orphans), 'segment')} ({size(self.orphan_bytes)}) that no version refers "
                 "to: gc() removes them in time"
             )
         if self.native_versioning is False:
@@ -182,8 +168,8 @@ class RecoveryReport(Report):
         what = "dry run: these could be brought back" if self.dry_run else "brought back"
         keys = [*self.recovered_objects, *self.recovered_others]
         counts = (
-            f"{_counted(len(self.recovered_versions), 'version')}, {_counted(len(self.recovered_objects), 'segment')}, "
-            f"{_counted(len(self.recovered_others), 'other object')}"
+            f"{counted(len(self.recovered_versions), 'version')}, {counted(len(self.recovered_objects), 'segment')}, "
+            f"{counted(len(self.recovered_others), 'other object')}"
         )
         text = [
             f"recovery of library {self.library!r}, {what}: {counts}",
@@ -221,37 +207,29 @@ class SizesReport(Report):
     def rows(self) -> list[Size]:
         """Return the library's row, then each symbol's, followed by its versions' (newest first)."""
         of: dict[str | None, list[Size]] = {}
-        for size in self.versions:
-            of.setdefault(size.symbol, []).append(size)
+        for version in self.versions:
+            of.setdefault(version.symbol, []).append(version)
         return [self.total, *(row for symbol in self.symbols for row in (symbol, *of.get(symbol.symbol, ())))]
 
     def lines(self) -> list[str]:
         """Return a table: one row per symbol, the largest first."""
         header = ("symbol", "versions", "logical", "stored", "shared")
         counts: dict[str | None, int] = {}
-        for size in self.versions:
-            counts[size.symbol] = counts.get(size.symbol, 0) + 1
-        largest = sorted(self.symbols, key=lambda size: -size.stored_bytes)
+        for version in self.versions:
+            counts[version.symbol] = counts.get(version.symbol, 0) + 1
+        largest = sorted(self.symbols, key=lambda one: -one.stored_bytes)
         table = [
             header,
-            *(_size_row(size.symbol or "", counts.get(size.symbol, 0), size) for size in largest[:_SHOWN_MAX]),
+            *(_size_row(one.symbol or "", counts.get(one.symbol, 0), one) for one in largest[:_SHOWN_MAX]),
             _size_row("all", len(self.versions), self.total),
         ]
-        widths = [max(len(row[column]) for row in table) for column in range(len(header))]
-        text = [
-            "  ".join(
-                cell.ljust(width) if not column else cell.rjust(width)
-                for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in table
-        ]
+        text = aligned(table, right=range(1, len(header)))
         if len(largest) > _SHOWN_MAX:
-            text.insert(-1, f"… and {_counted(len(largest) - _SHOWN_MAX, 'more symbol')}")
+            text.insert(-1, f"… and {counted(len(largest) - _SHOWN_MAX, 'more symbol')}")
         if self.unreferenced_bytes:
-            text.append(f"{bytes_text(self.unreferenced_bytes)} more, which no version refers to: gc() removes them")
+            text.append(f"{size(self.unreferenced_bytes)} more, which no version refers to: gc() removes them")
         return [f"sizes of library {self.library!r}", *text]
 
 
-def _size_row(name: str, count: int, size: Size) -> tuple[str, ...]:
-    sizes = (size.logical_bytes, size.stored_bytes, size.shared_bytes)
-    return name, f"{count:,}", *(bytes_text(each) for each in sizes)
+def _size_row(name: str, count: int, of: Size) -> tuple[str, ...]:
+    return name, f"{count:,}", size(of.logical_bytes), size(of.stored_bytes), size(of.shared_bytes)

@@ -9,8 +9,11 @@ import html
 from typing import TYPE_CHECKING
 
 from duckvstore.errors import printable
+from duckvstore.formatting import aligned, cell, longest, shortened
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from duckvstore.sql.results.figures import Figures
 
 CELL_CHARACTERS_MAX = 40
@@ -22,27 +25,16 @@ def as_text(columns: list[str], types: list[str], rows: list[list[str | None]], 
     """Return names, types and rows in columns, as many columns as fit, and the figures below."""
     if not columns or figures.changed is not None:
         return figures.footer()
-    head = [columns, [kind.lower() for kind in types]]
-    body = [["NULL" if value is None else value for value in row] for row in rows]
-    lines = [[_cell(value) for value in row] for row in [*head, *body]]
-    widths = [max(len(line[position]) for line in lines) for position in range(len(columns))]
-    shown = _fitting(widths)
+    texts: list[Sequence[str | None]] = [columns, [kind.lower() for kind in types], *rows]
+    lines = [[shortened(cell(value), CELL_CHARACTERS_MAX) for value in row] for row in texts]
+    shown = _fitting(longest(lines))
     left_out = len(columns) - len(shown)
-    texts = ["  ".join(line[position].ljust(widths[position]) for position in shown).rstrip() for line in lines]
-    rule = "─" * min(max(len(text) for text in texts), LINE_CHARACTERS_MAX)
-    texts.insert(2, rule)
+    written = aligned([[line[position] for position in shown] for line in lines])
+    rule = "─" * min(max(len(text) for text in written), LINE_CHARACTERS_MAX)
+    written.insert(2, rule)
     if left_out:
-        texts.append(f"… and {left_out} more columns")
-    return "\n".join([*texts, *_more(rows, figures), figures.footer()])
-
-
-def _cell(value: str) -> str:
-    printable = "".join(
-        character if character.isprintable() else " " for character in value[: VALUE_CHARACTERS_MAX + 1]
-    )
-    if len(printable) <= CELL_CHARACTERS_MAX:
-        return printable
-    return printable[: CELL_CHARACTERS_MAX - 1] + "…"
+        written.append(f"… and {left_out} more columns")
+    return "\n".join([*written, *_more(rows, figures), figures.footer()])
 
 
 def _fitting(widths: list[int]) -> list[int]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from duckvstore.errors import printable
+from duckvstore.formatting import counted, part_of_size
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 EXPLAIN_COLUMNS = 2
 TABLES_SHOWN_MAX = 3
-_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
 class ScannedTable(NamedTuple):
@@ -99,7 +99,7 @@ class Figures:
         """Return a line such as ``trades v3 (2026-11-20): 3 of 40 segments, 12 of 310 MB`` for each reference."""
         lines = (
             f"{scan.table.symbol} v{scan.table.version} ({scan.table.created_at:%Y-%m-%d}): {scan.segments_read:,} of "
-            f"{scan.segments_total:,} segments, {_of(scan.bytes_read, scan.bytes_total)}"
+            f"{scan.segments_total:,} segments, {part_of_size(scan.bytes_read, scan.bytes_total)}"
             for scan in self.scans
         )
         return "\n".join(printable(line, is_line=True) for line in lines)
@@ -109,14 +109,14 @@ class Figures:
         parts = [f"made {made.symbol} v{made.version}" for made in self.made[:TABLES_SHOWN_MAX]]
         if self.tables:
             parts.append(f"{self.segments_read:,} of {self.segments_total:,} segments")
-            parts.append(f"{_of(self.bytes_read, self.bytes_total)}")
+            parts.append(part_of_size(self.bytes_read, self.bytes_total))
             parts.append(self._tables())
         if self.done is not None:
             parts.append(self.done)
         if self.changed is not None:
-            parts.append(f"{_rows(self.changed)} {self.verb}")
+            parts.append(f"{counted(self.changed, 'row')} {self.verb}")
         elif self.row_count is not None:
-            parts.append(_rows(self.row_count))
+            parts.append(counted(self.row_count, "row"))
         parts.append(_duration(self.seconds))
         if self.in_transaction:
             parts.append("transaction open")
@@ -126,25 +126,6 @@ class Figures:
         shown = [f"{t.symbol} v{t.version} ({t.created_at:%Y-%m-%d})" for t in self.tables[:TABLES_SHOWN_MAX]]
         more = len(self.tables) - TABLES_SHOWN_MAX
         return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
-
-
-def _rows(count: int) -> str:
-    return f"{count:,} row{'' if count == 1 else 's'}"
-
-
-def _of(part_bytes: int, whole_bytes: int) -> str:
-    """Return both numbers in the unit that suits the whole, such as ``0.4 of 3.1 MB``."""
-    unit = 0
-    while whole_bytes >= 1000 ** (unit + 1) and unit < len(_UNITS) - 1:
-        unit += 1
-    scale = 1000**unit
-
-    def number(size_bytes: int) -> str:
-        value = size_bytes / scale
-        decimals = 1 if unit and 0 < value < 10 else 0
-        return f"{value:,.{decimals}f}"
-
-    return f"{number(part_bytes)} of {number(whole_bytes)} {_UNITS[unit]}"
 
 
 def _duration(seconds: float) -> str:

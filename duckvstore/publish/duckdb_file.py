@@ -60,32 +60,29 @@ class LeftOut:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
-    """What was published: the file's ``uri``, and what it had to leave out (also its table ``vstore.left_out``)."""
+class Published(str):
+    """The URL of a published file, as text, with what was published.
 
-    uri: str
+    ``left_out``: the names that the file cannot carry, which are also its table ``vstore.left_out``.
+    ``shell_statements``: what to type in DuckDB's shell to attach it, without any credential.
+    """
+
+    __slots__ = ("left_out", "published_at", "shell_statements", "snapshot_count", "symbol_count", "version_count")
+
     published_at: datetime
     symbol_count: int
     version_count: int
     snapshot_count: int
     left_out: tuple[LeftOut, ...]
+    shell_statements: tuple[str, ...]
 
 
-def publish(library: OpenLibrary) -> str:
-    """Write the file under the library's ``attach/`` and return its URI; an earlier one is replaced.
+def publish(library: OpenLibrary) -> Published:
+    """Write the file under the library's ``attach/`` and return its URL; an earlier one is replaced.
 
     A shell that has attached the earlier file must attach again. Warns of each name that the file cannot carry.
     Raises Unsupported when DuckDB cannot scan the library's object store, and Integrity for a damaged segment.
     """
-    published = publish_report(library)
-    for left_out in published.left_out:
-        warnings.warn(f"{left_out.kind} {left_out.name!r} was not published: {left_out.reason}", stacklevel=3)
-    return published.uri
-
-
-def publish_report(library: OpenLibrary) -> Published:
-    """Do what ``publish`` does, and return what happened instead of warning."""
     uri = _uri(library.objects, library.layout.attach_file())
     contents = _collect(library)
     with closing(Folder()) as folder:
@@ -98,21 +95,19 @@ def publish_report(library: OpenLibrary) -> Published:
                 instance.admit(library.segment_objects, prefix)
             _build(instance.cursor(), path, contents)
         library.objects.put(library.layout.attach_file(), path.read_bytes())
-    return Published(
-        uri,
-        contents.published_at,
-        len(contents.newest),
-        sum(not version.deleted for history in contents.histories.values() for version in history),
-        len(set(contents.snapshots.column("snapshot").to_pylist())),
-        tuple(contents.left_out),
-    )
+    for left_out in contents.left_out:
+        warnings.warn(f"{left_out.kind} {left_out.name!r} was not published: {left_out.reason}", stacklevel=3)
+    published = Published(uri)
+    published.published_at = contents.published_at
+    published.symbol_count = len(contents.newest)
+    published.version_count = sum(not one.deleted for history in contents.histories.values() for one in history)
+    published.snapshot_count = len(set(contents.snapshots.column("snapshot").to_pylist()))
+    published.left_out = tuple(contents.left_out)
+    published.shell_statements = tuple(_shell_statements(library, uri))
+    return published
 
 
-def shell_statements(library: OpenLibrary, uri: str, alias: str | None = None) -> list[str]:
-    """Return what to type in DuckDB's shell to attach the file at ``uri``, without any credential.
-
-    ``alias`` is the name under which to attach it, by default the library's.
-    """
+def _shell_statements(library: OpenLibrary, uri: str) -> list[str]:
     statements = []
     if uri.startswith("s3://"):
         settings = {"KEY_ID": "…", "SECRET": "…", **(library.objects.scan_secret() or {})}
@@ -120,7 +115,7 @@ def shell_statements(library: OpenLibrary, uri: str, alias: str | None = None) -
         settings = {name: secrets.get(name, value) for name, value in settings.items()}
         shown = ", ".join(f"{name} {literal(value)}" for name, value in settings.items())
         statements = ["INSTALL httpfs; LOAD httpfs;", f"CREATE SECRET (TYPE s3, {shown});"]
-    return [*statements, f"ATTACH {literal(uri)} AS {quote(alias or library.name)} (READ_ONLY);"]
+    return [*statements, f"ATTACH {literal(uri)} AS {quote(library.name)} (READ_ONLY);"]
 
 
 @dataclass(slots=True)

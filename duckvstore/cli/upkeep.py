@@ -12,16 +12,13 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from duckvstore.errors import InvalidInput, printable
+import duckvstore as vs
+from duckvstore.cli import places
+from duckvstore.errors import printable
+from duckvstore.formatting import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from duckvstore.api.library import Library
-
-    Open = Callable[[argparse.Namespace], Library]
-    Command = Callable[[str, Any, str, str], argparse.ArgumentParser]
-    AddPlace = Callable[[argparse.ArgumentParser, str], None]
+    from duckvstore.cli.places import AddCommand
 
 EXIT_PROBLEMS = 3
 
@@ -48,12 +45,12 @@ examples:
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
-def add_commands(command: Command, add_place: AddPlace, open_library: Open) -> None:
-    """Add the commands; ``add_place`` adds ``--store`` and ``--library``, by which ``open_library`` opens one."""
+def add_commands(command: AddCommand) -> None:
+    """Add the commands of this family."""
 
     def add(name: str, run: Any, text: str, epilog: str = "") -> argparse.ArgumentParser:
-        added = command(name, lambda options: run(open_library(options), options), text, epilog)
-        add_place(added, "the library (needed where there are several)")
+        added = command(name, lambda options: run(places.open_library(options), options), text, epilog)
+        places.add_library(added, "the library (needed where there are several)")
         return added
 
     gc = add("gc", _gc, "show what nothing refers to any more, or remove it", _GC_EPILOG)
@@ -81,7 +78,7 @@ def add_commands(command: Command, add_place: AddPlace, open_library: Open) -> N
 def _duration(text: str) -> timedelta:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text)
     if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no length of time: write 30s, 15m, 12h, 7d or 4w")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a length of time: write 30s, 15m, 12h, 7d or 4w")
     return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
 
 
@@ -89,35 +86,33 @@ def _show(report: object) -> None:
     sys.stdout.write(f"{report!r}\n")
 
 
-def _gc(library: Library, options: argparse.Namespace) -> None:
+def _gc(library: vs.Library, options: argparse.Namespace) -> None:
     _show(library.gc(options.grace, dry_run=not options.yes))
 
 
-def _prune(library: Library, options: argparse.Namespace) -> None:
+def _prune(library: vs.Library, options: argparse.Namespace) -> None:
     if (options.symbol is None) != options.all_symbols:
-        raise InvalidInput("name one symbol to prune, or all of them by --all-symbols")
+        raise vs.InvalidInput("name one symbol to prune, or all of them by --all-symbols")
     for symbol in library.list_symbols() if options.all_symbols else [options.symbol]:
         removed = library.prune(symbol, keep_last=options.keep_last, keep_for=options.keep_for)
-        sys.stdout.write(
-            f"{printable(symbol, is_line=True)}: {len(removed):,} version{'' if len(removed) == 1 else 's'} removed\n"
-        )
+        sys.stdout.write(f"{printable(symbol, is_line=True)}: {counted(len(removed), 'version')} removed\n")
 
 
-def _verify(library: Library, options: argparse.Namespace) -> int:
+def _verify(library: vs.Library, options: argparse.Namespace) -> int:
     report = library.verify(deep=not options.shallow)
     _show(report)
     return 0 if report.ok else EXIT_PROBLEMS
 
 
-def _recover(library: Library, options: argparse.Namespace) -> None:
+def _recover(library: vs.Library, options: argparse.Namespace) -> None:
     _show(library.recover(dry_run=not options.yes))
 
 
-def _sizes(library: Library, _: argparse.Namespace) -> None:
+def _sizes(library: vs.Library, _: argparse.Namespace) -> None:
     _show(library.sizes())
 
 
-def _options(library: Library, options: argparse.Namespace) -> None:
+def _options(library: vs.Library, options: argparse.Namespace) -> None:
     changes = dict(_change(text) for text in options.changes)
     found = library.set_options(**changes) if changes else library.options
     for name, value in asdict(found).items():
@@ -127,12 +122,12 @@ def _options(library: Library, options: argparse.Namespace) -> None:
 def _change(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not name or not equals:
-        raise InvalidInput(f"{text!r} changes nothing: write NAME=VALUE, such as keep_last=10")
+        raise vs.InvalidInput(f"{text!r} changes nothing: write NAME=VALUE, such as keep_last=10")
     if name in ("grace", "keep_for") and value:
         try:
             return name, _duration(value)
         except argparse.ArgumentTypeError as error:
-            raise InvalidInput(str(error)) from error
+            raise vs.InvalidInput(str(error)) from error
     plain: dict[str, Any] = {"": None, "true": True, "false": False}
     if value.lower() in plain:
         return name, plain[value.lower()]

@@ -1,0 +1,1 @@
+"""What others attach or read without this package."""
