@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from duckvstore.api.items import VersionedItem
     from duckvstore.api.reading import Reading
     from duckvstore.engine.reading.catalogue import AsOf
-    from duckvstore.format.stored.documents import Segment, Version
+    from duckvstore.format.stored.documents import Version
+    from duckvstore.format.stored.segments import Segment
 
 AHEAD_BYTES_MAX = 64 * 2**20
 AHEAD_SEGMENTS_MAX = 16

@@ -49,7 +49,8 @@ if TYPE_CHECKING:
 
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.engine.reading.catalogue import AsOf, Pinned
-    from duckvstore.format.stored.documents import Segment, Version
+    from duckvstore.format.stored.documents import Version
+    from duckvstore.format.stored.segments import Segment
     from duckvstore.sql.binding.names import Wanted
     from duckvstore.sql.driver.duckdb_errors import Failure
     from duckvstore.sql.execution.thread_cursor import ThreadCursor

@@ -83,7 +83,7 @@ class World:
         held = self.open.pop(identity)
         outcome = "committed" if self.random.random() < 0.7 else "aborted"
         decision = Decision(identity, outcome, self._now(), held if outcome == "committed" else {})
-        self.objects.create(self.layout.transaction(identity), documents.dump_decision(decision))
+        self.objects.create(self.layout.transaction(identity), decision.dump())
         if outcome == "committed":
             self._changed(**held)
 

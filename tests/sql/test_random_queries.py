@@ -18,7 +18,8 @@ import pytest
 
 from duckvstore.format.rows import encoding
 from duckvstore.format.stored import schema, statistics
-from duckvstore.format.stored.documents import Segment, Version
+from duckvstore.format.stored.documents import Version
+from duckvstore.format.stored.segments import Segment
 from duckvstore.sql.planning.rewrite import rewrite, scan
 from duckvstore.sql.pruning.predicates import condition
 from duckvstore.sql.syntax.parser import parse

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec import structs
 from pandas.testing import assert_frame_equal
 
 import duckvstore as vs
@@ -394,7 +395,7 @@ def test_what_is_taken_back_leaves_the_rest_condemned_since_then(five, objects, 
     time.move(DAY)
     gc(five)
     (key,) = keys(objects, "garbage")
-    garbage = records.load_garbage(objects.read(key), where=key)
+    garbage = records.Garbage.load(objects.read(key), where=key)
     assert garbage.keys == (orphan.removeprefix("eod/"),)
     time.move(GRACE - DAY + timedelta(seconds=1))
     assert gc(five).deleted_objects == [orphan.removeprefix("eod/")]
@@ -457,7 +458,7 @@ def test_a_decision_stays_while_a_document_names_it(five, objects, time):
     layout = five.open_library.layout
     for name, outcome in (("ab" * 16, "committed"), ("cd" * 16, "aborted")):
         decision = Decision(name, outcome, five.open_library.objects.now(), {"x": 5} if outcome == "committed" else {})
-        objects.put(layout.transaction(name), documents.dump_decision(decision))
+        objects.put(layout.transaction(name), decision.dump())
     assert gc(five).removed_decisions == 0
     time.move(LONGER)
     assert gc(five).removed_decisions == 1
@@ -470,8 +471,8 @@ def test_what_a_library_of_the_same_name_left_behind_is_removed_and_never_mixed_
     layout = five.open_library.layout
     found = documents.load_version(objects.read(layout.version("x", 2)), where="")
     objects.put(layout.version("x", 2), documents.dump_version(replace(found, library_id="f" * 32)))
-    garbage = records.Garbage("f" * 32, "ee" * 16, "x", five.open_library.objects.now(), "prune", (0, 1))
-    objects.put(layout.garbage("x", garbage.garbage_id), records.dump_garbage(garbage))
+    garbage = records.Garbage("f" * 32, "ee" * 16, "x", five.open_library.objects.now(), "prune", (0, 1), ())
+    objects.put(layout.garbage("x", garbage.garbage_id), garbage.dump())
     lib = again(objects)
     assert numbers(lib) == [4, 3, 1, 0]
     assert lib.read("x", as_of=0).version == 0
@@ -636,11 +637,11 @@ def test_segments_elsewhere_are_collected_only_by_their_owner(five, objects, tim
     with pytest.raises(vs.Conflict, match="nobody owns these segments"):
         gc(five, grace=ALL_AT_ONCE)
     owner = records.Owner(opened.library_id, "eod", "memory://original")
-    elsewhere.put(opened.layout.owner, records.dump_owner(owner))
+    elsewhere.put(opened.layout.owner, owner.dump())
     with pytest.raises(vs.Conflict, match="belong to library 'eod' at memory://original"):
         gc(five, grace=ALL_AT_ONCE)
     assert len(keys(elsewhere, "segments")) == 5
-    elsewhere.put(opened.layout.owner, records.dump_owner(replace(owner, documents_url=objects.url)))
+    elsewhere.put(opened.layout.owner, structs.replace(owner, documents_url=objects.url).dump())
     gc(five, grace=ALL_AT_ONCE)
     assert len(keys(elsewhere, "segments")) == 1
     assert opened.layout.owner in elsewhere._objects
@@ -653,7 +654,7 @@ def _stage(lib, objects, seed) -> tuple[str, str]:
     found = documents.load_version(objects.read(opened.layout.version("staging", item.version)), where="")
     key = opened.layout.staged("x", f"{seed:032x}")
     moved = f"segments/x/{found.segments[0].key.rpartition('/')[2]}"
-    segment = replace(found.segments[0], key=moved)
+    segment = structs.replace(found.segments[0], key=moved)
     objects.put(opened.layout.segment_key(moved), objects.read(opened.layout.segment_key(found.segments[0].key)))
     part = replace(found, symbol="x", number=0, created_at=opened.objects.now(), segments=(segment,))
     objects.put(key, documents.dump_version(part))

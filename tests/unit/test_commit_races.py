@@ -144,7 +144,7 @@ def commit_late(objects, document: documents.Version) -> None:
     """Create the decision "committed", as the writer does that was taken for dead."""
     lib = opened(objects).open_library
     decision = documents.Decision(document.transaction, "committed", objects.now(), dict.fromkeys(SYMBOLS, 1))
-    objects.create(lib.layout.transaction(document.transaction), documents.dump_decision(decision))
+    objects.create(lib.layout.transaction(document.transaction), decision.dump())
 
 
 def add_document_of_a_deleted_library(objects, document: documents.Version) -> None:

@@ -33,7 +33,8 @@ from duckvstore.errors import Integrity, InvalidInput, Unsupported
 from duckvstore.format.codecs import composite, values
 from duckvstore.format.rows import encoding
 from duckvstore.format.stored import documents
-from duckvstore.format.stored.documents import Schema, Segment, Version
+from duckvstore.format.stored.documents import Schema, Version
+from duckvstore.format.stored.segments import Segment
 from duckvstore.objects.memory import MemoryObjects
 from tests.unit.values_cases import assert_same, sampled
 

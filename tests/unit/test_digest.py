@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from duckvstore.format.rows.digest import logical_digest
 from duckvstore.format.stored import schema as schemas
@@ -187,7 +188,7 @@ def test_name_type_id_and_place_count():
     rows = pa.table({"x": pa.array([1, 2])})
     schema = schemas.from_arrow(rows.schema)
     seen = {digest(rows["x"]), digest(rows["x"], "y"), digest(rows["x"].cast(pa.int32()))}
-    other_id = replace(schema, columns=(replace(schema.columns[0], id=7),))
+    other_id = replace(schema, columns=(structs.replace(schema.columns[0], id=7),))
     seen.add(logical_digest(rows, other_id))
     seen.add(digest(pa.array([[1], [2]])))
     seen.add(digest(pa.array([1, 2, 3]).slice(0, 2).dictionary_encode()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -11,16 +12,8 @@ from hypothesis import strategies as st
 
 from duckvstore.errors import Integrity, Unsupported
 from duckvstore.format.stored import documents
-from duckvstore.format.stored.documents import (
-    Column,
-    ColumnStatistics,
-    Decision,
-    Library,
-    Schema,
-    Segment,
-    Snapshot,
-    Version,
-)
+from duckvstore.format.stored.documents import Column, Decision, Library, Schema, Snapshot, Version
+from duckvstore.format.stored.segments import ColumnStatistics, Segment
 from tests.unit.test_metadata import VALUES, same
 from tests.unit.values_cases import sampled
 
@@ -80,7 +73,7 @@ def test_version_documents_come_back_equal(version):
 @sampled(60)
 def test_snapshot_documents_come_back_equal(snapshot):
     """Metadata too."""
-    found = documents.load_snapshot(documents.dump_snapshot(snapshot), where="key")
+    found = Snapshot.load(snapshot.dump(), where="key")
     assert same(found.metadata, snapshot.metadata)
     assert found.versions == snapshot.versions
     assert (found.name, found.created_at, found.author) == (snapshot.name, snapshot.created_at, snapshot.author)
@@ -90,9 +83,9 @@ def test_snapshot_documents_come_back_equal(snapshot):
 @sampled(40)
 def test_library_and_decision_documents_come_back_equal(library, time, outcome):
     """Small ones."""
-    assert documents.load_library(documents.dump_library(library), where="key") == library
+    assert Library.load(library.dump(), where="key") == library
     decision = Decision("0" * 32, outcome, time, {"a": 1})
-    assert documents.load_decision(documents.dump_decision(decision), where="key") == decision
+    assert Decision.load(decision.dump(), where="key") == decision
 
 
 TIME = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
@@ -107,9 +100,9 @@ SEGMENT = Segment(
 VERSION = Version("lib", "trades", 3, "w", TIME, "write", "dataframe", segments=(SEGMENT,), row_count=3)
 DUMPED = {
     documents.load_version: documents.dump_version(VERSION),
-    documents.load_snapshot: documents.dump_snapshot(Snapshot("lib", "eod", "w", TIME, {"trades": 3})),
-    documents.load_library: documents.dump_library(Library("lib", "eod", "w", TIME)),
-    documents.load_decision: documents.dump_decision(Decision("0" * 32, "committed", TIME)),
+    Snapshot.load: Snapshot("lib", "eod", "w", TIME, {"trades": 3}, None, None, None).dump(),
+    Library.load: Library("lib", "eod", "w", TIME).dump(),
+    Decision.load: Decision("0" * 32, "committed", TIME, {}).dump(),
 }
 
 
@@ -151,10 +144,66 @@ def test_an_unknown_kind_of_value_says_to_upgrade():
         documents.load_version(data, where="the/key")
 
 
-@pytest.mark.parametrize("field", ["row_count", "version", "created_at", "segments", "schema"])
-def test_fields_of_the_wrong_type_are_damage(field):
-    """Booleans are no numbers, text is no list."""
-    for wrong in (True, "x", None, 1.5):
-        data = json.dumps({**json.loads(DUMPED[documents.load_version]), field: wrong}).encode()
-        with pytest.raises(Integrity):
-            documents.load_version(data, where="the/key")
+@pytest.mark.parametrize("field", json.loads(DUMPED[documents.load_version]))
+@pytest.mark.parametrize("wrong", [True, "x", None, 1.5, 2.0, -1, 2**63, 2**70, [1], {"a": 1}])
+def test_a_field_of_another_type_is_damage_that_names_it(field, wrong):
+    """Booleans and 2.0 are not whole numbers, whole numbers have 63 bits, and text is not a list."""
+    body = json.loads(DUMPED[documents.load_version])
+    data = json.dumps({**body, field: wrong}).encode()
+    try:
+        found = documents.load_version(data, where="the/key")
+    except (Integrity, Unsupported) as error:
+        assert "the/key" in str(error)
+        assert field in str(error) or field in ("duckvstore", "format", "requires", "kind")
+    else:  # the few fields that may be so
+        assert field == "metadata" or json.loads(documents.dump_version(found))[field] == wrong
+        assert wrong in ("x", None) or (field, wrong) in [("is_sorted", True), ("metadata", wrong)]
+
+
+@pytest.mark.parametrize(
+    ("path", "wrong", "named"),
+    [
+        (("segments", "rows"), [1.0], "`$.segments.rows[0]`"),
+        (("segments", "bytes"), [True], "`$.segments.bytes[0]`"),
+        (("segments", "key"), ["segments/../library.json"], "`$.segments`"),
+        (("segments", "statistics", "1", "nulls"), [-1], "`$.segments.statistics[...].nulls[0]`"),
+        (("segments", "statistics", "1", "min"), [[1]], "`$.segments.statistics[...].min[0]`"),
+        (("segments", "statistics", "1", "nan"), [0], "`$.segments.statistics[...].nan[0]`"),
+        (("schema", "columns"), [{"name": "a", "type": 1, "id": 1}], "schema: .*`$.columns[0].type`"),
+        (("schema", "index"), "a", "schema: .*`$.index`"),
+        (("schema", "value"), None, "schema: .*`$.value`"),
+        (("created_at",), "2026-11-20T09:30:00.000000+01:00", "created_at .*not in UTC"),
+        (("created_at",), "2026-11-20T09:30:00.000000", "`$.created_at`"),
+        (("created_at",), 1795339800, "`$.created_at`"),
+    ],
+)
+def test_damage_inside_of_a_field_is_named_by_its_path(path, wrong, named):
+    """So that who repairs a document finds the place."""
+    body = json.loads(DUMPED[documents.load_version])
+    holder = body
+    for step in path[:-1]:
+        holder = holder[step]
+    holder[path[-1]] = wrong
+    with pytest.raises(Integrity, match=named.translate({ord(c): f"\\{c}" for c in "$[]"})):
+        documents.load_version(json.dumps(body).encode(), where="the/key")
+
+
+def test_the_bytes_are_those_of_every_release():
+    """Key order, floating point numbers, whole numbers of any size, and text as it is."""
+    bounds = (
+        ColumnStatistics(1e16, 1e-5, 0, has_nan=False),
+        ColumnStatistics(-(2**70), "é\u2028\x7f\x1f", 0, has_nan=False),
+    )
+    segment = Segment(SEGMENT.key, 1, 2, "0", 3, dict(enumerate(bounds, start=9)))
+    data = documents.dump_version(replace(VERSION, segments=(segment,), window=4, parts=("ab" * 16,)))
+    assert data.decode() == (
+        '{"duckvstore":"version","format":1,"requires":[],"library_id":"lib","symbol":"trades","version":3,"write_id":"w",'
+        '"created_at":"2026-11-20T09:30:00.000000Z","operation":"write","kind":"dataframe","parent":null,'
+        '"transaction":null,"author":null,"message":null,"metadata":null,'
+        '"schema":{"columns":[],"arrow":"","index":[],"value":{}},"row_count":3,"logical_bytes":0,"stored_bytes":0,'
+        f'"new_bytes":0,"new_rows":0,"is_sorted":null,"window":4,"parts":["{"ab" * 16}"],'
+        f'"segments":{{"key":["{SEGMENT.key}"],"rows":[1],"bytes":[2],"sha256":["0"],"logical_bytes":[3],'
+        '"statistics":{"9":{"min":[1e+16],"max":[1e-05],"nulls":[0],"nan":[false]},'
+        '"10":{"min":[-1180591620717411303424],"max":["é\u2028\x7f\\u001f"],"nulls":[0],"nan":[false]}}}}'
+    )
+    assert documents.dump_version(documents.load_version(data, where="key")) == data

@@ -21,8 +21,8 @@ from duckvstore.errors import InvalidInput
 from duckvstore.format.codecs import values
 from duckvstore.format.evolution import joins
 from duckvstore.format.rows import encoding
-from duckvstore.format.stored.documents import ColumnStatistics, Segment
 from duckvstore.format.stored.schema import to_arrow
+from duckvstore.format.stored.segments import ColumnStatistics, Segment
 from duckvstore.objects.memory import MemoryObjects
 from tests.sizes import sized
 

@@ -528,7 +528,7 @@ def test_transactions_of_later_releases_are_honoured(lib, counting):
         fresh().read("trades", as_of=1)
     decided_at = datetime(2040, 1, 1, tzinfo=UTC)
     decision = documents.Decision(transaction, "committed", decided_at, {"trades": 1})
-    objects[lib.open_library.layout.transaction(transaction)] = documents.dump_decision(decision)
+    objects[lib.open_library.layout.transaction(transaction)] = decision.dump()
     assert fresh().read("trades").created_at == decided_at
     assert fresh().write("trades", frame()).created_at == decided_at + timedelta(microseconds=1)
 
@@ -550,5 +550,5 @@ def test_a_writer_waits_for_an_undecided_transaction_then_aborts_it(lib, countin
     assert item.version == 2
     assert sum(slept) > 10
     decision = objects[lib.open_library.layout.transaction("cd" * 16)]
-    assert documents.load_decision(decision, where="").outcome == "aborted"
+    assert documents.Decision.load(decision, where="").outcome == "aborted"
     assert [pair.version for pair in vs.Store(counting).get_library("eod").list_versions("trades")] == [2, 0]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 import duckvstore as vs
 from duckvstore.engine.library import manifests as engine
 from duckvstore.errors import Integrity
 from duckvstore.format.stored import documents, manifests
-from duckvstore.format.stored.documents import ColumnStatistics, Segment
 from duckvstore.format.stored.manifests import FoldedSegments
+from duckvstore.format.stored.segments import ColumnStatistics, Segment
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.objects.wrappers import CountingObjects
 
@@ -37,7 +37,7 @@ def library():
 
 def test_a_manifest_brings_back_its_segments():
     """Keys, counts and statistics of every kind, missing ones included."""
-    run = (*segments(5), replace(segment(9), statistics={}))
+    run = (*segments(5), structs.replace(segment(9), statistics={}))
     folded = manifests.encode(run)
     import hashlib
 

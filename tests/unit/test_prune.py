@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 
 from duckvstore.format.stored import schema, statistics
-from duckvstore.format.stored.documents import Segment, Version
+from duckvstore.format.stored.documents import Version
+from duckvstore.format.stored.segments import Segment
 from duckvstore.sql.pruning.predicates import condition
 from duckvstore.sql.syntax.parser import parse
 

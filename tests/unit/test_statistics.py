@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from duckvstore.format.stored import schema as schemas
 from duckvstore.format.stored import statistics
-from duckvstore.format.stored.documents import ColumnStatistics, Segment, Version
+from duckvstore.format.stored.documents import Version
+from duckvstore.format.stored.segments import ColumnStatistics, Segment
 from tests.unit.values_cases import sampled
 
 CONNECTION = duckdb.connect()

@@ -346,7 +346,7 @@ def test_a_transaction_aborts_a_dead_one(lib, objects):
             transaction.append(symbol, frame(1))
         assert transaction.commit() == {"a": 2, "b": 2, "c": 2}
     [decision, _] = sorted(
-        (documents.load_decision(objects.inner._objects[key], where="") for key in keys(objects, "transactions")),
+        (documents.Decision.load(objects.inner._objects[key], where="") for key in keys(objects, "transactions")),
         key=lambda one: one.decided_at,
     )
     assert decision.outcome == "aborted"
@@ -500,7 +500,7 @@ def test_a_decision_between_two_looks_at_a_head_is_not_missed(lib, objects):
         if request.method == "read" and "/transactions/" in request.key:
             seen.append(request)
             if len(seen) == 2:
-                objects.inner.create(request.key, documents.dump_decision(decision))
+                objects.inner.create(request.key, decision.dump())
 
     faulty.before = decide
     handle.append("a", frame(9))
@@ -525,7 +525,7 @@ def test_several_symbols_at_one_time_are_whole_while_it_is_decided(lib, objects,
 
         def decide(request, position=position, key=key):
             if request.number == position:
-                objects.inner.create(key, documents.dump_decision(decision))
+                objects.inner.create(key, decision.dump())
 
         faulty.before = decide
         found = cuts.resolve_cut(handle, [("a", as_of), ("b", as_of)])

@@ -104,7 +104,7 @@ def read(library: OpenLibrary, key: str) -> Garbage | None:
     """Return a garbage document, of this library or of another (None: it is gone, and so is all that it named)."""
     where = f"{library.objects.url} {key}"
     try:
-        garbage = records.load_garbage(library.objects.read(key), where=where)
+        garbage = records.Garbage.load(library.objects.read(key), where=where)
     except NoSuchKey:
         return None
     if library.layout.garbage(garbage.symbol, garbage.garbage_id) != key:
@@ -168,6 +168,6 @@ def publish(
 def create(library: OpenLibrary, garbage: Garbage) -> None:
     """Create a garbage document as it stands. Raises StorageUnavailable."""
     key = library.layout.garbage(garbage.symbol, garbage.garbage_id)
-    data = records.dump_garbage(garbage)
+    data = garbage.dump()
     what = f"garbage {garbage.garbage_id} of {library.label(garbage.symbol)}"
     create_once(library.objects, key, data, what)

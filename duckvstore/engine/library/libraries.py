@@ -65,7 +65,7 @@ def open_library(objects: ObjectStore, name: str, open_segments: OpenSegments | 
     """
     key = Layout(library_root(name)).library
     try:
-        document = documents.load_library(objects.read(key), where=f"{objects.url} {key}")
+        document = documents.Library.load(objects.read(key), where=f"{objects.url} {key}")
     except NoSuchKey as error:
         try:
             names = list_libraries(objects)
@@ -121,10 +121,10 @@ def create_library(
         self_test(segment_objects)
         if next(objects.list(key, limit=1), None) is None:
             _claim(segment_objects, objects, document)
-    data = documents.dump_library(document)
+    data = document.dump()
 
     def is_own(found: bytes) -> bool:
-        return documents.load_library(found, where=f"{objects.url} {key}").write_id == document.write_id
+        return documents.Library.load(found, where=f"{objects.url} {key}").write_id == document.write_id
 
     if not create_once(objects, key, data, f"library {name!r}", is_own):
         if segment_objects is not None:  # whoever was first has an owner document of its own
@@ -139,10 +139,10 @@ def _claim(segment_objects: ObjectStore, objects: ObjectStore, document: documen
     """Create the owner document of a place for segments; raises Conflict when it is another library's."""
     key = Layout(library_root(document.name)).owner
     owner = records.Owner(document.library_id, document.name, objects.url)
-    data = records.dump_owner(owner)
+    data = owner.dump()
     if create_once(segment_objects, key, data, f"owner of {segment_objects.url}"):
         return
-    found = records.load_owner(segment_objects.read(key), where=f"{segment_objects.url} {key}")
+    found = records.Owner.load(segment_objects.read(key), where=f"{segment_objects.url} {key}")
     raise Conflict(
         f"{segment_objects.url} already keeps the segments of library {found.name!r} at {found.documents_url}: give "
         "segments_url another folder, or delete_library() that one"
@@ -152,7 +152,7 @@ def _claim(segment_objects: ObjectStore, objects: ObjectStore, document: documen
 def _release(segment_objects: ObjectStore, document: documents.Library) -> None:
     key = Layout(library_root(document.name)).owner
     try:
-        found = records.load_owner(segment_objects.read(key), where=key)
+        found = records.Owner.load(segment_objects.read(key), where=key)
     except NoSuchKey:
         return
     if found.library_id == document.library_id:
@@ -169,7 +169,7 @@ def check_owner(library: OpenLibrary) -> None:
     key = library.layout.owner
     where = f"{library.segment_objects.url} {key}"
     try:
-        owner = records.load_owner(library.segment_objects.read(key), where=where)
+        owner = records.Owner.load(library.segment_objects.read(key), where=where)
     except NoSuchKey as error:
         raise Conflict(f"{where} is missing, so nobody owns these segments: nothing is deleted there") from error
     if (owner.library_id, owner.documents_url) != (library.library_id, library.objects.url):
@@ -225,7 +225,7 @@ def _segments_to_delete(objects: ObjectStore, layout: Layout, open_segments: Ope
             data = objects.read(key)
         except NoSuchKey:
             continue
-        document = documents.load_library(data, where=f"{objects.url} {key}")
+        document = documents.Library.load(data, where=f"{objects.url} {key}")
         if document.segments_url is None:
             return None
         library = OpenLibrary(objects, document, _segment_objects(objects, document, open_segments))

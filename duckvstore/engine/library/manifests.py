@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from duckvstore.engine.library.open_library import OpenLibrary
-    from duckvstore.format.stored.documents import Segment
+    from duckvstore.format.stored.segments import Segment
 
 
 def load(library: OpenLibrary, manifest: Manifest) -> tuple[Segment, ...]:

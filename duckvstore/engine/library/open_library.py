@@ -27,8 +27,7 @@ from duckvstore.errors import (
 from duckvstore.format.stored import consistency, documents, envelope
 from duckvstore.format.stored.layout import Layout, library_root
 from duckvstore.format.stored.manifests import FoldedSegments
-from duckvstore.format.stored.options import Options, parameters_of
-from duckvstore.format.stored.options import load as load_options
+from duckvstore.format.stored.options import Options, OptionsDocument, parameters_of
 from duckvstore.progress import progress
 
 if TYPE_CHECKING:
@@ -37,9 +36,10 @@ if TYPE_CHECKING:
     from datetime import datetime
     from threading import Lock
 
-    from duckvstore.format.stored.documents import Decision, Segment, Version
+    from duckvstore.format.stored.documents import Decision, Version
     from duckvstore.format.stored.label_runs import LabelRun
     from duckvstore.format.stored.manifests import Manifest
+    from duckvstore.format.stored.segments import Segment
     from duckvstore.objects.base import ObjectStore
 
 Item = TypeVar("Item")
@@ -141,7 +141,7 @@ class OpenLibrary:
         entry = next(iter(self.objects.list(self.layout.options, limit=1)), None)
         options = Options()
         if entry is not None:
-            document = load_options(self.objects.read(entry.key), where=f"{self.objects.url} {entry.key}")
+            document = OptionsDocument.load(self.objects.read(entry.key), where=f"{self.objects.url} {entry.key}")
             if document.library_id == self.library_id:
                 options = document.options
         self.use_options(options)
@@ -337,7 +337,7 @@ class OpenLibrary:
             raise NoSuchLibrary(
                 f"library {self.name!r} of {self.objects.url} was deleted since this handle was opened"
             ) from error
-        document = documents.load_library(data, where=f"{self.objects.url} {self.layout.library}")
+        document = documents.Library.load(data, where=f"{self.objects.url} {self.layout.library}")
         if document.library_id != self.library_id:
             self.is_gone = True
             raise Conflict(
@@ -376,7 +376,7 @@ class OpenLibrary:
                 return self._decisions[transaction]
         key = self.layout.transaction(transaction)
         try:
-            decision = documents.load_decision(self.objects.read(key), where=f"{self.objects.url} {key}")
+            decision = documents.Decision.load(self.objects.read(key), where=f"{self.objects.url} {key}")
         except NoSuchKey:
             return None
         self.remember_decision(decision)

@@ -6,6 +6,7 @@ cannot both be number ``n``.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from duckvstore import clock
@@ -25,7 +26,7 @@ def documents(library: OpenLibrary) -> list[OptionsDocument]:
 
     def load(key: str) -> OptionsDocument | None:
         try:
-            found = format_options.load(library.objects.read(key), where=f"{library.objects.url} {key}")
+            found = OptionsDocument.load(library.objects.read(key), where=f"{library.objects.url} {key}")
         except NoSuchKey:  # the library is being deleted
             return None
         return found if found.library_id == library.library_id else None
@@ -47,14 +48,14 @@ def change(library: OpenLibrary, changes: Mapping[str, Any]) -> Options:
     if newest is not None and newest.options == options:
         return options
     number = 0 if newest is None else newest.number + 1
-    document = OptionsDocument(library.library_id, number, clock.new_id(), library.objects.now(), options)
+    document = OptionsDocument(library.library_id, number, clock.new_id(), library.objects.now(), asdict(options))
     key = library.layout.option(number)
 
     def is_own(data: bytes) -> bool:
-        return format_options.load(data, where=key).write_id == document.write_id
+        return OptionsDocument.load(data, where=key).write_id == document.write_id
 
     what = f"options {number} of library {library.name!r}"
-    if not create_once(library.objects, key, format_options.dump(document), what, is_own):
+    if not create_once(library.objects, key, document.dump(), what, is_own):
         raise Conflict(f"the options of library {library.name!r} were changed by another writer: look, then repeat")
     library.use_options(options)
     return options

@@ -7,9 +7,10 @@ collection"; the order of the steps is part of it.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
+
+from msgspec import structs
 
 from duckvstore import clock
 from duckvstore.engine.library import condemned, libraries, options
@@ -183,7 +184,7 @@ class _Run:
     def _announced_symbols(self) -> list[str]:
         def symbol_of(key: str) -> str | None:
             try:
-                return records.load_intent(self.objects.read(key), where=f"{self.objects.url} {key}").symbol
+                return records.Intent.load(self.objects.read(key), where=f"{self.objects.url} {key}").symbol
             except (NoSuchKey, Integrity, Unsupported):
                 return None
 
@@ -285,7 +286,7 @@ class _Run:
                 continue
             del self.garbage[key]
             if kept or garbage.versions:
-                rest = replace(garbage, garbage_id=clock.new_id(), keys=kept)
+                rest = structs.replace(garbage, garbage_id=clock.new_id(), keys=kept)
                 self.garbage[self.layout.garbage(rest.symbol, rest.garbage_id)] = rest
                 if not self.dry_run:
                     condemned.create(self.library, rest)
@@ -429,7 +430,7 @@ class _Run:
         if not self.wait:
             return True
         try:
-            intent = records.load_intent(self.objects.read(key), where=f"{self.objects.url} {key}")
+            intent = records.Intent.load(self.objects.read(key), where=f"{self.objects.url} {key}")
         except NoSuchKey:
             return False
         except (Integrity, Unsupported):

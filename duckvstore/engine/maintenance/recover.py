@@ -16,8 +16,9 @@ from duckvstore.format.stored import manifests, records
 
 if TYPE_CHECKING:
     from duckvstore.engine.library.open_library import OpenLibrary
-    from duckvstore.format.stored.documents import Segment, Version
+    from duckvstore.format.stored.documents import Version
     from duckvstore.format.stored.manifests import Manifest
+    from duckvstore.format.stored.segments import Segment
 
 
 def recover(library: OpenLibrary, *, dry_run: bool = True) -> RecoveryReport:
@@ -80,7 +81,7 @@ class _Recovery:
                 found.update((garbage.symbol, number) for number in garbage.versions)
         for key in self.objects.deleted_keys(self.layout.all_garbage):
             try:
-                garbage = records.load_garbage(self.objects.read_deleted(key), where=f"{self.objects.url} {key}")
+                garbage = records.Garbage.load(self.objects.read_deleted(key), where=f"{self.objects.url} {key}")
             except NoSuchKey:
                 continue
             if garbage.library_id == self.library.library_id:

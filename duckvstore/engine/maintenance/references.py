@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from duckvstore.engine.library.open_library import OpenLibrary
-    from duckvstore.format.stored.documents import Segment, Version
+    from duckvstore.format.stored.documents import Version
     from duckvstore.format.stored.manifests import Manifest
+    from duckvstore.format.stored.segments import Segment
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")

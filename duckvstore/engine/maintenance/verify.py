@@ -13,16 +13,18 @@ from duckvstore.engine.maintenance import prune, references
 from duckvstore.engine.maintenance.reports import Size, SizesReport, VerificationReport
 from duckvstore.engine.reading import catalogue, segments
 from duckvstore.errors import AccessDenied, Integrity, NoSuchKey, NoSuchSnapshot, Unsupported
-from duckvstore.format.stored import documents, options
+from duckvstore.format.stored import documents
+from duckvstore.format.stored.options import OptionsDocument
 from duckvstore.progress import progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from duckvstore.engine.library.open_library import OpenLibrary
-    from duckvstore.format.stored.documents import Segment, Snapshot, Version
+    from duckvstore.format.stored.documents import Snapshot, Version
     from duckvstore.format.stored.label_runs import LabelRun
     from duckvstore.format.stored.manifests import Manifest
+    from duckvstore.format.stored.segments import Segment
 
 Outcome = TypeVar("Outcome")
 
@@ -87,8 +89,8 @@ class _Verification:
 
         kinds: tuple[tuple[str, Callable[[str], object]], ...] = (
             (layout.all_garbage, lambda key: condemned.read(library, key)),
-            (layout.transactions, lambda key: documents.load_decision(library.objects.read(key), where=where(key))),
-            (layout.options, lambda key: options.load(library.objects.read(key), where=where(key))),
+            (layout.transactions, lambda key: documents.Decision.load(library.objects.read(key), where=where(key))),
+            (layout.options, lambda key: OptionsDocument.load(library.objects.read(key), where=where(key))),
         )
         for prefix, read in kinds:
             self._without_problems(read, [entry.key for entry in library.objects.list(prefix)])

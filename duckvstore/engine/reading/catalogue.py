@@ -450,7 +450,7 @@ def read_snapshot(library: OpenLibrary, name: str) -> Snapshot:
             f"library {library.name!r} has no snapshot {name!r}.{nearest(name, names)} It has {len(names)}: "
             "list_snapshots() shows them"
         ) from error
-    snapshot = documents.load_snapshot(data, where=f"{library.objects.url} {key}")
+    snapshot = documents.Snapshot.load(data, where=f"{library.objects.url} {key}")
     if snapshot.name != name:
         raise Integrity(f"the snapshot document {key} belongs to another library or name: it was copied or moved")
     if snapshot.library_id != library.library_id:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from duckvstore.engine.reading import segments
 from duckvstore.format.stored import statistics
-from duckvstore.format.stored.documents import ColumnStatistics
+from duckvstore.format.stored.segments import ColumnStatistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from duckvstore.engine.library.open_library import OpenLibrary
-    from duckvstore.format.stored.documents import Segment, Version
+    from duckvstore.format.stored.documents import Version
+    from duckvstore.format.stored.segments import Segment
 
 _UNKNOWN = ColumnStatistics()
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.format.codecs.values import Encoded, Nested
-    from duckvstore.format.stored.documents import Segment, Version
+    from duckvstore.format.stored.documents import Version
+    from duckvstore.format.stored.segments import Segment
 
 PARALLEL_LEAVES = 8  # each may take threads of its own for its segments
 

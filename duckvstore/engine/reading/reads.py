@@ -13,7 +13,7 @@ from duckvstore.engine.reading import ranges, segments
 from duckvstore.errors import InvalidInput
 from duckvstore.format.rows import order
 from duckvstore.format.stored import schema, statistics
-from duckvstore.format.stored.documents import ColumnStatistics
+from duckvstore.format.stored.segments import ColumnStatistics
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

@@ -21,8 +21,8 @@ from duckvstore.format.rows import chunking, encoding
 from duckvstore.format.rows.digest import logical_digest
 from duckvstore.format.rows.gathering import Gathered, Gathering
 from duckvstore.format.stored import schema, statistics
-from duckvstore.format.stored.documents import Segment
 from duckvstore.format.stored.manifests import totals
+from duckvstore.format.stored.segments import Segment
 from duckvstore.progress import progress
 
 if TYPE_CHECKING:

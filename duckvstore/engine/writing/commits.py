@@ -18,7 +18,7 @@ from duckvstore.engine.library.open_library import Head
 from duckvstore.engine.reading import catalogue
 from duckvstore.errors import Conflict, DuckVStoreError, OutcomeUnknown, StorageUnavailable
 from duckvstore.format.stored import documents, records
-from duckvstore.format.stored.documents import Decision, Schema, Segment, Version
+from duckvstore.format.stored.documents import Decision, Schema, Version
 from duckvstore.format.stored.manifests import totals
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.format.stored.label_runs import LabelRun
+    from duckvstore.format.stored.segments import Segment
 
 COMMIT_ATTEMPTS_MAX = 1000
 COMMIT_SECONDS_MAX = 300.0
@@ -79,7 +80,7 @@ def announce(library: OpenLibrary, call: Call) -> None:
     """
     library.check_present()
     intent = records.Intent(call.write_id, call.symbol, library.objects.now())
-    library.objects.put(library.layout.intent(call.write_id), records.dump_intent(intent))
+    library.objects.put(library.layout.intent(call.write_id), intent.dump())
 
 
 def current_head(library: OpenLibrary, call: Call) -> Head:
@@ -138,7 +139,7 @@ def abort(library: OpenLibrary, transaction: str) -> None:
 
     Raises StorageUnavailable when it stays unknown whether there is one.
     """
-    data = documents.dump_decision(Decision(transaction, "aborted", library.objects.now()))
+    data = Decision(transaction, "aborted", library.objects.now(), {}).dump()
     key = library.layout.transaction(transaction)
     try:
         create_once(library.objects, key, data, f"decision {transaction}")

@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     from duckvstore.format.evolution.cell_rules import Cells
     from duckvstore.format.evolution.joins import Merged
     from duckvstore.format.rows.order import Order
-    from duckvstore.format.stored.documents import Schema, Segment, Version
+    from duckvstore.format.stored.documents import Schema, Version
+    from duckvstore.format.stored.segments import Segment
 
 
 Outcome = TypeVar("Outcome")

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.engine.writing.commits import Draft
-    from duckvstore.format.stored.documents import Segment, Version
+    from duckvstore.format.stored.documents import Version
+    from duckvstore.format.stored.segments import Segment
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,9 +70,9 @@ def create(
     )
 
     def is_own(data: bytes) -> bool:
-        return documents.load_snapshot(data, where=key).write_id == snapshot.write_id
+        return documents.Snapshot.load(data, where=key).write_id == snapshot.write_id
 
-    data = documents.dump_snapshot(snapshot)
+    data = snapshot.dump()
     if not create_once(library.objects, key, data, f"snapshot {name!r} of {library.name!r}", is_own):
         raise _taken(library, name)
     return snapshot

@@ -11,6 +11,8 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
 from duckvstore.engine.library import labels, manifests
 from duckvstore.engine.library.create_once import create_once
 from duckvstore.engine.reading import cuts, ranges, reads, segments
@@ -33,7 +35,8 @@ if TYPE_CHECKING:
     from duckvstore.engine.writing.commits import Call
     from duckvstore.engine.writing.edits import Plan
     from duckvstore.engine.writing.rewrites import Given
-    from duckvstore.format.stored.documents import Schema, Segment
+    from duckvstore.format.stored.documents import Schema
+    from duckvstore.format.stored.segments import Segment
 
 MODES = ("write", "append")
 _WITH_INDEX_COLUMN = ("arrow", "polars")
@@ -226,7 +229,7 @@ def _indexed(library: OpenLibrary, leader: Version, part: Version) -> Version:
         column = segments.read_table(library, part, columns=names[:1], segments=[at]).column(0)
         times.add(column)
         known = {**segment.statistics, identity: statistics.of_column(column)}
-        found.append(replace(segment, statistics=known))
+        found.append(structs.replace(segment, statistics=known))
     schema = replace(part.schema, index=(names[0],))
     return replace(part, schema=schema, segments=tuple(found), is_sorted=times.is_sorted)
 

@@ -275,14 +275,14 @@ class Transaction:
         decided_at = max(library.objects.now(), *(version.created_at for version in made))
         numbers = {version.symbol: version.number for version in made}
         decision = Decision(self._identity, "committed", decided_at, numbers)
-        data = documents.dump_decision(decision)
+        data = decision.dump()
         listed = ", ".join(f"{symbol} {number}" for symbol, number in numbers.items())
         what = f"the decision of transaction {self._identity} of library {library.name!r} (versions: {listed})"
         key = library.layout.transaction(self._identity)
 
         def is_own(found: bytes) -> bool:
             # Nobody else commits it. Half an answer must not be taken for another's decision, so it is parsed.
-            return documents.load_decision(found, where=key).outcome == "committed"
+            return documents.Decision.load(found, where=key).outcome == "committed"
 
         try:
             is_committed = create_once(library.objects, key, data, what, is_own)

@@ -22,8 +22,7 @@ from duckvstore.errors import Integrity, InvalidInput, Unsupported
 from duckvstore.format.codecs import values
 from duckvstore.format.stored import metadata
 from duckvstore.format.stored import schema as schemas
-from duckvstore.format.stored.documents import schema_from_json
-from duckvstore.format.stored.envelope import Fields
+from duckvstore.format.stored.documents import schema_from_json, schema_to_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -157,16 +156,10 @@ def leaf_places(value: dict[str, Any]) -> str:
 
 def leaf_to_json(place: str, leaf: values.Encoded, segment_count: int, row_count: int) -> dict[str, Any]:
     """Return what the document of a nested value says of one leaf."""
-    schema = leaf.schema
     return {
         "place": place,
         "kind": leaf.kind,
-        "schema": {
-            "columns": [{"name": column.name, "type": column.type, "id": column.id} for column in schema.columns],
-            "arrow": schema.arrow,
-            "index": list(schema.index),
-            "value": schema.value,
-        },
+        "schema": schema_to_json(leaf.schema),
         "segment_count": segment_count,
         "row_count": row_count,
     }
@@ -174,7 +167,7 @@ def leaf_to_json(place: str, leaf: values.Encoded, segment_count: int, row_count
 
 def leaf_schema(leaf: dict[str, Any]) -> Schema:
     """Return the schema in what ``leaf_to_json`` made."""
-    return schema_from_json(Fields(leaf["schema"], "schema"))
+    return schema_from_json(leaf["schema"])
 
 
 class _Walk:

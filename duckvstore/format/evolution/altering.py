@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+from msgspec import structs
 
 from duckvstore.errors import InvalidInput
 from duckvstore.format.codecs import values
@@ -76,7 +77,7 @@ def renamed(kind: str, schema: Schema, old: str, new: str, where: str) -> Schema
     """Return the schema in which the stored column ``old`` is called ``new``."""
     at, level_count = schema.shown_names.index(old), len(schema.index)
     place = _label_position(kind, schema, at)
-    columns = tuple(replace(column, name=new) if column.name == old else column for column in schema.columns)
+    columns = tuple(structs.replace(column, name=new) if column.name == old else column for column in schema.columns)
     fields = [field.with_name(new) if field.name == old else field for field in schemas.to_arrow(schema)]
     index = tuple(new if level == old else level for level in schema.index)
 
@@ -97,7 +98,7 @@ def retyped(kind: str, schema: Schema, name: str, given: Encoded) -> Schema:
     at = schema.names.index(name)
     field = schemas.to_arrow(given.schema).field(0)
     columns = list(schema.columns)
-    columns[at] = replace(columns[at], type=str(field.type), duckdb=given.schema.columns[0].duckdb)
+    columns[at] = structs.replace(columns[at], type=str(field.type), duckdb=given.schema.columns[0].duckdb)
     fields = list(schemas.to_arrow(schema))
     fields[at] = _field(columns[at], schemas.with_ids_of(field.type, fields[at].type), nullable=True)
     return _altered(schema, tuple(columns), fields, schema.index, _value(kind, schema, natures, list, ""))
@@ -111,7 +112,7 @@ def renewed(schema: Schema, name: str) -> tuple[Schema, int]:
     if columns[at].id in schema.markers:
         codes = {identity if own == columns[at].id else own: found for own, found in schema.markers.items()}
         value = {**value, "markers": {str(own): found for own, found in codes.items()}}
-    columns[at] = replace(columns[at], id=identity)
+    columns[at] = structs.replace(columns[at], id=identity)
     fields[at] = _field(columns[at], fields[at].type, nullable=True)
     return _altered(schema, tuple(columns), fields, schema.index, value), identity
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+from msgspec import structs
 
 from duckvstore.errors import InvalidInput
 from duckvstore.format.codecs import markers
@@ -30,7 +31,8 @@ from duckvstore.format.evolution.type_rules import (
 )
 from duckvstore.format.rows.encoding import exact
 from duckvstore.format.stored import schema as schemas
-from duckvstore.format.stored.documents import Column, ColumnStatistics, Schema
+from duckvstore.format.stored.documents import Column, Schema
+from duckvstore.format.stored.segments import ColumnStatistics
 from duckvstore.format.stored.statistics import COLUMNS_MAX
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 
     from duckvstore.format.codecs.values import Encoded
     from duckvstore.format.evolution.cell_rules import Cells
-    from duckvstore.format.stored.documents import Segment
+    from duckvstore.format.stored.segments import Segment
 
 _TICKS_MAX = 2**63 - 1
 _NATURE_SHOWN_MAX = 120
@@ -171,7 +173,7 @@ class Merged:
                 if not _fits(times, segment.row_count, old, planned.type):
                     raise _refusal(self.where, [_beyond(planned, old)])
                 known[planned.id] = ColumnStatistics(null_count=times.null_count, has_nan=times.has_nan)
-        return replace(segment, statistics=known)
+        return structs.replace(segment, statistics=known)
 
 
 def merge(

@@ -9,25 +9,86 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
+from msgspec import UNSET, Struct, UnsetType
 
 from duckvstore.format.stored import zones
 from duckvstore.format.stored.documents import schema_from_json
-from duckvstore.format.stored.envelope import Fields, believing, shown, whole
+from duckvstore.format.stored.envelope import Count, believing, checked, shown
 from duckvstore.format.stored.manifests import FoldedSegments, totals
 from duckvstore.format.stored.schema import FIELD_ID, decode_ipc
 from duckvstore.format.stored.statistics import bound_types
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from duckvstore.format.stored.documents import ColumnStatistics, Schema, Segment, Version
+    from duckvstore.format.stored.documents import Schema, Version
+    from duckvstore.format.stored.segments import ColumnStatistics, Segment
 
 WINDOW_MAX = 2**40
 _INT64 = range(-(2**63), 2**63)
 _ANY_INT64 = range(-(2**63), 2**64)
+
+
+class _Dtype(Struct):
+    type: str
+
+
+class _Level(Struct):
+    dtype: str | _Dtype
+
+
+class _Index(Struct):
+    """Of a frame's rows: a range, or levels that are columns."""
+
+    range: tuple[int, int, int] | UnsetType = UNSET
+    columns: list[_Level] | UnsetType = UNSET
+    multi: bool | UnsetType = UNSET
+
+
+class _Pandas(Struct, kw_only=True):
+    dtypes: list[str | _Dtype]
+    attrs: Any
+    index: _Index
+    markers: dict[int, int] = {}
+
+
+class _Frame(_Pandas):
+    columns: dict[str, Any]
+
+
+class _Series(_Pandas):
+    name: Any
+
+
+class _Array(Struct):
+    shape: list[Count]
+    form: Literal["plain", "date", "physical", "list", "bytes", "empty"]
+
+
+class _Arrow(Struct):
+    schema: str
+
+
+class _Polars(Struct):
+    names: list[str]
+    dtypes_polars: list[Any]
+    series: bool
+
+
+class _Leaf(Struct):
+    place: str
+    kind: str
+    schema: dict[str, Any]
+    segment_count: Count
+    row_count: Count
+
+
+class _Nested(Struct):
+    tree: Any
+    leaves: list[_Leaf]
 
 
 def check(version: Version) -> Version:
@@ -82,7 +143,7 @@ def _columns_of(text: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
 
 
 def check_statistics(segments: Sequence[Segment], schema: Schema) -> None:
-    """Raise TypeError or ValueError unless bounds are of their columns' types, and counts of rows are such."""
+    """Raise TypeError or ValueError unless bounds are of their columns' types."""
     by_id: dict[int, list[ColumnStatistics]] = {}
     for segment in segments:
         for identity, known in segment.statistics.items():
@@ -96,11 +157,6 @@ def check_statistics(segments: Sequence[Segment], schema: Schema) -> None:
         limits = _INT64 if identity in kinds and not pa.types.is_uint64(kinds[identity]) else _ANY_INT64
         if whole_numbers and not (min(whole_numbers) in limits and max(whole_numbers) in limits):
             raise ValueError(f"statistics of column {identity} have a bound of more than 64 bits")
-        if not {type(one.has_nan) for one in column} <= {bool, type(None)}:
-            raise TypeError(f"statistics of column {identity} say neither yes nor no about NaN")
-        for one in column:
-            if one.null_count is not None:
-                whole("nulls", one.null_count)
 
 
 _BOUNDS = frozenset((int, float, str, bool))
@@ -115,20 +171,19 @@ def _check_manifests(segments: FoldedSegments) -> None:
 
 
 def _check_leaves(version: Version) -> None:
-    leaves = [Fields(leaf, "a leaf") for leaf in version.schema.value["leaves"]]
-    rows = sum(leaf.number("row_count") for leaf in leaves)
+    leaves = checked(version.schema.value, _Nested, "schema.value").leaves
+    rows = sum(leaf.row_count for leaf in leaves)
     if rows != version.row_count:
         raise ValueError(f"row_count is {version.row_count}, its leaves have {rows}")
     start = 0
     for leaf in leaves:
-        schema = schema_from_json(leaf.fields("schema"))
-        leaf.text("place")
-        _check_value(leaf.text("kind"), schema, check_schema(schema))
-        stop = start + leaf.number("segment_count")
+        schema = schema_from_json(leaf.schema)
+        _check_value(leaf.kind, schema, check_schema(schema))
+        stop = start + leaf.segment_count
         own = version.segments[start:stop]
         check_statistics(own, schema)
-        if schema.columns and sum(segment.row_count for segment in own) != leaf.number("row_count"):
-            raise ValueError(f"the leaf {shown(leaf.text('place'))} has other rows than its segments")
+        if schema.columns and sum(segment.row_count for segment in own) != leaf.row_count:
+            raise ValueError(f"the leaf {shown(leaf.place)} has other rows than its segments")
         start = stop
     if start != len(version.segments):
         raise ValueError(f"its leaves have {start} segments, it has {len(version.segments)}")
@@ -136,18 +191,23 @@ def _check_leaves(version: Version) -> None:
 
 def _check_value(kind: str, schema: Schema, arrow: pa.Schema) -> None:
     """Check the outer shape of what is beside the rows of a value of this kind."""
-    value = Fields(schema.value, "value")
-    if kind in ("dataframe", "series"):
-        _check_pandas(kind, value, schema)
+    if kind == "dataframe":
+        _check_pandas(checked(schema.value, _Frame, "schema.value"), schema)
+    elif kind == "series":
+        found = checked(schema.value, _Series, "schema.value")
+        _check_pandas(found, schema)
+        if len(found.dtypes) != 1:
+            raise ValueError(f"a series of {len(found.dtypes)} columns")
     elif kind in _CHECKS:
-        _CHECKS[kind](value, arrow)
+        shape, check = _CHECKS[kind]
+        check(checked(schema.value, shape, "schema.value"), arrow)
         _check_index_column(kind, schema, arrow)
     elif kind in ("json", "pickle", "tree") and len(arrow) != 1:
         raise ValueError(f"a value of kind {kind} has one column, not {len(arrow)}")
 
 
-def _check_arrow(value: Fields, arrow: pa.Schema) -> None:
-    original = decode_ipc(value.text("schema"))
+def _check_arrow(value: _Arrow, arrow: pa.Schema) -> None:
+    original = decode_ipc(value.schema)
     if len(original) != len(arrow):
         raise ValueError(f"it has {len(arrow)} columns, and had {len(original)}")
     for field in original:
@@ -163,84 +223,64 @@ def _check_index_column(kind: str, schema: Schema, arrow: pa.Schema) -> None:
             raise ValueError(f"its index column {shown(name)} is of type {arrow.field(name).type}")
 
 
-def _check_polars(value: Fields, arrow: pa.Schema) -> None:
-    if not len(arrow) == len(value.items_of("names", str)) == len(_listed(value, "dtypes_polars")):
+def _check_polars(value: _Polars, arrow: pa.Schema) -> None:
+    if not len(arrow) == len(value.names) == len(value.dtypes_polars):
         raise ValueError(f"it has {len(arrow)} columns, and other numbers of names or dtypes")
-    if value.flag_or_none("series") is None or (value["series"] and len(arrow) != 1):
+    if value.series and len(arrow) != 1:
         raise ValueError("series contradicts its columns")
 
 
-def _check_nested(value: Fields, arrow: pa.Schema) -> None:
-    _listed(value, "leaves"), value["tree"]
+def _check_nested(_value: _Nested, arrow: pa.Schema) -> None:
     if arrow.names:
         raise ValueError("a nested value has no columns of its own")
 
 
-def _check_pandas(kind: str, value: Fields, schema: Schema) -> None:
+def _check_array(value: _Array, arrow: pa.Schema) -> None:
+    if len(arrow) != 1:
+        raise ValueError(f"an array of {len(arrow)} columns")
+    checked(math.prod(value.shape[1:]), Count, "items of a row")
+
+
+def _check_pandas(value: _Pandas, schema: Schema) -> None:
     if schema.index != schema.names[: len(schema.index)]:
         raise ValueError(f"its index is {shown(schema.index)}, its columns begin with {shown(schema.names)}")
-    if "markers" in value:
-        _check_markers(value.fields("markers").body, schema)
+    _check_markers(value.markers, schema)
     own = len(schema.shown) - len(schema.index)
-    specs = _listed(value, "dtypes")
-    if len(specs) != own or (kind == "series" and own != 1):
-        raise ValueError(f"it has {own} columns and {len(specs)} dtypes")
-    for spec in specs:
-        _check_spec(spec)
-    value["attrs"], value.fields("columns") if kind == "dataframe" else value["name"]
-    index = value.fields("index")
-    if "range" in index:
-        _check_range(index["range"])
+    if len(value.dtypes) != own:
+        raise ValueError(f"it has {own} columns and {len(value.dtypes)} dtypes")
+    index = value.index
+    if index.range is not UNSET:
+        _check_range(index.range)
         if schema.index:
             raise ValueError(f"its index is a range and {len(schema.index)} columns")
         return
-    levels = index.items_of("columns", dict)
-    if len(levels) != len(schema.index) or index.flag_or_none("multi") is None:
-        raise ValueError(f"its index has {len(levels)} levels and {len(schema.index)} columns")
-    if not levels or (len(levels) != 1 and not index["multi"]):
-        raise ValueError(f"its index has {len(levels)} levels")
-    for level in levels:
-        _check_spec(level["dtype"])
+    if index.columns is UNSET or index.multi is UNSET or len(index.columns) != len(schema.index):
+        raise ValueError(f"its index has other levels than the {len(schema.index)} columns")
+    if not index.columns or (len(index.columns) != 1 and not index.multi):
+        raise ValueError(f"its index has {len(index.columns)} levels")
 
 
-def _check_markers(found: dict[str, Any], schema: Schema) -> None:
+def _check_markers(found: dict[int, int], schema: Schema) -> None:
     """What tells missing rows apart are columns of codes, each of another column that is none."""
     kinds = {column.id: column.type for column in schema.columns}
     leading = {column.id for column in schema.columns[: len(schema.index)]}
-    own, codes = {int(identity) for identity in found}, set(found.values())
-    if not own <= kinds.keys() or codes & (own | leading) or len(codes) != len(found):
+    codes = set(found.values())
+    if not found.keys() <= kinds.keys() or codes & (found.keys() | leading) or len(codes) != len(found):
         raise ValueError(f"markers are {shown(found)}")
     if any(kinds.get(identity) != "int8" for identity in codes):
         raise ValueError(f"markers are {shown(found)}, and not all of these are columns of codes")
 
 
-def _check_range(found: Any) -> None:
+def _check_range(found: tuple[int, int, int]) -> None:
     """Take start, stop and step of a RangeIndex, which count no more than rows can."""
-    start, stop, step = found
-    if {type(start), type(stop), type(step)} != {int} or not step:
-        raise ValueError(f"{shown(found)} is no range")
-    whole("rows of a range", len(range(start, stop, step)))
-    if not (start in _INT64 and stop in _INT64 and step in _INT64):
-        raise ValueError(f"{shown(found)} is no range of 64 bits")
+    if not found[2] or not all(number in _INT64 for number in found):
+        raise ValueError(f"{shown(found)} is not a range of 64 bits")
+    checked(len(range(*found)), Count, "rows of a range")
 
 
-def _check_spec(spec: Any) -> None:
-    if not isinstance(spec, str):
-        Fields(spec, "a dtype").text("type")
-
-
-def _check_array(value: Fields, arrow: pa.Schema) -> None:
-    shape = value.items_of("shape", int)
-    if len(arrow) != 1 or value.text("form") not in ("plain", "date", "physical", "list", "bytes", "empty"):
-        raise ValueError(f"an array of form {shown(value['form'])} and {len(arrow)} columns")
-    whole("items of a row", math.prod(shape[1:]))
-
-
-_CHECKS = {"ndarray": _check_array, "arrow": _check_arrow, "polars": _check_polars, "nested": _check_nested}
-
-
-def _listed(value: Fields, name: str) -> list[Any]:
-    found = value[name]
-    if type(found) is not list:
-        raise TypeError(f"{name} must be a list, found {shown(found)}")
-    return found
+_CHECKS: dict[str, tuple[type[Struct], Callable[[Any, pa.Schema], None]]] = {
+    "ndarray": (_Array, _check_array),
+    "arrow": (_Arrow, _check_arrow),
+    "polars": (_Polars, _check_polars),
+    "nested": (_Nested, _check_nested),
+}

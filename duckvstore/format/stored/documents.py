@@ -9,20 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence  # noqa: TC003 - fields of dataclasses
 from dataclasses import dataclass, field, replace
 from datetime import datetime  # noqa: TC003 - fields of dataclasses
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, Literal, Self, TypeAlias
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
 
 from duckvstore.errors import Integrity, Unsupported
-from duckvstore.format.stored import envelope, label_runs, layout
+from duckvstore.format.stored import envelope, label_runs, segments
 from duckvstore.format.stored import metadata as user_metadata
-from duckvstore.format.stored.label_runs import LabelRun
-from duckvstore.format.stored.manifests import FoldedSegments, Manifest
+from duckvstore.format.stored.envelope import Count, Document, Identity, Time, VersionNumber
+from duckvstore.format.stored.label_runs import LabelRun, LabelRunLists
+from duckvstore.format.stored.manifests import FoldedSegments, Manifest, ManifestLists
+from duckvstore.format.stored.segments import Segment, SegmentLists
 
 LoadLabels: TypeAlias = "Callable[[str, Sequence[LabelRun]], Sequence[list[Any]] | None]"
 KINDS = ("dataframe", "series", "ndarray", "arrow", "polars", "json", "nested", "pickle", "deleted")
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(Struct, frozen=True, omit_defaults=True):
     """A stored column: its name in Parquet and SQL, its Arrow type as text, and its Parquet field id (from 1).
 
     ``duckdb``: DuckDB's own type where the stored one only carries it: an ENUM is text (``sql.values.kinds`` reads it).
@@ -30,7 +34,7 @@ class Column:
 
     name: str
     type: str
-    id: int
+    id: Count
     duckdb: str | None = None
 
 
@@ -103,36 +107,6 @@ class LostSchema(Schema):
 
 
 @dataclass(frozen=True, slots=True)
-class ColumnStatistics:
-    """Bounds of one column over one segment; None is "not known", and then nothing may be concluded.
-
-    ``minimum`` and ``maximum`` are encoded by ``format.stored.statistics`` (NaN is left out of both).
-    """
-
-    minimum: Any = None
-    maximum: Any = None
-    null_count: int | None = None
-    has_nan: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """One Parquet object: ``key`` relative to the library's root; ``statistics`` by field id."""
-
-    key: str
-    row_count: int
-    size_bytes: int
-    sha256: str
-    logical_bytes: int
-    statistics: dict[int, ColumnStatistics] = field(default_factory=dict)
-
-    @property
-    def digest(self) -> str:
-        """The logical digest of its rows, which the key begins with: equal rows have equal ones."""
-        return self.key.rpartition("/")[2].partition("-")[0]
-
-
-@dataclass(frozen=True, slots=True)
 class Version:
     """A version document. ``new_bytes`` of its segments' ``stored_bytes`` were uploaded by this write.
 
@@ -177,39 +151,124 @@ class Version:
         return self.schema.reason if isinstance(self.schema, LostSchema) else None
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Document, frozen=True):
     """A named set of (symbol, version number) pairs."""
 
+    noun: ClassVar[str] = "snapshot"
+
     library_id: str
     name: str
     write_id: str
-    created_at: datetime
-    versions: dict[str, int]
-    metadata: Any = None
-    author: str | None = None
-    message: str | None = None
+    created_at: Time
+    versions: dict[str, VersionNumber]
+    metadata: Any
+    author: str | None
+    message: str | None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a name that no symbol may have."""
+        for symbol in self.versions:
+            envelope.check_name("versions", symbol)
+
+    def dump(self, features: Sequence[str] = ()) -> bytes:
+        """Return the JSON of a snapshot document."""
+        metadata = user_metadata.to_json(self.metadata)
+        needed = ["metadata_types"] if user_metadata.has_later_tags(metadata) else features
+        return Document.dump(msgspec.structs.replace(self, metadata=metadata), needed)
+
+    @classmethod
+    def load(cls, data: bytes, *, where: str) -> Self:
+        """Return the snapshot in ``data``. Raises Integrity and Unsupported."""
+        found = super().load(data, where=where)
+        with envelope.believing(cls.noun, where):
+            return msgspec.structs.replace(found, metadata=user_metadata.from_json(found.metadata))
 
 
-@dataclass(frozen=True, slots=True)
-class Library:
+class Library(Document, frozen=True):
     """A library's own document. ``segments_url``: where segments are, if not with the documents."""
 
+    noun: ClassVar[str] = "library"
+
     library_id: str
     name: str
     write_id: str
-    created_at: datetime
+    created_at: Time
     segments_url: str | None = None
 
+    def dump(self, features: Sequence[str] = ()) -> bytes:
+        """Return the JSON of a library document."""
+        return Document.dump(self, features if self.segments_url is None else ["segments_url"])
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What became of a transaction: ``outcome`` is "committed" or "aborted", whichever was created first."""
 
-    transaction: str
-    outcome: str
-    decided_at: datetime
-    versions: dict[str, int] = field(default_factory=dict)
+class Decision(Document, frozen=True):
+    """What became of a transaction: ``outcome`` is whichever was created first."""
+
+    noun: ClassVar[str] = "decision"
+
+    transaction: Identity
+    outcome: Literal["committed", "aborted"]
+    decided_at: Time
+    versions: dict[str, VersionNumber]
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a name that no symbol may have."""
+        for symbol in self.versions:
+            envelope.check_name("versions", symbol)
+
+
+class _VersionFields(Document, frozen=True, kw_only=True, rename={"number": "version"}):
+    """A version as its document has it: ``metadata`` and ``schema`` are JSON, which may name runs of labels."""
+
+    noun: ClassVar[str] = "version"
+
+    library_id: str
+    symbol: str
+    number: VersionNumber
+    write_id: str
+    created_at: Time
+    operation: str
+    kind: str
+    parent: VersionNumber | None
+    transaction: Identity | None
+    author: str | None
+    message: str | None
+    metadata: Any
+    schema: dict[str, Any]
+    row_count: Count
+    logical_bytes: Count
+    stored_bytes: Count
+    new_bytes: Count
+    new_rows: Count
+    is_sorted: bool | None
+    first_level_sorted: bool | None = None
+    window: Count | None = None
+    parts: tuple[str, ...] = ()
+    manifests: ManifestLists | UnsetType = UNSET
+    segments: SegmentLists
+    label_runs: LabelRunLists | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a name that no symbol may have."""
+        envelope.check_name("symbol", self.symbol)
+
+
+_SAME = tuple(  # what a version and its document have alike
+    name
+    for name in _VersionFields.__struct_fields__
+    if name not in ("metadata", "schema", "is_sorted", "first_level_sorted", "manifests", "segments", "label_runs")
+)
+
+
+class _SchemaFields(Struct):
+    """A schema as a document has it, with its labels."""
+
+    columns: tuple[Column, ...]
+    arrow: str
+    index: tuple[str, ...]
+    value: dict[str, Any]
+    mixed: bool | None = None
+    mixed_nested: bool | None = None
+    next_id: Count | None = None
 
 
 def dump_version(version: Version, schema: dict[str, Any] | None = None) -> bytes:
@@ -221,48 +280,19 @@ def dump_version(version: Version, schema: dict[str, Any] | None = None) -> byte
     if schema is None:
         schema, runs = label_runs.folded(schema_to_json(version.schema), runs)
     metadata = user_metadata.to_json(version.metadata)
-    return envelope.dump(
-        "version",
-        {
-            "library_id": version.library_id,
-            "symbol": version.symbol,
-            "version": version.number,
-            "write_id": version.write_id,
-            "created_at": envelope.time_to_json(version.created_at),
-            "operation": version.operation,
-            "kind": version.kind,
-            "parent": version.parent,
-            "transaction": version.transaction,
-            "author": version.author,
-            "message": version.message,
-            "metadata": metadata,
-            "schema": schema,
-            "row_count": version.row_count,
-            "logical_bytes": version.logical_bytes,
-            "stored_bytes": version.stored_bytes,
-            "new_bytes": version.new_bytes,
-            "new_rows": version.new_rows,
-            **_order_to_json(version),
-            **({"window": version.window} if version.window is not None else {}),
-            **({"parts": list(version.parts)} if version.parts else {}),
-            **_segments_to_json(version.segments),
-            **_label_runs_to_json(runs),
-        },
-        requires=_features(version, metadata, runs),
+    folded = version.segments if isinstance(version.segments, FoldedSegments) else None
+    is_elsewhere = version.is_sorted is not None and _has_other_index(version.schema)
+    document = _VersionFields(
+        **{name: getattr(version, name) for name in _SAME},
+        metadata=metadata,
+        schema=schema,
+        is_sorted=None if is_elsewhere else version.is_sorted,
+        first_level_sorted=version.is_sorted if is_elsewhere else None,
+        manifests=UNSET if folded is None else envelope.lists_of(ManifestLists, folded.manifests),
+        segments=segments.to_lists(version.segments if folded is None else folded.inline),
+        label_runs=envelope.lists_of(LabelRunLists, runs) if runs else UNSET,
     )
-
-
-def schema_to_json(schema: Schema) -> dict[str, Any]:
-    """Return what a version document says of its schema, with all labels."""
-    return {
-        "columns": list(map(_column_to_json, schema.columns)),
-        "arrow": schema.arrow,
-        "index": list(schema.index),
-        "value": schema.value,
-        **({"mixed": True} if schema.mixed else {}),
-        **({"mixed_nested": True} if schema.mixed_nested else {}),
-        **({"next_id": schema.next_id} if schema.next_id is not None else {}),
-    }
+    return document.dump(_features(version, metadata, runs))
 
 
 def load_version(data: bytes, *, where: str, load_labels: LoadLabels | None = None) -> Version:
@@ -273,70 +303,63 @@ def load_version(data: bytes, *, where: str, load_labels: LoadLabels | None = No
     Each field is what it must be; that they agree is for ``format.stored.consistency``.
     Raises Integrity when it is damaged and Unsupported when a newer release wrote it.
     """
-    body = envelope.load("version", data, where)
+    found = _VersionFields.load(data, where=where)
     with envelope.believing("version", where):
-        runs = _label_runs_from_json(body)
-        labelled = _with_labels(body, runs, load_labels)
+        if found.kind not in KINDS:
+            raise Unsupported(
+                f"{where} holds a value of kind {found.kind!r}; this release knows {KINDS}: upgrade duckvstore"
+            )
+        named = [] if found.label_runs is UNSET else [LabelRun(*run) for run in envelope.rows_of(found.label_runs)]
+        runs = _with_labels(found.library_id, named, load_labels)
+        schema = label_runs.unfolded(found.schema, runs) if runs else found.schema
+        inline = segments.from_lists(found.segments)
+        manifests = None if found.manifests is UNSET else [Manifest(*row) for row in envelope.rows_of(found.manifests)]
         return Version(
-            library_id=body.text("library_id"),
-            symbol=body.name_of("symbol"),
-            number=body.version_number("version"),
-            write_id=body.text("write_id"),
-            created_at=body.time("created_at"),
-            operation=body.text("operation"),
-            kind=_kind(body.text("kind"), where),
-            parent=None if body["parent"] is None else body.version_number("parent"),
-            transaction=None if body["transaction"] is None else body.identity("transaction"),
-            author=body.text_or_none("author"),
-            message=body.text_or_none("message"),
-            metadata=user_metadata.from_json(body["metadata"]),
-            schema=Schema() if labelled is None else _schema_with_labels(body, labelled),
-            row_count=body.number("row_count"),
-            logical_bytes=body.number("logical_bytes"),
-            stored_bytes=body.number("stored_bytes"),
-            new_bytes=body.number("new_bytes"),
-            new_rows=body.number("new_rows"),
-            is_sorted=_order_from_json(body),
-            window=body.number_or_none("window"),
-            parts=tuple(body.items_of("parts", str)) if "parts" in body else (),
-            segments=_segments_from_json(body),
-            label_runs=tuple(runs if labelled is None else labelled),
+            **{name: getattr(found, name) for name in _SAME},
+            metadata=user_metadata.from_json(found.metadata),
+            schema=Schema() if runs is None else schema_from_json(schema),
+            is_sorted=found.first_level_sorted if found.is_sorted is None else found.is_sorted,
+            segments=inline if manifests is None else FoldedSegments(manifests, inline),
+            label_runs=tuple(named if runs is None else runs),
             where=where,
         )
 
 
-def _schema_with_labels(body: envelope.Fields, runs: Sequence[LabelRun]) -> Schema:
-    found = body.fields("schema")
-    return schema_from_json(envelope.Fields(label_runs.unfolded(found.body, runs), "schema") if runs else found)
+def _with_labels(library_id: str, runs: list[LabelRun], load: LoadLabels | None) -> list[LabelRun] | None:
+    """Return the runs with their labels, or None where these are not to be had."""
+    if not runs:
+        return []
+    found = load(library_id, runs) if load is not None else None
+    if found is None:
+        return None
+    return [replace(run, items=items) for run, items in zip(runs, found, strict=True)]
 
 
-def schema_from_json(body: envelope.Fields) -> Schema:
-    """Return the schema in a document, or in a leaf of a nested value. Raises TypeError and ValueError."""
-    columns = [envelope.Fields(column, "a column") for column in body.items_of("columns", dict)]
+def schema_to_json(schema: Schema) -> dict[str, Any]:
+    """Return what a version document says of its schema, with all labels."""
+    return {
+        "columns": list(map(msgspec.to_builtins, schema.columns)),
+        "arrow": schema.arrow,
+        "index": list(schema.index),
+        "value": schema.value,
+        **({"mixed": True} if schema.mixed else {}),
+        **({"mixed_nested": True} if schema.mixed_nested else {}),
+        **({"next_id": schema.next_id} if schema.next_id is not None else {}),
+    }
+
+
+def schema_from_json(body: dict[str, Any]) -> Schema:
+    """Return the schema in a document, or in a leaf of a nested value. Raises ValueError."""
+    found = envelope.checked(body, _SchemaFields, "schema")
     return Schema(
-        tuple(map(_column_from_json, columns)),
-        body.text("arrow"),
-        tuple(body.items_of("index", str)),
-        body.fields("value").body,
-        body.flag_or_none("mixed") or False,
-        body.number_or_none("next_id"),
-        body.flag_or_none("mixed_nested") or False,
+        found.columns,
+        found.arrow,
+        found.index,
+        found.value,
+        mixed=bool(found.mixed),
+        next_id=found.next_id,
+        mixed_nested=bool(found.mixed_nested),
     )
-
-
-def _column_from_json(body: envelope.Fields) -> Column:
-    own = body.text("duckdb") if "duckdb" in body else None
-    return Column(body.text("name"), body.text("type"), body.number("id"), own)
-
-
-def _order_from_json(body: envelope.Fields) -> bool | None:
-    found = body.flag_or_none("is_sorted") if body["is_sorted"] is not None else None
-    return found if found is not None else body.flag_or_none("first_level_sorted")
-
-
-def _column_to_json(column: Column) -> dict[str, Any]:
-    own = {"duckdb": column.duckdb} if column.duckdb is not None else {}
-    return {"name": column.name, "type": column.type, "id": column.id, **own}
 
 
 def _features(version: Version, metadata: Any, runs: Sequence[LabelRun]) -> list[str]:
@@ -365,16 +388,14 @@ def _values(value: dict[str, Any]) -> list[dict[str, Any]]:
     return [value, *(leaf["schema"]["value"] for leaf in value.get("leaves", ()))]
 
 
-def _order_to_json(version: Version) -> dict[str, Any]:
-    """Return whether the times of the first index level ascend.
+def _has_other_index(schema: Schema) -> bool:
+    """Return whether the index is of pandas and not a DatetimeIndex: its order has the field ``first_level_sorted``.
 
-    Of a pandas index that is no DatetimeIndex it stands in a field that an earlier release, which appends to such an
-    index without looking at its order, leaves out of what it writes; so it is never there and wrong.
+    An earlier release appends to such an index without looking at its order, and leaves the field out of what it
+    writes; so it is never there and wrong.
     """
-    index = version.schema.value.get("index")
-    if version.is_sorted is None or not isinstance(index, dict) or _is_datetime_index(index):
-        return {"is_sorted": version.is_sorted}
-    return {"is_sorted": None, "first_level_sorted": version.is_sorted}
+    index = schema.value.get("index")
+    return isinstance(index, dict) and not _is_datetime_index(index)
 
 
 def _is_datetime_index(index: dict[str, Any]) -> bool:
@@ -383,187 +404,3 @@ def _is_datetime_index(index: dict[str, Any]) -> bool:
         return False
     dtype = index["columns"][0]["dtype"]
     return dtype.startswith("datetime64") if isinstance(dtype, str) else dtype.get("type") == "datetimetz"
-
-
-def _segments_to_json(segments: Sequence[Segment]) -> dict[str, Any]:
-    if not isinstance(segments, FoldedSegments):
-        return {"segments": _inline_to_json(segments)}
-    names = ("key", "position", "segment_count", "row_count", "size_bytes", "logical_bytes", "sha256")
-    manifests = {name: [getattr(manifest, name) for manifest in segments.manifests] for name in names}
-    return {"manifests": manifests, "segments": _inline_to_json(segments.inline)}
-
-
-def _segments_from_json(body: envelope.Fields) -> Sequence[Segment]:
-    inline = _inline_from_json(body.fields("segments"))
-    if body.body.get("manifests") is None:
-        return inline
-    found = body.fields("manifests")
-    names = ("position", "segment_count", "row_count", "size_bytes", "logical_bytes")
-    columns = (_keys(found, "manifest"), *(found.items_of(name, int) for name in names), found.items_of("sha256", str))
-    return FoldedSegments([Manifest(*values) for values in zip(*columns, strict=True)], inline)
-
-
-def _label_runs_to_json(runs: Sequence[LabelRun]) -> dict[str, Any]:
-    names = ("key", "count", "sha256")
-    return {"label_runs": {name: [getattr(run, name) for run in runs] for name in names}} if runs else {}
-
-
-def _label_runs_from_json(body: envelope.Fields) -> list[LabelRun]:
-    if "label_runs" not in body:
-        return []
-    found = body.fields("label_runs")
-    columns = _keys(found, "manifest"), found.items_of("count", int), found.items_of("sha256", str)
-    return [LabelRun(*values) for values in zip(*columns, strict=True)]
-
-
-def _with_labels(body: envelope.Fields, runs: list[LabelRun], load: LoadLabels | None) -> list[LabelRun] | None:
-    """Return the runs with their labels, or None where these are not to be had."""
-    if not runs:
-        return []
-    found = load(body.text("library_id"), runs) if load is not None else None
-    if found is None:
-        return None
-    return [replace(run, items=items) for run, items in zip(runs, found, strict=True)]
-
-
-def _keys(body: envelope.Fields, noun: str) -> list[str]:
-    """Return keys of segments or manifests, each of which a layout can have made."""
-    keys = body.items_of("key", str)
-    for key in keys:
-        if not layout.is_named(key, noun):
-            raise ValueError(f"{envelope.shown(key)} is no key of a {noun}")
-    return keys
-
-
-def _inline_to_json(segments: Sequence[Segment]) -> dict[str, Any]:
-    """Return segments as columns: a list per property, and per statistic of a column."""
-    statistics: dict[str, dict[str, list[Any]]] = {}
-    ids = sorted({column_id for segment in segments for column_id in segment.statistics})
-    for column_id in ids:
-        columns = [segment.statistics.get(column_id, ColumnStatistics()) for segment in segments]
-        statistics[str(column_id)] = {
-            "min": [c.minimum for c in columns],
-            "max": [c.maximum for c in columns],
-            "nulls": [c.null_count for c in columns],
-            "nan": [c.has_nan for c in columns],
-        }
-    return {
-        "key": [s.key for s in segments],
-        "rows": [s.row_count for s in segments],
-        "bytes": [s.size_bytes for s in segments],
-        "sha256": [s.sha256 for s in segments],
-        "logical_bytes": [s.logical_bytes for s in segments],
-        "statistics": statistics,
-    }
-
-
-def _inline_from_json(body: envelope.Fields) -> tuple[Segment, ...]:
-    keys = _keys(body, "segment")
-    per_segment: list[dict[int, ColumnStatistics]] = [{} for _ in keys]
-    for column_id, lists in body.fields("statistics").body.items():
-        named = envelope.Fields(lists, f"statistics of {envelope.shown(column_id)}")
-        rows = zip(per_segment, named["min"], named["max"], named["nulls"], named["nan"], strict=True)
-        for statistics, minimum, maximum, null_count, has_nan in rows:
-            statistics[int(column_id)] = ColumnStatistics(minimum, maximum, null_count, has_nan)
-    columns = zip(
-        keys,
-        body.items_of("rows", int),
-        body.items_of("bytes", int),
-        body.items_of("sha256", str),
-        body.items_of("logical_bytes", int),
-        per_segment,
-        strict=True,
-    )
-    return tuple(Segment(*values) for values in columns)
-
-
-def dump_snapshot(snapshot: Snapshot) -> bytes:
-    """Return the JSON of a snapshot document."""
-    metadata = user_metadata.to_json(snapshot.metadata)
-    return envelope.dump(
-        "snapshot",
-        {
-            "library_id": snapshot.library_id,
-            "name": snapshot.name,
-            "write_id": snapshot.write_id,
-            "created_at": envelope.time_to_json(snapshot.created_at),
-            "versions": snapshot.versions,
-            "metadata": metadata,
-            "author": snapshot.author,
-            "message": snapshot.message,
-        },
-        requires=["metadata_types"] if user_metadata.has_later_tags(metadata) else [],
-    )
-
-
-def load_snapshot(data: bytes, *, where: str) -> Snapshot:
-    """Return the snapshot document in ``data``; raises Integrity or Unsupported as ``load_version`` does."""
-    body = envelope.load("snapshot", data, where)
-    with envelope.believing("snapshot", where):
-        return Snapshot(
-            library_id=body.text("library_id"),
-            name=body.text("name"),
-            write_id=body.text("write_id"),
-            created_at=body.time("created_at"),
-            versions=body.numbers_by_symbol("versions"),
-            metadata=user_metadata.from_json(body["metadata"]),
-            author=body.text_or_none("author"),
-            message=body.text_or_none("message"),
-        )
-
-
-def dump_library(library: Library) -> bytes:
-    """Return the JSON of a library document."""
-    return envelope.dump(
-        "library",
-        {
-            "library_id": library.library_id,
-            "name": library.name,
-            "write_id": library.write_id,
-            "created_at": envelope.time_to_json(library.created_at),
-            **({"segments_url": library.segments_url} if library.segments_url is not None else {}),
-        },
-        requires=["segments_url"] if library.segments_url is not None else [],
-    )
-
-
-def load_library(data: bytes, *, where: str) -> Library:
-    """Return the library document in ``data``; raises Integrity or Unsupported as ``load_version`` does."""
-    body = envelope.load("library", data, where)
-    with envelope.believing("library", where):
-        return Library(
-            body.text("library_id"),
-            body.text("name"),
-            body.text("write_id"),
-            body.time("created_at"),
-            body.text_or_none("segments_url") if "segments_url" in body else None,
-        )
-
-
-def dump_decision(decision: Decision) -> bytes:
-    """Return the JSON of a transaction's decision."""
-    return envelope.dump(
-        "decision",
-        {
-            "transaction": decision.transaction,
-            "outcome": decision.outcome,
-            "decided_at": envelope.time_to_json(decision.decided_at),
-            "versions": decision.versions,
-        },
-    )
-
-
-def load_decision(data: bytes, *, where: str) -> Decision:
-    """Return the decision in ``data``; raises Integrity or Unsupported as ``load_version`` does."""
-    body = envelope.load("decision", data, where)
-    with envelope.believing("decision", where):
-        outcome = {"committed": "committed", "aborted": "aborted"}[body.text("outcome")]
-        return Decision(
-            body.identity("transaction"), outcome, body.time("decided_at"), body.numbers_by_symbol("versions")
-        )
-
-
-def _kind(kind: str, where: str) -> str:
-    if kind not in KINDS:
-        raise Unsupported(f"{where} holds a value of kind {kind!r}; this release knows {KINDS}: upgrade duckvstore")
-    return kind

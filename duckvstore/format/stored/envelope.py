@@ -1,6 +1,8 @@
 """What every document has in common: its envelope, its times, and how a damaged one is refused.
 
 Invariant: nothing but plain JSON is written, and readers refuse documents that ask for a feature they do not know.
+msgspec reads documents, since it checks every type on the way. ``json`` writes them: it spells floating point numbers
+as all releases did (``1e+16``, where msgspec has ``1e16``), and takes subclasses of text.
 """
 
 from __future__ import annotations
@@ -8,15 +10,17 @@ from __future__ import annotations
 import json
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeAlias, TypeVar
 
+import msgspec
 import pyarrow as pa
+from msgspec import Meta, Struct
 
 from duckvstore.errors import DuckVStoreError, Integrity, Unsupported
 from duckvstore.format.stored import layout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 FORMAT_NUMBER = 1
 FEATURES = frozenset(  # of documents that this release understands
@@ -33,7 +37,6 @@ FEATURES = frozenset(  # of documents that this release understands
         "shared_labels",
     )
 )
-NUMBER_MAX = 2**63 - 1
 SHOWN_CHARACTERS_MAX = 80
 # What Python, numpy, pandas, polars and Arrow raise when a document does not say what it must.
 DAMAGE = (
@@ -46,8 +49,27 @@ DAMAGE = (
     StopIteration,
     TypeError,
     ValueError,
+    msgspec.MsgspecError,
     pa.ArrowException,
 )
+
+
+# Both bounds each: without an upper one, msgspec takes numbers of any length.
+Count: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+VersionNumber: TypeAlias = Annotated[int, Meta(ge=0, le=layout.VERSION_NUMBER_MAX)]
+Identity: TypeAlias = Annotated[str, Meta(pattern=rf"\A(?:{layout.IDENTITY.pattern})\Z")]
+Time: TypeAlias = Annotated[datetime, Meta(tz=True)]
+
+T = TypeVar("T")
+StructT = TypeVar("StructT", bound=Struct)
+
+
+class _Envelope(Struct):
+    """What says whether the rest can be read."""
+
+    duckvstore: str
+    format: Count
+    requires: list[str]
 
 
 def time_to_json(time: datetime) -> str:
@@ -55,135 +77,87 @@ def time_to_json(time: datetime) -> str:
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def time_from_json(text: str) -> datetime:
-    """Return the time that ``time_to_json`` wrote."""
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+class Document(Struct, frozen=True):
+    """A document's own fields, in their order. Those that may be absent have a default, and are absent when equal."""
+
+    noun: ClassVar[str]
+
+    def dump(self, features: Sequence[str] = ()) -> bytes:
+        """Return the JSON; ``features``: what its readers must know."""
+        whole = {"duckvstore": self.noun, "format": FORMAT_NUMBER, "requires": list(features), **_body(self)}
+        text = json.dumps(whole, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_plain)
+        return text.encode("utf-8")
+
+    @classmethod
+    def load(cls, data: bytes, *, where: str) -> Self:
+        """Return the document in ``data``; ``where`` (its key) is for errors.
+
+        Raises Integrity when it is damaged and Unsupported when a newer release wrote it.
+        """
+        with believing(cls.noun, where):
+            head = msgspec.json.decode(data, type=_Envelope)
+            if head.duckvstore != cls.noun:
+                raise ValueError(f"it is a {shown(head.duckvstore)} document")
+        unknown = [feature for feature in head.requires if feature not in FEATURES]
+        if head.format > FORMAT_NUMBER or unknown:
+            raise Unsupported(
+                f"{where} was written in format {head.format} with features {unknown}; this release reads format "
+                f"{FORMAT_NUMBER}: upgrade duckvstore"
+            )
+        with believing(cls.noun, where):
+            found = msgspec.json.decode(data, type=cls)
+            for name, value in zip(cls.__struct_fields__, msgspec.structs.astuple(found), strict=True):
+                if isinstance(value, datetime) and value.tzinfo is not UTC:
+                    raise ValueError(f"{name} is {value.isoformat()}, which is not in UTC")
+            return found
 
 
-def dump(document: str, body: dict[str, Any], requires: Sequence[str] = ()) -> bytes:
-    """Return a document's JSON; ``requires``: the features that its readers must know."""
-    whole = {"duckvstore": document, "format": FORMAT_NUMBER, "requires": list(requires), **body}
-    return json.dumps(whole, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8")
+def _plain(value: object) -> Any:
+    if isinstance(value, Struct):
+        return _body(value)
+    if isinstance(value, datetime):
+        return time_to_json(value)
+    raise TypeError(f"{value!r} cannot be part of a document")
 
 
-def load(document: str, data: bytes, where: str) -> Fields:
-    """Return a document's fields. Raises Integrity when it is damaged and Unsupported when a newer release wrote it."""
-    with believing(document, where):
-        body = Fields(json.loads(data))
-        found, number, requires = body.text("duckvstore"), body.number("format"), body.items_of("requires", str)
-        if found != document:
-            raise ValueError(f"it is a {shown(found)} document")
-    unknown = [feature for feature in requires if feature not in FEATURES]
-    if number > FORMAT_NUMBER or unknown:
-        raise Unsupported(
-            f"{where} was written in format {number} with features {unknown}; this release reads format "
-            f"{FORMAT_NUMBER}: upgrade duckvstore"
-        )
+def _body(struct: Struct) -> dict[str, Any]:
+    names, defaults = struct.__struct_encode_fields__, struct.__struct_defaults__
+    body = dict(zip(names, msgspec.structs.astuple(struct), strict=True))
+    for name, default in zip(names[len(names) - len(defaults) :], defaults, strict=True):
+        if body[name] == default:
+            del body[name]
     return body
 
 
-class Fields:
-    """The fields of an object in a document; each is what it must be, or TypeError or ValueError names it."""
-
-    def __init__(self, body: object, name: str = "it") -> None:
-        """Take ``body``, which is ``name`` in errors."""
-        if not isinstance(body, dict):
-            raise TypeError(f"{name} must be an object, found {shown(body)}")
-        self.body: dict[str, Any] = body
-
-    def __contains__(self, name: str) -> bool:
-        return name in self.body
-
-    def __getitem__(self, name: str) -> Any:
-        if name not in self.body:
-            raise ValueError(f"{name} is missing")
-        return self.body[name]
-
-    def text(self, name: str) -> str:
-        """Return a text."""
-        return str(self._checked(name, self[name], str))
-
-    def text_or_none(self, name: str) -> str | None:
-        """Return a text, or None for null."""
-        return None if self[name] is None else self.text(name)
-
-    def number(self, name: str) -> int:
-        """Return a whole number from 0 on."""
-        return whole(name, self[name])
-
-    def number_or_none(self, name: str) -> int | None:
-        """Return a whole number from 0 on, or None where there is none."""
-        return None if self.body.get(name) is None else self.number(name)
-
-    def flag_or_none(self, name: str) -> bool | None:
-        """Return true or false, or None where there is neither."""
-        found = self.body.get(name)
-        return None if found is None else bool(self._checked(name, found, bool))
-
-    def time(self, name: str) -> datetime:
-        """Return a time."""
-        return time_from_json(self.text(name))
-
-    def name_of(self, name: str) -> str:
-        """Return a text that a symbol, a library or a snapshot may have for a name."""
-        found = self.text(name)
-        if not layout.is_name(found):
-            raise ValueError(f"{name} is {shown(found)}, which is no name")
-        return found
-
-    def identity(self, name: str) -> str:
-        """Return the id of a transaction, a garbage document or a staged part."""
-        found = self.text(name)
-        if not layout.is_identity(found):
-            raise ValueError(f"{name} is {shown(found)}, which is no id")
-        return found
-
-    def version_number(self, name: str) -> int:
-        """Return the number of a version."""
-        return version_number(name, self[name])
-
-    def fields(self, name: str) -> Fields:
-        """Return the fields of an object."""
-        return Fields(self[name], name)
-
-    def items_of(self, name: str, kind: type) -> list[Any]:
-        """Return a list whose items are all of ``kind``; whole numbers are from 0 on."""
-        found = self._checked(name, self[name], list)
-        if not set(map(type, found)) <= {kind}:
-            raise TypeError(f"{name} must be a list of {kind.__name__}, found {shown(found)}")
-        if kind is int and found:
-            whole(name, min(found)), whole(name, max(found))
-        return list(found)
-
-    def numbers_by_symbol(self, name: str) -> dict[str, int]:
-        """Return an object of symbols and numbers of versions."""
-        found = self.fields(name).body
-        for symbol in found:
-            if not layout.is_name(symbol):
-                raise ValueError(f"{name} has {shown(symbol)}, which is no name of a symbol")
-        return {symbol: version_number(name, number) for symbol, number in found.items()}
-
-    def _checked(self, name: str, value: object, kind: type) -> Any:
-        if type(value) is not kind:
-            raise TypeError(f"{name} must be {kind.__name__}, found {shown(value)}")
-        return value
+def checked(value: object, kind: type[T], what: str) -> T:
+    """Return ``value`` of a document as ``kind``. Raises ValueError that names ``what`` it is."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{what}: {error}") from error
 
 
-def whole(name: str, value: object) -> int:
-    """Return ``value`` if it is a whole number from 0 on, of 63 bits. Raises TypeError, ValueError."""
-    if type(value) is not int:
-        raise TypeError(f"{name} must be a whole number, found {shown(value)}")
-    if not 0 <= value <= NUMBER_MAX:
-        raise ValueError(f"{name} must be from 0 to {NUMBER_MAX}, found {shown(value)}")
-    return value
+def check_name(field: str, name: str) -> None:
+    """Raise ValueError unless a symbol, a library or a snapshot may have this name."""
+    if not layout.is_name(name):
+        raise ValueError(f"{field} has {shown(name)}, which is not a name")
 
 
-def version_number(name: str, value: object) -> int:
-    """Return ``value`` if it is the number of a version. Raises TypeError, ValueError."""
-    number = whole(name, value)
-    if number > layout.VERSION_NUMBER_MAX:
-        raise ValueError(f"{name} is {number}, more than the number of any version")
-    return number
+def check_keys(keys: Iterable[str], noun: str) -> None:
+    """Raise ValueError unless a layout can have made each of these keys of segments or manifests."""
+    for key in keys:
+        if not layout.is_named(key, noun):
+            raise ValueError(f"{shown(key)} is no key of a {noun}")
+
+
+def lists_of(kind: type[StructT], rows: Sequence[Any]) -> StructT:
+    """Return ``rows`` as one list for each field of ``kind``, which are attributes of a row."""
+    return kind(*([getattr(row, name) for row in rows] for name in kind.__struct_fields__))
+
+
+def rows_of(lists: Struct) -> Iterator[tuple[Any, ...]]:
+    """Return what ``lists_of`` took. Raises ValueError when the lists are not of one length."""
+    return zip(*msgspec.structs.astuple(lists), strict=True)
 
 
 def shown(value: object) -> str:

@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from msgspec import Struct
 
 from duckvstore.errors import Integrity
+from duckvstore.format.stored import envelope
+from duckvstore.format.stored.envelope import Count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,6 +52,18 @@ class LabelRun:
     count: int
     sha256: str
     items: list[Any] = field(default_factory=list, compare=False, repr=False)
+
+
+class LabelRunLists(Struct):
+    """Runs of labels in a document: an item of each list is of one run."""
+
+    key: list[str]
+    count: list[Count]
+    sha256: list[str]
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a key that is not one of a run."""
+        envelope.check_keys(self.key, "manifest")
 
 
 def digest(items: list[Any]) -> str:

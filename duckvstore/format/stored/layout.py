@@ -21,7 +21,7 @@ _NAMED_FILES = {
     "segment": re.compile(r"[0-9a-f]{16,64}-[0-9a-f]{16}\.parquet"),
     "manifest": re.compile(r"[0-9a-f]{16}\.parquet"),
 }
-_IDENTITY = re.compile(r"[0-9a-f]{32}")
+IDENTITY = re.compile(r"[0-9a-f]{32}")
 # What SQL means by these in front of a table's name, in whatever case: no new library or snapshot has one.
 RESERVED_NAMES = frozenset(("main", "temp", "memory", "system", "information_schema", "pg_catalog", "vstore"))
 
@@ -234,7 +234,7 @@ class Layout:
     def parse_garbage(self, key: str) -> str:
         """Return the symbol that a document of what is condemned is about; raises Integrity for any other key."""
         folder, _, name = key.removeprefix(self.all_garbage).partition("/")
-        if key.startswith(self.all_garbage) and _IDENTITY.fullmatch(name.removesuffix(".json")) and "/" not in name:
+        if key.startswith(self.all_garbage) and IDENTITY.fullmatch(name.removesuffix(".json")) and "/" not in name:
             return unescape(folder)
         raise Integrity(f"{key!r} is no key of a garbage document: another program wrote under this prefix")
 
@@ -275,7 +275,7 @@ def is_named(relative: str, noun: str) -> bool:
 
 def is_identity(identity: str) -> bool:
     """Return whether ``identity`` may be the id of a transaction, a garbage document or a staged part."""
-    return _IDENTITY.fullmatch(identity) is not None
+    return IDENTITY.fullmatch(identity) is not None
 
 
 def _checked_identity(identity: str, noun: str) -> str:

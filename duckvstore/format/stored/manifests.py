@@ -10,15 +10,16 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias, overload
+from typing import Any, TypeAlias, overload
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from msgspec import Struct
 
 from duckvstore.errors import Integrity
-
-if TYPE_CHECKING:
-    from duckvstore.format.stored.documents import Segment
+from duckvstore.format.stored import envelope
+from duckvstore.format.stored.envelope import Count
+from duckvstore.format.stored.segments import ColumnStatistics, Segment
 
 RUN_SEGMENTS = 256
 INLINE_SEGMENTS_MAX = 512
@@ -47,6 +48,22 @@ class Manifest:
     size_bytes: int
     logical_bytes: int
     sha256: str
+
+
+class ManifestLists(Struct):
+    """Manifests in a document: an item of each list is of one manifest."""
+
+    key: list[str]
+    position: list[Count]
+    segment_count: list[Count]
+    row_count: list[Count]
+    size_bytes: list[Count]
+    logical_bytes: list[Count]
+    sha256: list[str]
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a key that is not one of a manifest."""
+        envelope.check_keys(self.key, "manifest")
 
 
 Load: TypeAlias = "Callable[[Manifest], tuple[Segment, ...]]"
@@ -169,8 +186,6 @@ def encode(segments: Sequence[Segment]) -> bytes:
 
 def decode(data: bytes, manifest: Manifest) -> tuple[Segment, ...]:
     """Return the segments in the bytes of ``manifest``. Raises Integrity when they are not what was written."""
-    from duckvstore.format.stored.documents import ColumnStatistics, Segment
-
     if hashlib.sha256(data).hexdigest() != manifest.sha256:
         raise Integrity(f"manifest {manifest.key} is damaged: restore it from a backup, or read another version")
     try:

@@ -6,12 +6,15 @@ options that a reader does not know make it refuse the document only when it say
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, fields, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from msgspec import field
 
 from duckvstore.errors import InvalidInput, nearest
 from duckvstore.format.stored import envelope
+from duckvstore.format.stored.envelope import Count, Document, Time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,15 +59,33 @@ class Options:
     storage_class: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class OptionsDocument:
-    """Options number ``number`` of a library, in force from ``changed_at``."""
+class OptionsDocument(Document, frozen=True):
+    """Options number ``number`` of a library, in force from ``changed_at``, as JSON in ``stored``."""
+
+    noun: ClassVar[str] = "options"
 
     library_id: str
-    number: int
+    number: Count
     write_id: str
-    changed_at: datetime
-    options: Options
+    changed_at: Time
+    stored: dict[str, Any] = field(name="options")
+
+    @property
+    def options(self) -> Options:
+        """The options: one that this release does not know is left out; one that is missing has its default."""
+        known = {field.name for field in fields(Options)}
+        return Options(**{name: value for name, value in self.stored.items() if name in known})
+
+    @classmethod
+    def load(cls, data: bytes, *, where: str) -> Self:
+        """Return the options document in ``data``. Raises Integrity and Unsupported."""
+        found = super().load(data, where=where)
+        with envelope.believing(cls.noun, where):
+            try:
+                _check(found.options)
+            except InvalidInput as error:
+                raise envelope.damaged(cls.noun, where, error) from error
+        return found
 
 
 def changed(options: Options, changes: Mapping[str, Any]) -> Options:
@@ -125,39 +146,3 @@ def _check_whole(name: str, value: object, least: int, most: int) -> None:
 def _check_seconds(name: str, value: object, least: float) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < float("inf"):
         raise InvalidInput(f"{name}={value!r} must be a timedelta, or a number of seconds, of at least {least:g} s")
-
-
-def dump(document: OptionsDocument) -> bytes:
-    """Return the JSON of an options document."""
-    return envelope.dump(
-        "options",
-        {
-            "library_id": document.library_id,
-            "number": document.number,
-            "write_id": document.write_id,
-            "changed_at": envelope.time_to_json(document.changed_at),
-            "options": asdict(document.options),
-        },
-    )
-
-
-def load(data: bytes, *, where: str) -> OptionsDocument:
-    """Return the options document in ``data``; ``where`` (its key) is for errors. Raises Integrity and Unsupported.
-
-    An option that this release does not know is left out; one that is missing has its default.
-    """
-    body = envelope.load("options", data, where)
-    with envelope.believing("options", where):
-        known = {field.name for field in fields(Options)}
-        options = Options(**{name: value for name, value in body.fields("options").body.items() if name in known})
-        try:
-            _check(options)
-        except InvalidInput as error:
-            raise envelope.damaged("options", where, error) from error
-        return OptionsDocument(
-            library_id=body.text("library_id"),
-            number=body.number("number"),
-            write_id=body.text("write_id"),
-            changed_at=body.time("changed_at"),
-            options=options,
-        )

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+from msgspec import structs
 
 from duckvstore.errors import Integrity
 from duckvstore.format.stored.documents import Column, Schema
@@ -42,7 +43,7 @@ def from_arrow(schema: pa.Schema, *, index: Sequence[str] = (), value: dict[str,
 
 def carrying(schema: Schema, types: Sequence[str | None]) -> Schema:
     """Return ``schema`` with DuckDB's own type of each column that only carries it; None: its type says it all."""
-    columns = (replace(column, duckdb=kind) for column, kind in zip(schema.columns, types, strict=True))
+    columns = (structs.replace(column, duckdb=kind) for column, kind in zip(schema.columns, types, strict=True))
     return replace(schema, columns=tuple(columns))
 
 

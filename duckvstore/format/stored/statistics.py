@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from duckvstore.errors import Integrity
 from duckvstore.format.stored import schema as schemas
-from duckvstore.format.stored.documents import ColumnStatistics
+from duckvstore.format.stored.segments import ColumnStatistics
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from duckvstore.engine.reading import catalogue_tables
 from duckvstore.format.stored import schema as schemas
-from duckvstore.format.stored.documents import ColumnStatistics, Segment, Version
+from duckvstore.format.stored.documents import Version
+from duckvstore.format.stored.segments import ColumnStatistics, Segment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

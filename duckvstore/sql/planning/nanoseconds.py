@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from duckvstore.engine.library.open_library import OpenLibrary
-    from duckvstore.format.stored.documents import Segment, Version
+    from duckvstore.format.stored.documents import Version
+    from duckvstore.format.stored.segments import Segment
     from duckvstore.sql.syntax.parser import Statement
 
 NANOSECONDS = 1000

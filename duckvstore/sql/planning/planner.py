@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     import duckdb
 
     from duckvstore.engine.library.open_library import OpenLibrary
-    from duckvstore.format.stored.documents import Segment, Version
+    from duckvstore.format.stored.documents import Version
+    from duckvstore.format.stored.segments import Segment
     from duckvstore.sql.binding.names import Meaning
     from duckvstore.sql.driver.duckdb_errors import Failure
     from duckvstore.sql.driver.instance import DuckDBInstance

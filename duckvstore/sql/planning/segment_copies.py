@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from duckvstore.engine.library.open_library import OpenLibrary
-    from duckvstore.format.stored.documents import Segment
+    from duckvstore.format.stored.segments import Segment
 
 SIZE_BYTES_MAX = 2 * 2**30
 

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from duckvstore.format.stored.documents import Segment, Version
+    from duckvstore.format.stored.documents import Version
+    from duckvstore.format.stored.segments import Segment
     from duckvstore.sql.pruning.predicates import Condition
     from duckvstore.sql.syntax.parser import Statement
     from duckvstore.sql.values.parameters import Values

@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+from msgspec import structs
 
 from duckvstore.format.evolution import altering
 from duckvstore.format.stored import schema as schemas
-from duckvstore.format.stored.documents import ColumnStatistics
+from duckvstore.format.stored.segments import ColumnStatistics
 from duckvstore.sql.syntax.tokens import closing, scan
 from duckvstore.sql.values.types import duckdb_type
 
@@ -158,7 +159,9 @@ def decided(version: Version, name: str, kind: pa.DataType, where: str) -> Versi
         return replace(version, schema=replace(schema, next_id=version.schema.next_id))
     schema, identity = altering.renewed(schema, name)
     segments = tuple(
-        replace(segment, statistics={**segment.statistics, identity: ColumnStatistics(null_count=segment.row_count)})
+        structs.replace(
+            segment, statistics={**segment.statistics, identity: ColumnStatistics(null_count=segment.row_count)}
+        )
         for segment in version.segments
     )
     return replace(version, schema=schema, segments=segments)
