@@ -9,9 +9,12 @@ NEWEST_PYTHON ?= $(shell for found in python3.13 $$HOME/.pyenv/versions/3.13*/bi
 BIN_OLDEST := .venv-oldest/bin
 OLDEST_PYTHON ?= $(shell for found in $(PYTHON) python3.11 $$HOME/.pyenv/versions/3.11*/bin/python3.11; do \
 	"$$found" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo "$$found" && break; done)
-OLDEST_TESTS := $(addprefix tests/unit/test_,values_pandas.py values_others.py markers.py index_columns.py library.py \
-	library_edits.py transactions.py) $(addprefix tests/sql/test_,session.py results.py altering.py)
-OLDEST_MORE := tests/unit/test_staging.py tests/unit/test_composite.py
+OLDEST_TESTS := $(addprefix tests/,format/codecs/test_values_pandas.py format/codecs/test_values_others.py format/codecs/test_markers.py \
+	api/test_index_columns.py api/test_library.py api/test_library_edits.py engine/writing/test_transactions.py \
+	sql/test_session.py sql/results/test_results.py sql/writing/test_altering.py)
+OLDEST_MORE := tests/engine/writing/test_staging.py tests/format/codecs/test_composite.py
+# What depends on DuckDB's release and on Python's.
+DUCKDB2_TESTS := $(addprefix tests/,sql api engine format objects cli repository publish model/test_interrupts.py)
 PIP_FLAGS := --quiet --disable-pip-version-check -c constraints.txt
 # One test process per core, at most four: the servers that the tests start want a core as well.
 JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -gt 4 ] && echo 4 || echo $$n)
@@ -28,7 +31,7 @@ test: .venv/ready .venv-duckdb2/ready .venv-oldest/ready lint
 	@[ ! -x $(BIN_OLDEST)/python ] || $(BIN_OLDEST)/python -m pytest -q -n $(JOBS) $(OLDEST_TESTS) -m "not s3 and not browser and not duckdb1"
 	@[ -x $(BIN_OLDEST)/python ] || echo "left out: there is no Python 3.11 here (OLDEST_PYTHON=… names one)"
 	@echo "== local stores on the newest DuckDB and Python =="
-	@DUCKVSTORE_SHARE=0.25 $(BIN_DUCKDB2)/python -m pytest -q -n $(JOBS) tests/sql tests/unit tests/model/test_interrupts.py -m "not s3 and not browser and not duckdb1"
+	@DUCKVSTORE_SHARE=0.25 $(BIN_DUCKDB2)/python -m pytest -q -n $(JOBS) $(DUCKDB2_TESTS) -m "not s3 and not browser and not duckdb1"
 	@echo "== everything on duckdb 1.5 =="
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
@@ -38,7 +41,7 @@ test-full: .venv/ready .venv-duckdb2/ready .venv-oldest/ready lint
 	@sh tests/ensure_postgres.sh
 	@[ ! -x $(BIN_OLDEST)/python ] || DUCKVSTORE_FULL=1 $(BIN_OLDEST)/python -m pytest -q -n $(JOBS) $(OLDEST_TESTS) $(OLDEST_MORE) -m "not s3 and not browser and not duckdb1"
 	@[ -x $(BIN_OLDEST)/python ] || echo "the lowest versions are left out: there is no Python 3.11 here (OLDEST_PYTHON=… names one)"
-	@DUCKVSTORE_FULL=1 $(BIN_DUCKDB2)/python -m pytest -q -n $(JOBS) tests/sql tests/unit tests/model/test_interrupts.py -m "not s3 and not browser and not duckdb1"
+	@DUCKVSTORE_FULL=1 $(BIN_DUCKDB2)/python -m pytest -q -n $(JOBS) $(DUCKDB2_TESTS) -m "not s3 and not browser and not duckdb1"
 	@DUCKVSTORE_FULL=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
 
 lint: .venv/ready

@@ -1,1 +1,5 @@
-"""The tests, a package so that they can share ``tests.servers``."""
+"""The tests, a package so that they can share ``tests.servers``; its folders are those of the package under test."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]

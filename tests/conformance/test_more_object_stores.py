@@ -18,7 +18,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 
 import mongomock
 import numpy as np
@@ -42,10 +41,9 @@ from duckvstore.objects import mongo, open_objects, sql
 from duckvstore.objects.cloud import CloudObjects
 from duckvstore.testing.conformance import Backdoor, ObjectStoreConformance
 from duckvstore.testing.races import race_processes, race_threads
+from tests import ROOT
 from tests.databases import USER, PostgresServer, open_cloud_s3, open_table
 from tests.servers import HOST, closed_port
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 import duckvstore as vs
+from tests import ROOT
 
 HOSTILE = '<img src=x onerror="window.hacked=true">\'`&amp;'
 
@@ -22,7 +23,7 @@ def jupyter_environment(tmp_path_factory):
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "IPYTHON"))}
     for name in ("CONFIG_DIR", "DATA_DIR", "RUNTIME_DIR"):
         environment[f"JUPYTER_{name}"] = str(folder / name.lower())
-    root = str(Path(__file__).parents[2])
+    root = str(ROOT)
     return {
         **environment,
         "HOME": str(folder),

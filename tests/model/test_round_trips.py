@@ -15,8 +15,8 @@ from pandas.testing import assert_frame_equal
 import duckvstore as vs
 from tests.conftest import fresh_bucket
 from tests.cuts import cut_every
-from tests.unit.test_values_properties import columns, frames, rows_of
-from tests.unit.values_cases import COLUMNS, INDEXES, assert_same, sampled
+from tests.format.codecs.test_values_properties import columns, frames, rows_of
+from tests.format.codecs.values_cases import COLUMNS, INDEXES, assert_same, sampled
 
 
 @pytest.fixture(scope="module", params=["memory", "local", "s3"])
