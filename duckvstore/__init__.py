@@ -51,6 +51,7 @@ from duckvstore.errors import (
     StorageUnavailable,
     Unsupported,
 )
+from duckvstore.telemetry import RequestCounts, Trace, trace
 
 if TYPE_CHECKING:
     from typing import Any
@@ -91,6 +92,7 @@ __all__ = [
     "ReadInfoRequest",
     "ReadRequest",
     "RecoveryReport",
+    "RequestCounts",
     "Result",
     "SizesReport",
     "SnapshotInfo",
@@ -101,6 +103,7 @@ __all__ = [
     "Store",
     "SymbolDescription",
     "SymbolVersion",
+    "Trace",
     "Transaction",
     "Unsupported",
     "UpdatePayload",
@@ -113,6 +116,7 @@ __all__ = [
     "combine",
     "load_ipython_extension",
     "open",
+    "trace",
     "unload_ipython_extension",
 ]
 

@@ -6,7 +6,6 @@ of their own, not a transaction: ``transaction`` makes several symbols visible t
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from duckvstore.api.base import plain
@@ -24,6 +23,7 @@ from duckvstore.api.upkeep import Upkeep
 from duckvstore.engine.reading import cuts
 from duckvstore.errors import DuckVStoreError, InvalidInput
 from duckvstore.progress import progress
+from duckvstore.telemetry import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -223,7 +223,7 @@ def _in_parallel(
         except DuckVStoreError as error:
             return DataError(symbol(item), error)
 
-    with ThreadPoolExecutor(PARALLEL_ITEMS, thread_name_prefix="duckvstore-batch") as pool:
+    with Threads(PARALLEL_ITEMS, thread_name_prefix="duckvstore-batch") as pool:
         futures = [pool.submit(one, item) for item in items]
         try:
             return [future.result() for future in progress(futures, doing, "symbol", len(futures))]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from duckvstore.errors import Unsupported
+from duckvstore.telemetry import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -46,6 +47,13 @@ class ObjectStore(ABC):
     """
 
     url: str
+
+    def __init_subclass__(cls, **options: object) -> None:
+        """Count the requests of every object store where somebody traces them: a store need not know of it."""
+        super().__init_subclass__(**options)
+        for kind in ("read", "put", "create", "list", "delete"):
+            if kind in vars(cls):
+                setattr(cls, kind, counted(kind, vars(cls)[kind]))
 
     @abstractmethod
     def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:

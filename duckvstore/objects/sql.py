@@ -30,6 +30,7 @@ from duckvstore.errors import (
 from duckvstore.objects.base import DeleteFailure, Listed, ObjectStore
 from duckvstore.objects.keys import check_key
 from duckvstore.objects.keyset import list_by_pages
+from duckvstore.telemetry import retried
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -177,6 +178,7 @@ class SqlObjects(ObjectStore):
                     ) from error
                 if attempt == _ATTEMPTS_MAX - 1 or not _is_passing(error):
                     raise self._mapped(error, action) from error
+                retried(self.url, attempt, error)
             clock.back_off(attempt, 0.05, 10.0)
         raise AssertionError
 

@@ -174,6 +174,8 @@ class Session(forks.OfOneProcess):
             before = result.figures
             with thread.lock:
                 result = self._run(thread, *prepared.executed(thread, statement, values), scope, message)
+            if result.is_settled or result.figures.changed is not None:
+                result.figures.ended()
             result.figures.go_on(before)
             if statement is not statements[-1]:
                 result.settle()

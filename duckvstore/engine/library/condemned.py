@@ -6,7 +6,8 @@ since, so whoever adds a reference looks afresh, and before it reads the documen
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from contextvars import copy_context
 from threading import Thread
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from duckvstore.engine.library.garbage_seen import Look
 from duckvstore.errors import Conflict, Integrity, NoSuchKey, Unsupported
 from duckvstore.format.stored import records
 from duckvstore.format.stored.records import Garbage
+from duckvstore.telemetry import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -94,7 +96,7 @@ def look_beside(library: OpenLibrary, symbol: str) -> Future[frozenset[int]]:
         look()
         return future
     try:
-        Thread(target=look, name="duckvstore-look", daemon=True).start()
+        Thread(target=copy_context().run, args=(look,), name="duckvstore-look", daemon=True).start()
     except RuntimeError:  # the interpreter is about to exit
         look()
     return future
@@ -129,7 +131,7 @@ def _read_all(
     if len(keys) < 3:
         found = [one(key) for key in keys]
     else:  # not on the library's threads, which may all be waiting for this
-        with ThreadPoolExecutor(min(len(keys), PARALLEL_READS), thread_name_prefix="duckvstore-look") as pool:
+        with Threads(min(len(keys), PARALLEL_READS), thread_name_prefix="duckvstore-look") as pool:
             found = list(pool.map(one, keys))
     return [garbage for garbage in found if garbage is not None and garbage.library_id == library.library_id]
 

@@ -6,7 +6,6 @@ that a library keeps in a store of their own belong to one library, which their 
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeAlias
 
 from duckvstore import clock
@@ -28,6 +27,7 @@ from duckvstore.format.stored.layout import Layout, check_unreserved, library_ro
 from duckvstore.format.stored.options import Options
 from duckvstore.objects import self_test
 from duckvstore.objects.base import DeleteFailure
+from duckvstore.telemetry import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ def list_libraries(objects: ObjectStore) -> list[str]:
         return any(entry.key == f"{folder}library.json" for entry in objects.list(f"{folder}library.json", limit=1))
 
     if len(folders) > 1:
-        with ThreadPoolExecutor(min(len(folders), PARALLEL_REQUESTS)) as pool:
+        with Threads(min(len(folders), PARALLEL_REQUESTS)) as pool:
             present = list(pool.map(has_document, folders))
     else:
         present = [has_document(folder) for folder in folders]

@@ -7,7 +7,7 @@ library's id, so that a cache can be stale about what is newest but never wrong 
 from __future__ import annotations
 
 from collections import OrderedDict
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -29,6 +29,7 @@ from duckvstore.format.stored.layout import Layout, library_root
 from duckvstore.format.stored.manifests import FoldedSegments
 from duckvstore.format.stored.options import Options, OptionsDocument, parameters_of
 from duckvstore.progress import progress
+from duckvstore.telemetry import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -102,7 +103,7 @@ class OpenLibrary:
         self._lock = forks.lock()
         self._options_lock = forks.lock()
         self.looks = Looks()
-        self._pools: dict[str, ThreadPoolExecutor] = {}
+        self._pools: dict[str, Threads] = {}
         forks.follow(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -176,7 +177,7 @@ class OpenLibrary:
         try:
             with self._lock:
                 if threads not in self._pools:
-                    self._pools[threads] = ThreadPoolExecutor(PARALLEL_REQUESTS, thread_name_prefix=threads)
+                    self._pools[threads] = Threads(PARALLEL_REQUESTS, thread_name_prefix=threads)
                 return self._pools[threads].submit(action, *arguments)
         except RuntimeError:
             future: Future[Outcome] = Future()

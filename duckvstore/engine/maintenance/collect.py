@@ -7,12 +7,13 @@ collection"; the order of the steps is part of it.
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import structs
 
-from duckvstore import clock
+from duckvstore import clock, telemetry
 from duckvstore.engine.library import condemned, libraries, options
 from duckvstore.engine.maintenance import doubts, prune, references
 from duckvstore.engine.maintenance.reports import CollectionReport
@@ -52,7 +53,24 @@ def collect(library: OpenLibrary, *, grace: timedelta | None = None, dry_run: bo
         raise InvalidInput(f"grace={grace!r} is no length of time: give a datetime.timedelta, or None")
     library.check_present(at_once=True)
     wait = timedelta(seconds=options.grace_in_force(library)) if grace is None else grace
-    return _Run(library, wait, dry_run=dry_run).carry_out()
+    report = _Run(library, wait, dry_run=dry_run).carry_out()
+    if not dry_run:
+        _tell(report)
+    return report
+
+
+def _tell(report: CollectionReport) -> None:
+    counts = {
+        "removed_versions": len(report.removed_versions),
+        "deleted_objects": len(report.deleted_objects),
+        "deleted_bytes": report.deleted_bytes,
+        "condemned_versions": len(report.condemned_versions),
+        "condemned_objects": len(report.condemned_objects),
+        "aborted_transactions": len(report.aborted_transactions),
+        "failures": len(report.failures),
+    }
+    text = f"gc of library {report.library!r}: {', '.join(f'{number} {name}' for name, number in counts.items())}"
+    telemetry.tell(logging.INFO, "gc", text.replace("_", " "), library=report.library, **counts)
 
 
 class _Run:

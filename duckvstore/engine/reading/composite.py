@@ -5,7 +5,6 @@ Invariant: the segments of a version are those of its leaves, one leaf after the
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from duckvstore.engine.reading import segments
 from duckvstore.errors import Integrity
 from duckvstore.format.codecs import composite, values
 from duckvstore.format.stored.documents import Schema
+from duckvstore.telemetry import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -75,7 +75,7 @@ def _in_parallel(action: Callable[[Any], Any], items: Sequence[Any]) -> list[Any
     """Return ``action(item)`` of every item, on threads that are not the library's: those may be waited for."""
     if len(items) < 2:
         return [action(item) for item in items]
-    with ThreadPoolExecutor(min(len(items), PARALLEL_LEAVES), thread_name_prefix="duckvstore-leaf") as pool:
+    with Threads(min(len(items), PARALLEL_LEAVES), thread_name_prefix="duckvstore-leaf") as pool:
         try:
             return list(pool.map(action, items))
         except BaseException:

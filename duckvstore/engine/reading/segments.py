@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate, chain
 from threading import Lock
@@ -24,6 +23,7 @@ from duckvstore.format.stored import schema, statistics
 from duckvstore.format.stored.manifests import totals
 from duckvstore.format.stored.segments import Segment
 from duckvstore.progress import progress
+from duckvstore.telemetry import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -114,7 +114,7 @@ def _in_order(action: Callable[[pa.Table], Outcome], pieces: Iterator[pa.Table])
         return
     waiting: deque[Future[Outcome]] = deque()
     threads = max(4, (os.cpu_count() or 1) + 2)
-    with ThreadPoolExecutor(threads, thread_name_prefix="duckvstore-write") as pool:
+    with Threads(threads, thread_name_prefix="duckvstore-write") as pool:
         try:
             for piece in chain((first, second), pieces):
                 waiting.append(pool.submit(action, piece))

@@ -6,12 +6,13 @@ names; what fails after it has happened. The rules are argued in FORMAT.md, "Com
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from duckvstore import clock
+from duckvstore import clock, telemetry
 from duckvstore.engine.library import labels
 from duckvstore.engine.library.create_once import create_once
 from duckvstore.engine.library.open_library import Head
@@ -128,6 +129,9 @@ def settle(library: OpenLibrary, symbol: str, found: Head) -> Head:
             watched, watch = found.undecided, clock.Stopwatch()
         if watch.elapsed_seconds() > UNDECIDED_SECONDS_MAX:
             abort(library, found.undecided)
+            text = f"transaction {found.undecided} of library {library.name!r} stayed undecided and was aborted"
+            details = {"library": library.name, "transaction": found.undecided}
+            telemetry.tell(logging.WARNING, "abort", text, reason="undecided", **details)
         else:
             clock.back_off(attempt, 0.02, 0.5)
         found = catalogue.head(library, symbol)
@@ -201,6 +205,10 @@ def commit(library: OpenLibrary, call: Call, plan: Callable[[Version | None], Dr
             return version
         if started.elapsed_seconds() > COMMIT_SECONDS_MAX:
             break
+        label = library.label(call.symbol)
+        text = f"version {version.number} of {label} was taken by another writer: {draft.operation} is planned again"
+        details = {"library": library.name, "symbol": call.symbol, "version": version.number, "attempt": attempt + 2}
+        telemetry.tell(logging.INFO, "conflict", text, operation=draft.operation, **details)
         # Servers serialise creates of one key, at a cost: better to come back a little later than to race.
         clock.back_off(attempt, 0.01, 0.4)
         found = _after_conflict(library, call, version)

@@ -7,11 +7,12 @@ visible. The argument over interleavings is in FORMAT.md, "Transactions".
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from duckvstore import clock, forks
+from duckvstore import clock, forks, telemetry
 from duckvstore.engine.library import labels
 from duckvstore.engine.library.create_once import create_once
 from duckvstore.engine.library.open_library import Head
@@ -144,6 +145,10 @@ class Transaction:
                 decision = self._decide(made)
             except BaseException as error:
                 self._ending = "given up because its commit failed"
+                reason = type(error).__name__
+                text = f"transaction {self._identity} of library {self._library.name!r} is given up after {reason}"
+                details = {"library": self._library.name, "transaction": self._identity, "reason": reason}
+                telemetry.tell(logging.WARNING, "abort", text, **details)
                 for symbol in edited:
                     self._library.remember_head(symbol, None)
                 if isinstance(error, OutcomeUnknown):  # of the decision: only a look can tell

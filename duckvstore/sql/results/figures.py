@@ -5,9 +5,11 @@ Invariant: figures describe what was planned and pulled so far; nothing here run
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from duckvstore import telemetry
 from duckvstore.errors import printable
 from duckvstore.formatting import counted, part_of_size
 
@@ -65,6 +67,8 @@ class Figures:
     #: what else the statement did, such as ``created snapshot 'eod'``
     done: str | None = None
     in_transaction: bool = False
+    #: whether it was logged as a slow one
+    is_told: bool = False
     #: the same by reference, in the order in which they stand
     scans: list[Scanned] = field(default_factory=list)
 
@@ -103,6 +107,23 @@ class Figures:
             for scan in self.scans
         )
         return "\n".join(printable(line, is_line=True) for line in lines)
+
+    def ended(self) -> None:
+        """Log the statement if it was slow; its text may hold data or secrets, and is left out."""
+        if self.seconds < telemetry.slow_seconds() or self.is_told:
+            return
+        self.is_told = True
+        versions = [f"{table.library}/{table.symbol} v{table.version}" for table in [*self.tables, *self.made]]
+        telemetry.tell(
+            logging.WARNING,
+            "slow_statement",
+            f"a statement took {self.footer()}",
+            seconds=self.seconds,
+            row_count=self.row_count if self.changed is None else self.changed,
+            segments_read=self.segments_read,
+            bytes_read=self.bytes_read,
+            versions=versions,
+        )
 
     def footer(self) -> str:
         """Return ``3 of 40 segments · 12 of 310 MB · trades v3 (2026-11-20) · 1,204 rows · 84 ms``."""

@@ -264,6 +264,7 @@ class Result(forks.OfOneProcess):
             if batch is None:
                 self.figures.row_count = self._row_count
                 self._finish()
+                self.figures.ended()
                 return None
             self._batches.append(batch)
             self._kept_bytes += batch.nbytes
