@@ -6,6 +6,7 @@ of their own, not a transaction: ``transaction`` makes several symbols visible t
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from duckvstore.api.base import plain
@@ -148,21 +149,18 @@ class Batches(Upkeep, Reading):
 
         def one(item: tuple[ReadRequest, Version | DuckVStoreError]) -> VersionedItem:
             request, version = item
+            request = replace(
+                request,
+                output_format=request.output_format or output_format,
+                allow_pickle=request.allow_pickle or allow_pickle,
+            )
 
             def resolved() -> Version:
                 if isinstance(version, DuckVStoreError):
                     raise version
                 return version
 
-            return self._read_version(
-                resolved,
-                columns=request.columns,
-                date_range=request.date_range,
-                row_range=request.row_range,
-                where=request.where,
-                output_format=request.output_format or output_format,
-                allow_pickle=request.allow_pickle or allow_pickle,
-            )
+            return self._read_version(resolved, request)
 
         return _in_parallel(one, list(zip(wanted, versions, strict=True)), lambda item: item[0].symbol, "reading")
 

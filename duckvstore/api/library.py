@@ -1,19 +1,17 @@
 """Library: the handle through which symbols are written, read and queried.
 
-Its methods are in ``handles``, by what they do; SQL is here. Invariant: the handle holds no state of its own beside
-its caches, so any number of handles and processes may use a library.
+Its methods are in the modules beside this one, by what they do. A handle holds no state of its own beside its caches
+and its SQL session, so any number of handles and processes may use a library.
 """
 
 from __future__ import annotations
 
-import copy
-import sys
 from typing import TYPE_CHECKING, Any, Self
 
-from duckvstore import forks
 from duckvstore.api.batches import Batches
 from duckvstore.api.diff import difference
 from duckvstore.api.snapshots import Snapshots
+from duckvstore.api.sql_handle import SqlHandle
 from duckvstore.api.staging import Staging
 from duckvstore.api.transactions import Transactions
 from duckvstore.api.version_handle import VersionHandle, asked_for
@@ -25,19 +23,15 @@ if TYPE_CHECKING:
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.engine.reading.catalogue import AsOf
     from duckvstore.publish.duckdb_file import Published
-    from duckvstore.sql.dbapi import Connection
-    from duckvstore.sql.results.result import Result
-    from duckvstore.sql.session import Session
 
 
-class Library(Batches, Staging, Snapshots, Transactions):
+class Library(Batches, Staging, Snapshots, Transactions, SqlHandle):
     """Versioned symbols under one name of a store. Safe to use from many threads."""
 
     def __init__(self, opened: OpenLibrary) -> None:
         """Wrap a library of the engine; use ``Store.get_library``."""
-        super().__init__(opened)
-        self._session: Session | None = None
-        self._lock = forks.lock()
+        Batches.__init__(self, opened)
+        SqlHandle.__init__(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as the way to open it again: its URL, with the storage options that were given."""
@@ -46,10 +40,6 @@ class Library(Batches, Staging, Snapshots, Transactions):
     def __copy__(self) -> Self:
         """Return another handle on the same library."""
         return type(self)(self.open_library)
-
-    def __deepcopy__(self, memo: object) -> Self:
-        """Return another handle: what is stored is not copied."""
-        return copy.copy(self)
 
     def __repr__(self) -> str:
         return f"Library({self.name!r} at {self.url})"
@@ -64,43 +54,8 @@ class Library(Batches, Staging, Snapshots, Transactions):
     def __iter__(self) -> Iterator[str]:
         return iter(self.list_symbols())
 
-    @property
-    def session(self) -> Session:
-        """The SQL session of this handle; temporary tables and views of its user live here."""
-        from duckvstore.sql.session import Session
-
-        with self._lock:
-            if self._session is None:
-                self._session = Session({self.name: self.open_library}, default=self.open_library)
-            return self._session
-
-    def sql(
-        self,
-        query: str,
-        parameters: Mapping[str, Any] | Sequence[Any] | None = None,
-        *,
-        message: str | None = None,
-    ) -> Result:
-        """Run DuckDB SQL in which symbols are tables, at any version: ``FROM trades AT VERSION 3``.
-
-        ``parameters``: values for ``$name`` (mapping) or ``?`` (sequence). Dataframes in the caller's scope
-        can be named as tables. INSERT, UPDATE, DELETE, MERGE, CREATE TABLE … AS and the like make versions, with
-        ``message`` (None: their own text). Raises SqlError with a caret, and the errors of ``read`` and ``write``.
-        """
-        return self.session.sql(query, parameters, scope=caller_scope(), message=message)
-
-    def connect(self, *, read_only: bool = False, sandbox: bool = False, author: str | None = None) -> Connection:
-        """Return a DB-API 2.0 connection with the SQL of ``sql``, in a session of its own; makes no request.
-
-        ``read_only``: refuse what would change symbols. ``sandbox``: allow nothing but reading the library's own
-        segments. ``author``: of the versions that statements make.
-        """
-        from duckvstore.sql.dbapi import Connection
-        from duckvstore.sql.session import Session
-
-        own = self.open_library
-        session = Session({self.name: own}, default=own, read_only=read_only, sandbox=sandbox, author=author)
-        return Connection(session, f"{self.name!r} at {self.url}")
+    def _sql_names(self) -> tuple[Mapping[str, OpenLibrary], OpenLibrary | None, str]:
+        return {self.name: self.open_library}, self.open_library, f"{self.name!r} at {self.url}"
 
     def diff(
         self, symbol: str, from_version: AsOf, to_version: AsOf = None, key: str | Sequence[str] | None = None
@@ -127,9 +82,3 @@ class Library(Batches, Staging, Snapshots, Transactions):
         from duckvstore.jupyter.browser import Browser
 
         return Browser(self)
-
-
-def caller_scope() -> dict[str, Any]:
-    """Return the variables that the caller of the calling method can see, so that SQL can name dataframes."""
-    frame = sys._getframe(2)  # noqa: SLF001 - the one way to see a caller's variables, as duckdb.sql does
-    return {**frame.f_globals, **frame.f_locals}

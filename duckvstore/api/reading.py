@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from duckvstore.api.base import Handle
 from duckvstore.api.items import SymbolDescription, SymbolVersion, VersionedItem, VersionInfo
+from duckvstore.api.payloads import ReadRequest
 from duckvstore.engine.library import unreadable
 from duckvstore.engine.reading import catalogue, composite, ranges, reads
 from duckvstore.errors import InvalidInput, NotFound, Unsupported
@@ -55,46 +56,28 @@ class Reading(Handle):
         written. ``allow_pickle``: load a pickled value, which runs code that its writer chose.
         Raises NoSuchSymbol, NoSuchVersion, NoSuchColumn, InvalidInput, Integrity.
         """
-        return self._read_version(
-            lambda: self._resolve(symbol, as_of),
-            columns=columns,
-            date_range=date_range,
-            row_range=row_range,
+        request = ReadRequest(
+            *(symbol, as_of, date_range, row_range, columns),
             where=where,
             output_format=output_format,
             allow_pickle=allow_pickle,
         )
+        return self._read_version(lambda: self._resolve(symbol, as_of), request)
 
-    def _read_version(
-        self,
-        resolve: Callable[[], Version],
-        *,
-        columns: Sequence[Any] | None,
-        date_range: tuple[Any, Any] | None,
-        row_range: tuple[int | None, int | None] | None,
-        where: str | None,
-        output_format: str | None,
-        allow_pickle: bool = False,
-    ) -> VersionedItem:
-        if output_format is not None:
-            output_format = _known_format(output_format)
-        if columns is not None:
-            columns = _label_list(columns)
-        if sum(option is not None for option in (date_range, row_range, where)) > 1:
+    def _read_version(self, resolve: Callable[[], Version], request: ReadRequest) -> VersionedItem:
+        """Return the part of a version that ``request`` asks for; that is checked before ``resolve`` is called."""
+        output_format = None if request.output_format is None else _known_format(request.output_format)
+        columns = None if request.columns is None else _label_list(request.columns)
+        parts = {"date_range": request.date_range, "row_range": request.row_range, "where": request.where}
+        if sum(part is not None for part in parts.values()) > 1:
             raise InvalidInput("give one of date_range, row_range and where: put the others into where")
-        dates = ranges.date_range_if(date_range)
+        dates = ranges.date_range_if(request.date_range)
         version = resolve()
-        parts = {
-            "columns": columns,
-            "date_range": date_range,
-            "row_range": row_range,
-            "where": where,
-            "output_format": output_format,
-        }
         opened = self.open_library
         with opened.believing(version):
+            where = repr(f"{self.name}/{version.symbol}")
             format_composite.refuse_parts(
-                version.kind, version.schema.value, repr(f"{self.name}/{version.symbol}"), **parts
+                version.kind, version.schema.value, where, columns=columns, **parts, output_format=output_format
             )
             if version.kind == "nested":
                 return self._item(version, composite.read_nested(opened, version))
@@ -103,14 +86,15 @@ class Reading(Handle):
             is_pandas = version.kind in ("dataframe", "series") and output_format in (None, "pandas")
             dictionaries = values.text_objects(version.schema) if is_pandas else ()
             dtypes = values.numpy_dtypes(version.schema, needed) if is_pandas else {}
-        rows = self._rows(version, needed, dates, row_range, where, dictionaries, dtypes)
+        rows = self._rows(version, needed, dates, request, dictionaries, dtypes)
         chosen: dict[str, Any] = {"columns": columns, "rows": rows.positions, "arrays": rows.arrays}
+        pickles = request.allow_pickle
         try:
             with opened.believing(version):
                 if version.kind == "arrow" and any(column.duckdb is not None for column in version.schema.columns):
                     data = _own_values(rows.table, version, columns, output_format or "pyarrow")
                 elif output_format is None:
-                    data = values.decode(rows.table, version.kind, version.schema, allow_pickle=allow_pickle, **chosen)
+                    data = values.decode(rows.table, version.kind, version.schema, allow_pickle=pickles, **chosen)
                 else:
                     data = values.to_format(rows.table, version.kind, version.schema, output_format, **chosen)
         except ModuleNotFoundError as error:
@@ -124,20 +108,19 @@ class Reading(Handle):
         version: Version,
         columns: Sequence[str] | None,
         dates: DateRange | None,
-        row_range: tuple[int | None, int | None] | None,
-        where: str | None,
+        request: ReadRequest,
         dictionaries: Collection[str],
         dtypes: Mapping[str, Any],
     ) -> reads.Rows:
         opened = self.open_library
         if dates is not None:
             return reads.read_dates(opened, version, columns, dates)
-        if row_range is not None:
-            return reads.read_rows(opened, version, columns, row_range)
-        if where is not None:
+        if request.row_range is not None:
+            return reads.read_rows(opened, version, columns, request.row_range)
+        if request.where is not None:
             from duckvstore.sql.where import read_where
 
-            return read_where(opened, version, columns, where)
+            return read_where(opened, version, columns, request.where)
         return reads.read_all(opened, version, columns, dictionaries, dtypes)
 
     def head(

@@ -5,14 +5,13 @@ Invariant: opening a store makes no request, so that every error has the call th
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from duckvstore import forks
-from duckvstore.api.library import Library, caller_scope
+from duckvstore.api.library import Library
+from duckvstore.api.sql_handle import SqlHandle
 from duckvstore.engine.library import libraries as engine_libraries
 from duckvstore.engine.library import options as engine_options
 from duckvstore.engine.library.open_library import OpenLibrary
@@ -20,18 +19,15 @@ from duckvstore.errors import AlreadyExists, InvalidInput, NoSuchLibrary, printa
 from duckvstore.objects import checked_options, open_objects
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from duckvstore.objects.base import ObjectStore
-    from duckvstore.sql.dbapi import Connection
-    from duckvstore.sql.results.result import Result
-    from duckvstore.sql.session import Session
 
 URL_VARIABLE = "DUCKVSTORE_URL"
 URL_DEFAULT = "./vstore"
 
 
-class Store:
+class Store(SqlHandle):
     """Libraries under one URL. Safe to use from many threads."""
 
     def __init__(
@@ -42,12 +38,11 @@ class Store:
         segments_options: Mapping[str, Any] | None = None,
     ) -> None:
         """Wrap an object store; use ``open``."""
+        super().__init__()
         self.objects = objects
         self.segments_url = segments_url
         self._segments_options = segments_options
         self._segment_objects: dict[str, ObjectStore] = {}
-        self._session: Session | None = None
-        self._lock = forks.lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as the way to open it again: its URL, with the storage options that were given."""
@@ -57,10 +52,6 @@ class Store:
     def __copy__(self) -> Store:
         """Return another handle on the same store."""
         return Store(self.objects, segments_url=self.segments_url, segments_options=self._segments_options)
-
-    def __deepcopy__(self, memo: object) -> Store:
-        """Return another handle: what is stored is not copied."""
-        return copy.copy(self)
 
     @property
     def url(self) -> str:
@@ -149,40 +140,17 @@ class Store:
         """Return the names of the libraries, sorted."""
         return engine_libraries.list_libraries(self.objects)
 
-    @property
-    def session(self) -> Session:
-        """The SQL session of this handle, in which every library is a schema."""
-        from duckvstore.sql.session import Session
-
-        with self._lock:
-            if self._session is None:
-                self._session = Session(StoreLibraries(self.objects, self._open_segments), default=None)
-            return self._session
-
-    def sql(
-        self,
-        query: str,
-        parameters: Mapping[str, Any] | Sequence[Any] | None = None,
-        *,
-        message: str | None = None,
-    ) -> Result:
-        """Run DuckDB SQL over any libraries: ``FROM eod.trades AT VERSION 3``; see ``Library.sql``."""
-        return self.session.sql(query, parameters, scope=caller_scope(), message=message)
-
-    def connect(self, *, read_only: bool = False, sandbox: bool = False, author: str | None = None) -> Connection:
-        """Return a DB-API 2.0 connection over all libraries, in a session of its own; see ``Library.connect``."""
-        libraries = StoreLibraries(self.objects, self._open_segments)
-        return _connect(libraries, self.url, read_only=read_only, sandbox=sandbox, author=author)
+    def _sql_names(self) -> tuple[Mapping[str, OpenLibrary], OpenLibrary | None, str]:
+        return StoreLibraries(self.objects, self._open_segments), None, self.url
 
 
-class Combined:
+class Combined(SqlHandle):
     """Libraries of any stores under names of the caller's choice, for SQL over all of them; see ``combine``."""
 
     def __init__(self, libraries: Mapping[str, Library]) -> None:
         """Combine ``libraries``; makes no request."""
+        super().__init__()
         self._libraries = {name: library.open_library for name, library in libraries.items()}
-        self._session: Session | None = None
-        self._lock = forks.lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as the libraries."""
@@ -192,37 +160,11 @@ class Combined:
         """Return another handle on the same libraries."""
         return Combined({name: Library(opened) for name, opened in self._libraries.items()})
 
-    def __deepcopy__(self, memo: object) -> Combined:
-        """Return another handle: what is stored is not copied."""
-        return copy.copy(self)
-
     def __repr__(self) -> str:
         return f"Combined({printable(', '.join(self._libraries), is_line=True)})"
 
-    @property
-    def session(self) -> Session:
-        """The SQL session of this handle, in which every library is a schema."""
-        from duckvstore.sql.session import Session
-
-        with self._lock:
-            if self._session is None:
-                self._session = Session(self._libraries, default=None)
-            return self._session
-
-    def sql(
-        self,
-        query: str,
-        parameters: Mapping[str, Any] | Sequence[Any] | None = None,
-        *,
-        message: str | None = None,
-    ) -> Result:
-        """Run DuckDB SQL over the libraries: ``FROM live.trades t JOIN lab.names n USING (id)``."""
-        return self.session.sql(query, parameters, scope=caller_scope(), message=message)
-
-    def connect(self, *, read_only: bool = False, sandbox: bool = False, author: str | None = None) -> Connection:
-        """Return a DB-API 2.0 connection over the libraries, in a session of its own; see ``Library.connect``."""
-        name = ", ".join(self._libraries)
-        return _connect(self._libraries, name, read_only=read_only, sandbox=sandbox, author=author)
+    def _sql_names(self) -> tuple[Mapping[str, OpenLibrary], OpenLibrary | None, str]:
+        return self._libraries, None, ", ".join(self._libraries)
 
 
 def _lies_under(path: str, folder: str) -> bool:
@@ -233,15 +175,6 @@ def _lies_under(path: str, folder: str) -> bool:
 
 def _reopened(objects: ObjectStore, segments_url: str | None, segments_options: Mapping[str, Any] | None) -> Store:
     return Store(objects, segments_url=segments_url, segments_options=segments_options)
-
-
-def _connect(
-    libraries: Mapping[str, OpenLibrary], name: str, *, read_only: bool, sandbox: bool, author: str | None
-) -> Connection:
-    from duckvstore.sql.dbapi import Connection
-    from duckvstore.sql.session import Session
-
-    return Connection(Session(libraries, None, read_only=read_only, sandbox=sandbox, author=author), name)
 
 
 def combine(libraries: Mapping[str, Library]) -> Combined:

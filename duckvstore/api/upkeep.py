@@ -58,9 +58,6 @@ class Upkeep(Writing):
         """
         return prune.prune(self.open_library, symbol, keep_last=keep_last, keep_for=keep_for)
 
-    def _prune_previous(self, symbol: str) -> None:
-        prune.prune(self.open_library, symbol, keep_last=1, reason="prune_previous_versions")
-
     def gc(self, grace: timedelta | None = None, *, dry_run: bool = True) -> CollectionReport:
         """Remove what nothing refers to any more, and report it; with ``dry_run`` only report what would be removed.
 

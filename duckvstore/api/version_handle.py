@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from duckvstore import forks
 from duckvstore.api.items import nanoseconds
+from duckvstore.api.payloads import ReadRequest
 from duckvstore.engine.reading import segments
 from duckvstore.errors import DuckVStoreError, InvalidInput
 from duckvstore.format.codecs import arrow_values
@@ -108,15 +109,13 @@ class VersionHandle:
         allow_pickle: bool = False,
     ) -> VersionedItem:
         """Read the version, or a part of it, as ``Library.read`` does."""
-        return self._library._read_version(  # noqa: SLF001 - a part of it
-            self._found,
-            columns=columns,
-            date_range=date_range,
-            row_range=row_range,
+        request = ReadRequest(
+            *(self.symbol, self.as_of, date_range, row_range, columns),
             where=where,
             output_format=output_format,
             allow_pickle=allow_pickle,
         )
+        return self._library._read_version(self._found, request)  # noqa: SLF001 - a part of it
 
     @property
     def library(self) -> str:

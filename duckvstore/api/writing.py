@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from duckvstore.api.base import Handle, plain
+from duckvstore.engine.maintenance import prune as maintenance
 from duckvstore.engine.reading import catalogue, ranges, reads
 from duckvstore.engine.writing import commits, edits, rewrites
 from duckvstore.errors import InvalidInput
@@ -250,11 +251,8 @@ class Writing(Handle):
     def _made(self, call: commits.Call, plan: Plan, *, prune: bool = False) -> VersionedItem:
         made = self._commit(call, plan)
         if prune:
-            self._prune_previous(call.symbol)
+            maintenance.prune(self.open_library, call.symbol, keep_last=1, reason="prune_previous_versions")
         return self._item(made)
-
-    def _prune_previous(self, symbol: str) -> None:
-        raise NotImplementedError
 
     def _validates(self, validate_index: bool | None) -> bool:
         return self.open_library.options.validate_index if validate_index is None else validate_index

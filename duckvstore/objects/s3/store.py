@@ -36,6 +36,7 @@ from duckvstore.objects.s3.deleted import DeletedObjects
 from duckvstore.objects.s3.errors import error_code, error_status, mapped, was_never_sent
 from duckvstore.objects.s3.options import S3Options
 from duckvstore.objects.s3.server import ServerTime
+from duckvstore.telemetry import retried
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -221,9 +222,10 @@ class S3Objects(ObjectStore):
                     if error_status(error) < 500:
                         raise
                     break
-                except ConnectionClosedError:
+                except ConnectionClosedError as error:
                     if attempt == _ATTEMPTS_MAX - 1:
                         raise
+                    retried(self.url, attempt, error)
                     clock.back_off(attempt, 0.05, _BACKOFF_SECONDS_MAX)
             return getattr(clients.standard, operation)(Bucket=self.bucket, **parameters)
         except (BotoCoreError, ClientError) as error:
@@ -293,6 +295,7 @@ class S3Objects(ObjectStore):
                 is_repeatable = self._time.is_known and (error_code(error) in _CODES_NOT_DONE or was_never_sent(error))
                 if not is_repeatable or attempt == _CREATE_ATTEMPTS_MAX - 1:
                     raise self._create_error(key, error) from error
+                retried(self.url, attempt, error)
                 clock.back_off(attempt, 0.05, _BACKOFF_SECONDS_MAX)
             else:
                 return
