@@ -39,6 +39,7 @@ from duckvstore.sql.pep249 import (
     Warning,  # noqa: A004 - the names of PEP 249
 )
 from duckvstore.sql.results import conversion
+from duckvstore.sql.syntax import effects
 
 if TYPE_CHECKING:
     import os
@@ -91,7 +92,6 @@ ROWS_AT_ONCE = 2048
 # Of the names of columns that a cursor shows.
 NAMES_CHARACTERS_MAX = 200
 _INTERRUPT_EVERY_SECONDS = 0.05
-_READING_KINDS = frozenset(("query", "explain", "describe", "summarize"))
 
 
 def connect(
@@ -338,7 +338,7 @@ class Cursor(forks.OfOneProcess):
 
     def _show(self, operation: str, result: Result) -> None:
         """Take ``result``; what only counts changed rows is no table to whoever asked for the change."""
-        tells = result.kind not in _READING_KINDS and result.columns in (["Count"], ["Success"])
+        tells = not effects.of(result.kind).gives_rows and result.columns in (["Count"], ["Success"])
         if tells and "returning" not in operation.lower():
             with pep249.translated():
                 rows = result.fetchall()

@@ -30,8 +30,7 @@ from duckvstore.sql.planning.planner import Plan, Planner
 from duckvstore.sql.planning.segment_copies import SegmentFiles
 from duckvstore.sql.results.figures import Figures, ScannedTable
 from duckvstore.sql.results.result import Result
-from duckvstore.sql.syntax import headers, parser, sqlglot_text, statements
-from duckvstore.sql.syntax.tokens import scan
+from duckvstore.sql.syntax import commands, parser
 from duckvstore.sql.values.parameters import Values, as_of, check_text
 from duckvstore.sql.views import information_schema, prepared
 from duckvstore.sql.views.definitions import Definitions, as_created
@@ -55,8 +54,8 @@ if TYPE_CHECKING:
     from duckvstore.sql.driver.duckdb_errors import Failure
     from duckvstore.sql.execution.thread_cursor import ThreadCursor
     from duckvstore.sql.results.result import Rows
+    from duckvstore.sql.syntax.commands import Command
     from duckvstore.sql.syntax.parser import Statement
-    from duckvstore.sql.syntax.statements import Change
     from duckvstore.sql.views.definitions import Definition
     from duckvstore.sql.views.instances import Item
 
@@ -64,12 +63,6 @@ if TYPE_CHECKING:
     Resolver: TypeAlias = Callable[[OpenLibrary, Sequence[tuple[str, AsOf]]], list[Version | DuckVStoreError | None]]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# Kinds of statements that leave nothing behind in DuckDB that a later name could mean.
-_READING_KINDS = frozenset(("query", "explain", "describe", "summarize", "copy"))
-# First words of statements that only read, of which sqlglot does not read all.
-_READING_WORDS = frozenset(
-    ("SELECT", "FROM", "WITH", "VALUES", "TABLE", "PIVOT", "UNPIVOT", "CALL", "PRAGMA", "EXECUTE")
-)
 # What httpfs is for: addresses, its settings, and its kinds of secrets.
 _REMOTE = re.compile(
     r"""(?:s3|s3a|s3n|gcs|gs|r2|hf|https?)://
@@ -78,13 +71,6 @@ _REMOTE = re.compile(
     | \benable_(?:curl_)?server_cert_verification\b
     | \bTYPE\s+'?(?:s3|gcs|r2|aws|huggingface)\b""",
     re.IGNORECASE | re.VERBOSE,
-)
-# First words of statements that make nothing which a later statement could read files through.
-_HARMLESS_WORDS = frozenset(
-    {
-        *("SET", "RESET", "PRAGMA", "CALL", "BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "LOAD", "INSTALL"),
-        *("PREPARE", "EXECUTE", "DEALLOCATE", "CHECKPOINT", "SHOW"),
-    }
 )
 _SESSION_TABLES = """
     SELECT lower(database_name), lower(schema_name), lower(name),
@@ -230,15 +216,14 @@ class Session(forks.OfOneProcess):
     ) -> Result:
         watch = clock.Stopwatch()
         figures = Figures(in_transaction=thread in self._begun)
-        reads = statement.kind in _READING_KINDS and statement.tree is not None
-        if reads:
+        if not statement.effects.changes_session:
             thread.open_for(None)
         else:
             thread.settle_all()
             self._planner.choices.forget(statement)
         scope = None if self.sandbox else scope
         making = Making(self, thread, statement, values, scope, figures, self._begun.get(thread), message)
-        started = self._started(making, reads=reads)
+        started = self._started(making)
         if isinstance(started, Result):
             figures.seconds += watch.elapsed_seconds()
             return started
@@ -257,15 +242,15 @@ class Session(forks.OfOneProcess):
         thread.owe(result, running.release)
         return result
 
-    def _started(self, making: Making, *, reads: bool) -> tuple[Running, Rows | None] | Result:
+    def _started(self, making: Making) -> tuple[Running, Rows | None] | Result:
         """Plan and start a statement, again with what DuckDB turns out to look for; or return what it came to."""
         thread, statement = making.thread, making.statement
         while True:
             plan = self._plan_or_end(making)
             if isinstance(plan, Result):
                 return plan
-            if not reads:
-                self._note_objects(statement)
+            self._has_objects = self._has_objects or statement.effects.makes_objects
+            self._has_foreign = self._has_foreign or statement.effects.makes_sources
             if _REMOTE.search(statement.text):
                 self._instance.try_httpfs()
             running = Running(thread, plan, making.values, self.note)
@@ -277,15 +262,15 @@ class Session(forks.OfOneProcess):
                 if not self._supply(making, running.missing):
                     raise
             finally:
-                if not reads:
+                if statement.effects.changes_session:
                     self._planner.choices.forget(statement)  # again: others have gone on meanwhile
 
     def _supply(self, making: Making, missing: str | None) -> bool:
         """Supply the symbol, or view over some, that DuckDB looks for as a table; return whether there is a new one."""
         statement, default = making.statement, self._default
-        words = statement.text[sqlglot_text.explain_end(scan(statement.text)[0]) :].split(None, 1)
-        is_reading = statement.kind in _READING_KINDS or (words and words[0].upper() in _READING_WORDS)
-        if missing is None or default is None or self.sandbox or making.begun is not None or not is_reading:
+        if missing is None or default is None or self.sandbox or making.begun is not None:
+            return False
+        if not statement.effects.looks_up_tables:
             return False
         folded = missing.casefold()
         if any(view.name.casefold() == folded for view in making.supplied):
@@ -319,7 +304,7 @@ class Session(forks.OfOneProcess):
     def _plan(self, making: Making) -> Plan | Result:
         """Resolve names and plan what DuckDB has to run; a statement that makes a version is carried out at once."""
         statement = making.statement
-        change = statements.own_change(statement)
+        change = commands.read(statement)
         if change is not None and change.kind in ("begin", "commit", "rollback"):
             return self._end_or_begin(making, change)
         if self.sandbox:
@@ -333,10 +318,10 @@ class Session(forks.OfOneProcess):
         try:
             meanings = names.resolve()
         except NoSuchSymbol:
-            if statement.kind in ("drop", "alter") and statements.is_tolerant(statement):
+            if statement.kind in ("drop", "alter") and statement.is_tolerant:
                 return Result(None, making.figures)
             raise
-        position = statements.target(statement)
+        position = statement.target
         if position in names.targets and (statement.kind == "create_table" or meanings[position] is not None):
             kind = Altering if statement.kind == "alter" else TableWriting
             kind = Explaining if statement.explain == "plan" else kind
@@ -362,7 +347,7 @@ class Session(forks.OfOneProcess):
         if self._definitions.is_there(thread, statement, draft, self._tables(thread)):
             return Result(None, making.figures)
         plan = self._planned(making, names)
-        as_created(plan, headers.read(statement.text) or draft.header, CHECK)
+        as_created(plan, statement.header or draft.header, CHECK)
         Running(thread, plan, making.values, self.note).finish()
         self._definitions.register(thread, draft, self._tables(thread))
         self._has_objects = self._has_objects or draft.is_temporary
@@ -489,7 +474,7 @@ class Session(forks.OfOneProcess):
                 items += self._definitions.planned([names], self._planner, Figures(), thread, tables, is_optional=True)
         return items
 
-    def _end_or_begin(self, making: Making, change: Change) -> Result:
+    def _end_or_begin(self, making: Making, change: Command) -> Result:
         """BEGIN, COMMIT or ROLLBACK, here and in DuckDB, whose own tables take part."""
         thread, begun, kind = making.thread, making.begun, change.kind
         making.figures.in_transaction = kind == "begin"
@@ -522,15 +507,6 @@ class Session(forks.OfOneProcess):
         with suppress(Exception):  # DuckDB may have rolled it back itself
             thread.cursor.execute("ROLLBACK")
         self._definitions.roll_back(thread)
-
-    def _note_objects(self, statement: Statement) -> None:
-        """Remember that DuckDB may hold tables now, or views and macros, which may read any file."""
-        first = statement.text.split(None, 1)[0].upper().rstrip("(;")
-        if statement.kind == "other" and first in _HARMLESS_WORDS:
-            return
-        self._has_objects = True
-        if statement.kind not in ("create_table", "insert", "update", "delete", "drop"):
-            self._has_foreign = True
 
     def tables(self) -> set[tuple[str, str, str]]:
         """Return (database, schema, name), in lower case, of the tables and views that the calling thread has made."""

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 from duckvstore.sql.binding.names import Symbol
 from duckvstore.sql.syntax.parser import Reference
-from duckvstore.sql.syntax.statements import dotted
-from duckvstore.sql.syntax.tokens import closing, scan
+from duckvstore.sql.syntax.tokens import closing, dotted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from duckvstore.sql.binding.names import Meaning
     from duckvstore.sql.syntax.parser import Statement
     from duckvstore.sql.syntax.tokens import Token
 
+_NAME_KINDS = ("word", "quoted", "string")
 _WORDS = frozenset(("ANALYZE", "ANALYSE"))
 
 
@@ -27,11 +27,11 @@ def named(statement: Statement) -> Statement | None:
     """Return ANALYZE or VACUUM of a table with the table as its one reference; None for any other statement."""
     if statement.kind != "other":
         return None
-    tokens, _ = scan(statement.text)
+    tokens = statement.tokens
     if tokens[0].upper not in _WORDS | {"VACUUM"}:
         return None
     first = _name(tokens)
-    parts, behind = dotted(tokens, first)
+    parts, behind = dotted(tokens, first, _NAME_KINDS)
     if not parts:
         return None
     reference = Reference(parts, tokens[first].start, tokens[behind - 1].end, None, None, None)
@@ -43,7 +43,7 @@ def concerns_symbol(statement: Statement, meanings: Mapping[int, Meaning]) -> bo
     meaning = meanings[0]
     if not isinstance(meaning, Symbol):
         return False
-    tokens, _ = scan(statement.text)
+    tokens = statement.tokens
     reference = statement.references[0]
     behind = next((at for at, token in enumerate(tokens) if token.start >= reference.end), len(tokens))
     listed = _columns(tokens, behind)
@@ -58,7 +58,7 @@ def concerns_symbol(statement: Statement, meanings: Mapping[int, Meaning]) -> bo
     return True
 
 
-def _name(tokens: list[Token]) -> int:
+def _name(tokens: Sequence[Token]) -> int:
     """Return the index of the name behind VACUUM, ANALYZE, VACUUM ANALYZE or VACUUM (ANALYZE)."""
     words = [token.upper for token in tokens]
     if words[0] == "VACUUM" and words[1:2] == ["("] and words[3:4] == [")"] and words[2] in _WORDS:
@@ -66,7 +66,7 @@ def _name(tokens: list[Token]) -> int:
     return 1 + (words[0] == "VACUUM" and words[1:2] != [] and words[1] in _WORDS)
 
 
-def _columns(tokens: list[Token], index: int) -> list[tuple[str, int]] | None:
+def _columns(tokens: Sequence[Token], index: int) -> list[tuple[str, int]] | None:
     """Return the names in the parentheses that begin at ``index`` and end the text, with their places; None: others."""
     if index >= len(tokens):
         return []
@@ -74,7 +74,7 @@ def _columns(tokens: list[Token], index: int) -> list[tuple[str, int]] | None:
         return None
     found: list[tuple[str, int]] = []
     for at in range(index + 1, len(tokens) - 1, 2):
-        parts, behind = dotted(tokens, at)
+        parts, behind = dotted(tokens, at, _NAME_KINDS)
         if len(parts) != 1 or behind != at + 1 or tokens[behind].text not in (",", ")"):
             return None
         found.append((parts[0], tokens[at].start))

@@ -24,7 +24,6 @@ from duckvstore.errors import (
 )
 from duckvstore.format.stored.layout import RESERVED_NAMES
 from duckvstore.sql.binding import dataframes, diff
-from duckvstore.sql.syntax import statements
 from duckvstore.sql.syntax.literals import literal
 from duckvstore.sql.syntax.parser import At, Reference
 
@@ -152,7 +151,7 @@ class Names:
 
     def collect(self) -> None:
         """Take what is no symbol, and put what may be one into ``wanted``."""
-        made = statements.target(self.statement) if self.statement.kind == "create_table" else None
+        made = self.statement.target if self.statement.kind == "create_table" else None
         for position, reference in enumerate(self.statement.references):
             self.meanings[position] = None
             if reference.role == "target" and position != made and self.statement.kind in _OWN_KINDS:

@@ -19,8 +19,7 @@ from duckvstore.sql.driver.interrupts import Outcome, run_interruptibly, to_rais
 from duckvstore.sql.execution.progress_bar import Bar
 from duckvstore.sql.planning import rewrite
 from duckvstore.sql.results.result import Rows
-from duckvstore.sql.syntax import sqlglot_text, statements
-from duckvstore.sql.syntax.tokens import scan
+from duckvstore.sql.syntax import clauses
 from duckvstore.sql.values import kinds
 from duckvstore.sql.values.kinds import encoded, known
 
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
     from duckvstore.sql.values.parameters import Values
 
 ROWS_PER_BATCH = 122_880
-# Statements for which DuckDB tells how many rows they changed, unless they are asked for these rows or files.
-_COUNTING = frozenset(("insert", "update", "delete", "merge", "truncate", "create_table", "copy"))
 _OUTER_TYPE = re.compile(r"Join Type:\W*(?:LEFT|RIGHT|FULL|OUTER)")
 _RETURNS = re.compile(r"\bRETURN_(?:FILES|STATS)\b", re.IGNORECASE)
 
@@ -120,7 +117,7 @@ class Running:
         """
         if not self._thread.is_locked or not self._plan.joins_outer:
             return
-        text = self._plan.text[sqlglot_text.explain_end(scan(self._plan.text)[0]) :]
+        text = self._plan.text[self._plan.statement.explain_end :]
         drawn = self._cursor.sql(text, params=self._parameters).explain()
         if "IE_JOIN" in drawn and _OUTER_TYPE.search(drawn):
             raise self._plan.statement.error(
@@ -130,10 +127,11 @@ class Running:
             )
 
     def _may_count(self) -> bool:
+        """Whether DuckDB tells how many rows it changed, which it does not where it is asked for rows or files."""
         statement = self._plan.statement
-        if statement.kind not in _COUNTING or statement.explain or _RETURNS.search(statement.text):
+        if not statement.effects.counts_rows or statement.explain or _RETURNS.search(statement.text):
             return False
-        return statements.parts(statement, 0).returning is None
+        return clauses.find(statement, 0).returning is None
 
     def _count(self) -> None:
         row = self._cursor.execute(self._plan.text, self._parameters).fetchone()

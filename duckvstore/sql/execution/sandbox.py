@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from duckvstore.errors import SqlError
 from duckvstore.sql.planning.temporary_folders import room
-from duckvstore.sql.syntax import headers, sqlglot_text, tokens
+from duckvstore.sql.syntax import tokens
 from duckvstore.sql.syntax.literals import literal
 
 if TYPE_CHECKING:
@@ -100,31 +100,32 @@ def plain(text: str) -> str:
 
 def check(statement: Statement, cursor: duckdb.DuckDBPyConnection) -> None:
     """Raise SqlError unless ``statement`` starts as a query does and calls no table function that does more."""
-    found, gaps = tokens.scan(statement.text)
-    place = _misread(statement.text, found, gaps)
+    found = statement.tokens
+    place = _misread(statement.text)
     if place is not None:
         raise statement.error("a sandboxed session does not run this text, which can be read in two ways", place)
-    body = [token for token in found if token.start >= sqlglot_text.explain_end(found)]
+    body = [token for token in found if token.start >= statement.explain_end]
     if not body or body[0].upper not in _QUERY_WORDS:
         word = body[0].text if body else "EXPLAIN"
         raise statement.error(f"{_ADVICE}; this is {word[:40]}", body[0].start if body else 0)
     for before, opening, first in zip(found, found[1:], found[2:], strict=False):
         if before.upper in ("AS", "MATERIALIZED") and opening.text == "(" and first.upper in _BODIES:
             raise statement.error(f"{_ADVICE}; this is {first.text}", first.start)
-    refused = sorted(headers.called(statement.text) & _refused_calls(cursor))
+    refused = sorted(statement.calls & _refused_calls(cursor))
     if refused:
         place = max(0, statement.text.casefold().find(refused[0]))
         raise statement.error(f"a sandboxed session reads symbols only: it does not call {refused[0]}", place)
 
 
-def _misread(text: str, found: list[tokens.Token], gaps: list[tuple[int, int]]) -> int | None:
-    """Return a character where DuckDB sees other words than ``found`` in ``text``; None: it sees the same.
+def _misread(text: str) -> int | None:
+    """Return a character where DuckDB sees other words in ``text`` than we do; None: it sees the same.
 
     The releases of DuckDB do not agree on what a string or a name is. What they take for a word must not be
     inside of a string, a name or a comment to us, nor the other way round.
     """
     import duckdb
 
+    found, gaps = tokens.scan(text)
     byte = list(itertools.accumulate((len(character.encode()) for character in text), initial=0))
     words = sorted(start for start, kind in duckdb.tokenize(text) if kind != duckdb.token_type.comment)
     seen = frozenset(words)
@@ -163,8 +164,7 @@ def check_types(statement: Statement, text: str, cursor: duckdb.DuckDBPyConnecti
     """
     import duckdb
 
-    found, _ = tokens.scan(text)
-    end = sqlglot_text.explain_end(found)
+    end = statement.explain_end
     try:
         parts = cursor.extract_statements(text[end:])
     except duckdb.Error:
@@ -172,7 +172,7 @@ def check_types(statement: Statement, text: str, cursor: duckdb.DuckDBPyConnecti
             raise SqlError(f"{_ADVICE}; what stands behind EXPLAIN is none") from None
         return
     types = {str(part.type).rpartition(".")[2] for part in parts}
-    is_pivot = statement.kind in _TREES and any(token.upper in _PIVOT_WORDS for token in found)
+    is_pivot = statement.kind in _TREES and any(token.upper in _PIVOT_WORDS for token in statement.tokens)
     allowed = _PIVOT_TYPES if is_pivot else _QUERY_TYPES
     if not types <= allowed:
         raise statement.error(f"{_ADVICE}; DuckDB takes this for {' and '.join(sorted(types - allowed))}", 0)

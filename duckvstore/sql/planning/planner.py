@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from sqlglot import exp
 
 from duckvstore.engine.reading import catalogue_tables
 from duckvstore.engine.reading import segments as engine_segments
@@ -41,15 +39,9 @@ if TYPE_CHECKING:
     from duckvstore.sql.views.instances import Uses
 
 CHECKED_BYTES_MAX = 2**30
-# Table functions that make rows from their arguments alone, without looking at any file.
-_PURE_TABLE_FUNCTIONS = frozenset(("range", "generate_series", "unnest", "generateseries", "explodinggenerateseries"))
-_SCANNING_KINDS = frozenset(
-    ("query", "explain", "describe", "summarize", "create_table", "create_view", "create_macro")
-)
 # DuckDB's own limit, by the rows that it expects.
 FEW_ROWS_MAX = 1000
 _OUTER = re.compile(r"\b(?:LEFT|RIGHT|FULL)\b", re.IGNORECASE)
-_STORING_KINDS = frozenset(("create_table", "insert", "update", "delete", "merge", "copy"))
 _SEGMENT_FILE = re.compile(r"[0-9a-f]{16,64}-[0-9a-f]{16}\.parquet")
 
 
@@ -93,7 +85,7 @@ class Plan:
                 self.leases, item.plan.leases = self.leases + item.plan.leases, []
                 self.registered |= item.plan.registered
         statements = [self.statement, *(item.plan.statement for item in uses.items if item.plan is not None)]
-        self.only_segments = bool(self.scans) and all(reads_no_files(statement) for statement in statements)
+        self.only_segments = bool(self.scans) and not any(statement.may_read_files for statement in statements)
 
     def look_at_joins(self) -> None:
         """Find out whether at most one of what it joins has many rows, for releases where that makes a difference."""
@@ -182,7 +174,7 @@ class Planner:
 
         ``stores``: what it reads may be stored again, by the statement that uses it.
         """
-        plan = Plan(statement, statement.text, {}, stores=stores or statement.kind in _STORING_KINDS)
+        plan = Plan(statement, statement.text, {}, stores=stores or statement.effects.stores_rows)
         uses: dict[int, int] = {}
         for meaning in meanings.values():
             if isinstance(meaning, Frame):
@@ -212,7 +204,7 @@ class Planner:
         except BaseException:
             plan.release_files()
             raise
-        plan.only_segments = bool(plan.scans) and reads_no_files(statement)
+        plan.only_segments = bool(plan.scans) and not statement.may_read_files
         return plan
 
     def _refuse_digits(self, plan: Plan, position: int, name: str) -> None:
@@ -365,30 +357,3 @@ class Planner:
             uris.append(folders[folder] + name)
         admitted = not uris or self._instance.admit(library.segment_objects, prefix)
         return (prefix, uris) if admitted else None
-
-
-@lru_cache(maxsize=256)
-def reads_no_files(statement: Statement) -> bool:
-    """Whether every relation of ``statement`` is a plain name or makes its rows by itself."""
-    if statement.tree is None or statement.kind not in _SCANNING_KINDS:
-        return False
-    calls = [reference.node for reference in statement.references if reference.is_call]
-    for table in statement.tree.find_all(exp.Table):
-        inner = table.this
-        if any(table is call for call in calls):
-            continue
-        if isinstance(inner, exp.Identifier):
-            start = inner.meta.get("start")
-            if start is None or statement.text[start] == "'":
-                return False
-        elif not _is_pure(inner):
-            return False
-    return all(_is_pure(lateral.this) for lateral in statement.tree.find_all(exp.Lateral))
-
-
-def _is_pure(node: Any) -> bool:
-    if isinstance(node, exp.Anonymous):
-        return node.name.lower() in _PURE_TABLE_FUNCTIONS
-    if isinstance(node, exp.Func):
-        return type(node).__name__.lower() in _PURE_TABLE_FUNCTIONS
-    return isinstance(node, (exp.Subquery, exp.Query, exp.Values))

@@ -18,7 +18,6 @@ from duckvstore.format.stored import statistics
 from duckvstore.sql.driver import duckdb_errors
 from duckvstore.sql.driver.interrupts import plain
 from duckvstore.sql.pruning import predicates
-from duckvstore.sql.syntax import headers, statements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -34,10 +33,6 @@ if TYPE_CHECKING:
 _STATISTICS = "__vstore_statistics"
 # Values whose equality means that every comparison with them has the same outcome.
 _PLAIN_TYPES = frozenset((int, str, float, bool, bytes, datetime, date, Decimal, type(None)))
-# First words of statements that change settings, which a question may be asked under, and no functions.
-_SETTING_WORDS = frozenset(("SET", "RESET"))
-# First words of statements that change neither: DuckDB prepares nothing that would.
-_KEEPING_WORDS = frozenset(("PREPARE", "EXECUTE", "DEALLOCATE"))
 REMEMBERED_MAX = 256
 VERSIONS_MAX = 256
 SEGMENTS_MAX = 1_000_000
@@ -108,8 +103,7 @@ def _asked(cursor: duckdb.DuckDBPyConnection, condition: Condition, table: str) 
 
 def _has_parameter_among(statement: Statement, version: Version) -> bool:
     """Whether a macro has a parameter with the name of a column, which it hides there."""
-    header = headers.read(statement.text)
-    names = {name.casefold() for name in header.columns} if header is not None else set()
+    names = {name.casefold() for name in statement.header.columns} if statement.header is not None else set()
     return any(column.name.casefold() in names for column in version.schema.columns)
 
 
@@ -168,12 +162,8 @@ class Choices:
         """Forget all choices: ``statement`` was run, and may have changed what comparisons or functions mean."""
         with self._lock:
             self._choices.clear()
-            word = statement.text.split(None, 1)[0].upper().rstrip(";")
-            is_other = statement.kind == "other" and statements.own_change(statement) is None
-            is_other = is_other and word not in _KEEPING_WORDS
-            self._has_settings = self._has_settings or is_other
-            makes_macros = statement.kind in ("create", "create_macro") or (is_other and word not in _SETTING_WORDS)
-            self._has_macros = self._has_macros or makes_macros
+            self._has_settings = self._has_settings or statement.effects.changes_settings
+            self._has_macros = self._has_macros or statement.effects.makes_functions
 
     def close(self) -> None:
         """Close the cursor for questions."""

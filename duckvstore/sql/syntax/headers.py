@@ -1,36 +1,39 @@
-"""The first words of CREATE and DROP: what is made or dropped, under which name, with which parameters.
+"""The first words of CREATE, DROP and PREPARE: what they make or drop, under which name, with which parameters.
 
-Invariant: only tokens are read, so every form that DuckDB takes is understood, whether sqlglot reads it or not.
+Only tokens are read, so every form that DuckDB takes is understood, whether sqlglot reads it or not.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
-from duckvstore.sql.syntax.tokens import Token, closing, scan
+from duckvstore.sql.syntax.tokens import closing, dotted, unquoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-Noun = Literal["table", "view", "macro", "table macro"]
+    from duckvstore.sql.syntax.tokens import Token
+
+Verb = Literal["create", "drop", "prepare", "execute", "deallocate"]
+Noun = Literal["table", "view", "macro", "table macro", "statement"]
 
 _NOUNS: dict[str, Noun] = {"TABLE": "table", "VIEW": "view", "MACRO": "macro", "FUNCTION": "macro"}
+_OF_PREPARED: dict[str, Verb] = {"PREPARE": "prepare", "EXECUTE": "execute", "DEALLOCATE": "deallocate"}
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
     """``CREATE [OR REPLACE] [TEMP] VIEW [IF NOT EXISTS] name``, the like for TABLE, MACRO and FUNCTION, and DROP.
 
+    Or ``PREPARE name``, ``EXECUTE name`` (perhaps after EXPLAIN) and ``DEALLOCATE name``, whose noun is "statement".
     ``start`` and ``end``: the characters of the name, of which ``parts`` are the pieces between dots. ``if_exists``:
     IF EXISTS, or IF NOT EXISTS. ``noun``: for DROP MACRO always "macro", for DROP MACRO TABLE "table macro".
     ``columns``: the names in parentheses after the name: the columns of a view, the parameters of a macro.
     ``has_columns``: whether there are parentheses.
     """
 
-    verb: Literal["create", "drop"]
+    verb: Verb
     noun: Noun
     parts: tuple[str, ...]
     start: int
@@ -47,13 +50,28 @@ class Header:
         return self.parts[-1]
 
 
-@lru_cache(maxsize=256)
-def read(text: str) -> Header | None:
-    """Return the header of a statement's text; None for any other statement, and for one that is cut short."""
-    tokens, _ = scan(text)
-    words = [token.upper for token in tokens[:12]]
-    if not words or words[0] not in ("CREATE", "DROP"):
+def read(tokens: Sequence[Token], explain_end: int = 0) -> Header | None:
+    """Return the header of a statement; None for one that has none, and for one that is cut short.
+
+    ``explain_end``: the character after EXPLAIN, which may have EXECUTE after it.
+    """
+    verb = tokens[0].upper
+    if verb in ("CREATE", "DROP"):
+        return _of_object(tokens)
+    if explain_end:
+        tokens = [token for token in tokens if token.start >= explain_end]
+        verb = tokens[0].upper if tokens and tokens[0].upper == "EXECUTE" else ""
+    if verb not in _OF_PREPARED:
         return None
+    index = 2 if verb == "DEALLOCATE" and len(tokens) > 2 and tokens[1].upper == "PREPARE" else 1
+    if index >= len(tokens):
+        return None
+    token = tokens[index]
+    return Header(_OF_PREPARED[verb], "statement", (unquoted(token),), token.start, token.end)
+
+
+def _of_object(tokens: Sequence[Token]) -> Header | None:
+    words = [token.upper for token in tokens[:12]]
     index = 1
     replaces = words[index : index + 2] == ["OR", "REPLACE"]
     index += 2 * replaces
@@ -67,7 +85,7 @@ def read(text: str) -> Header | None:
         noun, index = "table macro", index + 1
     if_exists = words[index : index + 1] == ["IF"]
     index += (2 if words[0] == "DROP" else 3) * if_exists
-    parts, index = _name(tokens, index)
+    parts, index = dotted(tokens, index)
     if not parts:
         return None
     first = index - 2 * len(parts) + 1
@@ -79,7 +97,7 @@ def read(text: str) -> Header | None:
     return Header(
         "create" if words[0] == "CREATE" else "drop",
         noun,
-        tuple(parts),
+        parts,
         tokens[first].start,
         tokens[index - 1].end,
         is_temporary,
@@ -90,19 +108,7 @@ def read(text: str) -> Header | None:
     )
 
 
-def _name(tokens: list[Token], index: int) -> tuple[list[str], int]:
-    """Return the pieces of the dotted name at ``index``, and the index behind it."""
-    parts: list[str] = []
-    while index < len(tokens) and tokens[index].kind in ("word", "quoted"):
-        parts.append(unquoted(tokens[index]))
-        index += 1
-        if index >= len(tokens) or tokens[index].text != ".":
-            break
-        index += 1
-    return parts, index
-
-
-def _columns(tokens: list[Token]) -> Iterator[str]:
+def _columns(tokens: Sequence[Token]) -> Iterator[str]:
     """Yield the first word of each item in a list."""
     depth, begins = 0, True
     for token in tokens:
@@ -110,20 +116,3 @@ def _columns(tokens: list[Token]) -> Iterator[str]:
             yield unquoted(token)
         depth += {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}.get(token.upper, 0)
         begins = depth == 0 and token.upper == ","
-
-
-def unquoted(token: Token) -> str:
-    """Return the name that a word or a quoted name says."""
-    mark = token.text[0]
-    return token.text[1:-1].replace(mark * 2, mark) if token.kind == "quoted" else token.text
-
-
-@lru_cache(maxsize=256)
-def called(text: str) -> frozenset[str]:
-    """Return the names in ``text`` that a parenthesis follows, in lower case: whatever may be a function."""
-    tokens, _ = scan(text)
-    return frozenset(
-        unquoted(token).casefold()
-        for token, following in pairwise(tokens)
-        if following.text == "(" and token.kind in ("word", "quoted")
-    )

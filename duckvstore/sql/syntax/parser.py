@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import re
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -21,9 +21,10 @@ from sqlglot.dialects.duckdb import DuckDB
 
 from duckvstore.errors import SqlError
 from duckvstore.signals import of_handler
-from duckvstore.sql.syntax import outline, sqlglot_text, table_functions, timetravel
+from duckvstore.sql.syntax import effects, outline, sqlglot_text, table_functions, timetravel
+from duckvstore.sql.syntax.statement import Reference, Statement
 from duckvstore.sql.syntax.timetravel import At, Clause, Expression, Malformed
-from duckvstore.sql.syntax.tokens import Parameter, Token, blank, closing, parameter, scan
+from duckvstore.sql.syntax.tokens import Parameter, Token, blank, closing, explain_end, parameter, scan
 
 __all__ = ["At", "Expression", "Parameter", "Reference", "Statement", "parse"]
 
@@ -47,69 +48,8 @@ _KINDS: tuple[tuple[type[Any], str], ...] = (
 )
 _AFTER_A_QUERY = frozenset((")", "ORDER", "LIMIT", "OFFSET", "UNION", "EXCEPT", "INTERSECT", "WITH"))
 _READ_PARENTS = (exp.From, exp.Join, exp.Describe, exp.Summarize, exp.Subquery, exp.Paren, exp.Lateral)
-# Kinds that keep their name behind EXPLAIN where they would change a table.
-_EXPLAINED_KINDS = frozenset(
-    ("create_table", "insert", "update", "delete", "merge", "truncate", "copy", "drop", "alter")
-)
 _STUB = "FROM x"  # no query is shorter
 _FOUND_TOKEN = re.compile(r" but got <Token.*", re.DOTALL)
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """A place that names a table: characters [start, end) of the statement's text are the dotted name.
-
-    ``cuts``: further spans to take out (the AT form). ``alias``: the user's, or None. ``role``: "read", or "target"
-    for what a statement creates, changes or drops. ``form``: "relation"; "table" for ``TABLE name`` and "statement"
-    for the operand of DESCRIBE, SHOW, SUMMARIZE or COPY, where a relation must be put as a query; "columns" for
-    COPY with a column list. ``lead``: where the words to be replaced start (the word TABLE, else ``start``).
-    ``node``: the sqlglot Table. ``is_call``: it is ``vstore.diff``, and ``cuts`` has its parenthesis.
-    """
-
-    parts: tuple[str, ...]
-    start: int
-    end: int
-    at: At | None
-    alias: str | None
-    node: Any
-    cuts: tuple[tuple[int, int], ...] = ()
-    role: Literal["read", "target"] = "read"
-    form: Literal["relation", "table", "statement", "columns"] = "relation"
-    lead: int = 0
-    is_call: bool = False
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Statement:
-    """One statement, equal to itself alone: ``text`` is its slice of ``source``, from character ``offset`` on.
-
-    ``tree`` is None and ``references`` empty where sqlglot cannot read it, not even its outline (``is_outline``: the
-    tree is of that); ``maybe_names`` then holds the dotted names after FROM, JOIN, INTO and USING, and ``problem`` what
-    sqlglot said. ``kind``: query, explain, describe, summarize, copy, create_table, create_view, create_macro, create,
-    insert, update, delete, merge, drop, alter, truncate or other. ``explain``: "plan" or "analyze" behind EXPLAIN; the
-    kind is that of what is explained where that changes a table, else explain.
-    ``parameters``: each parameter of the text with the character (of ``text``) where it stands. ``body``: the statement
-    that PREPARE prepares, whose parameters are not those of PREPARE. ``written``: what the user wrote where in ``text``
-    the texts of calls of ``query`` are written out.
-    """
-
-    text: str
-    references: tuple[Reference, ...]
-    tree: Any
-    kind: str
-    source: str = ""
-    offset: int = 0
-    maybe_names: tuple[str, ...] = ()
-    problem: str | None = None
-    parameters: tuple[tuple[int, Parameter], ...] = ()
-    body: Statement | None = None
-    is_outline: bool = False
-    explain: str = ""
-    written: str = ""
-
-    def error(self, message: str, position: int) -> SqlError:
-        """Return an SqlError whose caret is under character ``position`` of this statement's text."""
-        return SqlError(message, self.source, self.offset + position)
 
 
 def parse(text: str) -> list[Statement]:
@@ -153,7 +93,7 @@ class _Source:
                 seen += found.position is not None
         counts = {at: p.position for at, p in self.parameters if p.position is not None}
         self.clauses, self.malformed = timetravel.find(tokens, counts)
-        self.explain_end = sqlglot_text.explain_end(tokens)
+        self.explain_end = explain_end(tokens)
 
     def statement(self) -> Statement:
         """Return the finished statement; raises SqlError as ``parse`` does."""
@@ -164,8 +104,8 @@ class _Source:
         if body is not None and body.written:
             return self._rewritten(self.text[: -len(body.written)] + body.text)
         if body is not None:
-            own = (self.text, (), None, "other", self.source, self.offset, body.maybe_names, body.problem)
-            return Statement(*own, body=body)
+            own = (self.text, tuple(self.tokens), (), None, "other", self.source, self.offset)
+            return Statement(*own, body.maybe_names, body.problem, body=body)
         tree, problem, place = self._tree()
         expanded = table_functions.written_out(self.text, self.tokens, tree)
         if expanded is not None:
@@ -182,6 +122,7 @@ class _Source:
         kind, explain = self._kind(tree, references)
         return Statement(
             self.text,
+            tuple(self.tokens),
             references,
             tree if usable else None,
             kind,
@@ -192,11 +133,15 @@ class _Source:
             () if self.tokens[0].upper == "PREPARE" else tuple(self.parameters),
             is_outline=is_outline,
             explain=explain,
+            explain_end=self.explain_end,
         )
 
     def _kind(self, tree: Any, references: tuple[Reference, ...]) -> tuple[str, str]:
         """Return the kind of the statement, and "plan" or "analyze" where it is an EXPLAIN."""
-        kind, explain = _kind(tree), sqlglot_text.explains(self.tokens)
+        kind, explain = _kind(tree), ""
+        if self.explain_end:
+            words = (token.upper for token in self.tokens if token.end <= self.explain_end)
+            explain = "analyze" if any(word in ("ANALYZE", "ANALYSE") for word in words) else "plan"
         if tree is not None and not isinstance(tree, exp.Command) and sqlglot_text.enumeration_end(self.tokens):
             kind = "create"
         is_own = explain and not _changes_table(tree, kind, references)
@@ -466,7 +411,7 @@ def _kind(tree: Any) -> str:
 
 def _changes_table(tree: Any, kind: str, references: tuple[Reference, ...]) -> bool:
     """Whether a statement of ``kind`` is about a table that it would create, change or drop."""
-    if kind not in _EXPLAINED_KINDS or all(reference.role == "read" for reference in references):
+    if not effects.of(kind).changes_table or all(reference.role == "read" for reference in references):
         return False
     return kind not in ("drop", "alter") or tree.args.get("kind") == "TABLE"
 

@@ -72,27 +72,6 @@ def _masked(body: list[Token]) -> Iterator[tuple[Token, str]]:
             yield token, f"E'{'x' * (len(token.text) - 3)}'"
 
 
-def explain_end(tokens: list[Token]) -> int:
-    """Return the character behind EXPLAIN and its options; 0 where the statement is no EXPLAIN."""
-    if not tokens or tokens[0].upper != "EXPLAIN" or len(tokens) < 2:
-        return 0
-    index = 1
-    if tokens[index].upper in ("ANALYZE", "ANALYSE"):
-        index += 1
-    elif tokens[index].text == "(" and tokens[min(2, len(tokens) - 1)].upper in ("ANALYZE", "ANALYSE", "FORMAT"):
-        index = closing(tokens, index) + 1
-    return tokens[index - 1].end if index else 0
-
-
-def explains(tokens: list[Token]) -> str:
-    """Return "plan" for EXPLAIN, "analyze" where it also carries out what it explains, else nothing."""
-    end = explain_end(tokens)
-    if not end:
-        return ""
-    is_run = any(token.upper in ("ANALYZE", "ANALYSE") for token in tokens if token.end <= end)
-    return "analyze" if is_run else "plan"
-
-
 def enumeration_end(tokens: list[Token]) -> int:
     """Return the character behind ENUM in CREATE TYPE … AS ENUM (query), or 0; sqlglot reads only the query of it."""
     noun = next((token.upper for token in tokens if token.upper not in _CREATING), "")

@@ -11,8 +11,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from duckvstore.errors import SqlError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
 
 # Beyond ASCII these are white space to DuckDB, which is not what Unicode says, and all others are letters.
 ODD_SPACES = (
@@ -40,6 +45,7 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_ANALYZE = ("ANALYZE", "ANALYSE")
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
 
 
@@ -116,7 +122,7 @@ def blank(text: str, spans: list[tuple[int, int]]) -> str:
     return "".join([*pieces, text[position:]])
 
 
-def closing(tokens: list[Token], opening: int) -> int:
+def closing(tokens: Sequence[Token], opening: int) -> int:
     """Return the index of the ``)`` that closes the ``(`` at index ``opening``, or -1."""
     depth = 0
     for index in range(opening, len(tokens)):
@@ -129,6 +135,47 @@ def closing(tokens: list[Token], opening: int) -> int:
 def parameter(token: Token, position: int) -> Parameter:
     """Return the parameter that ``token`` is; ``position`` counts the bare ``?`` before it."""
     return Parameter(name=token.text[1:]) if len(token.text) > 1 else Parameter(position=position)
+
+
+def unquoted(token: Token) -> str:
+    """Return the name that a word, a quoted name or a string says."""
+    mark = token.text[0]
+    return token.text[1:-1].replace(mark * 2, mark) if mark in "\"'`" else token.text
+
+
+def dotted(
+    tokens: Sequence[Token], index: int, kinds: Collection[str] = ("word", "quoted")
+) -> tuple[tuple[str, ...], int]:
+    """Return the parts of the dotted name at ``index``, tokens of one of ``kinds``, and the index after it."""
+    parts: list[str] = []
+    while index < len(tokens) and tokens[index].kind in kinds:
+        parts.append(unquoted(tokens[index]))
+        index += 1
+        if index >= len(tokens) or tokens[index].text != ".":
+            break
+        index += 1
+    return tuple(parts), index
+
+
+def called(tokens: Sequence[Token]) -> frozenset[str]:
+    """Return the names that a parenthesis follows, in lower case: whatever may be a function."""
+    return frozenset(
+        unquoted(token).casefold()
+        for token, following in pairwise(tokens)
+        if following.text == "(" and token.kind in ("word", "quoted")
+    )
+
+
+def explain_end(tokens: Sequence[Token]) -> int:
+    """Return the character after EXPLAIN and its options; 0 where the statement is no EXPLAIN."""
+    if len(tokens) < 2 or tokens[0].upper != "EXPLAIN":
+        return 0
+    index = 1
+    if tokens[index].upper in _ANALYZE:
+        index += 1
+    elif tokens[index].text == "(" and tokens[min(2, len(tokens) - 1)].upper in (*_ANALYZE, "FORMAT"):
+        index = closing(tokens, index) + 1
+    return tokens[index - 1].end if index else 0
 
 
 def string_value(token: Token) -> str:

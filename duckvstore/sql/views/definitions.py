@@ -16,7 +16,7 @@ from duckvstore.errors import SqlError
 from duckvstore.sql.binding import dataframes
 from duckvstore.sql.binding.names import Frame, is_session_table, labelled
 from duckvstore.sql.planning import rewrite
-from duckvstore.sql.syntax import headers, parser
+from duckvstore.sql.syntax import parser
 from duckvstore.sql.values.parameters import Values
 from duckvstore.sql.views import information_schema, instances
 from duckvstore.sql.views.instances import CHECK, STEP, STEPS_MAX, Item, Placed
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 Tables = set[tuple[str, str, str]]
 
 _PLACES = ((), ("main",), ("memory",), ("memory", "main"), ("temp",), ("temp", "main"))
-# First words of statements that sqlglot does not read and that keep a query for later.
-_KEEPING_WORDS = frozenset(("CREATE",))
-_CHANGING_KINDS = frozenset(("alter", "insert", "update", "delete", "merge", "truncate"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,7 +116,7 @@ class Definitions:
             found = {**self._shared, **self._own(thread).definitions}
             if to is not None:
                 found = {key: d for key, d in found.items() if self._since[key] <= to.made}
-        header = headers.read(statement.text) if found and statement is not None else None
+        header = statement.header if found and statement is not None else None
         if header is not None and header.verb == "create":
             found.pop((header.noun, header.name.casefold()), None)
         return found
@@ -153,7 +150,7 @@ class Definitions:
                     visit(definition.statement, definition, (*path, definition.key))
                     found[definition.key] = definition
 
-        header = headers.read(statement.text)
+        header = statement.header
         is_made = header is not None and header.verb == "create"
         visit(statement, None, ((header.noun, header.name.casefold()),) if header is not None and is_made else ())
         return list(found.values())
@@ -177,7 +174,7 @@ class Definitions:
         maybe = [tuple(name.split(".")) for name in statement.maybe_names]
         for parts in [*referred, *maybe]:
             view = _view(parts, visible, tables)
-            if view is not None and parts in maybe and statement.text.split(None, 1)[0].upper() in _KEEPING_WORDS:
+            if view is not None and parts in maybe and statement.effects.keeps_query:
                 reason = statement.problem or "write a query of its own"
                 message = f"{view.label} is over symbols, and this kind of statement cannot use it: {reason}"
                 raise statement.error(message, _place(statement, view.name))
@@ -186,7 +183,7 @@ class Definitions:
                 raise statement.error(message, _place(statement, view.name))
             if view is not None:
                 yield view
-        called = headers.called(_body(statement)) if any(noun != "view" for noun, _ in visible) else ()
+        called = statement.calls if any(noun != "view" for noun, _ in visible) else ()
         yield from (found for (noun, name), found in visible.items() if noun != "view" and name in called)
 
     # -- statements about definitions ----------------------------------------------------------------------------
@@ -202,7 +199,7 @@ class Definitions:
         visible = self.visible(thread)
         if not visible:
             return False
-        header = headers.read(statement.text)
+        header = statement.header
         if header is None:
             self._refuse_changes(statement, visible, tables)
             return False
@@ -245,9 +242,8 @@ class Definitions:
     def _refuse_changes(
         self, statement: Statement, visible: Mapping[Key, Definition], tables: Callable[[], Tables]
     ) -> None:
-        is_comment = statement.text.lstrip()[:7].upper() == "COMMENT"
         for reference in statement.references:
-            if reference.role == "target" and (statement.kind in _CHANGING_KINDS or is_comment):
+            if reference.role == "target" and statement.effects.changes_rows:
                 view = _view(reference.parts, visible, tables)
                 if view is not None:
                     raise statement.error(
@@ -262,7 +258,7 @@ class Definitions:
         One over a view or macro of DuckDB's is kept too, since one over symbols may take that name later. Raises
         SqlError for what a definition cannot hold.
         """
-        header = headers.read(statement.text)
+        header = statement.header
         if statement.kind not in ("create_view", "create_macro") or header is None or header.verb != "create":
             return None
         pairs = [(reference, names.meanings[at]) for at, reference in enumerate(statement.references)]
@@ -286,7 +282,7 @@ class Definitions:
             self._count += 1
             number = self._count
         own = parser.parse(statement.text.strip())[0]
-        own_header = headers.read(own.text)
+        own_header = own.header
         assert own_header is not None, "it was read just now"  # noqa: S101
         is_temporary = header.is_temporary or [part.casefold() for part in header.parts[:-1]][:1] == ["temp"]
         return Definition(header.noun, header.name, own, own_header, _scope(used), number, is_temporary, objects)
@@ -294,7 +290,7 @@ class Definitions:
     def of_symbol(self, name: str) -> Definition:
         """Return a view of the symbol ``name`` under its own name, for one statement."""
         statement = parser.parse(f"CREATE TEMP VIEW {rewrite.quote(name)} AS FROM {rewrite.quote(name)}")[0]
-        header = headers.read(statement.text)
+        header = statement.header
         assert header is not None, "it is ours"  # noqa: S101
         with self._lock:
             self._count += 1
@@ -329,7 +325,7 @@ class Definitions:
 
     def replaced(self, thread: ThreadCursor, statement: Statement) -> None:
         """Forget the definition whose name DuckDB has taken for an object of its own."""
-        header = headers.read(statement.text)
+        header = statement.header
         if header is not None and header.verb == "create" and header.replaces:
             existing = self._existing(thread, header, set)
             if existing is not None:
@@ -458,18 +454,12 @@ def _objects(thread: ThreadCursor, statement: Statement, header: Header) -> froz
     """Return the views and macros that DuckDB has in the session and ``statement``, which makes ``header``, names."""
     views = _views(thread)
     named = {reference.parts[-1].casefold() for reference in statement.references if reference.role == "read"}
-    called = headers.called(_body(statement)) - {header.name.casefold()}
+    called = statement.calls - {header.name.casefold()}
     macros = _macros(thread) if called else set()
     return frozenset(
         [("view", name) for name in views if name in named]
         + [(kind.replace("_", " "), name) for kind, _, name in macros if name in called]
     )
-
-
-def _body(statement: Statement) -> str:
-    """Return the text of ``statement`` behind the name of what it makes, which is no call."""
-    header = headers.read(statement.text)
-    return statement.text if header is None else statement.text[header.end :]
 
 
 def _place(statement: Statement, name: str) -> int:

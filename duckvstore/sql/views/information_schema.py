@@ -15,9 +15,8 @@ from duckvstore.engine.library import unreadable
 from duckvstore.engine.reading import catalogue, catalogue_tables
 from duckvstore.errors import NoSuchKey
 from duckvstore.sql.binding.names import CATALOGUE_SCHEMA, MAIN_SCHEMA
-from duckvstore.sql.syntax.headers import unquoted
 from duckvstore.sql.syntax.literals import literal, quote
-from duckvstore.sql.syntax.tokens import closing, scan, string_value
+from duckvstore.sql.syntax.tokens import closing, scan, string_value, unquoted
 from duckvstore.sql.values import kinds, types
 from duckvstore.sql.views.instances import Item
 

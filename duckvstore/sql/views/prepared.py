@@ -6,14 +6,12 @@ that reads every EXECUTE: what an argument may be, its type, and whether the rig
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from duckvstore.sql.driver import duckdb_errors
 from duckvstore.sql.execution.running import Running
 from duckvstore.sql.execution.thread_cursor import PreparedStatement
-from duckvstore.sql.syntax import headers, parser, sqlglot_text
-from duckvstore.sql.syntax.tokens import Token, scan
+from duckvstore.sql.syntax import parser
 from duckvstore.sql.values import row_values
 from duckvstore.sql.values.parameters import Values
 from duckvstore.sql.views import information_schema
@@ -26,9 +24,6 @@ if TYPE_CHECKING:
     from duckvstore.sql.planning.planner import Plan
     from duckvstore.sql.syntax.parser import Statement
     from duckvstore.sql.writing.table_edits import Making
-
-# What DuckDB prepares; of all other statements it says itself that it does not.
-_KINDS = frozenset(("query", "describe", "summarize", "insert", "update", "delete", "truncate", "copy", "other"))
 
 
 def settle(making: Making, names: Names, planned: Callable[[], Plan]) -> bool:
@@ -45,14 +40,14 @@ def settle(making: Making, names: Names, planned: Callable[[], Plan]) -> bool:
         plan.text, plan.shift = head + plan.text, len(head)
         Running(making.thread, plan, Values.unchecked(None), making.session.note).finish()
     _keep(making.thread, statement, body)
-    making.figures.done = f"prepared {_text(_name_of(statement.text, 'PREPARE'))!r}"
+    making.figures.done = f"prepared {_name_of(statement)!r}"
     return True
 
 
 def _concerns(names: Names) -> bool:
     """Whether a statement names what DuckDB does not have; resolves the names."""
     body = names.statement
-    if body.kind not in _KINDS or body.explain:
+    if not body.effects.is_preparable or body.explain:
         if any(reference.at is not None for reference in body.references):  # of which DuckDB would complain
             raise body.error("PREPARE is for queries, INSERT, UPDATE, DELETE, TRUNCATE and COPY: run this itself", 0)
         return False
@@ -69,10 +64,9 @@ def _keep(thread: ThreadCursor, statement: Statement, body: Statement) -> None:
     for place, found in body.parameters if kept.is_by_position else ():
         if found.name is not None:  # DuckDB counts a ? from the greatest number before it on
             raise body.error("? and $n do not go together here: number them all, as $1 and $2", place)
-    name = _name_of(statement.text, "PREPARE")
     text = f"{_head(statement, body)}SELECT {', '.join(f'${found}' for found in names) or 'NULL'}"
-    _shown_at(statement, text, name, lambda: thread.cursor.execute(text))
-    thread.prepared[_key(name)] = kept
+    _shown_at(statement, text, lambda: thread.cursor.execute(text))
+    thread.prepared[_key(statement)] = kept
 
 
 def executed(thread: ThreadCursor, statement: Statement, values: Values) -> tuple[Statement, Values]:
@@ -82,16 +76,16 @@ def executed(thread: ThreadCursor, statement: Statement, values: Values) -> tupl
     """
     if not thread.prepared:
         return statement, values
-    end = sqlglot_text.explain_end(scan(statement.text)[0])
-    name = _name_of(statement.text, "EXECUTE", end)
-    kept = thread.prepared.get(_key(name))
+    is_execute = statement.header is not None and statement.header.verb == "execute"
+    kept = thread.prepared.get(_key(statement)) if is_execute else None
     if kept is None:
         return statement, values
     for place, _ in statement.parameters:
         raise statement.error("EXECUTE takes constants: write them here, or give values to the query itself", place)
     thread.open_for(None)
-    text, cursor = " " * end + statement.text[end:], thread.cursor
-    row = _shown_at(statement, text, name, lambda: row_values.values(cursor, cursor.sql(text)))
+    end, cursor = statement.explain_end, thread.cursor
+    text = " " * end + statement.text[end:]
+    row = _shown_at(statement, text, lambda: row_values.values(cursor, cursor.sql(text)))
     given = dict(zip(kept.names, row, strict=False))  # without parameters there is a NULL
     # On its own, so that places are in its own text, which is also the message of a version that it makes.
     found = parser.parse(f"{statement.text[:end]} {kept.text}" if end else kept.text)[0]
@@ -103,9 +97,8 @@ def executed(thread: ThreadCursor, statement: Statement, values: Values) -> tupl
 
 def settled(thread: ThreadCursor, statement: Statement) -> None:
     """Forget the statement whose name DuckDB has given up, or taken for one of its own."""
-    if thread.prepared:
-        for verb in ("PREPARE", "DEALLOCATE"):
-            thread.prepared.pop(_key(_name_of(statement.text, verb)), None)
+    if thread.prepared and statement.header is not None and statement.header.verb in ("prepare", "deallocate"):
+        thread.prepared.pop(_key(statement), None)
 
 
 def _is_open(body: Statement) -> bool:
@@ -119,25 +112,17 @@ def _head(statement: Statement, body: Statement) -> str:
     return statement.text[: body.offset - statement.offset]
 
 
-def _name_of(text: str, verb: str, start: int = 0) -> Token | None:
-    """Return the name behind ``verb``, which has to be the first word from character ``start`` on."""
-    words = [token for token in scan(text)[0] if token.start >= start][:3]
-    if verb == "DEALLOCATE" and len(words) > 2 and words[1].upper == "PREPARE":
-        del words[1]
-    return words[1] if len(words) > 1 and words[0].upper == verb else None
+def _name_of(statement: Statement) -> str:
+    """Return the name that PREPARE, EXECUTE or DEALLOCATE says, empty where it says none."""
+    return statement.header.name if statement.header is not None else ""
 
 
-def _text(name: Token | None) -> str:
-    """Return what ``name`` says, empty where there is none."""
-    return headers.unquoted(replace(name, kind="quoted") if name.kind == "string" else name) if name else ""
+def _key(statement: Statement) -> str:
+    """Return what DuckDB compares such names by, which ignores the case of ASCII letters alone."""
+    return "".join(letter.lower() if letter.isascii() else letter for letter in _name_of(statement))
 
 
-def _key(name: Token | None) -> str:
-    """Return what DuckDB compares names by, which ignores the case of ASCII letters alone."""
-    return "".join(letter.lower() if letter.isascii() else letter for letter in _text(name))
-
-
-def _shown_at(statement: Statement, text: str, name: Token | None, action: Callable[[], Any]) -> Any:
+def _shown_at(statement: Statement, text: str, action: Callable[[], Any]) -> Any:
     """Return ``action()``, which runs ``text``; its errors show their place in ``statement``, or else the name."""
     import duckdb
 
@@ -145,7 +130,7 @@ def _shown_at(statement: Statement, text: str, name: Token | None, action: Calla
         return action()
     except duckdb.Error as error:
         failure = duckdb_errors.in_bytes(duckdb_errors.take_apart(error), text)
-        place = name.start if name is not None else 0
+        place = statement.header.start if statement.header is not None else 0
         if failure.position is not None:
             place = len(text.encode()[: failure.position].decode(errors="ignore"))
         raise duckdb_errors.to_error(failure, statement.source, statement.offset + place, lambda _: "") from error

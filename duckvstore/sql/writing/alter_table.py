@@ -20,8 +20,7 @@ from duckvstore.sql.execution.transaction import Begun
 from duckvstore.sql.planning import rewrite
 from duckvstore.sql.results.figures import ScannedTable
 from duckvstore.sql.results.result import Result
-from duckvstore.sql.syntax import statements
-from duckvstore.sql.syntax.tokens import closing, scan
+from duckvstore.sql.syntax.tokens import closing, dotted
 from duckvstore.sql.values import kinds
 from duckvstore.sql.writing.scratch import NAME, ROW, Scratch
 from duckvstore.sql.writing.table_edits import TableWriting
@@ -85,7 +84,7 @@ class _Reading:
 
     def __init__(self, statement: Statement, end: int) -> None:
         self.statement = statement
-        self.tokens = [token for token in scan(statement.text)[0] if token.start >= end and token.text != ";"]
+        self.tokens = [token for token in statement.tokens if token.start >= end and token.text != ";"]
         self.at = 0
 
     def alteration(self) -> Alteration:
@@ -132,7 +131,7 @@ class _Reading:
         return found == words
 
     def _name(self, form: str) -> tuple[str, int]:
-        parts, end = statements.dotted(self.tokens, self.at)
+        parts, end = dotted(self.tokens, self.at, ("word", "quoted", "string"))
         if not parts:
             raise self._error(f"a name is missing: write ALTER TABLE t {form}", self._token())
         if len(parts) > 1:
@@ -326,7 +325,7 @@ class Altering(TableWriting):
         if wanted.to == self.symbol:
             raise self.statement.error(f"{wanted.to!r} is its name already", wanted.start)
         library.layout.symbol_versions(wanted.to)  # refuses a name that cannot be stored
-        message = making.message if making.message is not None else statements.message_of(self.statement)
+        message = making.message if making.message is not None else self.statement.message
         begun = making.begun or Begun(making.session.author)
         source = begun.newest(library, self.symbol)
         if source is None or source.deleted:

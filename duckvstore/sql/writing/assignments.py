@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from duckvstore.sql.syntax import sqlglot_text
 from duckvstore.sql.syntax.literals import quote
-from duckvstore.sql.syntax.tokens import scan
+from duckvstore.sql.syntax.tokens import explain_end, scan
 from duckvstore.sql.writing.merge import SOURCE
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ def queries(text: str, target: str, names: Sequence[str], source: str | None) ->
     place = next((token for token in outer if token.text == target), None)
     if verb is None or place is None:
         return {}
-    before = text[sqlglot_text.explain_end(tokens) : verb.start]
+    before = text[explain_end(tokens) : verb.start]
     nothing = ", ".join(f"NULL AS {quote(name)}" for name in names)
     relation = f"(SELECT * REPLACE ({nothing}) FROM {target})"
     behind = [token for token in outer if token.start >= place.end]

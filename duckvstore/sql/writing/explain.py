@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from duckvstore.sql.planning.planner import Plan
     from duckvstore.sql.results.result import Result
 
-_LOOKING = frozenset(("update", "delete", "merge", "truncate"))
-
 
 class Explaining(TableWriting):
     """EXPLAIN of a statement that would change one symbol as a table."""
@@ -35,7 +33,7 @@ class Explaining(TableWriting):
             return self._explained(self._planned(None), NAME)
         check_tabular(newest.kind, "EXPLAIN", self.where)
         plan = self._planned(newest)
-        if self.statement.kind in _LOOKING:
+        if self.statement.effects.replaces_rows:
             self._look_at(newest)
         scratch = Scratch(self.making.thread.cursor, self.library, newest, [])
         try:

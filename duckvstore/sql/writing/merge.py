@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from duckvstore.sql.syntax import sqlglot_text
 from duckvstore.sql.syntax.literals import quote
-from duckvstore.sql.syntax.tokens import Token, closing, scan
+from duckvstore.sql.syntax.tokens import Token, closing, explain_end, scan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,7 +69,7 @@ def read(text: str) -> Merge:
                 actions.append(found)
     needs_source = any(kind != "values" for kind, _, _ in actions)
     query = (
-        f"{text[sqlglot_text.explain_end(tokens) : merge.start]} SELECT * FROM {text[source:source_end]} LIMIT 0"
+        f"{text[explain_end(tokens) : merge.start]} SELECT * FROM {text[source:source_end]} LIMIT 0"
         if needs_source
         else None
     )

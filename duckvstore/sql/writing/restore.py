@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.sql.binding.names import Names
+    from duckvstore.sql.syntax.commands import Command
     from duckvstore.sql.syntax.parser import Statement
-    from duckvstore.sql.syntax.statements import Change
     from duckvstore.sql.writing.table_edits import Making
 
 
-def change(making: Making, wanted: Change, libraries: Names) -> Result:
+def change(making: Making, wanted: Command, libraries: Names) -> Result:
     """Carry out CREATE SNAPSHOT, DROP SNAPSHOT or RESTORE TABLE."""
     words = wanted.kind.replace("_", " ").upper()
     making.refuse_read_only(words)
@@ -63,7 +63,7 @@ def _shown_at(statement: Statement, start: int, at: int | None = None) -> Iterat
         raise type(found)(f"{found}{caret(statement.source, statement.offset + place)}") from found.__cause__
 
 
-def _place(making: Making, wanted: Change, names: Names) -> tuple[OpenLibrary, str]:
+def _place(making: Making, wanted: Command, names: Names) -> tuple[OpenLibrary, str]:
     """Return the library and the name in it that a statement of ours names."""
     if names.default is not None and len(wanted.parts) == 1:
         return names.default, wanted.parts[0]

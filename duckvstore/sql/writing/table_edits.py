@@ -25,7 +25,7 @@ from duckvstore.sql.planning import nanoseconds, rewrite
 from duckvstore.sql.pruning.segment_choice import kept_segments
 from duckvstore.sql.results.figures import Figures, ScannedTable
 from duckvstore.sql.results.result import Result
-from duckvstore.sql.syntax import headers, parser, statements
+from duckvstore.sql.syntax import clauses, parser
 from duckvstore.sql.values import kinds
 from duckvstore.sql.values.parameters import Values
 from duckvstore.sql.writing import assignments, insert, match_query, merge
@@ -78,7 +78,7 @@ class Making:
     def commit(self, library: OpenLibrary, symbol: str, plan: VersionPlan) -> Version | None:
         """Make a version, within the transaction that is open; return it, or the newest when ``plan`` made none."""
         library.layout.symbol_versions(symbol)  # refuses a name that cannot be stored
-        message = self.message if self.message is not None else statements.message_of(self.statement)
+        message = self.message if self.message is not None else self.statement.message
         call = commits.Call(symbol, self.session.author, message)
         if self.begun is not None:
             made = self.begun.apply(library, call, plan)
@@ -343,7 +343,7 @@ class TableWriting:
             raise self.statement.error(
                 f"a symbol keeps no keys, so no row of {name} is in conflict: write MERGE INTO {name} USING (…) AS new "
                 f"ON {self.reference.parts[-1]}.key = new.key WHEN MATCHED THEN UPDATE WHEN NOT MATCHED THEN INSERT",
-                statements.conflict_start(self.statement),
+                clauses.conflict_start(self.statement),
             )
 
     def _refuse_digits(self, newest: Version) -> None:
@@ -512,8 +512,8 @@ class TableWriting:
         ends = {name[-NAME_CHARACTERS:] for name in names}
         return [at for at, segment in zip(kept, chosen, strict=True) if segment.key[-NAME_CHARACTERS:] in ends]
 
-    def _parts(self) -> statements.Parts:
-        return statements.parts(self.statement, self.reference.end)
+    def _parts(self) -> clauses.Clauses:
+        return clauses.find(self.statement, self.reference.end)
 
     def _shown(self, returned: pa.Table, columns: Sequence[str]) -> pa.Table:
         """Return the rows that the RETURNING of a MERGE asked for. Raises SqlError where they may hold our number."""
@@ -555,7 +555,7 @@ class TableWriting:
 
     def _create(self) -> None:
         tree, found = self.statement.tree, self._parts()
-        is_replacing, is_tolerant = bool(tree.args.get("replace")), statements.is_tolerant(self.statement)
+        is_replacing, is_tolerant = bool(tree.args.get("replace")), self.statement.is_tolerant
         properties = tree.args.get("properties")
         if properties is not None and not all(type(found) is exp.WithDataProperty for found in properties.expressions):
             raise self.statement.error("CREATE TABLE of a symbol takes no further clauses", self.reference.end)
@@ -564,7 +564,7 @@ class TableWriting:
         self._counts = found.query is not None
         if found.query is None:
             self._refuse_measuring("CREATE TABLE without a query")
-        if found.query is not None and any(isinstance(a, exp.ColumnDef) for a in statements.columns_defined(tree)):
+        if found.query is not None and any(isinstance(a, exp.ColumnDef) for a in clauses.columns_defined(tree)):
             raise self.statement.error(
                 "CREATE TABLE … AS takes names of columns without types: cast in the query", self.reference.end
             )
@@ -597,7 +597,7 @@ class TableWriting:
             for found in names.statement.references
         )
 
-    def _created(self, newest: Version | None, found: statements.Parts) -> VersionPlan:
+    def _created(self, newest: Version | None, found: clauses.Clauses) -> VersionPlan:
         """Run the query (or look at the columns that are defined) and return the plan that stores its rows."""
         if found.query is None:
             rows = self._defined()
@@ -624,14 +624,14 @@ class TableWriting:
         self.making.thread.cursor.execute(f"DROP TABLE IF EXISTS temp.main.{name}")
         plan.replacements[self.position] = name
         text = rewrite.rewrite(self.statement, plan.replacements)
-        noun = statements.noun_start(self.statement)
+        noun = clauses.noun_start(self.statement)
         plan.text = f"{text[:noun]}TEMP {text[noun:]}"
         self._returned = self._running(replace(plan, leases=[])).finish()
         return self._running(replace(plan, text=f"FROM {name}"), is_part=True).start()
 
     def _query(self, rewritten: str, start: int) -> str:
         """Return the query of CREATE TABLE … AS with blanks before it, so that every place in an error is right."""
-        clause = statements.data_clause(self.statement)
+        clause = clauses.data_clause(self.statement)
         if clause is None:
             return " " * start + rewritten[start:]
         place, wants_rows = clause
@@ -656,7 +656,7 @@ class TableWriting:
 
         from duckvstore.format.stored.schema import unique_names
 
-        names = [definition.name for definition in statements.columns_defined(self.statement.tree)]
+        names = [definition.name for definition in clauses.columns_defined(self.statement.tree)]
         if self._parts().query is None or not names:
             names = list(reader.schema.names)
         if len(names) > len(reader.schema):
@@ -671,7 +671,7 @@ class TableWriting:
 
     def _defined(self) -> pa.Table:
         """Return no rows of the columns that are defined. Raises SqlError for a constraint: nothing would keep it."""
-        definitions = statements.columns_defined(self.statement.tree)
+        definitions = clauses.columns_defined(self.statement.tree)
         for definition in definitions:
             if not isinstance(definition, exp.ColumnDef) or definition.args.get("constraints"):
                 raise self.statement.error(
@@ -708,16 +708,16 @@ def refuse(names: Names) -> None:
             raise statement.error(f"EXPLAIN ANALYZE of CREATE {noun} over symbols measures nothing: write EXPLAIN", 0)
     if all(reference.role == "read" for reference in statement.references):
         return
-    header = headers.read(statement.text)
+    header = statement.header
     if statement.kind in ("create_view", "create_macro") or (header is not None and "macro" in header.noun):
         return
-    is_temporary = statement.tree is not None and statement.tree.find(exp.TemporaryProperty) is not None
+    is_temporary = statement.is_temporary
     for position, reference in enumerate(statement.references):
         meaning = meanings[position]
         if reference.role == "read":
             continue
         if isinstance(meaning, Symbol) and not (statement.kind.startswith("create") and is_temporary):
-            name, word = ".".join(reference.parts), statement.text.split(None, 1)[0].upper()
+            name, word = ".".join(reference.parts), statement.tokens[0].upper
             if isinstance(statement.tree, exp.Comment):
                 raise statement.error(
                     f"{name} is a symbol, for which comments are not kept: put the text into its metadata, as with "
