@@ -9,11 +9,10 @@ import functools
 import itertools
 import logging
 import os
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from contextvars import ContextVar, copy_context
+from contextvars import ContextVar
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from duckvstore import clock, forks
 from duckvstore.errors import printable
@@ -21,10 +20,8 @@ from duckvstore.formatting import aligned, size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from concurrent.futures import Future
     from threading import Lock
 
-Parameters = ParamSpec("Parameters")
 Outcome = TypeVar("Outcome")
 
 LOGGER = logging.getLogger("duckvstore")
@@ -114,18 +111,6 @@ def trace() -> Iterator[Trace]:
     finally:
         _traces.reset(token)
         found.seconds = watch.elapsed_seconds()
-
-
-class Threads(ThreadPoolExecutor):
-    """A pool whose threads count for the traces of whoever submits."""
-
-    def submit(
-        self, action: Callable[Parameters, Outcome], /, *arguments: Parameters.args, **named: Parameters.kwargs
-    ) -> Future[Outcome]:
-        """Start ``action`` in a copy of the caller's context."""
-        run: Any = copy_context().run
-        future: Future[Outcome] = super().submit(run, action, *arguments, **named)
-        return future
 
 
 def retried(url: str, attempt: int, error: BaseException) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from duckvstore import clock
+from duckvstore.concurrency import Pool
 from duckvstore.engine.reading import catalogue
 from duckvstore.engine.writing import commits, edits
 from duckvstore.engine.writing.commits import Call
@@ -73,3 +74,8 @@ def restore(lib: vs.Library, symbol: str, as_of: catalogue.AsOf) -> int:
 def keys(objects: object, folder: str) -> set[str]:
     """Return the keys of a memory store whose path has this folder."""
     return {key for key in objects._objects if f"/{folder}/" in key}
+
+
+def one_by_one(monkeypatch):
+    """Carry tasks out as they are submitted, on the thread that does, so that a request's number means the same one."""
+    monkeypatch.setattr(Pool, "_begin", lambda _self, task: task.do())

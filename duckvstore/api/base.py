@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from duckvstore.api.items import VersionedItem
+from duckvstore.concurrency import IO
 from duckvstore.engine.reading import catalogue
 from duckvstore.engine.writing import commits
 from duckvstore.errors import InvalidInput, NoSuchSymbol
@@ -65,8 +66,8 @@ class Handle:
     def _looking_ahead(self, call: commits.Call) -> commits.Call:
         """Return ``call`` with what it will need of the object store on its way, while its value is encoded."""
         opened = self.open_library
-        opened.submit(lambda: opened.options)
-        return replace(call, ahead=opened.submit(commits.current_head, opened, call))
+        IO.submit(lambda: opened.options)
+        return replace(call, ahead=IO.submit(commits.current_head, opened, call))
 
     def _commit(self, call: commits.Call, plan: Plan) -> Version | None:
         """Carry ``plan`` out and return the version that it made, or the newest one when it made none."""

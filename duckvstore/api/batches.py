@@ -21,10 +21,9 @@ from duckvstore.api.payloads import (
 )
 from duckvstore.api.reading import Reading
 from duckvstore.api.upkeep import Upkeep
+from duckvstore.concurrency import IO
 from duckvstore.engine.reading import cuts
 from duckvstore.errors import DuckVStoreError, InvalidInput
-from duckvstore.progress import progress
-from duckvstore.telemetry import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -221,10 +220,4 @@ def _in_parallel(
         except DuckVStoreError as error:
             return DataError(symbol(item), error)
 
-    with Threads(PARALLEL_ITEMS, thread_name_prefix="duckvstore-batch") as pool:
-        futures = [pool.submit(one, item) for item in items]
-        try:
-            return [future.result() for future in progress(futures, doing, "symbol", len(futures))]
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+    return IO.map(one, items, at_once=PARALLEL_ITEMS, doing=doing, unit="symbol", finishes=True)

@@ -171,9 +171,7 @@ class Reading(Handle):
         """
         if snapshot_name is not None:
             held = catalogue.read_snapshot(self.open_library, snapshot_name).versions
-            found = unreadable.read_all(
-                self.open_library, lambda pair: catalogue.resolve(self.open_library, *pair), list(_held(held))
-            )
+            found = unreadable.read_all(lambda pair: catalogue.resolve(self.open_library, *pair), list(_held(held)))
         else:
             found = catalogue.newest_versions(self.open_library)
         if metadata is not None:

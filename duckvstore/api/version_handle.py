@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from duckvstore import forks
 from duckvstore.api.items import nanoseconds
 from duckvstore.api.payloads import ReadRequest
+from duckvstore.concurrency import IO, Task
 from duckvstore.engine.reading import segments
 from duckvstore.errors import DuckVStoreError, InvalidInput
 from duckvstore.format.codecs import arrow_values
@@ -22,7 +23,6 @@ from duckvstore.format.stored import schema as schemas
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from concurrent.futures import Future
     from datetime import datetime
 
     import pyarrow as pa
@@ -161,7 +161,7 @@ class VersionHandle:
             batches: list[pa.RecordBatch] = rows.to_batches()
             return batches
 
-        waiting: deque[tuple[Future[list[pa.RecordBatch]], int]] = deque()
+        waiting: deque[tuple[Task[list[pa.RecordBatch]], int]] = deque()
         ahead_bytes = 0
         following = iter(version.segments)
         try:
@@ -169,16 +169,16 @@ class VersionHandle:
             while waiting or segment is not None:
                 has_room = len(waiting) < AHEAD_SEGMENTS_MAX and ahead_bytes < AHEAD_BYTES_MAX
                 if segment is not None and (has_room or not waiting):
-                    waiting.append((opened.submit(load, segment), segment.logical_bytes))
+                    waiting.append((IO.submit(load, segment), segment.logical_bytes))
                     ahead_bytes += segment.logical_bytes
                     segment = next(following, None)
                     continue
-                future, size_bytes = waiting.popleft()
-                yield from future.result()
+                task, size_bytes = waiting.popleft()
+                yield from task.result()
                 ahead_bytes -= size_bytes
         finally:
-            for future, _ in waiting:
-                future.cancel()
+            for task, _ in waiting:
+                task.cancel()
 
     def __repr__(self) -> str:
         """Return what it refers to; makes no request."""

@@ -193,7 +193,7 @@ class Browser(anywidget.AnyWidget):
     def _readable(self, read: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
         """Return ``read(item)`` of each item without None; of what cannot be read the widget shows the error."""
         errors: list[Exception] = []
-        found = unreadable.read_all(self._opened, read, items, errors.append)
+        found = unreadable.read_all(read, items, errors.append)
         if errors:
             self.error = error_text(errors[0])
         return found

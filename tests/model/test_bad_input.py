@@ -360,7 +360,6 @@ def quickly():
 
 def ended(library):
     library.session.close()
-    library.open_library.close()
 
 
 @pytest.mark.parametrize("call", [*READS, "create_library"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import Future
 from dataclasses import replace
 from datetime import timedelta
 
@@ -12,7 +11,6 @@ from pandas.testing import assert_frame_equal
 
 import duckvstore as vs
 from duckvstore.engine.library import condemned
-from duckvstore.engine.library.open_library import OpenLibrary
 from duckvstore.engine.maintenance import prune
 from duckvstore.engine.maintenance.collect import collect
 from duckvstore.engine.reading import catalogue
@@ -23,7 +21,7 @@ from duckvstore.format.stored.documents import Decision
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.objects.wrappers import WrappedObjects
 from duckvstore.testing.faulty import Fault, FaultyObjects, SimulatedCrash
-from tests.upkeep import GRACE, LONGER, frame, keys, move_time, restore
+from tests.upkeep import GRACE, LONGER, frame, keys, move_time, one_by_one, restore
 
 FAULTS = (
     ("crash_before", 1),
@@ -62,9 +60,9 @@ class World:
             before, number=4, write_id="w", created_at=opened.objects.now(), parent=3, transaction="ab" * 16
         )
         self.inner.put(opened.layout.version("x", 4), documents.dump_version(aborted))
-        decision = Decision("ab" * 16, "aborted", opened.objects.now(), {})
-        self.inner.put(opened.layout.transaction("ab" * 16), decision.dump())
-        opened.remember_head("x", None)
+        decision = Decision("ab" * 16, "aborted", opened.objects.now())
+        self.inner.put(opened.layout.transaction("ab" * 16), documents.dump_decision(decision))
+        opened.heads.forget("x")
         time.move(GRACE - HOUR)
         lib.write("x", frame(5))
         time.move(HOUR + timedelta(seconds=1))
@@ -84,19 +82,10 @@ class World:
         return vs.Store(objects or self.inner).get_library("eod")
 
 
-def _at_once(_self, action, *arguments):
-    future = Future()
-    try:
-        future.set_result(action(*arguments))
-    except Exception as error:
-        future.set_exception(error)
-    return future
-
-
 @pytest.fixture
 def world(monkeypatch):
     """The prepared world; requests are made one after the other, so that a number always means the same one."""
-    monkeypatch.setattr(OpenLibrary, "submit", _at_once)
+    one_by_one(monkeypatch)
     return World(move_time(monkeypatch))
 
 

@@ -12,13 +12,11 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 import duckvstore as vs
-from duckvstore.engine.library.open_library import OpenLibrary
 from duckvstore.errors import DuckVStoreError
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.objects.wrappers import WrappedObjects
 from duckvstore.testing.faulty import Fault, FaultyObjects
-from tests.model.test_collect_walks import _at_once
-from tests.upkeep import GRACE, frame, move_time
+from tests.upkeep import GRACE, frame, move_time, one_by_one
 
 FULL = bool(os.environ.get("DUCKVSTORE_FULL"))
 FOLDERS = ("versions", "snapshots", "staging", "garbage", "segments", "manifests", "transactions", "journal", "options")
@@ -87,7 +85,7 @@ class World:
 
 @pytest.fixture
 def world(monkeypatch):
-    monkeypatch.setattr(OpenLibrary, "submit", _at_once)
+    one_by_one(monkeypatch)
     return World(move_time(monkeypatch))
 
 

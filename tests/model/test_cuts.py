@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 import duckvstore as vs
-from duckvstore.engine.library.open_library import OpenLibrary
+from duckvstore.concurrency import Pool
 from duckvstore.engine.reading import cuts
 from duckvstore.format.codecs import values
 from duckvstore.format.stored import documents
@@ -105,7 +105,7 @@ def read_cut(world: World, names, intensity: float) -> tuple[dict[str, int], lis
 @pytest.fixture
 def _one_after_the_other(monkeypatch):
     """Requests of a collection are made one by one, so that a seed always gives the same interleaving."""
-    monkeypatch.setattr(OpenLibrary, "in_parallel", lambda self, action, items: [action(item) for item in items])
+    monkeypatch.setattr(Pool, "map", lambda self, action, items, **_: [action(item) for item in items])
 
 
 @pytest.mark.usefixtures("_one_after_the_other")
@@ -179,7 +179,7 @@ def test_what_this_handle_wrote_is_a_head_that_proves_a_cut():
 
 def test_a_collection_that_never_settles_holds_what_its_versions_follow_from(monkeypatch):
     """Symbol b is written after a, time and again, while they are read: never is b seen ahead of a."""
-    monkeypatch.setattr(OpenLibrary, "in_parallel", lambda self, action, items: [action(item) for item in items])
+    monkeypatch.setattr(Pool, "map", lambda self, action, items, **_: [action(item) for item in items])
     world = World(0)
     for symbol in ("a", "b"):
         world._changed(**{symbol: world._create(symbol, None)})
@@ -214,7 +214,7 @@ def test_a_snapshot_has_a_symbol_that_is_made_while_it_is_taken():
 
 def test_transactions_are_whole_where_clocks_differ(monkeypatch):
     """Also when times say nothing, no symbol of a committed transaction is left out of a cut."""
-    monkeypatch.setattr(OpenLibrary, "in_parallel", lambda self, action, items: [action(item) for item in items])
+    monkeypatch.setattr(Pool, "map", lambda self, action, items, **_: [action(item) for item in items])
     for seed in range(SEEDS):
         world = World(seed)
         world._now = lambda world=world: world.time + timedelta(seconds=world.random.randrange(1000))

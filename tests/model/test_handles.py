@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import subprocess
 import sys
 import textwrap
-import threading
 from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
@@ -17,10 +15,13 @@ import pytest
 
 import duckvstore as vs
 from duckvstore import clock
+from duckvstore.concurrency import CPU, IO
+from duckvstore.engine.library import heads
 from duckvstore.engine.library import open_library as engine_library
 from duckvstore.engine.library.create_once import create_once
 from duckvstore.engine.reading import catalogue
 from duckvstore.errors import AlreadyExists, NoSuchKey, StorageUnavailable
+from duckvstore.format.stored.documents import memory_bytes
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.objects.wrappers import WrappedObjects
 from duckvstore.testing.faulty import Fault, FaultyObjects, SimulatedCrash
@@ -109,17 +110,20 @@ def test_a_slow_reader_does_not_bring_back_an_old_head(two, inner):
     two[0].write("x", value(0))
     old = catalogue.head(opened, "x")
     two[0].write("x", value(1))
-    opened.remember_head("x", old)
-    assert opened.cached_head("x").highest == 1
+    opened.heads.remember("x", old)
+    assert opened.heads.usable("x").highest == 1
 
 
 def test_what_a_handle_remembers_is_bounded(two, monkeypatch):
-    """Heads and decisions are kept for so many symbols, the last used; what was forgotten is read again."""
-    monkeypatch.setattr(engine_library, "CACHED_HEADS_MAX", 3)
+    """Heads of the symbols that were used last are kept, by the memory that they take; others are read again."""
     lib = two[0]
+    lib.write("s", value(0))
+    size_bytes = memory_bytes(lib.open_library.heads.usable("s").newest)
+    monkeypatch.setattr(heads, "BYTES_MAX", 7 * size_bytes // 2)
+    lib.open_library.heads = heads.Heads()
     for number in range(6):
         lib.write(f"s{number}", value(number))
-    assert list(lib.open_library._heads) == ["s3", "s4", "s5"]
+    assert [number for number in range(6) if lib.open_library.heads.usable(f"s{number}")] == [3, 4, 5]
     assert lib.write("s0", value(9)).version == 1
 
 
@@ -379,20 +383,16 @@ def test_a_library_that_is_deleted_while_it_is_read_says_so(two, inner, as_of):
 # -- threads and processes --------------------------------------------------------------------------------------------
 
 
-def test_threads_end_with_their_handle(inner):
-    """A handle that nobody holds any more leaves no thread behind."""
+def test_handles_share_the_threads_of_the_process(inner):
+    """However many handles there are, and whatever is called within calls, the pools keep to their size."""
     vs.Store(inner).create_library("eod")
-    before = threading.active_count()
-    for number in range(5):
-        lib = vs.Store(inner).get_library("eod")
-        lib.write("x", value(number))
-        threads = [thread for thread in threading.enumerate() if thread.name.startswith("duckvstore-io")]
-    assert threads
-    del lib
-    gc.collect()
-    for thread in threads:
-        thread.join(10)
-    assert threading.active_count() <= before
+    handles = [vs.Store(inner).get_library("eod") for _ in range(20)]
+    for lib in handles:
+        payloads = [vs.WritePayload(f"s{number}", {"a": value(number), "b": [value(1)]}) for number in range(20)]
+        assert [item.symbol for item in lib.write_batch(payloads)] == [payload.symbol for payload in payloads]
+    assert len(IO._ends) <= IO.size
+    assert len(CPU._ends) <= CPU.size
+    assert all(end.locked() for end in (*IO._ends, *CPU._ends))  # none of them has died
 
 
 def test_a_write_works_while_the_interpreter_exits(tmp_path):
@@ -413,15 +413,19 @@ def test_a_write_works_while_the_interpreter_exits(tmp_path):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_process_inherits_neither_held_locks_nor_threads(tmp_path):
-    """A child that is forked while another thread holds the handle's lock can write at once."""
+    """A child that is forked while other threads hold the handle's locks can write at once."""
     lib = vs.open(tmp_path).create_library("eod")
     lib.write("x", value(0))
-    lib.open_library._lock.acquire()
+    opened = lib.open_library
+    locks = [opened.heads._heads._lock, opened._versions._lock, opened._options._lock, IO._starting, CPU._starting]
+    for lock in locks:
+        lock.acquire()
     pid = os.fork()
     if pid == 0:
         signal.alarm(30)  # ends the child, should it hang
         lib.write("x", value(1))
         os._exit(0)
-    lib.open_library._lock.release()
+    for lock in locks:
+        lock.release()
     assert os.waitpid(pid, 0)[1] == 0
     assert (lib.read("x").data == value(1)).all()

@@ -6,19 +6,16 @@ since, so whoever adds a reference looks afresh, and before it reads the documen
 
 from __future__ import annotations
 
-from concurrent.futures import Future
-from contextvars import copy_context
-from threading import Thread
 from typing import TYPE_CHECKING
 
 from duckvstore import clock
+from duckvstore.concurrency import IO, Task
 from duckvstore.engine.library import unreadable
 from duckvstore.engine.library.create_once import create_once
 from duckvstore.engine.library.garbage_seen import Look
 from duckvstore.errors import Conflict, Integrity, NoSuchKey, Unsupported
 from duckvstore.format.stored import records
 from duckvstore.format.stored.records import Garbage
-from duckvstore.telemetry import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -79,27 +76,11 @@ def numbers_of_all(library: OpenLibrary) -> dict[str, frozenset[int]]:
     }
 
 
-def look_beside(library: OpenLibrary, symbol: str) -> Future[frozenset[int]]:
-    """Start ``numbers`` beside what the caller does next.
-
-    In a thread of its own: the library's threads may all be callers of this, waiting for it.
-    """
-    future: Future[frozenset[int]] = Future()
-
-    def look() -> None:
-        try:
-            future.set_result(numbers(library, symbol))
-        except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
-            future.set_exception(error)
-
+def look_beside(library: OpenLibrary, symbol: str) -> Task[frozenset[int]]:
+    """Start ``numbers`` beside what the caller does next."""
     if is_recent(library, symbol):
-        look()
-        return future
-    try:
-        Thread(target=copy_context().run, args=(look,), name="duckvstore-look", daemon=True).start()
-    except RuntimeError:  # the interpreter is about to exit
-        look()
-    return future
+        return Task(lambda: known(library, symbol))
+    return IO.submit(numbers, library, symbol)
 
 
 def read(library: OpenLibrary, key: str) -> Garbage | None:
@@ -128,11 +109,7 @@ def _read_all(
             failures[key] = error
             return None
 
-    if len(keys) < 3:
-        found = [one(key) for key in keys]
-    else:  # not on the library's threads, which may all be waiting for this
-        with Threads(min(len(keys), PARALLEL_READS), thread_name_prefix="duckvstore-look") as pool:
-            found = list(pool.map(one, keys))
+    found = IO.map(one, keys, at_once=PARALLEL_READS)
     return [garbage for garbage in found if garbage is not None and garbage.library_id == library.library_id]
 
 

@@ -1,20 +1,19 @@
 """What was last seen of the garbage of each symbol.
 
-Invariant: what was once seen as condemned stays so, since version numbers are never used again.
+What was once seen as condemned stays so, since version numbers are never used again.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from duckvstore import forks
+from duckvstore.caches import MIB, Cache
 
 if TYPE_CHECKING:
     from duckvstore import clock
 
-CACHED_SYMBOLS_MAX = 10_000
+BYTES_MAX = 32 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,32 +24,30 @@ class Look:
     keys: frozenset[str]
     age: clock.Stopwatch | None
 
+    def with_earlier(self, kept: Look | None) -> Look:
+        """Return this look together with what was known before it."""
+        if kept is None:
+            return self
+        is_older = self.age is None or (kept.age is not None and self.age.started_before(kept.age))
+        return Look(kept.numbers | self.numbers, kept.keys | self.keys, kept.age if is_older else self.age)
+
 
 _NOTHING = Look(frozenset(), frozenset(), None)
 
 
 class Looks:
-    """The last look at each symbol's garbage. Safe to use from many threads."""
+    """The last look at each symbol's garbage. Thread-safe."""
 
     def __init__(self) -> None:
         """Remember nothing yet."""
-        self._looks: OrderedDict[str, Look] = OrderedDict()
-        self._lock = forks.lock()
+        self._looks: Cache[str, Look] = Cache(
+            BYTES_MAX, lambda look: 500 + 100 * len(look.numbers) + 250 * len(look.keys)
+        )
 
     def kept(self, symbol: str) -> Look:
         """Return the last look at a symbol, however old."""
-        with self._lock:
-            return self._looks.get(symbol, _NOTHING)
+        return self._looks.get(symbol) or _NOTHING
 
     def remember(self, symbol: str, look: Look) -> frozenset[int]:
         """Add what a look found to what is known; return all numbers known."""
-        with self._lock:
-            kept = self._looks.pop(symbol, _NOTHING)
-            age = look.age
-            if age is None or (kept.age is not None and age.started_before(kept.age)):
-                age = kept.age
-            merged = Look(kept.numbers | look.numbers, kept.keys | look.keys, age)
-            self._looks[symbol] = merged
-            while len(self._looks) > CACHED_SYMBOLS_MAX:
-                self._looks.popitem(last=False)
-            return merged.numbers
+        return (self._looks.change(symbol, look.with_earlier) or look).numbers

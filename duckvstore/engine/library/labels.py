@@ -9,25 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duckvstore import clock
-from duckvstore.errors import Integrity, NoSuchKey
+from duckvstore.concurrency import IO
 from duckvstore.format.stored import documents, label_runs
 from duckvstore.format.stored.label_runs import LabelRun
 
 if TYPE_CHECKING:
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.format.stored.documents import Schema, Version
-
-
-def load(library: OpenLibrary, run: LabelRun) -> list[Any]:
-    """Return the labels of a run. Raises Integrity when it is missing or damaged."""
-    key = library.layout.manifest_key(run.key)
-    try:
-        return label_runs.decode(library.segment_objects.read(key), run)
-    except NoSuchKey as error:
-        raise Integrity(
-            f"the labels in {key} of {library.segment_objects.url} are missing, although a version of library "
-            f"{library.name!r} refers to them: restore it from a backup, or read another version"
-        ) from error
 
 
 def put(
@@ -51,6 +39,6 @@ def put(
 
     known = [*(base.label_runs if base is not None else ()), *own]
     body, runs = label_runs.folded(documents.schema_to_json(schema), known, stored)
-    library.in_parallel(upload, made)
+    IO.map(upload, made)
     own.extend(made)
     return body, tuple(runs)

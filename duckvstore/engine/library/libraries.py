@@ -6,11 +6,13 @@ that a library keeps in a store of their own belong to one library, which their 
 
 from __future__ import annotations
 
+from itertools import compress
 from typing import TYPE_CHECKING, TypeAlias
 
 from duckvstore import clock
+from duckvstore.concurrency import IO
 from duckvstore.engine.library.create_once import create_once
-from duckvstore.engine.library.open_library import PARALLEL_REQUESTS, OpenLibrary
+from duckvstore.engine.library.open_library import OpenLibrary
 from duckvstore.errors import (
     AccessDenied,
     AlreadyExists,
@@ -27,7 +29,6 @@ from duckvstore.format.stored.layout import Layout, check_unreserved, library_ro
 from duckvstore.format.stored.options import Options
 from duckvstore.objects import self_test
 from duckvstore.objects.base import DeleteFailure
-from duckvstore.telemetry import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,16 +47,8 @@ def list_libraries(objects: ObjectStore) -> list[str]:
     def has_document(folder: str) -> bool:
         return any(entry.key == f"{folder}library.json" for entry in objects.list(f"{folder}library.json", limit=1))
 
-    if len(folders) > 1:
-        with Threads(min(len(folders), PARALLEL_REQUESTS)) as pool:
-            present = list(pool.map(has_document, folders))
-    else:
-        present = [has_document(folder) for folder in folders]
-    names = []
-    for folder, is_library in zip(folders, present, strict=True):
-        if is_library:
-            names.append(unescape(folder.removesuffix("/")))
-    return sorted(names)
+    libraries = compress(folders, IO.map(has_document, folders))
+    return sorted(unescape(folder.removesuffix("/")) for folder in libraries)
 
 
 def open_library(objects: ObjectStore, name: str, open_segments: OpenSegments | None = None) -> OpenLibrary:

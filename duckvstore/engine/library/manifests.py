@@ -10,7 +10,6 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from duckvstore import clock
-from duckvstore.errors import Integrity, NoSuchKey
 from duckvstore.format.stored import manifests
 from duckvstore.format.stored.manifests import FoldedSegments, Manifest
 
@@ -19,22 +18,6 @@ if TYPE_CHECKING:
 
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.format.stored.segments import Segment
-
-
-def load(library: OpenLibrary, manifest: Manifest) -> tuple[Segment, ...]:
-    """Return the segments of a manifest. Raises Integrity when it is missing or damaged."""
-    key = library.layout.manifest_key(manifest.key)
-    try:
-        data = library.segment_objects.read(key)
-    except NoSuchKey as error:
-        raise Integrity(
-            f"manifest {key} of {library.segment_objects.url} is missing, although a version of library "
-            f"{library.name!r} refers to it: restore it from a backup, or read another version"
-        ) from error
-    found = manifests.decode(data, manifest)
-    if (len(found), sum(segment.row_count for segment in found)) != (manifest.segment_count, manifest.row_count):
-        raise Integrity(f"manifest {key} does not hold what its version says: read another version")
-    return found
 
 
 def fold(

@@ -8,13 +8,13 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, TypeVar
 
+from duckvstore.concurrency import IO
 from duckvstore.errors import DocumentWarning, Integrity, Unsupported
 from duckvstore.format.stored.documents import Version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from duckvstore.engine.library.open_library import OpenLibrary
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
@@ -26,7 +26,6 @@ def warn(error: Exception) -> None:
 
 
 def read_all(
-    library: OpenLibrary,
     read: Callable[[Item], Outcome | None],
     items: Iterable[Item],
     report: Callable[[Exception], object] = warn,
@@ -42,7 +41,7 @@ def read_all(
         return outcome if lost is None else Integrity(lost)
 
     found: list[Outcome] = []
-    for outcome in library.in_parallel(one, items):
+    for outcome in IO.map(one, items):
         if isinstance(outcome, Integrity | Unsupported):
             report(outcome)
         elif outcome is not None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from msgspec import structs
 
 from duckvstore import clock, telemetry
+from duckvstore.concurrency import IO
 from duckvstore.engine.library import condemned, libraries, options
 from duckvstore.engine.maintenance import doubts, prune, references
 from duckvstore.engine.maintenance.reports import CollectionReport
@@ -125,7 +126,7 @@ class _Run:
         keys = list(listed)
         for start in range(0, len(keys), references.BATCH):
             batch = keys[start : start + references.BATCH]
-            loaded = self.library.in_parallel(lambda key: condemned.read(self.library, key), batch)
+            loaded = IO.map(lambda key: condemned.read(self.library, key), batch)
             for key, garbage in zip(batch, loaded, strict=True):
                 if garbage is not None:
                     is_own = garbage.library_id == self.library.library_id
@@ -207,7 +208,7 @@ class _Run:
                 return None
 
         keys = [entry.key for entry in self.objects.list(self.layout.journal)]
-        found = references.in_batches(self.library, symbol_of, keys, "reading the journal")
+        found = references.in_batches(symbol_of, keys, "reading the journal")
         return sorted({symbol for symbol in found if symbol is not None})
 
     def _settle_transactions(self) -> None:
@@ -218,7 +219,7 @@ class _Run:
                 first = began.get(document.transaction, document.created_at)
                 began[document.transaction] = min(first, document.created_at)
         names = list(began)
-        found = self.library.in_parallel(self.library.decision, names)
+        found = IO.map(self.library.decision, names)
         for name, decision in zip(names, found, strict=True):
             outcome = decision.outcome if decision is not None else "undecided"
             if decision is None and self._is_due(began[name]):
@@ -332,7 +333,7 @@ class _Run:
         self.report.condemned_versions = [pair for pair in self.report.condemned_versions if pair not in gone]
 
     def _remove_batch(self, pairs: list[tuple[str, int]]) -> None:
-        loaded = self.library.in_parallel(self._load, pairs)
+        loaded = IO.map(self._load, pairs)
         there = {self.layout.version(*pair): version for pair, version in zip(pairs, loaded, strict=True) if version}
         for version in self._delete(self.objects, there):
             pair = (version.symbol, version.number)
@@ -440,7 +441,7 @@ class _Run:
         old: list[str] = []
         for start in progress(range(0, len(keys), references.BATCH), "reading the journal", "batch"):
             batch = keys[start : start + references.BATCH]
-            due = self.library.in_parallel(self._is_old_intent, batch)
+            due = IO.map(self._is_old_intent, batch)
             old += [key for key, is_old in zip(batch, due, strict=True) if is_old]
         self.report.removed_intents = len(self._delete(self.objects, {key: key for key in old}))
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from duckvstore.concurrency import IO
 from duckvstore.errors import NoSuchKey, StorageUnavailable
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def shown_again(library: OpenLibrary, prefix: str, seen: Container[str]) -> list
 
 def present(library: OpenLibrary, named: Iterable[tuple[str, int]]) -> list[Version]:
     """Return those of the named versions of this library that are there, in any state."""
-    found = library.in_parallel(lambda pair: _read(library, pair), named)
+    found = IO.map(lambda pair: _read(library, pair), named)
     return [version for version in found if version is not None]
 
 

@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
+from duckvstore.concurrency import IO
 from duckvstore.errors import NoSuchKey
 from duckvstore.format.stored.manifests import FoldedSegments
 from duckvstore.progress import progress
@@ -70,7 +71,7 @@ class References:
                     new[manifest.key] = manifest
                 self._counts[manifest.key] += 1
             self.add_keys(own_keys(version))
-        for loaded in self._library.in_parallel(self._library.manifest, new.values()):
+        for loaded in IO.map(self._library.manifest, new.values()):
             self.add_keys(segment.key for segment in loaded)
 
     def remove(self, version: Version) -> None:
@@ -135,12 +136,10 @@ def own_keys(version: Version) -> list[str]:
     return [segment.key for segment in inline_segments(version)] + [run.key for run in version.label_runs]
 
 
-def in_batches(
-    library: OpenLibrary, action: Callable[[Item], Outcome], items: Sequence[Item], doing: str = "verifying"
-) -> Iterator[Outcome]:
-    """Yield ``action(item)`` for every item, in order, some at a time on the library's threads."""
+def in_batches(action: Callable[[Item], Outcome], items: Sequence[Item], doing: str = "verifying") -> Iterator[Outcome]:
+    """Yield ``action(item)`` for every item, in order, some at a time."""
     for start in progress(range(0, len(items), BATCH), doing, "batch"):
-        yield from library.in_parallel(action, items[start : start + BATCH])
+        yield from IO.map(action, items[start : start + BATCH])
 
 
 def versions(library: OpenLibrary) -> Iterator[list[tuple[int, Version]]]:
@@ -162,7 +161,7 @@ def versions(library: OpenLibrary) -> Iterator[list[tuple[int, Version]]]:
             return None  # another collection removed it, which is always safe
 
     for start in progress(range(0, len(listed), BATCH), "reading versions", "batch"):
-        loaded = library.in_parallel(load, listed[start : start + BATCH])
+        loaded = IO.map(load, listed[start : start + BATCH])
         yield [each for each in loaded if each is not None]
 
 
@@ -180,7 +179,7 @@ def staged_parts(library: OpenLibrary) -> list[StagedPart]:
     They must be listed before the versions: finalising makes a version first and then removes the parts.
     """
     listed = [entry.key for entry in library.objects.list(library.layout.all_staging)]
-    found = in_batches(library, lambda key: staged_part(library, key), listed, "reading staged parts")
+    found = in_batches(lambda key: staged_part(library, key), listed, "reading staged parts")
     return [part for part in found if part is not None]
 
 

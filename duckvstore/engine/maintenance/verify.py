@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, TypeVar
 
-from duckvstore.engine.library import condemned, labels, manifests
+from duckvstore.engine.library import condemned
 from duckvstore.engine.maintenance import prune, references
 from duckvstore.engine.maintenance.reports import Size, SizesReport, VerificationReport
 from duckvstore.engine.reading import catalogue, segments
@@ -106,7 +106,7 @@ class _Verification:
             except (Integrity, Unsupported) as error:
                 return None, str(error)
 
-        outcomes = list(references.in_batches(self.library, one, keys))
+        outcomes = list(references.in_batches(one, keys))
         self.report.problems += [problem for _, problem in outcomes if problem is not None]
         return [outcome for outcome, _ in outcomes if outcome is not None]
 
@@ -127,7 +127,7 @@ class _Verification:
                 return None, problem
 
         keys = [entry.key for entry in opened.objects.list(opened.layout.versions)]
-        for found, problem in references.in_batches(opened, load, keys):
+        for found, problem in references.in_batches(load, keys):
             if problem is not None:
                 self.unreadable.append((problem, found))
             if found is not None and found.library_id != opened.library_id:
@@ -156,11 +156,11 @@ class _Verification:
     def _load_manifests(self) -> None:
         def load(manifest: Manifest) -> tuple[str, tuple[Segment, ...]] | str:
             try:
-                return manifest.key, manifests.load(self.library, manifest)
+                return manifest.key, self.library.load_manifest(manifest)
             except Integrity as error:
                 return f"{error} ({self.used_by[manifest.key]})"
 
-        for found in references.in_batches(self.library, load, list(self.manifests.values())):
+        for found in references.in_batches(load, list(self.manifests.values())):
             if isinstance(found, str):
                 self.report.problems.append(found)
             else:
@@ -169,12 +169,12 @@ class _Verification:
     def _check_label_runs(self) -> None:
         def check(run: LabelRun) -> tuple[str, str] | None:
             try:
-                labels.load(self.library, run)
+                self.library.load_labels(run)
             except Integrity as error:
                 return run.key, f"{error} ({self.used_by[run.key]})"
             return None
 
-        found = references.in_batches(self.library, check, list(self.label_runs.values()))
+        found = references.in_batches(check, list(self.label_runs.values()))
         bad = dict(each for each in found if each is not None)
         self.report.problems += bad.values()
         self.report.problems += [  # those that are not so for the labels just named
@@ -229,9 +229,7 @@ class _Verification:
             return None
 
         there = [segment for key, segment in self.segments.items() if listed.get(key) == segment.size_bytes]
-        self.report.problems += [
-            problem for problem in references.in_batches(self.library, check, there) if problem is not None
-        ]
+        self.report.problems += [problem for problem in references.in_batches(check, there) if problem is not None]
 
 
 def _is_there(library: OpenLibrary, pair: tuple[str, int]) -> bool:

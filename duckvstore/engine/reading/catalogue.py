@@ -12,8 +12,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from duckvstore import clock
+from duckvstore.concurrency import IO
 from duckvstore.engine.library import condemned, unreadable
-from duckvstore.engine.library.open_library import Head
+from duckvstore.engine.library.heads import Head
 from duckvstore.engine.reading import not_found
 from duckvstore.errors import (
     Integrity,
@@ -47,7 +48,7 @@ def head(library: OpenLibrary, symbol: str) -> Head:
     for _ in range(SEARCHES_MAX):
         found = _search_head(library, symbol, clock.Stopwatch())
         if found is not None:
-            library.remember_head(symbol, found)
+            library.heads.remember(symbol, found)
             return found
     raise not_found.vanishing(library, symbol)
 
@@ -228,7 +229,7 @@ def _look(library: OpenLibrary, symbol: str, number: int, *, fresh: bool) -> tup
 
 def _was_newest(library: OpenLibrary, symbol: str, number: int) -> bool:
     """Return whether this was the newest version a moment ago, and so not condemned."""
-    found = library.cached_head(symbol)
+    found = library.heads.usable(symbol)
     return (
         found is not None
         and found.newest is not None
@@ -336,9 +337,7 @@ def history(library: OpenLibrary, symbol: str) -> list[Version]:
     Pruned ones are left out, and what cannot be read, which is warned of.
     """
     looking = condemned.look_beside(library, symbol)
-    found = unreadable.read_all(
-        library, lambda number: _present(library, symbol, number), list(numbers(library, symbol))
-    )
+    found = unreadable.read_all(lambda number: _present(library, symbol, number), list(numbers(library, symbol)))
     unwanted = looking.result()
     return [version for version in found if version.number not in unwanted]
 
@@ -346,7 +345,7 @@ def history(library: OpenLibrary, symbol: str) -> list[Version]:
 def visible_documents(library: OpenLibrary, symbol: str) -> list[Version]:
     """Return the versions of a symbol whose documents are there, pruned ones included, newest first."""
     present = list(numbers(library, symbol))
-    loaded = library.in_parallel(lambda number: _present(library, symbol, number), present)
+    loaded = IO.map(lambda number: _present(library, symbol, number), present)
     return [version for version in loaded if version is not None]
 
 
@@ -409,7 +408,7 @@ def newest_among(
             version = None
         return version or head(library, symbol).newest
 
-    return sorted(unreadable.read_all(library, load, heads), key=lambda version: version.symbol)
+    return sorted(unreadable.read_all(load, heads), key=lambda version: version.symbol)
 
 
 def documents_present(library: OpenLibrary) -> list[tuple[str, int]]:
@@ -430,7 +429,7 @@ def versions_among(library: OpenLibrary, documents: Iterable[tuple[str, int]]) -
 
 def versions_held(library: OpenLibrary, documents: Iterable[tuple[str, int]]) -> list[Version]:
     """Return the same of ``documents`` that snapshots hold, pruned or not: one read for each that is not cached."""
-    return unreadable.read_all(library, lambda found: _present(library, *found), documents)
+    return unreadable.read_all(lambda found: _present(library, *found), documents)
 
 
 def snapshot_names(library: OpenLibrary) -> list[str]:
@@ -473,5 +472,5 @@ def snapshots(library: OpenLibrary, *, all_or_none: bool = False) -> list[Snapsh
 
     names = snapshot_names(library)
     if all_or_none:
-        return [found for found in library.in_parallel(load, names) if found is not None]
-    return unreadable.read_all(library, load, names)
+        return [found for found in IO.map(load, names) if found is not None]
+    return unreadable.read_all(load, names)

@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from duckvstore.concurrency import IO
 from duckvstore.engine.reading import segments
 from duckvstore.errors import Integrity
 from duckvstore.format.codecs import composite, values
 from duckvstore.format.stored.documents import Schema
-from duckvstore.telemetry import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from duckvstore.format.stored.documents import Version
     from duckvstore.format.stored.segments import Segment
 
-PARALLEL_LEAVES = 8  # each may take threads of its own for its segments
+PARALLEL_LEAVES = 8
 
 
 def upload_nested(nested: Nested, upload: Callable[[Encoded], Sequence[Segment]]) -> tuple[Schema, list[Segment], int]:
@@ -33,7 +33,8 @@ def upload_nested(nested: Nested, upload: Callable[[Encoded], Sequence[Segment]]
     """
     leaves = [leaf for _, leaf in nested.leaves]
     held = [position for position, leaf in enumerate(leaves) if leaf.table is not None]
-    found = dict(zip(held, _in_parallel(upload, [leaves[position] for position in held]), strict=True))
+    stored = IO.map(upload, [leaves[position] for position in held], at_once=PARALLEL_LEAVES, finishes=True)
+    found = dict(zip(held, stored, strict=True))
     described: list[dict[str, Any]] = []
     uploaded: list[Segment] = []
     for position, (place, leaf) in enumerate(nested.leaves):
@@ -68,16 +69,4 @@ def read_nested(library: OpenLibrary, version: Version) -> Any:
         table = segments.read_table(library, part, dictionaries=dictionaries)
         return composite.decode_leaf(table, part.kind, part.schema, part.row_count)
 
-    return composite.put_together(version.schema.value, _in_parallel(read, parts))
-
-
-def _in_parallel(action: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
-    """Return ``action(item)`` of every item, on threads that are not the library's: those may be waited for."""
-    if len(items) < 2:
-        return [action(item) for item in items]
-    with Threads(min(len(items), PARALLEL_LEAVES), thread_name_prefix="duckvstore-leaf") as pool:
-        try:
-            return list(pool.map(action, items))
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+    return composite.put_together(version.schema.value, IO.map(read, parts, at_once=PARALLEL_LEAVES))

@@ -8,13 +8,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from duckvstore.concurrency import IO
 from duckvstore.engine.reading import catalogue, not_found
 from duckvstore.errors import DuckVStoreError, NoSuchKey, NoSuchSymbol, NoSuchVersion
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from duckvstore.engine.library.open_library import Head, OpenLibrary
+    from duckvstore.engine.library.heads import Head
+    from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.engine.reading.catalogue import AsOf
     from duckvstore.format.stored.documents import Version
 
@@ -58,7 +60,7 @@ def find_cut(library: OpenLibrary, wanted: Sequence[tuple[str, AsOf]]) -> list[V
             return error
         return version
 
-    return library.in_parallel(one, wanted)
+    return IO.map(one, wanted)
 
 
 def _may_be_newest(as_of: AsOf) -> bool:
@@ -75,7 +77,7 @@ def collect_cut(
     decisions prove the cut; the heads that this library remembers of ``names`` do as the first one. After three that
     disagree, the last one is raised (``_raised``).
     """
-    before = None if names is None else library.known_heads(names)  # from before the first look: FORMAT.md, Cuts
+    before = None if names is None else library.heads.known(names)  # from before the first look: FORMAT.md, Cuts
     collections: list[dict[str, Head]] = []
     for _ in range(CUT_COLLECTIONS_MAX):
         collections.append(_collection(library, names, skipped))
@@ -94,7 +96,7 @@ def collect_cut(
 def _collection(library: OpenLibrary, names: Sequence[str] | None, skipped: Collection[str]) -> dict[str, Head]:
     if names is None:
         names = [name for name in catalogue.symbol_names(library) if name not in skipped]
-    heads = library.in_parallel(lambda name: catalogue.head(library, name), names)
+    heads = IO.map(lambda name: catalogue.head(library, name), names)
     return dict(zip(names, heads, strict=True))
 
 

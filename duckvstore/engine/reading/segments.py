@@ -7,14 +7,14 @@ checked against the length and sha256 of its document.
 from __future__ import annotations
 
 import hashlib
-import os
-from collections import deque
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import accumulate, chain
+from itertools import accumulate
 from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from duckvstore import clock
+from duckvstore.concurrency import CPU, IO
 from duckvstore.errors import Integrity, NoSuchKey
 from duckvstore.format.rows import chunking, encoding
 from duckvstore.format.rows.digest import logical_digest
@@ -23,18 +23,14 @@ from duckvstore.format.stored import schema, statistics
 from duckvstore.format.stored.manifests import totals
 from duckvstore.format.stored.segments import Segment
 from duckvstore.progress import progress
-from duckvstore.telemetry import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-    from concurrent.futures import Future
 
     import pyarrow as pa
 
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.format.stored.documents import Schema, Version
-
-Outcome = TypeVar("Outcome")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,37 +90,14 @@ def place(
             choices.append(encoding.choose(rows, schema))
         return _upload_one(library, symbol, schema, rows, digest, choices[0] if is_large else None), True
 
-    placed = list(progress(_in_order(one, pieces), f"storing {symbol}", "segment"))
+    with closing(CPU.stream(one, pieces)) as stored:
+        placed = list(progress(stored, f"storing {symbol}", "segment"))
     written = [segment for segment, is_new in placed if is_new]
     return Placed(
         tuple(segment for segment, _ in placed),
         sum(segment.row_count for segment in written),
         sum(segment.size_bytes for segment in written),
     )
-
-
-def _in_order(action: Callable[[pa.Table], Outcome], pieces: Iterator[pa.Table]) -> Iterator[Outcome]:
-    """Yield ``action(piece)`` of all pieces, in their order, carried out on several threads if there are several."""
-    first = next(pieces, None)
-    second = next(pieces, None)
-    if first is None:
-        return
-    if second is None:
-        yield action(first)
-        return
-    waiting: deque[Future[Outcome]] = deque()
-    threads = max(4, (os.cpu_count() or 1) + 2)
-    with Threads(threads, thread_name_prefix="duckvstore-write") as pool:
-        try:
-            for piece in chain((first, second), pieces):
-                waiting.append(pool.submit(action, piece))
-                if len(waiting) >= 2 * threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
 
 
 def _upload_one(
@@ -215,7 +188,7 @@ def _read(
             return then(start, rows)
 
     starts = accumulate((segment.row_count for segment in chosen), initial=0)
-    return library.in_parallel(load, zip(starts, chosen, strict=False), f"reading {version.symbol}")
+    return IO.map(load, zip(starts, chosen, strict=False), doing=f"reading {version.symbol}")
 
 
 def _together(tables: list[pa.Table], version: Version, columns: Sequence[str] | None) -> pa.Table:

@@ -13,9 +13,10 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from duckvstore import clock, telemetry
+from duckvstore.concurrency import IO
 from duckvstore.engine.library import labels
 from duckvstore.engine.library.create_once import create_once
-from duckvstore.engine.library.open_library import Head
+from duckvstore.engine.library.heads import Head
 from duckvstore.engine.reading import catalogue
 from duckvstore.errors import Conflict, DuckVStoreError, OutcomeUnknown, StorageUnavailable
 from duckvstore.format.stored import documents, records
@@ -24,9 +25,9 @@ from duckvstore.format.stored.manifests import totals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from concurrent.futures import Future
     from datetime import datetime
 
+    from duckvstore.concurrency import Task
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.format.stored.label_runs import LabelRun
     from duckvstore.format.stored.segments import Segment
@@ -69,7 +70,7 @@ class Call:
     expected_version: int | None = None
     write_id: str = field(default_factory=clock.new_id)
     age: clock.Stopwatch = field(default_factory=clock.Stopwatch)
-    ahead: Future[Head] | None = None
+    ahead: Task[Head] | None = None
     label_runs: list[LabelRun] = field(default_factory=list)
 
 
@@ -88,7 +89,7 @@ def current_head(library: OpenLibrary, call: Call) -> Head:
     """Return the head to write above, from the cache or read, settled, checked against ``expected_version``."""
     if call.ahead is not None:
         return call.ahead.result()
-    found = library.cached_head(call.symbol)  # never an undecided one
+    found = library.heads.usable(call.symbol)  # never an undecided one
     if found is not None:
         try:
             check_expected(library, call, found.newest)
@@ -159,7 +160,7 @@ def carry_out(library: OpenLibrary, call: Call, plan: Callable[[Version | None],
 
     It is acknowledged before the commit is tried.
     """
-    announced = library.submit(announce, library, call)
+    announced = IO.submit(announce, library, call)
 
     def planned(newest: Version | None) -> Draft | None:
         draft = plan(newest)
@@ -197,12 +198,10 @@ def commit(library: OpenLibrary, call: Call, plan: Callable[[Version | None], Dr
                 "it refers to may be removed: repeat the call"
             )
         version = replace(stamp(library, call, draft, found), label_runs=runs)
-        if create_document(library, version, schema):
-            library.remember(version)
-            library.remember_head(
-                call.symbol, Head(version.number, version, version.created_at, None, clock.Stopwatch())
-            )
-            return version
+        made = create_document(library, version, schema)
+        if made is not None:
+            library.heads.remember(call.symbol, Head(made.number, made, made.created_at, None, clock.Stopwatch()))
+            return made
         if started.elapsed_seconds() > COMMIT_SECONDS_MAX:
             break
         label = library.label(call.symbol)
@@ -264,8 +263,8 @@ def stamp(library: OpenLibrary, call: Call, draft: Draft, found: Head, transacti
     )
 
 
-def create_document(library: OpenLibrary, version: Version, schema: dict[str, Any]) -> bool:
-    """Create a version document; return False when another writer's has the number. Raises OutcomeUnknown.
+def create_document(library: OpenLibrary, version: Version, schema: dict[str, Any]) -> Version | None:
+    """Create a version document and return it; None: another writer's has the number. Raises OutcomeUnknown.
 
     ``schema``: its JSON, as ``labels.put`` returns it.
     """
@@ -278,11 +277,17 @@ def create_document(library: OpenLibrary, version: Version, schema: dict[str, An
         return found.write_id == version.write_id
 
     what = f"version {version.number} of {library.label(version.symbol)} (write id {version.write_id})"
+    data = documents.dump_version(version, schema)
     try:
-        return create_once(library.objects, key, documents.dump_version(version, schema), what, is_own)
+        is_created = create_once(library.objects, key, data, what, is_own)
     except BaseException:
-        library.remember_head(version.symbol, None)
+        library.heads.forget(version.symbol)
         raise
+    if not is_created:
+        return None
+    made = replace(version, document_bytes=len(data))
+    library.remember(made)
+    return made
 
 
 def _after_conflict(library: OpenLibrary, call: Call, lost: Version) -> Head:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duckvstore import clock
+from duckvstore.concurrency import IO
 from duckvstore.engine.library.create_once import create_once
 from duckvstore.engine.reading import catalogue, cuts
 from duckvstore.errors import (
@@ -99,7 +100,7 @@ def _named(library: OpenLibrary, versions: Mapping[str, int]) -> dict[str, int]:
         return symbol, catalogue.resolve_to_refer(library, symbol, as_of).number
 
     try:
-        return dict(library.in_parallel(check, versions.items()))
+        return dict(IO.map(check, versions.items()))
     except NoSuchVersion as error:
         raise NoSuchVersion(f"cannot be snapshotted: {error}") from error
 

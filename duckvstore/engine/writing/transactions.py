@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from duckvstore import clock, forks, telemetry
+from duckvstore.concurrency import IO
 from duckvstore.engine.library import labels
 from duckvstore.engine.library.create_once import create_once
-from duckvstore.engine.library.open_library import Head
+from duckvstore.engine.library.heads import Head
 from duckvstore.engine.reading import catalogue
 from duckvstore.engine.writing import commits
 from duckvstore.errors import (
@@ -150,7 +151,7 @@ class Transaction:
                 details = {"library": self._library.name, "transaction": self._identity, "reason": reason}
                 telemetry.tell(logging.WARNING, "abort", text, **details)
                 for symbol in edited:
-                    self._library.remember_head(symbol, None)
+                    self._library.heads.forget(symbol)
                 if isinstance(error, OutcomeUnknown):  # of the decision: only a look can tell
                     raise
                 self._abort()
@@ -179,7 +180,7 @@ class Transaction:
             return found
         if any(pin.is_proved for pin in self._pins.values()):
             return self._prove(call.symbol)
-        head = self._library.cached_head(call.symbol)
+        head = self._library.heads.usable(call.symbol)
         if head is None or head.age.elapsed_seconds() > REMEMBERED_SECONDS:
             head = commits.settle(self._library, call.symbol, catalogue.head(self._library, call.symbol))
         self._ages.append(head.age)
@@ -195,7 +196,7 @@ class Transaction:
             self._check_unmoved(symbol, pin, head)
         # Those below were pinned before the head above was read; where they are the same after it, they were then.
         others = [name for name in self._pins if name != symbol]
-        heads = library.in_parallel(lambda name: catalogue.head(library, name), others)
+        heads = IO.map(lambda name: catalogue.head(library, name), others)
         for name, found in zip(others, heads, strict=True):
             self._check_unmoved(name, self._pins[name], found)
         self._pins[symbol] = pin or _Pin(head)
@@ -236,7 +237,7 @@ class Transaction:
         self._check_age()
         calls = [pin.call for pin in edited.values() if pin.call is not None]
         try:
-            library.in_parallel(lambda call: commits.announce(library, call), calls)
+            IO.map(lambda call: commits.announce(library, call), calls)
             keys = sorted(edited, key=library.layout.symbol_versions)
             return [self._create_document(symbol, edited[symbol]) for symbol in keys]
         except OutcomeUnknown as error:  # it is known: without a decision nothing is visible
@@ -255,8 +256,9 @@ class Transaction:
             version = commits.stamp(library, pin.call, pin.draft, head, self._identity)
             version = replace(version, label_runs=runs)
             was_named, self._may_be_named = self._may_be_named, True
-            if commits.create_document(library, version, schema):
-                return version
+            made = commits.create_document(library, version, schema)
+            if made is not None:
+                return made
             self._may_be_named = was_named
             # What took the number is a conflict, unless it is aborted.
             head = commits.settle(library, symbol, catalogue.head(library, symbol))
@@ -309,10 +311,9 @@ class Transaction:
     def _remember(self, made: list[Version], decision: Decision) -> list[Version]:
         self._library.remember_decision(decision)
         visible = [replace(version, created_at=decision.decided_at) for version in made]
-        for document, version in zip(made, visible, strict=True):
-            self._library.remember(document)
+        for version in visible:
             head = Head(version.number, version, version.created_at, None, clock.Stopwatch())
-            self._library.remember_head(version.symbol, head)
+            self._library.heads.remember(version.symbol, head)
         return visible
 
 

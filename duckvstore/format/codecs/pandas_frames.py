@@ -6,7 +6,6 @@ its ``attrs`` are equal. The index levels are the leading columns; a RangeIndex 
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from duckvstore.concurrency import CPU
 from duckvstore.errors import InvalidInput, NoSuchColumn, nearest
 from duckvstore.format.codecs import markers
 from duckvstore.format.codecs.pandas_arrays import decode_array, encode_array, is_of_numpy, numpy_dtype
@@ -272,8 +272,7 @@ def _decode_all(
 
     if table.num_rows * len(wanted) < PARALLEL_CELLS_MIN or len(wanted) < 2:
         return [decode(item) for item in wanted]
-    with ThreadPoolExecutor(min(len(wanted), pa.cpu_count())) as pool:
-        return list(pool.map(decode, wanted))
+    return CPU.map(decode, wanted, at_once=pa.cpu_count())
 
 
 def _make_frame(arrays: list[Any], index: pd.Index) -> pd.DataFrame:

@@ -112,7 +112,7 @@ class Version:
 
     ``window``: the distance, in rows, that ``format.rows.chunking`` cut them by. ``parts``: ids of the staged parts
     that it was finalised from. ``label_runs``: what the document names instead of long lists of labels in its schema.
-    ``where``: the place of the document that this was read from, for errors.
+    ``where``: the place of the document that this was read from, for errors. ``document_bytes``: its size.
     """
 
     library_id: str
@@ -139,6 +139,7 @@ class Version:
     segments: Sequence[Segment] = ()
     label_runs: tuple[LabelRun, ...] = ()
     where: str = field(default="", compare=False)
+    document_bytes: int = field(default=0, compare=False)
 
     @property
     def deleted(self) -> bool:
@@ -149,6 +150,13 @@ class Version:
     def lost(self) -> str | None:
         """What is missing or damaged of its labels, and None where they are there."""
         return self.schema.reason if isinstance(self.schema, LostSchema) else None
+
+
+def memory_bytes(version: Version | None) -> int:
+    """Estimate what a version takes in memory: up to four times its document (measured), and a place for each label."""
+    if version is None:
+        return 500
+    return 500 + 4 * version.document_bytes + 16 * sum(run.count for run in version.label_runs)
 
 
 class Snapshot(Document, frozen=True):
@@ -322,6 +330,7 @@ def load_version(data: bytes, *, where: str, load_labels: LoadLabels | None = No
             segments=inline if manifests is None else FoldedSegments(manifests, inline),
             label_runs=tuple(named if runs is None else runs),
             where=where,
+            document_bytes=len(data),
         )
 
 

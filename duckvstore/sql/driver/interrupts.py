@@ -12,6 +12,8 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from duckvstore.concurrency import Task
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -78,79 +80,31 @@ def run_interruptibly(
     """
     if not _is_main():
         return action()
-    work = _Work(action)
+    work = Task(action)
     try:
-        work.done_by_another_thread(look)
+        _wait_for(work, look)
     except BaseException as error:
         _stop(cursor, work)
         work.forget()
         if to_raise(error) is error:  # in no variable, in which its own frame would keep it, and it that frame
             raise
         raise to_raise(error) from None
-    outcome: Outcome = work.result()
-    return outcome
+    try:
+        return work.result()
+    finally:
+        work.forget()  # a stream, say, keeps DuckDB's connection for as long as it is there
 
 
-class _Work:
-    """An action that a thread does while the main thread waits.
+def _wait_for(work: Task[Outcome], look: Callable[[], None]) -> None:
+    """Have ``work`` done by a thread of its own, and call ``look`` now and then.
 
-    The thread and the lock are bare ones, and the wait is one call into C: a signal's exception within
-    ``threading.Thread`` or ``threading.Event``, which are Python, can leave a lock of theirs taken for ever.
+    A function of its own: Python 3.13 does not take an exception at the end of a loop for one within the ``try``
+    around that loop.
     """
-
-    def __init__(self, action: Callable[[], Any]) -> None:
-        self.outcome: Any = None
-        self.error: BaseException | None = None
-        self.is_done = False
-        self._action = action
-        self._claims: list[bool] = []  # the first one decides whether the action is done
-        self._end = threading.Lock()
-        self._end.acquire()
-
-    def do(self) -> None:
-        """Do it, unless somebody has said that it is not wanted any more."""
-        self._claims.append(True)
-        try:
-            if self._claims[0]:
-                self.outcome = self._action()
-        except BaseException as error:  # noqa: BLE001 - raised again on the waiting thread
-            self.error = error
-        finally:
-            self.is_done = True
-            self._end.release()
-
-    def done_by_another_thread(self, look: Callable[[], None]) -> None:
-        """Have it done, and call ``look`` now and then.
-
-        A function of its own: Python 3.13 does not take an exception at the end of a loop for one within the ``try``
-        around that loop.
-        """
-        _thread.start_new_thread(self.do, ())
+    _thread.start_new_thread(work.do, ())
+    look()
+    while not work.wait(_WAKE_EVERY_SECONDS):
         look()
-        while not self.wait(_WAKE_EVERY_SECONDS):
-            look()
-
-    def wait(self, seconds: float) -> bool:
-        """Return whether it is done, which is waited for."""
-        return self.is_done or self._end.acquire(timeout=seconds)
-
-    def result(self) -> Any:
-        """Return what it gave, or raise what it raised."""
-        try:
-            if self.error is not None:
-                raise self.error
-            return self.outcome
-        finally:
-            self.forget()
-
-    def forget(self) -> None:
-        """Let go of what it gave or raised: a stream, say, keeps DuckDB's connection for as long as it is there."""
-        self.outcome = self.error = None
-
-    def is_called_off(self) -> bool:
-        """Return whether it has not begun, and then it never will."""
-        self._claims.append(False)
-        return not self._claims[0]
 
 
 class Cursor:
@@ -183,7 +137,7 @@ def plain(cursor: duckdb.DuckDBPyConnection | None) -> object:
     return cursor.own if isinstance(cursor, Cursor) else cursor
 
 
-def _stop(cursor: duckdb.DuckDBPyConnection, work: _Work) -> None:
+def _stop(cursor: duckdb.DuckDBPyConnection, work: Task[Any]) -> None:
     """Stop what is being done: a thread that is still inside DuckDB when Python ends would abort the process.
 
     What has not begun is not waited for: there may be no thread. Repeated, since an interrupt that comes before DuckDB
@@ -191,7 +145,7 @@ def _stop(cursor: duckdb.DuckDBPyConnection, work: _Work) -> None:
     """
     while not work.is_done:
         try:
-            if work.is_called_off():
+            if work.cancel():
                 return
             cursor.interrupt()
             work.wait(_INTERRUPT_EVERY_SECONDS)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.types as arrow_types
 from sqlglot import exp
 
+from duckvstore.concurrency import IO
 from duckvstore.engine.reading import segments as engine_segments
 from duckvstore.format.rows import encoding
 from duckvstore.format.stored import schema as arrow_schema
@@ -92,7 +93,7 @@ def refused(library: OpenLibrary, version: Version, segments: Sequence[Segment],
         if True in known:
             return True
         rest = [segment for segment, found in zip(segments, known, strict=True) if found is None]
-        return any(library.in_parallel(lambda segment: _look(library, version, segment, name)[is_below], rest))
+        return any(IO.map(lambda segment: _look(library, version, segment, name)[is_below], rest))
 
     return used.refused(has_digits)
 

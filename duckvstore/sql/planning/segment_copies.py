@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from duckvstore import forks
+from duckvstore.concurrency import IO
 from duckvstore.engine.reading import segments as engine_segments
 from duckvstore.sql.planning.temporary_folders import Folder, room
 
@@ -61,7 +62,7 @@ class SegmentFiles:
         self.folder()
         lease = Lease(self)
         try:
-            library.in_parallel(lambda segment: self._fetch(library, segment, lease), segments)
+            IO.map(lambda segment: self._fetch(library, segment, lease), segments)
         except BaseException:
             lease.release()
             raise

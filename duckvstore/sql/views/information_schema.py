@@ -246,7 +246,7 @@ def _held(library: OpenLibrary, versions: Mapping[str, int]) -> Iterator[Version
         except NoSuchKey:
             return None  # deleted behind the library's back: nothing to list
 
-    yield from unreadable.read_all(library, load, versions.items())
+    yield from unreadable.read_all(load, versions.items())
 
 
 def _columns(version: Version) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ import pytest
 from msgspec import structs
 
 import duckvstore as vs
+from duckvstore.caches import Cache
 from duckvstore.engine.library import manifests as engine
 from duckvstore.errors import Integrity
 from duckvstore.format.stored import documents, manifests
@@ -79,7 +80,7 @@ def test_a_long_list_reads_the_same_and_loads_only_what_is_asked_for(library):
 def test_an_append_to_a_hundred_thousand_segments_writes_little(library):
     """Less than 1 MB of metadata is written and nothing is loaded; reading finds every segment."""
     folded = engine.fold(library, "s", segments(100_000))
-    library._manifests.clear()
+    library._manifests = Cache(2**30, len)
     library.objects.reset()
     longer = engine.extended(library, "s", folded, 1, segments(2, first=100_000))
     version = documents.Version(
@@ -120,7 +121,7 @@ def test_an_edit_in_the_middle_keeps_the_manifests_around_it(library):
 def test_a_missing_manifest_is_named(library):
     """Integrity, with the key."""
     folded = engine.fold(library, "s", segments(1000))
-    library._manifests.clear()
+    library._manifests = Cache(2**30, len)
     library.objects.delete([library.layout.manifest_key(folded.manifests[0].key)])
     with pytest.raises(Integrity, match="is missing"):
         tuple(folded)

@@ -432,7 +432,7 @@ def _undecided(lib, objects, transaction, symbol="x") -> None:
     found = documents.load_version(objects.read(key), where=key)
     objects.put(key, documents.dump_version(replace(found, transaction=transaction)))
     lib.open_library.forget(symbol, item.version)
-    lib.open_library.remember_head(symbol, None)
+    lib.open_library.heads.forget(symbol)
 
 
 def test_transactions_that_nobody_decides_are_aborted_and_their_documents_removed(five, objects, time):

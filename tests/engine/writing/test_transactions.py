@@ -12,7 +12,7 @@ from pandas.testing import assert_frame_equal
 
 import duckvstore as vs
 from duckvstore import clock
-from duckvstore.engine.library.open_library import Head
+from duckvstore.engine.library.heads import Head
 from duckvstore.engine.reading import catalogue, cuts
 from duckvstore.engine.writing import commits, edits
 from duckvstore.engine.writing.transactions import Transaction
@@ -243,7 +243,7 @@ def test_what_is_read_after_a_blind_edit_is_not_stale(lib, objects):
         lambda t: t.update("a", frame(9).astype(str)),  # whether something is wrong
     ):
         with lib.transaction() as transaction:
-            lib.open_library.remember_head("a", stale_head(lib))
+            lib.open_library.heads.remember("a", stale_head(lib))
             transaction.append("a", frame(6))
             with pytest.raises(vs.Conflict, match="eod/a was changed by another writer"):
                 use(transaction)
@@ -253,7 +253,7 @@ def test_what_is_read_after_a_blind_edit_is_not_stale(lib, objects):
 def stale_head(lib):
     """The head of symbol ``a`` as it was at version 0, as if it had been read a moment ago."""
     version = lib.open_library.version("a", 0)
-    lib.open_library.remember_head("a", None)
+    lib.open_library.heads.forget("a")
     return Head(0, version, version.created_at, None, clock.Stopwatch())
 
 

@@ -1,0 +1,34 @@
+"""A value of the object store that may be some seconds old."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from duckvstore import clock, forks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Value = TypeVar("Value")
+
+
+class Refreshed(Generic[Value]):
+    """One value that is read again once it is ``seconds`` old. Thread-safe."""
+
+    def __init__(self, read: Callable[[], Value], seconds: float) -> None:
+        """Hold nothing yet."""
+        self._read, self._seconds = read, seconds
+        self._lock = forks.lock()
+        self._found: tuple[Value, clock.Stopwatch] | None = None
+
+    def get(self) -> Value:
+        """Return the value; who wants it while it is read waits for the answer instead of asking too."""
+        with self._lock:
+            if self._found is None or self._found[1].elapsed_seconds() >= self._seconds:
+                watch = clock.Stopwatch()
+                self._found = self._read(), watch
+            return self._found[0]
+
+    def put(self, value: Value) -> None:
+        """Hold ``value``, which is known to be the present one."""
+        self._found = value, clock.Stopwatch()
