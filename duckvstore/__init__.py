@@ -56,29 +56,46 @@ from duckvstore.telemetry import RequestCounts, Trace, trace
 if TYPE_CHECKING:
     from typing import Any
 
+    from duckvstore.api.diff import RetypedColumn
     from duckvstore.api.version_handle import VersionHandle
-    from duckvstore.engine.maintenance.reports import CollectionReport, RecoveryReport, SizesReport, VerificationReport
-    from duckvstore.publish.duckdb_file import Published
-    from duckvstore.sql.dbapi import Connection
+    from duckvstore.engine.maintenance.reports import (
+        CollectionReport,
+        RecoveryReport,
+        Size,
+        SizesReport,
+        VerificationReport,
+    )
+    from duckvstore.format.stored.options import Options
+    from duckvstore.jupyter.browser import Browser
+    from duckvstore.objects.base import DeleteFailure, ObjectStore
+    from duckvstore.publish.duckdb_file import LeftOut, Published
+    from duckvstore.sql.dbapi import Connection, Cursor
+    from duckvstore.sql.results.figures import Figures, Scanned, ScannedTable
     from duckvstore.sql.results.result import Result
+    from duckvstore.sql.session import Session
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AccessDenied",
     "AlreadyExists",
+    "Browser",
     "CollectionReport",
     "ColumnInfo",
     "Combined",
     "Conflict",
     "Connection",
+    "Cursor",
     "DataError",
+    "DeleteFailure",
     "DeleteRequest",
     "Diff",
     "DocumentWarning",
     "DuckVStoreError",
+    "Figures",
     "Integrity",
     "InvalidInput",
+    "LeftOut",
     "Library",
     "NoSuchColumn",
     "NoSuchLibrary",
@@ -86,6 +103,8 @@ __all__ = [
     "NoSuchSymbol",
     "NoSuchVersion",
     "NotFound",
+    "ObjectStore",
+    "Options",
     "OutcomeUnknown",
     "OutputFormat",
     "Published",
@@ -94,6 +113,11 @@ __all__ = [
     "RecoveryReport",
     "RequestCounts",
     "Result",
+    "RetypedColumn",
+    "Scanned",
+    "ScannedTable",
+    "Session",
+    "Size",
     "SizesReport",
     "SnapshotInfo",
     "SqlError",
@@ -123,11 +147,23 @@ __all__ = [
 
 # What calls return, by where it is: for annotations, and loaded on use.
 _ON_USE = {
+    "Browser": "duckvstore.jupyter.browser",
     "CollectionReport": "duckvstore.engine.maintenance.reports",
     "Connection": "duckvstore.sql.dbapi",
+    "Cursor": "duckvstore.sql.dbapi",
+    "DeleteFailure": "duckvstore.objects.base",
+    "Figures": "duckvstore.sql.results.figures",
+    "LeftOut": "duckvstore.publish.duckdb_file",
+    "ObjectStore": "duckvstore.objects.base",
+    "Options": "duckvstore.format.stored.options",
     "Published": "duckvstore.publish.duckdb_file",
     "RecoveryReport": "duckvstore.engine.maintenance.reports",
     "Result": "duckvstore.sql.results.result",
+    "RetypedColumn": "duckvstore.api.diff",
+    "Scanned": "duckvstore.sql.results.figures",
+    "ScannedTable": "duckvstore.sql.results.figures",
+    "Session": "duckvstore.sql.session",
+    "Size": "duckvstore.engine.maintenance.reports",
     "SizesReport": "duckvstore.engine.maintenance.reports",
     "VerificationReport": "duckvstore.engine.maintenance.reports",
     "VersionHandle": "duckvstore.api.version_handle",
@@ -140,6 +176,10 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     return getattr(import_module(_ON_USE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__doc__", "__name__", "__version__"])
 
 
 def load_ipython_extension(shell: Any) -> None:

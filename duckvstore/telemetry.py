@@ -103,6 +103,12 @@ def trace() -> Iterator[Trace]:
 
     Blocks may be nested; other threads of the caller are counted where they run in a copy of the block's context.
     DuckDB's own reads of segments are not counted: ``figures`` of a result tells them.
+
+    Examples:
+        >>> with vs.trace() as t:
+        ...     _ = lib.read("trades")
+        >>> t.requests["read"].count > 0
+        True
     """
     found, watch = Trace(), clock.Stopwatch()
     token = _traces.set((*_traces.get(), found))

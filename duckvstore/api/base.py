@@ -31,6 +31,10 @@ class Handle:
         """Wrap a library of the engine; use ``Store.get_library``."""
         self.open_library = opened
 
+    def __dir__(self) -> list[str]:
+        """Return what is there for users; the library of the engine is not."""
+        return [name for name in super().__dir__() if name != "open_library"]
+
     @property
     def name(self) -> str:
         """The library's name."""

@@ -7,7 +7,7 @@ of their own, not a transaction: ``transaction`` makes several symbols visible t
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from duckvstore.api.base import plain
 from duckvstore.api.payloads import (
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from duckvstore.api.items import SymbolDescription, VersionedItem
+    from duckvstore.api.payloads import CallOptions, EditOptions, ReadOptions, WriteOptions
     from duckvstore.format.stored.documents import Version
 
 Item = TypeVar("Item")
@@ -45,15 +46,24 @@ class Batches(Upkeep, Reading):
         payloads: Sequence[WritePayload],
         prune_previous_versions: bool = False,
         validate_index: bool | None = None,
-        **options: Any,
+        **options: Unpack[WriteOptions],
     ) -> list[VersionedItem | DataError]:
-        """Write many symbols; ``options`` are those of ``write`` (author, message, allow_pickle …)."""
-        options["validate_index"] = validate_index
+        """Write many symbols; ``options`` are those of ``write`` (author, message, allow_pickle …).
+
+        Examples:
+            >>> frames = {"a": pd.DataFrame({"x": [1]}), "b": pd.DataFrame({"x": [2, 3]})}
+            >>> made = lib.write_batch([vs.WritePayload(name, frame) for name, frame in frames.items()])
+            >>> [(item.symbol, item.row_count) for item in made]
+            [('a', 1), ('b', 2)]
+        """
         return self._each_symbol_once(
             payloads,
             WritePayload,
             lambda one: self.write(
-                one.symbol, one.data, one.metadata, prune_previous_versions, index_column=one.index_column, **options
+                *(one.symbol, one.data, one.metadata, prune_previous_versions),
+                validate_index=validate_index,
+                index_column=one.index_column,
+                **options,
             ),
             "writing",
         )
@@ -62,7 +72,7 @@ class Batches(Upkeep, Reading):
         self,
         payloads: Sequence[WritePayload],
         prune_previous_versions: bool = False,
-        **options: Any,
+        **options: Unpack[EditOptions],
     ) -> list[VersionedItem | DataError]:
         """Write many objects; see ``write_pickle``, whose ``options`` they are."""
         return self.write_batch(payloads, prune_previous_versions, allow_pickle=True, **options)
@@ -72,15 +82,15 @@ class Batches(Upkeep, Reading):
         append_payloads: Sequence[WritePayload],
         prune_previous_versions: bool = False,
         validate_index: bool | None = None,
-        **options: Any,
+        **options: Unpack[EditOptions],
     ) -> list[VersionedItem | DataError]:
         """Append to many symbols; ``options`` are those of ``append``."""
-        options["validate_index"] = validate_index
         return self._each_symbol_once(
             append_payloads,
             WritePayload,
             lambda one: self.append(
-                one.symbol, one.data, one.metadata, prune_previous_versions, index_column=one.index_column, **options
+                *(one.symbol, one.data, one.metadata, prune_previous_versions, validate_index, one.index_column),
+                **options,
             ),
             "appending",
         )
@@ -90,15 +100,23 @@ class Batches(Upkeep, Reading):
         update_payloads: Sequence[UpdatePayload],
         upsert: bool = False,
         prune_previous_versions: bool = False,
-        **options: Any,
+        **options: Unpack[EditOptions],
     ) -> list[VersionedItem | DataError]:
         """Update many symbols; ``options`` are those of ``update``."""
-        options["prune_previous_versions"] = prune_previous_versions
         return self._each_symbol_once(
             update_payloads,
             UpdatePayload,
             lambda one: self.update(
-                one.symbol, one.data, one.metadata, upsert, one.date_range, index_column=one.index_column, **options
+                *(
+                    one.symbol,
+                    one.data,
+                    one.metadata,
+                    upsert,
+                    one.date_range,
+                    prune_previous_versions,
+                    one.index_column,
+                ),
+                **options,
             ),
             "updating",
         )
@@ -107,7 +125,7 @@ class Batches(Upkeep, Reading):
         self,
         write_metadata_payloads: Sequence[WriteMetadataPayload],
         prune_previous_versions: bool = False,
-        **options: Any,
+        **options: Unpack[EditOptions],
     ) -> list[VersionedItem | DataError]:
         """Give many symbols new metadata; ``options`` are those of ``write_metadata``."""
         return self._each_symbol_once(
@@ -117,7 +135,9 @@ class Batches(Upkeep, Reading):
             "describing",
         )
 
-    def delete_batch(self, delete_requests: Sequence[str | DeleteRequest], **options: Any) -> list[DataError | None]:
+    def delete_batch(
+        self, delete_requests: Sequence[str | DeleteRequest], **options: Unpack[CallOptions]
+    ) -> list[DataError | None]:
         """Delete many symbols, or with a DeleteRequest some of their versions; None stands for each that is done.
 
         ``options`` are those of ``delete``.
@@ -135,11 +155,18 @@ class Batches(Upkeep, Reading):
             one, listed, lambda request: request if isinstance(request, str) else request.symbol, "deleting"
         )
 
-    def read_batch(self, symbols: Sequence[str | ReadRequest], **options: Any) -> list[VersionedItem | DataError]:
+    def read_batch(
+        self, symbols: Sequence[str | ReadRequest], **options: Unpack[ReadOptions]
+    ) -> list[VersionedItem | DataError]:
         """Read many symbols; newest versions are those of one moment.
 
         ``options``: of ``read``, for plain names. ``output_format`` and ``allow_pickle`` are also for the requests that
         say nothing of them.
+
+        Examples:
+            >>> found = lib.read_batch([vs.ReadRequest("trades", as_of=0), "nothing"])
+            >>> found[0].row_count, found[1].exception_string[:20]
+            (2, "library 'eod' has no")
         """
         wanted = [ReadRequest(one, **options) if isinstance(one, str) else one for one in symbols]
         _check(wanted, ReadRequest)

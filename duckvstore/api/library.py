@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from duckvstore.api.diff import Diff
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.engine.reading.catalogue import AsOf
+    from duckvstore.jupyter.browser import Browser
     from duckvstore.publish.duckdb_file import Published
 
 
@@ -48,6 +49,12 @@ class Library(Batches, Staging, Snapshots, Transactions, SqlHandle):
         """Return a handle on a version that DuckDB, polars, pandas and pyarrow scan: ``lib["trades"]``.
 
         ``lib["trades", as_of]`` takes what ``read`` takes. It is looked up when the handle is first used.
+
+        Examples:
+            >>> lib["trades", 0].row_count
+            2
+            >>> pa.table(lib["trades"]).column_names
+            ['time', 'price', 'quantity']
         """
         return VersionHandle(self, *asked_for(wanted))
 
@@ -65,6 +72,11 @@ class Library(Batches, Staging, Snapshots, Transactions, SqlHandle):
         Rows are matched by the columns ``key``; None: by the stored index, if both versions have it, and else (or for
         an empty list) as whole rows. Only segments that the versions do not share are read. Raises NotFound,
         NoSuchColumn, InvalidInput for a value without columns, and the errors of ``sql``.
+
+        Examples:
+            >>> changes = lib.diff("trades", 0, 1)
+            >>> changes.inserted, changes.updated, changes.deleted
+            (1, 0, 0)
         """
         return difference(self.open_library, self.session, symbol, from_version, to_version, key)
 
@@ -77,7 +89,7 @@ class Library(Batches, Staging, Snapshots, Transactions, SqlHandle):
 
         return publish(self.open_library)
 
-    def browse(self) -> Any:
+    def browse(self) -> Browser:
         """Return the version browser, a widget for notebooks (extra ``jupyter``)."""
         from duckvstore.jupyter.browser import Browser
 

@@ -7,12 +7,62 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import timedelta
 
+    from duckvstore.engine.reading.catalogue import AsOf
     from duckvstore.errors import DuckVStoreError
+
+
+class CallOptions(TypedDict, total=False):
+    """What every call that makes a version may be given by name."""
+
+    author: str | None
+    message: str | None
+
+
+class EditOptions(CallOptions, total=False):
+    """What an edit may be given by name."""
+
+    expected_version: int | None
+
+
+class WriteOptions(EditOptions, total=False):
+    """What ``write`` may be given by name, in batches too."""
+
+    allow_pickle: bool
+
+
+class ReadOptions(TypedDict, total=False):
+    """What ``read`` may be given by name, in batches too."""
+
+    as_of: AsOf
+    date_range: tuple[Any, Any] | None
+    row_range: tuple[int | None, int | None] | None
+    columns: Sequence[Any] | None
+    where: str | None
+    output_format: str | None
+    allow_pickle: bool
+
+
+class OptionChanges(TypedDict, total=False):
+    """What ``Store.create_library`` and ``Library.set_options`` may be given by name; see ``Options``."""
+
+    segment_bytes: int
+    compression: str
+    statistics_columns: int
+    validate_index: bool
+    keep_last: int | None
+    keep_for: timedelta | None
+    keep_for_seconds: float | None
+    grace: timedelta
+    grace_seconds: float
+    server_side_encryption: str | None
+    encryption_key_id: str | None
+    storage_class: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +99,7 @@ class ReadRequest:
     """One item of ``read_batch``: the parameters of ``read``."""
 
     symbol: str
-    as_of: Any = None
+    as_of: AsOf = None
     date_range: tuple[Any, Any] | None = None
     row_range: tuple[int | None, int | None] | None = None
     columns: Sequence[Any] | None = None
@@ -63,7 +113,7 @@ class ReadInfoRequest:
     """One item of ``read_metadata_batch`` or ``get_description_batch``."""
 
     symbol: str
-    as_of: Any = None
+    as_of: AsOf = None
 
 
 @dataclass(frozen=True, slots=True)

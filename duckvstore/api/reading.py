@@ -55,6 +55,18 @@ class Reading(Handle):
         ``output_format``: "pandas", "polars" or "pyarrow", or an ``OutputFormat``; None gives back the type that was
         written. ``allow_pickle``: load a pickled value, which runs code that its writer chose.
         Raises NoSuchSymbol, NoSuchVersion, NoSuchColumn, InvalidInput, Integrity.
+
+        Examples:
+            >>> lib.read("trades").data
+                        price  quantity
+            time
+            2026-01-01   10.0       100
+            2026-01-02   11.5       200
+            2026-01-03   12.0        50
+            >>> lib.read("trades", as_of=0, columns=["price"], where="quantity > 100").data
+                        price
+            time
+            2026-01-02   11.5
         """
         request = ReadRequest(
             *(symbol, as_of, date_range, row_range, columns),
@@ -132,7 +144,12 @@ class Reading(Handle):
         *,
         output_format: str | None = None,
     ) -> VersionedItem:
-        """Read the first ``n`` rows; a negative ``n`` leaves out that many at the end."""
+        """Read the first ``n`` rows; a negative ``n`` leaves out that many at the end.
+
+        Examples:
+            >>> lib.head("trades", 1).data["price"].tolist()
+            [10.0]
+        """
         rows = (0, ranges.count(n))
         return self.read(symbol, as_of, row_range=rows, columns=columns, output_format=output_format)
 
@@ -145,17 +162,33 @@ class Reading(Handle):
         *,
         output_format: str | None = None,
     ) -> VersionedItem:
-        """Read the last ``n`` rows; a negative ``n`` leaves out that many at the start."""
+        """Read the last ``n`` rows; a negative ``n`` leaves out that many at the start.
+
+        Examples:
+            >>> lib.tail("trades", 1).data["price"].tolist()
+            [12.0]
+        """
         count = ranges.count(n)
         rows = (-count, None) if count else (0, 0)
         return self.read(symbol, as_of, row_range=rows, columns=columns, output_format=output_format)
 
     def read_metadata(self, symbol: str, as_of: AsOf = None) -> VersionedItem:
-        """Read a version's metadata only; ``data`` is None."""
+        """Read a version's metadata only; ``data`` is None.
+
+        Examples:
+            >>> lib.read_metadata("trades").metadata
+            {'source': 'exchange'}
+        """
         return self._item(self._resolve(symbol, as_of))
 
     def get_description(self, symbol: str, as_of: AsOf = None) -> SymbolDescription:
-        """Describe a version without reading its rows."""
+        """Describe a version without reading its rows.
+
+        Examples:
+            >>> found = lib.get_description("trades")
+            >>> found.row_count, [column.name for column in found.columns]
+            (3, ['price', 'quantity'])
+        """
         return self._described(self._resolve(symbol, as_of))
 
     def _described(self, version: Version) -> SymbolDescription:
@@ -168,6 +201,10 @@ class Reading(Handle):
         """Return the live symbols, sorted: of a snapshot, matching ``regex``, whose metadata has these items.
 
         One whose newest document cannot be read is left out, with a ``DocumentWarning`` that names it.
+
+        Examples:
+            >>> lib.list_symbols(regex="^tr")
+            ['trades']
         """
         if snapshot_name is not None:
             held = catalogue.read_snapshot(self.open_library, snapshot_name).versions
@@ -190,7 +227,12 @@ class Reading(Handle):
         """Do nothing: there is no list of symbols beside the object store's own, so none can be out of date."""
 
     def has_symbol(self, symbol: str, as_of: AsOf = None) -> bool:
-        """Return whether ``read`` would find this version."""
+        """Return whether ``read`` would find this version.
+
+        Examples:
+            >>> lib.has_symbol("trades", as_of=7)
+            False
+        """
         try:
             self._resolve(symbol, as_of)
         except NotFound:
@@ -211,6 +253,12 @@ class Reading(Handle):
         ``sql("FROM vstore.versions")`` has the same as a table. What cannot be read is left out, with a
         ``DocumentWarning`` that names it.
         Raises NoSuchSymbol, NoSuchSnapshot.
+
+        Examples:
+            >>> for (symbol, version), info in lib.list_versions("trades").items():
+            ...     print(symbol, version, info.operation, info.row_count, info.message)
+            trades 1 append 3 the third day
+            trades 0 write 2 None
         """
         opened = self.open_library
         holders: dict[tuple[str, int], list[str]] = {}

@@ -6,7 +6,7 @@ Invariant: a snapshot is never edited; deleting one frees what it held and remov
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from duckvstore.api.base import Handle, plain
 from duckvstore.api.items import SnapshotInfo
@@ -36,6 +36,12 @@ class Snapshots(Handle):
         ``versions``: symbol to number; other symbols are then left out.
         Raises AlreadyExists for a taken name, InvalidInput for one that SQL reserves (main, temp, …), NoSuchSymbol and
         NoSuchVersion for what is named and missing.
+
+        Examples:
+            >>> lib.snapshot("january").versions
+            {'trades': 1}
+            >>> lib.read("trades", as_of="january").version
+            1
         """
         if isinstance(skip_symbols, str):
             raise InvalidInput(f"skip_symbols is text: give a list of symbols, [{skip_symbols!r}]")
@@ -51,6 +57,12 @@ class Snapshots(Handle):
             message=message,
         )
         return SnapshotInfo.of(self.name, made)
+
+    @overload
+    def list_snapshots(self, load_metadata: Literal[True] = True) -> dict[str, Any]: ...
+
+    @overload
+    def list_snapshots(self, load_metadata: Literal[False]) -> list[str]: ...
 
     def list_snapshots(self, load_metadata: bool = True) -> dict[str, Any] | list[str]:
         """Return snapshot names with their metadata, or (``load_metadata=False``) only the names."""

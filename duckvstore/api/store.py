@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 from urllib.parse import unquote, urlsplit
 
 from duckvstore.api.library import Library
@@ -21,6 +21,7 @@ from duckvstore.objects import checked_options, open_objects
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from duckvstore.api.payloads import OptionChanges
     from duckvstore.objects.base import ObjectStore
 
 URL_VARIABLE = "DUCKVSTORE_URL"
@@ -71,7 +72,12 @@ class Store(SqlHandle):
         return iter(self.list_libraries())
 
     def get_library(self, name: str, create_if_missing: bool = False) -> Library:
-        """Return a library, made first when it is missing and ``create_if_missing``. Raises NoSuchLibrary."""
+        """Return a library, made first when it is missing and ``create_if_missing``. Raises NoSuchLibrary.
+
+        Examples:
+            >>> store.get_library("research", create_if_missing=True).name
+            'research'
+        """
         try:
             return Library(engine_libraries.open_library(self.objects, name, self._open_segments))
         except NoSuchLibrary:
@@ -82,7 +88,7 @@ class Store(SqlHandle):
         except AlreadyExists:  # another process made it meanwhile
             return Library(engine_libraries.open_library(self.objects, name, self._open_segments))
 
-    def create_library(self, name: str, **options: Any) -> Library:
+    def create_library(self, name: str, **options: Unpack[OptionChanges]) -> Library:
         """Make a library, after a real test that the object store creates objects conditionally.
 
         ``options``: those of ``Library.set_options``, in force from the start.
@@ -90,6 +96,10 @@ class Store(SqlHandle):
         Raises AlreadyExists, InvalidInput for a name that SQL reserves (main, temp, memory …), Unsupported when the
         object store fails the test, and Conflict while there are remains of a deleted library of that name
         (``delete_library`` removes them).
+
+        Examples:
+            >>> store.create_library("ticks", keep_last=10).options.keep_last
+            10
         """
         made = engine_libraries.create_library(
             self.objects, name, segments_url=self.segments_url, open_segments=self._open_segments
@@ -137,7 +147,12 @@ class Store(SqlHandle):
         return True
 
     def list_libraries(self) -> list[str]:
-        """Return the names of the libraries, sorted."""
+        """Return the names of the libraries, sorted.
+
+        Examples:
+            >>> store.list_libraries()
+            ['eod']
+        """
         return engine_libraries.list_libraries(self.objects)
 
     def _sql_names(self) -> tuple[Mapping[str, OpenLibrary], OpenLibrary | None, str]:
@@ -227,6 +242,11 @@ def open(  # noqa: A001
     ``segments_options``: storage options of that place, which also say that the reader trusts a library to send it
     there; needed where it is of another scheme or host, or another folder of this machine.
     Raises InvalidInput for a URL or an option that is not known.
+
+    Examples:
+        >>> store = vs.open("memory://example")
+        >>> store.create_library("eod").write("prices", pd.DataFrame({"price": [10.0, 11.5]})).version
+        0
     """
     checked_options(segments_options, "segments_options")
     objects = open_objects(url or os.environ.get(URL_VARIABLE) or URL_DEFAULT, storage_options)

@@ -99,5 +99,12 @@ class Transactions(Writing):
         changed a symbol that it writes, and at a read when there is no such moment, because a symbol that it used
         before was changed. Nothing is visible then: repeat it as a whole. ``author`` and ``message`` are recorded for
         each of its versions, where its edits name none.
+
+        Examples:
+            >>> with lib.transaction(message="both or none") as t:
+            ...     _ = t.delete_rows("trades", "price > 11")
+            ...     _ = t.write("report", {"rows": 1})
+            >>> lib.read("trades").version, lib.read("report").data
+            (2, {'rows': 1})
         """
         return Transaction(self.open_library, author, message)

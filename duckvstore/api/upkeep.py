@@ -6,7 +6,7 @@ would do before it does it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from duckvstore.api.writing import Writing
 from duckvstore.engine.library import options
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import timedelta
 
+    from duckvstore.api.payloads import OptionChanges
     from duckvstore.engine.maintenance.reports import CollectionReport, RecoveryReport, SizesReport, VerificationReport
     from duckvstore.format.stored.options import Options
 
@@ -55,6 +56,10 @@ class Upkeep(Writing):
         With both, either keeps it. The newest, and what a snapshot holds, is never removed. They are gone for readers
         at once (a snapshot taken before still has its own), except those that are reading already: ``gc`` removes the
         data after the grace period. Raises NoSuchSymbol, InvalidInput.
+
+        Examples:
+            >>> lib.prune("trades", keep_last=1)
+            (0,)
         """
         return prune.prune(self.open_library, symbol, keep_last=keep_last, keep_for=keep_for)
 
@@ -65,6 +70,11 @@ class Upkeep(Writing):
         because somebody may be reading it. ``grace=timedelta(0)`` removes at once: for when nobody else uses the
         library. Also prunes what the options ``keep_last`` and ``keep_for`` say. Raises Integrity, and removes nothing,
         when a document cannot be read.
+
+        Examples:
+            >>> report = lib.gc()
+            >>> report.dry_run, len(report.removed_versions)
+            (True, 0)
         """
         return collect.collect(self.open_library, grace=grace, dry_run=dry_run)
 
@@ -72,6 +82,10 @@ class Upkeep(Writing):
         """Check that every segment that a version refers to is there with its size, and (``deep``) its sha256.
 
         The report's ``problems`` name what is missing or damaged, ``orphans`` what nothing refers to.
+
+        Examples:
+            >>> lib.verify().ok
+            True
         """
         return verify.verify(self.open_library, deep=deep)
 
@@ -91,7 +105,7 @@ class Upkeep(Writing):
         """The options in force, as of a minute ago at most."""
         return self.open_library.options
 
-    def set_options(self, **changes: Any) -> Options:
+    def set_options(self, **changes: Unpack[OptionChanges]) -> Options:
         """Change options of this library, for everybody, and return them all.
 
         ``segment_bytes``, ``compression``, ``statistics_columns`` (for what is written from now on),

@@ -57,6 +57,15 @@ class Writing(Handle):
         dataframe by its index: for date_range, update, order. It stays where it stands.
         ``expected_version``: the number that must be at the head, or Conflict is raised.
         Raises InvalidInput or Unsupported (naming column and type) for what could not come back equal.
+
+        Examples:
+            >>> item = lib.write("trades", pd.DataFrame({"price": [10.0, 12.5]}), message="corrected")
+            >>> item.version, item.row_count
+            (2, 2)
+            >>> lib.write("trades", pd.DataFrame({"price": [1.0]}), expected_version=0)
+            Traceback (most recent call last):
+                ...
+            duckvstore.errors.Conflict: expected version 0 at the head of eod/trades, found 2: ...
         """
         call = self._call(symbol, author, message, expected_version)
         user_metadata.to_json(metadata)
@@ -114,6 +123,11 @@ class Writing(Handle):
         None keeps the previous version's. No rows, whatever their columns, and no metadata make no new version: the
         newest is returned.
         Raises InvalidInput, with a line per column, for a schema that does not fit; Conflict under heavy contention.
+
+        Examples:
+            >>> day = pd.DatetimeIndex(["2026-01-04"], name="time")
+            >>> lib.append("trades", pd.DataFrame({"price": [12.5], "quantity": [70]}, index=day)).row_count
+            4
         """
         call = self._call(symbol, author, message, expected_version)
         user_metadata.to_json(metadata)
@@ -143,6 +157,13 @@ class Writing(Handle):
         the range are written again. ``upsert``: write the data where there is no such symbol. Schemas may differ as
         in ``append``; ``metadata`` None keeps the previous version's. ``index_column``: as in ``append``.
         Raises NoSuchSymbol, and InvalidInput where an index is not sorted or holds no times.
+
+        Examples:
+            >>> day = pd.DatetimeIndex(["2026-01-02"], name="time")
+            >>> lib.update("trades", pd.DataFrame({"price": [11.0], "quantity": [200]}, index=day)).version
+            2
+            >>> lib.read("trades").data["price"].tolist()
+            [10.0, 11.0, 12.0]
         """
         call = self._call(symbol, author, message, expected_version)
         user_metadata.to_json(metadata)
@@ -189,6 +210,10 @@ class Writing(Handle):
 
         Only segments with such rows are written again; where there are none, the newest version is returned and none
         is made. Raises NoSuchSymbol, NoSuchColumn, SqlError.
+
+        Examples:
+            >>> lib.delete_rows("trades", "quantity < 100").row_count
+            2
         """
         call = self._call(symbol, author, message, expected_version)
 
@@ -224,6 +249,12 @@ class Writing(Handle):
         """Make a version that equals an earlier one, with its metadata; no data is read or written.
 
         Restoring the newest version changes nothing and returns it.
+
+        Examples:
+            >>> lib.restore_version("trades", 0).version
+            2
+            >>> lib.read("trades").row_count
+            2
         """
         call = self._call(symbol, author, message)
         source = catalogue.resolve_to_refer(self.open_library, symbol, plain(as_of))
