@@ -11,7 +11,6 @@ import socket
 import threading
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import SimpleNamespace
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -171,9 +170,6 @@ class _Headers(list):
 
 def repeat_at_once(monkeypatch) -> None:
     """Let no repetition wait: walks make many."""
-    import botocore.endpoint
-
     from duckvstore import clock
 
-    monkeypatch.setattr(botocore.endpoint, "time", SimpleNamespace(sleep=lambda _seconds: None))
     monkeypatch.setattr(clock, "sleep", lambda _seconds: None)

@@ -269,7 +269,7 @@ class MotoServer(Server):
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
         from werkzeug.serving import make_server
 
-        application = DomainDispatcherApplication(create_backend_app)
+        application = _with_one_put_at_a_time(DomainDispatcherApplication(create_backend_app))
         self._server = make_server(HOST, 0, application, threaded=True, request_handler=_quiet_handler())
         self.endpoint = f"http://{HOST}:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
@@ -287,6 +287,19 @@ class MotoServer(Server):
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def _with_one_put_at_a_time(application):
+    """Return ``application``, but a PUT waits for the one before: moto looks, and stores a moment later."""
+    lock = threading.Lock()
+
+    def serve(environ, start_response):
+        if environ["REQUEST_METHOD"] != "PUT":
+            return application(environ, start_response)
+        with lock:
+            return application(environ, start_response)
+
+    return serve
 
 
 def _quiet_handler():

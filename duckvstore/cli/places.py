@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     AddCommand: TypeAlias = Callable[[str, Any, str, str], argparse.ArgumentParser]
 
 _NUMBERS = ("connections_max", "connect_timeout_seconds", "read_timeout_seconds")
-_FLAGS = ("anonymous", "fsync")
+_FLAGS = ("anonymous", "fsync", "requester_pays")
 
 
 def add_store(parser: argparse.ArgumentParser, text: str = "") -> None:

@@ -11,7 +11,8 @@ server said, to its last byte.
 from __future__ import annotations
 
 import io
-from http.client import HTTPResponse, RemoteDisconnected
+from http import HTTPStatus
+from http.client import HTTPResponse, RemoteDisconnected, parse_headers
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, unquote_plus
 from xml.etree import ElementTree as ET
@@ -46,6 +47,22 @@ class WholeHeadResponse(HTTPResponse):
         """Take what ``HTTPResponse`` takes."""
         super().__init__(*arguments, **options)
         self.fp = _WholeLines(self.fp.detach())
+        self._known: tuple[str, int, str] | None = None
+
+    def asks_for_body(self) -> bool:
+        """Return whether the server wants the body of a request (100), after the head; else it has answered already."""
+        version, status, reason = self._read_status()
+        if status == HTTPStatus.CONTINUE:
+            parse_headers(self.fp)
+            return True
+        self._known = (version, status, reason)
+        return False
+
+    def _read_status(self) -> tuple[str, int, str]:
+        version, status, reason = self._known or super()._read_status()  # type: ignore[misc]  # typeshed lacks it
+        self._known = None
+        # Of the interim answers (103 Early Hints) http.client itself passes over this one alone.
+        return version, HTTPStatus.CONTINUE if 100 < status < 200 else status, reason
 
 
 def check_body(method: str, status: int, headers: Mapping[str, str], body: bytes) -> None:
@@ -76,41 +93,12 @@ def check_object(method: str, status: int, headers: Mapping[str, str], body: byt
     """
     if status in {200, 206} and not headers.get("etag"):
         raise NotWhole("it has no ETag, as every answer of S3 about an object has")
-    if status == 404 and method != "HEAD" and not _text(_root(body, "Error"), "Code"):
+    if status == 404 and method != "HEAD" and not text(check_document(body, "Error"), "Code"):
         raise NotWhole("it says 404, but not in the words of S3")
 
 
-def check_document(body: bytes, name: str | None) -> None:
-    """Raise NotWhole unless ``body`` is a whole XML document of this name (None: of any)."""
-    _root(body, name)
-
-
-def check_listing(body: bytes, name: str, bucket: str, prefix: str) -> None:
-    """Raise NotWhole unless ``body`` is a whole listing of this bucket and prefix that says whether more follows.
-
-    Args:
-        body: of the answer.
-        name: of the XML document, ``ListBucketResult``.
-        bucket: whose objects were asked for.
-        prefix: of all keys.
-    """
-    root = _root(body, name)
-    listed = _text(root, "Name")
-    if not listed or not (listed == bucket or _may_have_other_names(bucket)):
-        raise NotWhole(f"it lists bucket {listed!r}, not {bucket!r}")
-    of = _text(root, "Prefix")
-    if prefix not in {of, unquote(of), unquote_plus(of)}:
-        raise NotWhole(f"it lists prefix {of!r}, not {prefix!r}")
-    if _text(root, "IsTruncated").lower() not in {"true", "false"}:
-        raise NotWhole("it does not say whether the listing goes on")
-
-
-def _may_have_other_names(bucket: str) -> bool:
-    """Return whether this is the name of an access point, or of a tenant's bucket: the server knows it by another."""
-    return ":" in bucket or bucket.endswith("-s3alias")
-
-
-def _root(body: bytes, name: str | None) -> ET.Element:
+def check_document(body: bytes, name: str | None) -> ET.Element:
+    """Return the XML document in ``body``. Raises NotWhole unless it is a whole one of this name (None: of any)."""
     try:
         root = ET.fromstring(body)  # noqa: S314 - as botocore parses it; expat itself bounds what entities grow to
     except ET.ParseError as error:
@@ -120,5 +108,34 @@ def _root(body: bytes, name: str | None) -> ET.Element:
     return root
 
 
-def _text(root: ET.Element, name: str) -> str:
+def check_listing(body: bytes, name: str, bucket: str, prefix: str) -> ET.Element:
+    """Return the XML document of a listing.
+
+    Raises NotWhole unless it is a whole listing of this bucket and prefix that says whether more follows.
+
+    Args:
+        body: of the answer.
+        name: of the XML document, ``ListBucketResult``.
+        bucket: whose objects were asked for.
+        prefix: of all keys.
+    """
+    root = check_document(body, name)
+    listed = text(root, "Name")
+    if not listed or not (listed == bucket or _may_have_other_names(bucket)):
+        raise NotWhole(f"it lists bucket {listed!r}, not {bucket!r}")
+    of = text(root, "Prefix")
+    if prefix not in {of, unquote(of), unquote_plus(of)}:
+        raise NotWhole(f"it lists prefix {of!r}, not {prefix!r}")
+    if text(root, "IsTruncated").lower() not in {"true", "false"}:
+        raise NotWhole("it does not say whether the listing goes on")
+    return root
+
+
+def _may_have_other_names(bucket: str) -> bool:
+    """Return whether this is the name of an access point, or of a tenant's bucket: the server knows it by another."""
+    return ":" in bucket or bucket.endswith("-s3alias")
+
+
+def text(root: ET.Element, name: str) -> str:
+    """Return the text of the first child of this name (without its namespace), or an empty one."""
     return next((child.text or "" for child in root if child.tag.rpartition("}")[2] == name), "")

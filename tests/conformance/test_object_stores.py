@@ -75,9 +75,11 @@ class TestLocal(ObjectStoreConformance):
 
 
 class S3Conformance(ObjectStoreConformance):
+    client = "lean"
+
     @pytest.fixture
     def objects(self, bucket):
-        return open_objects(f"{bucket.url}/", bucket.storage_options)
+        return open_objects(f"{bucket.url}/", bucket.storage_options | {"client": self.client})
 
     @pytest.fixture
     def backdoor(self, bucket):
@@ -94,7 +96,7 @@ class S3Conformance(ObjectStoreConformance):
 
     @pytest.fixture
     def reopen(self, bucket):
-        return partial(_open_below, bucket.url, bucket.storage_options)
+        return partial(_open_below, bucket.url, bucket.storage_options | {"client": self.client})
 
 
 class TestMoto(S3Conformance):
@@ -113,6 +115,14 @@ class TestSeaweed(S3Conformance):
     @pytest.fixture
     def bucket(self, s3_bucket):
         return s3_bucket
+
+
+class TestMotoByBoto3(TestMoto):
+    client = "boto3"
+
+
+class TestSeaweedByBoto3(TestSeaweed):
+    client = "boto3"
 
 
 def test_the_suite_notices_a_wrong_store():

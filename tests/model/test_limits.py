@@ -253,11 +253,11 @@ def test_storage_options_are_a_mapping(url, options):
 
 
 TEXTS = ["endpoint_url", "region", "profile", "access_key_id", "secret_access_key", "session_token", "addressing_style",
-         "checksum", "listing_order"]  # fmt: skip
+         "checksum", "listing_order", "client"]  # fmt: skip
 NUMBERS = ["connections_max", "connect_timeout_seconds", "read_timeout_seconds"]
 
 
-@pytest.mark.parametrize("name", [*TEXTS, *NUMBERS, "anonymous"])
+@pytest.mark.parametrize("name", [*TEXTS, *NUMBERS, "anonymous", "requester_pays"])
 @pytest.mark.parametrize(
     "value", [[1], {"a": 1}, object(), float("nan"), -1, b"x"], ids=lambda value: type(value).__name__
 )

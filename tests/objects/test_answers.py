@@ -27,11 +27,12 @@ def proxy(moto):
         yield proxy
 
 
-@pytest.fixture
-def objects(proxy, moto_bucket, monkeypatch):
+@pytest.fixture(params=["lean", "boto3"])
+def objects(proxy, moto_bucket, monkeypatch, request):
     repeat_at_once(monkeypatch)
     proxy.begin()
-    return open_objects(f"{moto_bucket.url}/p", {**moto_bucket.storage_options, "endpoint_url": proxy.endpoint})
+    options = {**moto_bucket.storage_options, "endpoint_url": proxy.endpoint, "client": request.param}
+    return open_objects(f"{moto_bucket.url}/p", options)
 
 
 def _calls(objects):
@@ -100,7 +101,8 @@ def test_an_answer_that_is_always_cut_is_no_answer(objects, proxy):
 
 def test_a_date_that_was_cut_is_not_learned(objects, proxy, moto_bucket):
     """Half a date is another date, and all times of a library come from it."""
-    fresh = open_objects(f"{moto_bucket.url}/p", {**moto_bucket.storage_options, "endpoint_url": proxy.endpoint})
+    options = {**moto_bucket.storage_options, "endpoint_url": proxy.endpoint, "client": objects.options.client}
+    fresh = open_objects(f"{moto_bucket.url}/p", options)
     true = objects.now()
     for byte in range(60, 130, 3):
         proxy.begin(Cut(1, "head", byte))
@@ -138,6 +140,7 @@ def _gateway(answer: bytes):
 DATE = b"Date: Fri, 27 Nov 2026 10:00:00 GMT\r\n"
 
 
+@pytest.mark.parametrize("client", ["lean", "boto3"])
 @pytest.mark.parametrize(
     "answer",
     [
@@ -150,12 +153,12 @@ DATE = b"Date: Fri, 27 Nov 2026 10:00:00 GMT\r\n"
         b"HTTP/1.1 200 OK\r\n" + DATE,
     ],
 )
-def test_what_a_gateway_says_is_no_answer(answer, monkeypatch):
+def test_what_a_gateway_says_is_no_answer(answer, client, monkeypatch):
     """An empty 200, a page for people, a 404 of its own: nothing is concluded from them."""
     repeat_at_once(monkeypatch)
     with _gateway(answer) as endpoint:
         options = {"endpoint_url": endpoint, "region": "us-east-1", "access_key_id": "k", "secret_access_key": "s"}
-        objects = open_objects("s3://bucket/p", options)
+        objects = open_objects("s3://bucket/p", options | {"client": client})
         for call in (
             lambda: objects.read("a"),
             lambda: list(objects.list("")),

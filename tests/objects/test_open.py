@@ -98,6 +98,7 @@ def test_urls_that_are_refused(url, words):
         ("s3://b", {"addressing_style": "auto"}, "'path', 'virtual'"),
         ("s3://b", {"checksum": True}, "'when_required'"),
         ("s3://b", {"listing_order": "x"}, "'bytes', 'folders'"),
+        ("s3://b", {"client": "obstore"}, "'boto3', 'lean'"),
         ("s3://b", {"anonymous": "yes"}, "anonymous"),
         ("s3://b", {"connections_max": 0}, "positive"),
         ("/data", {"region": "x"}, "fsync"),

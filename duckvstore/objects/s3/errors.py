@@ -8,6 +8,7 @@ from __future__ import annotations
 from duckvstore.errors import (
     AccessDenied,
     DuckVStoreError,
+    Integrity,
     InvalidInput,
     StorageUnavailable,
     Unsupported,
@@ -32,7 +33,14 @@ _DENIED_CODES = {
     "403": "these credentials may not do that, or there is no such bucket: ask its owner for permission",
 }
 _PASSING_CODES = {"SlowDown", "RequestTimeout", "ConditionalRequestConflict", "OperationAborted"}
-_REGION_CODES = {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "301"}
+REGION_CODES = {
+    "301",
+    "307",
+    "AuthorizationHeaderMalformed",
+    "IllegalLocationConstraintException",
+    "PermanentRedirect",
+    "TemporaryRedirect",
+}
 
 
 def error_code(error: BaseException | None) -> str:
@@ -47,6 +55,13 @@ def error_status(error: BaseException | None) -> int:
     if not isinstance(response, dict):
         return 0
     return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def error_header(error: BaseException | None, name: str) -> str:
+    """Return a header of the answer that a botocore ClientError is, or an empty text."""
+    response = getattr(error, "response", None)
+    headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {}) if isinstance(response, dict) else {}
+    return str(headers.get(name, ""))
 
 
 def was_never_sent(error: BaseException) -> bool:
@@ -90,7 +105,7 @@ def _mapped_answer(error: BaseException, what: str, bucket: str, endpoint: str) 
         return StorageUnavailable(
             f"{what}: there is no bucket {bucket!r} at {endpoint}: create it, or correct its name or the endpoint"
         )
-    if code in _REGION_CODES:
+    if code in REGION_CODES:
         return StorageUnavailable(
             f"{what}: bucket {bucket!r} is in another region than the one asked at {endpoint}: "
             "set storage option 'region'"
@@ -128,6 +143,8 @@ def _mapped_failure(error: BaseException, what: str, endpoint: str) -> DuckVStor
         return StorageUnavailable(
             f"{what}: nothing answers at {endpoint}: check option 'endpoint_url' (or 'region') and the network"
         )
+    if isinstance(error, botocore.FlexibleChecksumError):
+        return Integrity(f"{what}: it does not match its checksum: restore it or delete it")
     if isinstance(error, ValueError):
         return InvalidInput(f"{what}: {error}")
     broken = getattr(error, "kwargs", {}).get("error")

@@ -27,10 +27,12 @@ class S3Options:
         secret_access_key: see ``access_key_id``.
         session_token: see ``access_key_id``.
         anonymous: send no credentials at all.
+        requester_pays: agree to pay for the requests to a bucket of somebody else's that asks for it.
         addressing_style: ``path`` (the default with an endpoint) or ``virtual`` (bucket in the host name).
         checksum: ``when_supported`` (uploads carry a CRC32 that the server verifies) or ``when_required``.
         listing_order: ``bytes``, or ``folders`` for a server that lists folder by folder; by default known
             from the server's own name.
+        client: ``lean`` (signs and sends the frequent requests by itself), or ``boto3`` for all requests by boto3.
         connections_max: size of the connection pool.
         connect_timeout_seconds: how long a connection may take.
         read_timeout_seconds: how long the server may stay silent.
@@ -43,9 +45,11 @@ class S3Options:
     secret_access_key: str | None = None
     session_token: str | None = None
     anonymous: bool = False
+    requester_pays: bool = False
     addressing_style: str | None = None
     checksum: str = "when_supported"
     listing_order: str | None = None
+    client: str = "lean"
     connections_max: int = 64
     connect_timeout_seconds: float = 4
     read_timeout_seconds: float = 60
@@ -56,11 +60,13 @@ class S3Options:
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
                 raise InvalidInput(f"storage option {name!r} must be text, not {type(value).__name__}")
-        if not isinstance(self.anonymous, bool):
-            raise InvalidInput(f"storage option 'anonymous' must be True or False, not {self.anonymous!r}")
+        for name in ("anonymous", "requester_pays"):
+            if not isinstance(getattr(self, name), bool):
+                raise InvalidInput(f"storage option {name!r} must be True or False, not {getattr(self, name)!r}")
         _one_of("addressing_style", self.addressing_style, {None, "path", "virtual"})
         _one_of("checksum", self.checksum, {"when_supported", "when_required"})
         _one_of("listing_order", self.listing_order, {None, "bytes", "folders"})
+        _one_of("client", self.client, {"lean", "boto3"})
         for name in ("connections_max", "connect_timeout_seconds", "read_timeout_seconds"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < inf:

@@ -1,4 +1,4 @@
-"""The server's time, learned from the Date header of its answers.
+"""What the answers of a server tell about it: its time, by the Date header, and the order of its listings.
 
 Invariant: this machine's clock is corrected only when every answer seen proves that it is wrong.
 """
@@ -60,3 +60,29 @@ class ServerTime:
         low, high = known
         offset = _ZERO if low <= _ZERO < high else (low + high) / 2
         return local_now + offset
+
+
+class Server:
+    """What is known of a server, shared by all clients and copies of one object store."""
+
+    def __init__(self, listing_order: str | None) -> None:
+        """Know nothing but what the option ``listing_order`` says."""
+        self._time = ServerTime()
+        self._is_order_given = listing_order is not None
+        #: whether it lists folder by folder
+        self.lists_folders = listing_order == "folders"
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether any answer with a date was seen."""
+        return self._time.is_known
+
+    def learn(self, headers: Mapping[str, str], sent_at: datetime, received_at: datetime) -> None:
+        """Learn from the headers of a whole answer."""
+        self._time.learn(headers, sent_at, received_at)
+        if not self._is_order_given and "seaweedfs" in headers.get("server", "").lower():
+            self.lists_folders = True
+
+    def now(self, local_now: datetime) -> datetime:
+        """Return the server's time when this machine's clock shows ``local_now`` (UTC)."""
+        return self._time.now(local_now)

@@ -1,0 +1,68 @@
+"""A proxy that lets everything arrive late, as over a distance: ``python -m tests.benchmarks.delay HOST:PORT SECONDS``.
+
+It prints its own address, and ends when its standard input does. What is sent at once arrives at once, later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seconds: float) -> None:
+    loop = asyncio.get_running_loop()
+    due: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+
+    async def write() -> None:
+        while (item := await due.get())[1]:
+            await asyncio.sleep(item[0] - loop.time())
+            writer.write(item[1])
+            await writer.drain()
+        writer.close()
+
+    task = asyncio.create_task(write())
+    try:
+        while data := await reader.read(1 << 20):
+            due.put_nowait((loop.time() + seconds, data))
+    except OSError:
+        pass
+    due.put_nowait((0, b""))
+    await task
+
+
+async def _serve(host: str, port: int, seconds: float) -> None:
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection(host, port)
+        await asyncio.gather(_pass_on(reader, back, seconds), _pass_on(there, writer, 0.0), return_exceptions=True)
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+
+
+@contextmanager
+def delayed(endpoint: str, milliseconds: float) -> Iterator[str]:
+    """Yield the address of a proxy in a process of its own, before ``endpoint``; without a delay that itself."""
+    if not milliseconds:
+        yield endpoint
+        return
+    command = [sys.executable, "-m", "tests.benchmarks.delay", urlsplit(endpoint).netloc, str(milliseconds / 1000)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process.stdout.readline().strip()
+        process.stdin.close()
+
+
+if __name__ == "__main__":
+    host, _, port = sys.argv[1].partition(":")
+    task = _serve(host, int(port), float(sys.argv[2]))
+    try:
+        asyncio.run(task)
+    finally:
+        sys.exit(0)
