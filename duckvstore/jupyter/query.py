@@ -18,6 +18,7 @@ from duckvstore.sql.binding.names import is_session_table
 from duckvstore.sql.planning.rewrite import literal
 from duckvstore.sql.results.display import as_text
 from duckvstore.sql.syntax import parser
+from duckvstore.sql.syntax.source_map import SourceMap
 from duckvstore.sql.syntax.tokens import scan
 
 if TYPE_CHECKING:
@@ -28,42 +29,9 @@ if TYPE_CHECKING:
     from duckvstore.jupyter.request import Request
     from duckvstore.sql.results.result import Result
     from duckvstore.sql.syntax.parser import Reference
+    from duckvstore.sql.syntax.source_map import Splice
 
 _INTEGER = re.compile(r"-?[0-9]+")
-
-
-class Spliced:
-    """The text of a cell with words put in; knows where a place in it was in the text of the cell."""
-
-    def __init__(self, source: str, insertions: list[tuple[int, str]]) -> None:
-        """Put each text of ``insertions`` before its character of ``source``."""
-        self.source = source
-        self._insertions = sorted(insertions)
-        pieces, position = [], 0
-        for place, words in self._insertions:
-            pieces += [source[position:place], words]
-            position = place
-        self.text = "".join([*pieces, source[position:]])
-
-    def original(self, offset: int) -> int:
-        """Return the character of ``source`` at character ``offset`` of ``text`` (for put-in words: where they are)."""
-        shift = 0
-        for place, words in self._insertions:
-            start = place + shift
-            if offset < start:
-                break
-            if offset < start + len(words):
-                return place
-            shift += len(words)
-        return offset - shift
-
-    def restore(self, error: SqlError) -> None:
-        """Make ``error``, about ``text``, an error about ``source``."""
-        if error.offset is None or error.sql != self.text or not self._insertions:
-            return
-        message = str(error).removesuffix(caret(error.sql, error.offset))
-        error.sql, error.offset = self.source, self.original(error.offset)
-        error.args = (message + caret(error.sql, error.offset),)
 
 
 class Query:
@@ -77,30 +45,41 @@ class Query:
         if not asked.sql.strip():
             raise InvalidInput("there is no SQL: write it behind %vstore, or below %%vstore")
         self.parameters = parameters(asked.sql, asked.parameters, scope)
-        self.spliced = Spliced(asked.sql, self._insertions())
+        self.sql = SourceMap(asked.sql).replaced(self._insertions())
         try:
-            self.result: Result = self.target.session.sql(self.spliced.text, self.parameters or None, scope=scope)
+            self.result: Result = self.target.session.sql(self.sql.text, self.parameters or None, scope=scope)
         except SqlError as error:
-            self.spliced.restore(error)
+            self._show_in_cell(error)
             raise
         self.null_counts: list[int] = []
         self.row_count = 0
         self.is_limited = False
         self._table: pa.Table | None = None
 
-    def _insertions(self) -> list[tuple[int, str]]:
-        insertions: list[tuple[int, str]] = []
+    def _show_in_cell(self, error: SqlError) -> None:
+        """Make ``error``, about what runs, an error about the text of the cell."""
+        if error.offset is None or error.sql != self.sql.text or error.sql == self.asked.sql:
+            return
+        message = str(error).removesuffix(caret(error.sql, error.offset))
+        error.sql, error.offset = self.asked.sql, self.sql.origin(error.offset)
+        error.args = (message + caret(error.sql, error.offset),)
+
+    def _insertions(self) -> list[Splice]:
+        """Return what is put into the text of the cell: AT forms after names, and EXPLAIN."""
+        insertions: list[Splice] = []
         statements = parser.parse(self.asked.sql) if self.asked.at is not None or self.asked.explain else []
         if self.asked.at is not None:
             for statement in statements:
                 for reference in statement.references:
                     clause = self._at_clause(reference)
-                    if clause:
-                        insertions.append((statement.offset + reference.end, clause))
+                    if clause and statement.sql.is_copied(reference.end - 1):
+                        end = statement.sql.origin(reference.end)
+                        insertions.append((end, end, clause))
         if self.asked.explain and statements and not statements[-1].explain:
             last = statements[-1]
-            insertions.append((last.offset + len(last.text) - len(last.text.lstrip()), "EXPLAIN "))
-        return insertions
+            start = last.sql.origin(last.tokens[0].start)
+            insertions.append((start, start, "EXPLAIN "))
+        return sorted(insertions)
 
     def _at_clause(self, reference: Reference) -> str:
         """Return the AT form for a name that ``--at`` counts for, else an empty text."""
@@ -192,7 +171,7 @@ class Query:
         if not self.asked.show_sql:
             return []
         values = [f"${name} = {cells.cut(repr(value))}" for name, value in self.parameters.items()]
-        return [*self.spliced.text.strip().splitlines(), *values]
+        return [*self.sql.text.strip().splitlines(), *values]
 
 
 def as_type(name: str, table: pa.Table, result: Result) -> Any:

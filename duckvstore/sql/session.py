@@ -445,7 +445,7 @@ class Session(forks.OfOneProcess):
             plan.use(Uses(self._definitions.placed, thread, items))
             plan.look_at_joins()
             if self.sandbox:
-                sandbox.check_types(making.statement, plan.text, thread.cursor)
+                sandbox.check_types(making.statement, plan.sql.text, thread.cursor)
         except BaseException:
             plan.release_files()
             raise

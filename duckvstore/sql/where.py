@@ -24,6 +24,7 @@ from duckvstore.sql.planning import nanoseconds
 from duckvstore.sql.planning.rewrite import quote
 from duckvstore.sql.pruning.segment_choice import kept_segments
 from duckvstore.sql.syntax import parser, tokens
+from duckvstore.sql.syntax.source_map import SourceMap, character
 from duckvstore.sql.values import kinds
 from duckvstore.sql.values.parameters import Values, check_text
 from duckvstore.sql.values.types import readable
@@ -140,12 +141,11 @@ class _Predicate:
     def _parsed(self) -> Statement:
         """Return the query that asks for the rows, as the parser reads it; its text never leaves this class."""
         self._check_tokens()
-        opening = f"SELECT 1 FROM {self._alias} WHERE ("
+        sql = f"SELECT 1 FROM {self._alias} WHERE (" + SourceMap(self.where) + "\n)"
         try:
-            statements = parser.parse(f"{opening}{self.where}\n)")
+            statements = parser.parse(sql.text)
         except SqlError as error:
-            place = (error.offset or 0) - len(opening)
-            raise self._error(error.args[0].partition("\n")[0], max(0, place)) from error
+            raise self._error(error.args[0].partition("\n")[0], sql.origin(error.offset or 0)) from error
         statement = statements[0]
         tree: Any = statement.tree
         if tree is None and statement.problem is not None:
@@ -196,19 +196,19 @@ class _Predicate:
         for name, column in zip(used.column_names, used.columns, strict=True):
             rows = rows.append_column(name, readable(name, column))
         opening = f"SELECT {self._number} FROM {self._shown(used.column_names)} AS {self._alias} WHERE ("
-        text = f"{opening}{self.where}\n) ORDER BY {self._number}"
+        sql = opening + SourceMap(self.where) + f"\n) ORDER BY {self._number}"
         try:
             connection.execute("SET python_enable_replacements = false")
             connection.execute("SET errors_as_json = true")
             # Filters that DuckDB hands to Arrow see NaN as no number above all, and fail for some types.
             connection.execute("SET disabled_optimizers = 'filter_pushdown'")
             connection.register(_ROWS, rows)
-            found = run_interruptibly(connection, lambda: connection.execute(text).fetchnumpy())
+            found = run_interruptibly(connection, lambda: connection.execute(sql.text).fetchnumpy())
         except duckdb.Error as error:
-            failure = duckdb_errors.in_bytes(duckdb_errors.take_apart(error), text)
+            failure = duckdb_errors.take_apart(error, sql.text)
             if self._statement.problem is not None and failure.kind in ("Parser", "Syntax"):
                 raise self._error(_UNREADABLE.format(self._statement.problem)) from error
-            raise self._translated(failure, len(opening.encode())) from error
+            raise self._translated(failure, sql) from error
         return found[self._number]
 
     def _shown(self, used: Sequence[str]) -> str:
@@ -217,10 +217,9 @@ class _Predicate:
         decoded = [f"{kinds.decoded(quote(name), kind)} AS {quote(name)}" for name, kind in own if kind is not None]
         return f"(SELECT * REPLACE ({', '.join(decoded)}) FROM {_ROWS})" if decoded else _ROWS
 
-    def _translated(self, failure: Failure, opening_bytes: int) -> DuckVStoreError:
-        place = None if failure.position is None else failure.position - opening_bytes
-        data = self.where.encode()
-        offset = None if place is None or not 0 <= place <= len(data) else len(data[:place].decode(errors="ignore"))
+    def _translated(self, failure: Failure, sql: SourceMap) -> DuckVStoreError:
+        place = None if failure.position is None else character(sql.text, failure.position)
+        offset = sql.origin(place) if place is not None and sql.is_copied(place) else None
         message = _SUGGESTION.sub("", failure.message)
         unknown = _UNKNOWN_COLUMN.match(message)
         if unknown is not None:

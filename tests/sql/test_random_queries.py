@@ -457,7 +457,7 @@ class Database:
 
     def rows(self, statement, relations, parameters):
         """Return the rows, or the class of the error."""
-        sql = rewrite(statement, relations)
+        sql = rewrite(statement, relations).text
         try:
             used = {name: value for name, value in parameters.items() if f"${name}" in sql}
             return self.connection.sql(sql, params=used).to_arrow_table()

@@ -184,7 +184,8 @@ def test_what_duckdb_says_of_a_segment_that_is_whole_is_an_answer_that_broke_off
     """It is no error of the statement: bytes that never came whole made it."""
     version = lib.open_library.version("sym bol", 1)
     scans = [Scan(lib.open_library, version, tuple(version.segments))]
-    plan = Plan(parse("SELECT 1")[0], "SELECT 1", {}, scans)
+    statement = parse("SELECT 1")[0]
+    plan = Plan(statement, statement.sql, {}, scans)
     message = f"Invalid Input Error: {said.format('s3://b/' + version.segments[0].key)}"
     error = plan.explain_damage(take_apart(duckdb.InvalidInputException(message)), message)
     assert type(error) is StorageUnavailable

@@ -19,7 +19,6 @@ from duckvstore.errors import (
     NoSuchSymbol,
     NotFound,
     SqlError,
-    caret,
     nearest,
 )
 from duckvstore.format.stored.layout import RESERVED_NAMES
@@ -434,7 +433,7 @@ class Names:
 
     def _caret(self, reference: Reference) -> str:
         place = reference.at.offset if reference.at is not None else reference.start
-        return caret(self.statement.source, self.statement.offset + place)
+        return self.statement.caret(place)
 
     def _error(self, message: str, reference: Reference) -> DuckVStoreError:
         return self.statement.error(message, reference.start)

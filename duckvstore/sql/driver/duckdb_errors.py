@@ -79,13 +79,16 @@ class Failure:
         return _OF_BROKEN_FILE.search(self.message) is not None
 
 
-def take_apart(error: BaseException) -> Failure:
-    """Return what ``error`` says, with or without ``errors_as_json``, through DuckDB or through Arrow."""
-    text = str(error)
-    start = text.find('{"exception_type"')
+def take_apart(error: BaseException, sql: str = "") -> Failure:
+    """Return what ``error`` says, with or without ``errors_as_json``, through DuckDB or through Arrow.
+
+    ``sql``: the text that was run, for the place in it.
+    """
+    said = str(error)
+    start = said.find('{"exception_type"')
     if start >= 0:
         try:
-            body, _ = json.JSONDecoder().raw_decode(text[start:])
+            body, _ = json.JSONDecoder().raw_decode(said[start:])
         except ValueError:
             body = {}
         if body:
@@ -93,14 +96,10 @@ def take_apart(error: BaseException) -> Failure:
             message = body.get("exception_message", "")
             is_missing = body.get("error_subtype") == "MISSING_ENTRY"
             missing = (body.get("type", ""), body.get("name", "")) if is_missing else _missing(message)
-            return Failure(
-                body["exception_type"],
-                _shortened(message),
-                int(position) if position is not None else None,
-                missing,
-            )
-    match = _PREFIX.match(text)
-    message = _QUOTED_LINE.sub("", text[match.end() :] if match else text)
+            place = None if position is None else _in_bytes(int(position), body["exception_type"], message, sql)
+            return Failure(body["exception_type"], _shortened(message), place, missing)
+    match = _PREFIX.match(said)
+    message = _QUOTED_LINE.sub("", said[match.end() :] if match else said)
     kind = match["kind"] if match else type(error).__name__.removesuffix("Exception")
     return Failure(kind.removesuffix(" Error"), _shortened(message), None, _missing(message))
 
@@ -117,18 +116,17 @@ def moved(failure: Failure, shift_bytes: int) -> Failure:
     return failure if failure.position is None else replace(failure, position=max(0, failure.position + shift_bytes))
 
 
-def in_bytes(failure: Failure, text: str) -> Failure:
-    """Return ``failure`` with its position in bytes of ``text``, which was run: DuckDB 1.5's parser counts letters."""
-    position = failure.position
-    if failure.kind != "Parser" or position is None or text.isascii():
-        return failure
-    found = _FOUND.match(failure.message)
+def _in_bytes(position: int, kind: str, message: str, sql: str) -> int:
+    """Return ``position`` in bytes of ``sql``, as DuckDB tells it but for the parser of 1.5, which counts letters."""
+    if kind != "Parser" or sql.isascii():
+        return position
+    found = _FOUND.match(message)
     if found is None:
-        is_in_characters = position == len(text)  # the end of the input
+        is_in_characters = position == len(sql)  # the end of the input
     else:
-        in_bytes = text.encode().startswith(found["token"].encode(), position)
-        is_in_characters = not in_bytes and text.startswith(found["token"], position)
-    return replace(failure, position=len(text[:position].encode())) if is_in_characters else failure
+        is_in_bytes = sql.encode().startswith(found["token"].encode(), position)
+        is_in_characters = not is_in_bytes and sql.startswith(found["token"], position)
+    return len(sql[:position].encode()) if is_in_characters else position
 
 
 def _missing(message: str) -> tuple[str, str] | None:

@@ -66,7 +66,7 @@ class Running:
         statement = plan.statement
         replaced = [position for position, relation in plan.replacements.items() if relation is not None]
         if is_part:
-            self._parameters = values.for_duckdb(rewrite.names_in(plan.text), ())
+            self._parameters = values.for_duckdb(rewrite.names_in(plan.sql.text), ())
         else:
             self._parameters = values.for_duckdb(
                 rewrite.names_left(statement, replaced), rewrite.parameters_left(statement, replaced)
@@ -108,7 +108,7 @@ class Running:
         return Rows(columns, types, self._schema, self._pull, self.release, self._thread.lock, self._bar)
 
     def _run(self) -> Any:
-        return self._cursor.sql(self._plan.text, params=self._parameters)
+        return self._cursor.sql(self._plan.sql.text, params=self._parameters)
 
     def _refuse_crash(self) -> None:
         """Raise SqlError in a sandbox for an outer join in which DuckDB 1.5 may take the process with it.
@@ -117,7 +117,7 @@ class Running:
         """
         if not self._thread.is_locked or not self._plan.joins_outer:
             return
-        text = self._plan.text[self._plan.statement.explain_end :]
+        text = self._plan.sql.text[self._plan.statement.explain_end :]
         drawn = self._cursor.sql(text, params=self._parameters).explain()
         if "IE_JOIN" in drawn and _OUTER_TYPE.search(drawn):
             raise self._plan.statement.error(
@@ -134,7 +134,7 @@ class Running:
         return clauses.find(statement, 0).returning is None
 
     def _count(self) -> None:
-        row = self._cursor.execute(self._plan.text, self._parameters).fetchone()
+        row = self._cursor.execute(self._plan.sql.text, self._parameters).fetchone()
         self.changed = int(row[0]) if row else None
 
     def lent(self) -> list[object]:
@@ -157,7 +157,7 @@ class Running:
         """Run a statement that changes tables of DuckDB to its end; return its rows, None: it gives none."""
 
         def run() -> pa.Table | None:
-            relation: Any = self._cursor.sql(self._plan.text, params=self._parameters)
+            relation: Any = self._cursor.sql(self._plan.sql.text, params=self._parameters)
             if relation is None:
                 return None
             return fetched(relation)
@@ -168,7 +168,7 @@ class Running:
         """Run a statement that changes rows and has no RETURNING to its end; return how many rows it changed."""
 
         def run() -> int:
-            row = self._cursor.execute(self._plan.text, self._parameters).fetchone()
+            row = self._cursor.execute(self._plan.sql.text, self._parameters).fetchone()
             return int(row[0]) if row else 0
 
         return self._finished(run)
@@ -213,7 +213,7 @@ class Running:
         try:
             for at, name in stand_ins.items():
                 cursor.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS FROM {self._plan.replacements[at]}")
-            asked = cursor.sql(rewrite.rewrite(statement, stand_ins), params=self._parameters)
+            asked = cursor.sql(rewrite.rewrite(statement, stand_ins).text, params=self._parameters)
             names = [rewrite.spelled(statement, name) for name in asked.columns]
         except Exception:  # noqa: BLE001 - an aborted transaction, say: this only words a name
             return columns
@@ -306,7 +306,7 @@ class Running:
         signal = duckdb_errors.of_signal(error)
         if signal is not None:
             return to_raise(signal)
-        failure = duckdb_errors.in_bytes(duckdb_errors.take_apart(error), self._plan.text)
+        failure = duckdb_errors.take_apart(error, self._plan.sql.text)
         if failure.missing is not None and failure.missing[0] == "Table":
             self.missing = failure.missing[1]
         for ours, users in self._names_of_ours.items():
@@ -318,11 +318,11 @@ class Running:
         if failure.position is None and binding:
             failure = self._with_position(failure)
         if self._plan.uses is not None:
-            is_placed, item = self._plan.uses.owner(failure, len(self._plan.text.encode()))
+            is_placed, item = self._plan.uses.owner(failure, len(self._plan.sql.text.encode()))
             if item is not None:
                 return item.error(failure, self._note)
             failure = failure if is_placed else replace(failure, position=None)
-        offset = None if failure.position is None else self._plan.user_offset(failure.position)
+        offset = None if failure.position is None else self._plan.sql.origin_of_byte(failure.position)
         if offset is None and failure.missing is not None:
             offset = _place(statement, failure.missing[1])
         return duckdb_errors.to_error(failure, statement.source, offset, lambda found: self._note(statement, found))
@@ -336,9 +336,9 @@ class Running:
 
         try:
             self._register()
-            self._cursor.execute(prefix + self._plan.text, self._parameters)
+            self._cursor.execute(prefix + self._plan.sql.text, self._parameters)
         except duckdb.Error as error:
-            again = duckdb_errors.take_apart(error)
+            again = duckdb_errors.take_apart(error, prefix + self._plan.sql.text)
             if again.position is not None and again.message == failure.message:
                 return duckdb_errors.moved(again, -len(prefix))
         finally:
@@ -370,7 +370,7 @@ def _place(statement: Statement, missing: str) -> int | None:
     """Return the character of the user's whole text where a table is named that DuckDB does not find."""
     for reference in statement.references:
         if missing.casefold() in (reference.parts[-1].casefold(), ".".join(reference.parts).casefold()):
-            return statement.offset + reference.start
+            return statement.sql.origin(reference.start)
     return None
 
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from duckvstore.sql.planning.segment_copies import Lease, SegmentFiles
     from duckvstore.sql.pruning.segment_choice import Choice
     from duckvstore.sql.syntax.parser import Statement
+    from duckvstore.sql.syntax.source_map import SourceMap
     from duckvstore.sql.values.parameters import Values
     from duckvstore.sql.views.instances import Uses
 
@@ -59,7 +60,8 @@ class Plan:
     """A statement ready to run. ``release`` must be called when its rows were pulled or given up."""
 
     statement: Statement
-    text: str
+    #: what is run; its places are those of the user's text
+    sql: SourceMap
     replacements: dict[int, str | None]
     scans: list[Scan] = field(default_factory=list)
     registered: dict[str, Any] = field(default_factory=dict)
@@ -72,9 +74,6 @@ class Plan:
     stores: bool = False
     #: the views and macros that it uses
     uses: Uses | None = None
-    #: how many characters ``text`` is longer in front than the rewritten statement, whose name ends at ``header_end``
-    shift: int = 0
-    header_end: int = 0
 
     def use(self, uses: Uses) -> None:
         """Take over what the views and macros of ``uses`` scan and hold."""
@@ -103,11 +102,6 @@ class Plan:
         leases, self.leases = self.leases, []
         for lease in leases:
             lease.release()
-
-    def user_offset(self, position_bytes: int) -> int:
-        """Return the character of the user's whole text for a position in the UTF-8 bytes of the SQL that ran."""
-        position = len(self.text.encode("utf-8")[:position_bytes].decode("utf-8", "ignore"))
-        return rewrite.original_position(self.statement, self.replacements, max(0, position - self.shift))
 
     def explain_damage(self, failure: Failure, message: str) -> DuckVStoreError | None:
         """Return the reason why a segment cannot be read, if the failure is a segment's fault.
@@ -174,7 +168,7 @@ class Planner:
 
         ``stores``: what it reads may be stored again, by the statement that uses it.
         """
-        plan = Plan(statement, statement.text, {}, stores=stores or statement.effects.stores_rows)
+        plan = Plan(statement, statement.sql, {}, stores=stores or statement.effects.stores_rows)
         uses: dict[int, int] = {}
         for meaning in meanings.values():
             if isinstance(meaning, Frame):
@@ -200,7 +194,7 @@ class Planner:
             }
             if columns and rewrite.may_name_rows(statement, columns):
                 plan.replacements[rewrite.WHOLE_ROWS] = None
-            plan.text = rewrite.rewrite(statement, plan.replacements)
+            plan.sql = rewrite.rewrite(statement, plan.replacements)
         except BaseException:
             plan.release_files()
             raise

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
     from duckvstore.format.stored.documents import Version
     from duckvstore.sql.syntax.parser import Reference, Statement
+    from duckvstore.sql.syntax.source_map import SourceMap, Splice
     from duckvstore.sql.values.kinds import Kind
 
 __all__ = [
     "literal",
     "names_file_columns",
     "names_left",
-    "original_position",
     "parameters_left",
     "quote",
     "rewrite",
@@ -41,7 +41,6 @@ __all__ = [
 ]
 
 _NONE: Mapping[str, str] = MappingProxyType({})
-Splice = tuple[int, int, str]
 
 # A key among replacements: that ``main.trades``, where it is no column, is the rows of a replaced reference.
 WHOLE_ROWS = -1
@@ -136,20 +135,16 @@ def names_file_columns(statement: Statement) -> bool:
     return any(name in text for name in _FILE_COLUMNS)
 
 
-def rewrite(statement: Statement, replacements: Mapping[int, str | None]) -> str:
+def rewrite(statement: Statement, replacements: Mapping[int, str | None]) -> SourceMap:
     """Return the SQL to run: ``replacements`` maps positions in ``statement.references`` to relations.
 
     A reference that is mapped to None, or not mapped, stays as the user wrote it. Raises SqlError where a
     relation cannot stand in for the name.
     """
-    pieces: list[str] = []
-    position = 0
-    for start, end, text in splices(statement, replacements):
-        pieces += [statement.text[position:start], text]
-        position = end
+    found = splices(statement, replacements)
     # At the very end DuckDB takes a space of another alphabet now for nothing, now for the alias of a column.
-    closing = "\n" if pieces and statement.text[-1:] in tokens.ODD_SPACES else ""
-    return "".join([*pieces, statement.text[position:], closing])
+    closing = "\n" if found and statement.text[-1:] in tokens.ODD_SPACES else ""
+    return statement.sql.replaced(found) + closing
 
 
 def splices(statement: Statement, replacements: Mapping[int, str | None]) -> list[Splice]:
@@ -169,18 +164,6 @@ def splices(statement: Statement, replacements: Mapping[int, str | None]) -> lis
     if renamed:
         found.extend(_qualifiers(statement, renamed, takes_rows=WHOLE_ROWS in replacements))
     return sorted(set(found))
-
-
-def original_position(statement: Statement, replacements: Mapping[int, str | None], position: int) -> int:
-    """Return the character of the user's whole text that character ``position`` of the rewritten SQL stems from."""
-    shift = 0
-    for start, end, text in splices(statement, replacements):
-        if position < start + shift:
-            break
-        if position < start + shift + len(text):
-            return statement.offset + start
-        shift += len(text) - (end - start)
-    return statement.offset + max(0, min(position - shift, len(statement.text)))
 
 
 def stand_ins(replacements: Mapping[int, str | None]) -> dict[int, str | None]:
@@ -220,14 +203,13 @@ def names_left(statement: Statement, replaced: Collection[int]) -> set[str]:
     }
 
 
-def numbered(statement: Statement, replacements: Mapping[int, str | None]) -> str:
+def numbered(statement: Statement, replacements: Mapping[int, str | None]) -> SourceMap:
     """Return what ``rewrite`` does with ``$n`` in place of each ``?``, so that a part of it means the same alone."""
-    text = rewrite(statement, replacements)
+    sql = rewrite(statement, replacements)
     left = parameters_left(statement, [at for at, relation in replacements.items() if relation is not None])
-    places = [token for token in tokens.scan(text)[0] if token.kind == "parameter" and token.text == "?"]
-    for token, position in reversed(list(zip(places, left, strict=True))):
-        text = f"{text[: token.start]}${position + 1}{text[token.end :]}"
-    return text
+    places = [token for token in tokens.scan(sql.text)[0] if token.kind == "parameter" and token.text == "?"]
+    pairs = zip(places, left, strict=True)
+    return sql.replaced([(token.start, token.end, f"${position + 1}") for token, position in pairs])
 
 
 def names_in(text: str) -> set[str]:
@@ -278,7 +260,7 @@ def _splices(statement: Statement, reference: Reference, relation: str, name: st
     if reference.form == "relation":
         return [(reference.start, reference.end, named)]
     if reference.form == "columns":  # COPY name (a, b) TO becomes COPY (SELECT a, b FROM …) TO
-        found, _ = tokens.scan(statement.text)
+        found = statement.tokens
         behind = max([reference.end, *(end for _, end in reference.cuts)])
         first = next(at for at, token in enumerate(found) if token.start >= behind and token.text == "(")
         opening, end = found[first], found[tokens.closing(found, first)]

@@ -22,6 +22,7 @@ from sqlglot.dialects.duckdb import DuckDB
 from duckvstore.errors import SqlError
 from duckvstore.signals import of_handler
 from duckvstore.sql.syntax import effects, outline, sqlglot_text, table_functions, timetravel
+from duckvstore.sql.syntax.source_map import SourceMap
 from duckvstore.sql.syntax.statement import Reference, Statement
 from duckvstore.sql.syntax.timetravel import At, Clause, Expression, Malformed
 from duckvstore.sql.syntax.tokens import Parameter, Token, blank, closing, explain_end, parameter, scan
@@ -60,6 +61,7 @@ def parse(text: str) -> list[Statement]:
 @lru_cache(maxsize=256)
 def _parse(text: str) -> tuple[Statement, ...]:
     tokens, gaps = scan(text)
+    source = SourceMap(text)
     statements: list[Statement] = []
     start, first, seen = 0, 0, 0
     for index in range(len(tokens) + 1):
@@ -70,7 +72,7 @@ def _parse(text: str) -> tuple[Statement, ...]:
         if index > first:
             own = [Token(t.kind, t.text, t.start - start, t.end - start) for t in tokens[first:index]]
             spaces = [(a - start, b - start) for a, b in gaps if start <= a and b <= end]
-            statement = _Source(text, start, text[start:end], own, spaces, seen).statement()
+            statement = _Source(text, source[start:end], own, spaces, seen).statement()
             statements.append(statement)
             seen += sum(p.position is not None for _, p in statement.parameters)
         start, first = end + 1, index + 1
@@ -81,9 +83,9 @@ class _Source:
     """One statement on its way from text to Statement."""
 
     def __init__(
-        self, source: str, offset: int, text: str, tokens: list[Token], gaps: list[tuple[int, int]], seen: int
+        self, source: str, sql: SourceMap, tokens: list[Token], gaps: list[tuple[int, int]], seen: int
     ) -> None:
-        self.source, self.offset, self.text, self.tokens, self.gaps = source, offset, text, tokens, gaps
+        self.source, self.sql, self.text, self.tokens, self.gaps = source, sql, sql.text, tokens, gaps
         self.seen = seen
         self.parameters: list[tuple[int, Parameter]] = []
         for token in tokens:
@@ -102,14 +104,14 @@ class _Source:
                 raise self._error(malformed.message, malformed.offset)
         body = self._body()
         if body is not None and body.written:
-            return self._rewritten(self.text[: -len(body.written)] + body.text)
+            return self._rewritten(self.sql[: -len(body.written)] + body.sql)
         if body is not None:
-            own = (self.text, tuple(self.tokens), (), None, "other", self.source, self.offset)
+            own = (self.sql, tuple(self.tokens), (), None, "other", self.source)
             return Statement(*own, body.maybe_names, body.problem, body=body)
         tree, problem, place = self._tree()
-        expanded = table_functions.written_out(self.text, self.tokens, tree)
-        if expanded is not None:
-            return self._rewritten(expanded)
+        calls = table_functions.written_out(self.text, self.tokens, tree)
+        if calls:
+            return self._rewritten(self.sql.replaced(calls))
         usable = tree is not None and not isinstance(tree, exp.Command)
         is_outline = False
         if not usable:
@@ -121,13 +123,12 @@ class _Source:
         references = tuple(self._references(tree)) if usable else ()
         kind, explain = self._kind(tree, references)
         return Statement(
-            self.text,
+            self.sql,
             tuple(self.tokens),
             references,
             tree if usable else None,
             kind,
             self.source,
-            self.offset,
             () if usable else tuple(_names_after_from(self.tokens)),
             problem,
             () if self.tokens[0].upper == "PREPARE" else tuple(self.parameters),
@@ -147,10 +148,9 @@ class _Source:
         is_own = explain and not _changes_table(tree, kind, references)
         return "explain" if is_own else kind, explain
 
-    def _rewritten(self, text: str) -> Statement:
-        """Return the statement of ``text``, which says in full what this one says."""
-        tokens, gaps = scan(text)
-        return replace(_Source(text, 0, text, tokens, gaps, self.seen).statement(), written=self.text)
+    def _rewritten(self, sql: SourceMap) -> Statement:
+        """Return the statement of ``sql``, which says in full what this one says."""
+        return replace(_Source(self.source, sql, *scan(sql.text), self.seen).statement(), written=self.text)
 
     def _body(self) -> Statement | None:
         """Return the statement behind PREPARE name AS; None where there is none."""
@@ -160,10 +160,10 @@ class _Source:
         start = self.tokens[3].start
         own = [Token(t.kind, t.text, t.start - start, t.end - start) for t in self.tokens[3:]]
         gaps = [(a - start, b - start) for a, b in self.gaps if a >= start]
-        return _Source(self.source, self.offset + start, self.text[start:], own, gaps, 0).statement()
+        return _Source(self.source, self.sql[start:], own, gaps, 0).statement()
 
     def _error(self, message: str, position: int) -> SqlError:
-        return SqlError(message, self.source, self.offset + position)
+        return SqlError(message, self.source, self.sql.origin(position))
 
     def _refuse_if_travelling(self, problem: str | None, place: int | None) -> None:
         """Raise SqlError if there is an AT form, which DuckDB alone could not resolve."""

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sqlglot import exp
 
-from duckvstore.errors import SqlError
+from duckvstore.errors import SqlError, caret
 from duckvstore.sql.syntax import effects, headers
 from duckvstore.sql.syntax.tokens import called
 
 if TYPE_CHECKING:
     from duckvstore.sql.syntax.effects import Effects
     from duckvstore.sql.syntax.headers import Header
+    from duckvstore.sql.syntax.source_map import SourceMap
     from duckvstore.sql.syntax.timetravel import At
     from duckvstore.sql.syntax.tokens import Parameter, Token
 
@@ -49,7 +50,7 @@ class Reference:
 
 @dataclass(frozen=True, eq=False)
 class Statement:
-    """One statement, equal to itself alone: ``text`` is its slice of ``source``, from character ``offset`` on.
+    """One statement, equal to itself alone: ``sql`` is its text, with its places in ``source``, which the user wrote.
 
     ``tokens``: its words, with their places in ``text``. ``tree`` is None and ``references`` empty where sqlglot cannot
     read it, not even its outline (``is_outline``: the tree is of that); ``maybe_names`` then holds the dotted names
@@ -61,13 +62,12 @@ class Statement:
     PREPARE. ``written``: what the user wrote where in ``text`` the texts of calls of ``query`` are written out.
     """
 
-    text: str
+    sql: SourceMap
     tokens: tuple[Token, ...]
     references: tuple[Reference, ...]
     tree: Any
     kind: str
     source: str = ""
-    offset: int = 0
     maybe_names: tuple[str, ...] = ()
     problem: str | None = None
     parameters: tuple[tuple[int, Parameter], ...] = ()
@@ -77,9 +77,18 @@ class Statement:
     explain_end: int = 0
     written: str = ""
 
+    @property
+    def text(self) -> str:
+        """The text that is read; see ``sql``."""
+        return self.sql.text
+
     def error(self, message: str, position: int) -> SqlError:
         """Return an SqlError whose caret is under character ``position`` of this statement's text."""
-        return SqlError(message, self.source, self.offset + position)
+        return SqlError(message, self.source, self.sql.origin(position))
+
+    def caret(self, position: int) -> str:
+        """Return lines for an error that show character ``position`` of this statement's text."""
+        return caret(self.source, self.sql.origin(position))
 
     @cached_property
     def header(self) -> Header | None:

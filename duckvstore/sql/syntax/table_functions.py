@@ -16,9 +16,9 @@ from duckvstore.sql.syntax.literals import quote
 from duckvstore.sql.syntax.tokens import ODD_SPACES, Token, closing, scan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    Splice = tuple[int, int, str]
+    from duckvstore.sql.syntax.source_map import Splice
 
 CALLS = ("query", "query_table")
 _QUERY_WORDS = frozenset(
@@ -31,14 +31,9 @@ _BEFORE_A_TABLE = frozenset(("FROM", "JOIN", "LATERAL"))
 _PART = re.compile(r'"(?P<quoted>(?:[^"]|"")*)"|(?P<plain>[^".]+)')
 
 
-def written_out(text: str, tokens: Sequence[Token], tree: Any) -> str | None:
-    """Return ``text`` with the calls in it written out; None where there is none. ``tree``: sqlglot's, if any."""
-    if "query" not in text.lower():
-        return None
-    splices = list(_splices(list(tokens), _starts(tree)))
-    for start, end, words in reversed(splices):
-        text = f"{text[:start]}{words}{text[end:]}"
-    return text if splices else None
+def written_out(text: str, tokens: list[Token], tree: Any) -> list[Splice]:
+    """Return what writes out the calls in ``text``, in order. ``tree``: sqlglot's, if any."""
+    return list(_splices(tokens, _starts(tree))) if "query" in text.lower() else []
 
 
 def _starts(tree: Any) -> set[int]:

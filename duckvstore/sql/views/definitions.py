@@ -72,16 +72,13 @@ class Definition:
     def item(self, plan: Plan, *, is_optional: bool = False) -> Item:
         """Return what makes it on a cursor from a plan of its statement, whose text becomes that."""
         as_created(plan, self.header, self.name, blanks=STEP * (1 + self.made % STEPS_MAX))
-        return Item(self.noun, self.name, plan.text, plan, self.label, is_optional)
+        return Item(self.noun, self.name, plan.sql.text, plan, self.label, is_optional)
 
 
 def as_created(plan: Plan, header: Header, name: str, *, blanks: int = 0) -> None:
     """Turn the text of ``plan`` into what makes a temporary object ``name``; places in errors stay right."""
     noun = "VIEW" if header.noun == "view" else "MACRO"
-    rewritten = plan.text
-    plan.text = f"{' ' * blanks}CREATE OR REPLACE TEMP {noun} {rewrite.quote(name)}{rewritten[header.end :]}"
-    plan.shift = len(plan.text) - len(rewritten)
-    plan.header_end = header.end
+    plan.sql = f"{' ' * blanks}CREATE OR REPLACE TEMP {noun} {rewrite.quote(name)}" + plan.sql[header.end :]
 
 
 @dataclass(slots=True)
@@ -421,7 +418,7 @@ class Definitions:
         }
         if found:
             plan.replacements.update(found)
-            plan.text = rewrite.rewrite(plan.statement, plan.replacements)
+            plan.sql = rewrite.rewrite(plan.statement, plan.replacements)
 
 
 def _view(parts: tuple[str, ...], visible: Mapping[Key, Definition], tables: Callable[[], Tables]) -> Definition | None:

@@ -68,7 +68,7 @@ class Item:
         if self.plan is None:
             return duckdb_errors.to_error(failure, "", None, lambda _: "")
         statement = self.plan.statement
-        offset = None if failure.position is None else self.plan.user_offset(failure.position)
+        offset = None if failure.position is None else self.plan.sql.origin_of_byte(failure.position)
         error = duckdb_errors.to_error(failure, statement.source, offset, lambda found: note(statement, found))
         return error if failure.kind == "TransactionContext" else with_label(error, self.label)
 
@@ -154,7 +154,7 @@ class Placed:
             drop(thread.cursor, *item.key)  # an older one, which was not replaced
             if item.is_optional:
                 return False
-            raise item.error(duckdb_errors.take_apart(error), note) from error
+            raise item.error(duckdb_errors.take_apart(error, item.text), note) from error
         return True
 
     def release(self, thread: ThreadCursor, keys: Sequence[Key]) -> None:
@@ -182,11 +182,12 @@ def _name_columns(cursor: duckdb.DuckDBPyConnection, item: Item) -> None:
     if not stand_ins or not any("FROM " in column for column in columns):
         return
     statement = item.plan.statement
-    head, end = item.text.index("CREATE"), item.plan.header_end
+    assert statement.header is not None, "it makes the view"  # noqa: S101
+    head, end = item.text.index("CREATE"), statement.header.end
     try:
         for at, name in stand_ins.items():
             cursor.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS FROM {replacements[at]}")
-        body = rewrite.rewrite(statement, stand_ins)[end:]
+        body = rewrite.rewrite(statement, stand_ins).text[end:]
         cursor.execute(f"CREATE OR REPLACE TEMP VIEW {CHECK}_names{body}")
         names = [rewrite.spelled(statement, name) for name in _columns(cursor, f"{CHECK}_names")]
     finally:
@@ -195,7 +196,7 @@ def _name_columns(cursor: duckdb.DuckDBPyConnection, item: Item) -> None:
                 cursor.execute(f"DROP VIEW IF EXISTS {name}")
     if len(names) == len(columns) and names != columns:
         listed = ", ".join(rewrite.quote(name) for name in names)
-        rewritten = rewrite.rewrite(statement, replacements)[end:]
+        rewritten = rewrite.rewrite(statement, replacements).text[end:]
         cursor.execute(f"{item.text[:head]}CREATE OR REPLACE TEMP VIEW {rewrite.quote(item.name)}({listed}){rewritten}")
 
 

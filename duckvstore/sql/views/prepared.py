@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from duckvstore.sql.execution.thread_cursor import ThreadCursor
     from duckvstore.sql.planning.planner import Plan
     from duckvstore.sql.syntax.parser import Statement
+    from duckvstore.sql.syntax.source_map import SourceMap
     from duckvstore.sql.writing.table_edits import Making
 
 
@@ -37,7 +38,7 @@ def settle(making: Making, names: Names, planned: Callable[[], Plan]) -> bool:
     changed = [at for at, found in enumerate(body.references) if found.role == "target" and names.meanings.get(at)]
     if not changed and not _is_open(body):
         plan, head = planned(), _head(statement, body)
-        plan.text, plan.shift = head + plan.text, len(head)
+        plan.sql = head + plan.sql
         Running(making.thread, plan, Values.unchecked(None), making.session.note).finish()
     _keep(making.thread, statement, body)
     making.figures.done = f"prepared {_name_of(statement)!r}"
@@ -64,8 +65,8 @@ def _keep(thread: ThreadCursor, statement: Statement, body: Statement) -> None:
     for place, found in body.parameters if kept.is_by_position else ():
         if found.name is not None:  # DuckDB counts a ? from the greatest number before it on
             raise body.error("? and $n do not go together here: number them all, as $1 and $2", place)
-    text = f"{_head(statement, body)}SELECT {', '.join(f'${found}' for found in names) or 'NULL'}"
-    _shown_at(statement, text, lambda: thread.cursor.execute(text))
+    sql = _head(statement, body) + f"SELECT {', '.join(f'${found}' for found in names) or 'NULL'}"
+    _shown_at(statement, sql, lambda: thread.cursor.execute(sql.text))
     thread.prepared[_key(statement)] = kept
 
 
@@ -84,8 +85,8 @@ def executed(thread: ThreadCursor, statement: Statement, values: Values) -> tupl
         raise statement.error("EXECUTE takes constants: write them here, or give values to the query itself", place)
     thread.open_for(None)
     end, cursor = statement.explain_end, thread.cursor
-    text = " " * end + statement.text[end:]
-    row = _shown_at(statement, text, lambda: row_values.values(cursor, cursor.sql(text)))
+    sql = statement.sql[end:]
+    row = _shown_at(statement, sql, lambda: row_values.values(cursor, cursor.sql(sql.text)))
     given = dict(zip(kept.names, row, strict=False))  # without parameters there is a NULL
     # On its own, so that places are in its own text, which is also the message of a version that it makes.
     found = parser.parse(f"{statement.text[:end]} {kept.text}" if end else kept.text)[0]
@@ -107,9 +108,9 @@ def _is_open(body: Statement) -> bool:
     return any(start <= place < end for start, end in cuts for place, _ in body.parameters)
 
 
-def _head(statement: Statement, body: Statement) -> str:
+def _head(statement: Statement, body: Statement) -> SourceMap:
     """Return the words of ``statement`` in front of ``body``."""
-    return statement.text[: body.offset - statement.offset]
+    return statement.sql[: -len(body.sql)]
 
 
 def _name_of(statement: Statement) -> str:
@@ -122,15 +123,15 @@ def _key(statement: Statement) -> str:
     return "".join(letter.lower() if letter.isascii() else letter for letter in _name_of(statement))
 
 
-def _shown_at(statement: Statement, text: str, action: Callable[[], Any]) -> Any:
-    """Return ``action()``, which runs ``text``; its errors show their place in ``statement``, or else the name."""
+def _shown_at(statement: Statement, sql: SourceMap, action: Callable[[], Any]) -> Any:
+    """Return ``action()``, which runs ``sql``; its errors show their place in ``statement``, or else the name."""
     import duckdb
 
     try:
         return action()
     except duckdb.Error as error:
-        failure = duckdb_errors.in_bytes(duckdb_errors.take_apart(error), text)
-        place = statement.header.start if statement.header is not None else 0
+        failure = duckdb_errors.take_apart(error, sql.text)
+        place = statement.sql.origin(statement.header.start if statement.header is not None else 0)
         if failure.position is not None:
-            place = len(text.encode()[: failure.position].decode(errors="ignore"))
-        raise duckdb_errors.to_error(failure, statement.source, statement.offset + place, lambda _: "") from error
+            place = sql.origin_of_byte(failure.position)
+        raise duckdb_errors.to_error(failure, statement.source, place, lambda _: "") from error

@@ -235,7 +235,8 @@ class Altering(TableWriting):
         """Return no values of the type that ``wanted`` names, as DuckDB understands it."""
         cursor = self.making.thread.cursor
         plan = self._planned(newest)
-        plan.text = f"CREATE OR REPLACE TEMP TABLE {rewrite.quote(NAME)} ({rewrite.quote(wanted.name)} {wanted.type})"
+        column = f"{rewrite.quote(wanted.name)} {wanted.type}"
+        plan.sql = self._about_target(f"CREATE OR REPLACE TEMP TABLE {rewrite.quote(NAME)} ({column})")
         try:
             self._running(replace(plan, leases=[]), is_part=True).finish()
             relation: Any = cursor.sql(f"FROM {rewrite.quote(NAME)}")

@@ -53,7 +53,7 @@ class Explaining(TableWriting):
     def _explained(self, plan: Plan, name: str) -> Result:
         """Return DuckDB's rows for the statement on the table ``name``."""
         plan.replacements[self.position] = rewrite.quote(name)
-        plan.text = rewrite.rewrite(self.statement, plan.replacements)
+        plan.sql = rewrite.rewrite(self.statement, plan.replacements)
         with self._without_statistics():
             return self._plan_shown(self._running(replace(plan, leases=[])).finish())
 

@@ -15,6 +15,7 @@ from duckvstore.sql.syntax.tokens import scan
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from duckvstore.sql.syntax.source_map import SourceMap
     from duckvstore.sql.syntax.tokens import Token
 
 FILE = "__vstore_file"
@@ -61,12 +62,12 @@ def question(text: str, relation: str) -> str | None:
     return f"{text[: verb.start]} SELECT DISTINCT {quote(FILE)} FROM {joined}"
 
 
-def parted(text: str) -> tuple[str, str, str]:
+def parted(sql: SourceMap) -> tuple[SourceMap, SourceMap, SourceMap]:
     """Return, of an UPDATE or DELETE with RETURNING: all before RETURNING; the WITH in front, if any; what is asked."""
-    tokens = _outer(text, 0, 0)
+    tokens = _outer(sql.text, 0, 0)
     verb = next(token for token in tokens if token.upper in ("UPDATE", "DELETE"))
     returning = next(token for token in tokens if token.upper == "RETURNING" and token.start > verb.start)
-    return text[: returning.start], text[: verb.start], text[returning.end :]
+    return sql[: returning.start], sql[: verb.start], sql[returning.end :]
 
 
 def takes_whole_rows(text: str, names: Collection[str]) -> bool:

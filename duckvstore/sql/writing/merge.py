@@ -15,6 +15,8 @@ from duckvstore.sql.syntax.tokens import Token, closing, explain_end, scan
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from duckvstore.sql.syntax.source_map import SourceMap, Splice
+
 SOURCE = "__vstore_source"
 _ENDS = frozenset(("WHEN", "RETURNING", ";", ""))
 
@@ -26,20 +28,22 @@ class Merge:
     ``columns_query`` is None where every action names its columns.
     """
 
-    text: str
-    columns_query: str | None
+    sql: SourceMap
+    columns_query: SourceMap | None
     actions: tuple[tuple[str, int, int], ...]
     source_end: int
 
-    def explicit(self, columns: Sequence[str], source_columns: Sequence[str], source: str | None) -> str:
+    def explicit(self, columns: Sequence[str], source_columns: Sequence[str], source: str | None) -> SourceMap:
         """Return the text in which every action names the columns of the target, ``columns``.
 
         ``source``: what the source is called (None: nothing, so that it gets a name).
         """
         name = quote(source or SOURCE)
         values = [f"{name}.{quote(column)}" for column in source_columns]
-        text = self.text
-        for kind, start, end in reversed(self.actions):
+        splices: list[Splice] = []
+        if source is None and self.actions:
+            splices.append((self.source_end, self.source_end, f" AS {name} "))
+        for kind, start, end in self.actions:
             if kind == "values":
                 words = f"INSERT ({', '.join(map(quote, columns))})"
             elif kind == "insert":
@@ -48,19 +52,17 @@ class Merge:
             else:
                 pairs = zip(columns, values, strict=False)
                 words = f"UPDATE SET {', '.join(f'{quote(column)} = {value}' for column, value in pairs)}"
-            text = f"{text[:start]}{words}{text[end:]}"
-        if source is None and self.actions:
-            text = f"{text[: self.source_end]} AS {name} {text[self.source_end :]}"
-        return text
+            splices.append((start, end, words))
+        return self.sql.replaced(splices)
 
 
-def read(text: str) -> Merge:
-    """Find the source and the actions without columns of the MERGE statement ``text``, as it is to be run."""
-    tokens, _ = scan(text)
+def read(sql: SourceMap) -> Merge:
+    """Find the source and the actions without columns of the MERGE statement ``sql``, as it is to be run."""
+    tokens, _ = scan(sql.text)
     outer = list(_outer(tokens))
     merge = next(token for token in outer if token.upper == "MERGE")
     using = [token for token in outer if token.upper in ("USING", "ON") and token.start > merge.start]
-    source, source_end = (using[0].end, using[1].start) if len(using) > 1 else (len(text), len(text))
+    source, source_end = (using[0].end, using[1].start) if len(using) > 1 else (len(sql), len(sql))
     actions: list[tuple[str, int, int]] = []
     for index, token in enumerate(outer):
         if token.upper == "THEN" and index + 1 < len(outer):
@@ -69,11 +71,11 @@ def read(text: str) -> Merge:
                 actions.append(found)
     needs_source = any(kind != "values" for kind, _, _ in actions)
     query = (
-        f"{text[explain_end(tokens) : merge.start]} SELECT * FROM {text[source:source_end]} LIMIT 0"
+        sql[explain_end(tokens) : merge.start] + " SELECT * FROM " + sql[source:source_end] + " LIMIT 0"
         if needs_source
         else None
     )
-    return Merge(text, query, tuple(actions), source_end)
+    return Merge(sql, query, tuple(actions), source_end)
 
 
 def _outer(tokens: list[Token]) -> list[Token]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from duckvstore.engine.reading import catalogue
 from duckvstore.engine.writing import edits
 from duckvstore.engine.writing import snapshots as engine_snapshots
-from duckvstore.errors import AlreadyExists, NoSuchSnapshot, NoSuchSymbol, NotFound, caret
+from duckvstore.errors import AlreadyExists, NoSuchSnapshot, NoSuchSymbol, NotFound
 from duckvstore.sql.results.result import Result
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _shown_at(statement: Statement, start: int, at: int | None = None) -> Iterat
     except (AlreadyExists, NotFound) as error:
         cause, place = error.__cause__, start if at is None or isinstance(error, NoSuchSymbol) else at
         found = cause if isinstance(cause, NoSuchSnapshot) else error
-        raise type(found)(f"{found}{caret(statement.source, statement.offset + place)}") from found.__cause__
+        raise type(found)(f"{found}{statement.caret(place)}") from found.__cause__
 
 
 def _place(making: Making, wanted: Command, names: Names) -> tuple[OpenLibrary, str]:

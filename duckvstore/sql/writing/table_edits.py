@@ -26,6 +26,7 @@ from duckvstore.sql.pruning.segment_choice import kept_segments
 from duckvstore.sql.results.figures import Figures, ScannedTable
 from duckvstore.sql.results.result import Result
 from duckvstore.sql.syntax import clauses, parser
+from duckvstore.sql.syntax.source_map import SourceMap
 from duckvstore.sql.values import kinds
 from duckvstore.sql.values.parameters import Values
 from duckvstore.sql.writing import assignments, insert, match_query, merge
@@ -242,8 +243,10 @@ class TableWriting:
         """Return ``newest`` with the types that an INSERT gives to its columns without any value, if it has some."""
         names = insert.undecided(newest) if self.statement.kind == "insert" else []
         target = rewrite.quote(NAME)
-        text = rewrite.numbered(self.statement, {**plan.replacements, self.position: target}) if names else ""
-        source = insert.source(text, target)
+        if not names:
+            return newest
+        numbered = rewrite.numbered(self.statement, {**plan.replacements, self.position: target})
+        source = insert.source(numbered.text, target)
         if source is None:
             return newest
         try:
@@ -272,14 +275,14 @@ class TableWriting:
         names = insert.undecided(newest) if kind in ("update", "merge") else []
         if not names:
             return newest
-        text = rewrite.numbered(self.statement, {**plan.replacements, self.position: target})
+        replaced = {**plan.replacements, self.position: target}
+        numbered = rewrite.numbered(self.statement, replaced)
         source = None
         try:
             if kind == "merge":
-                replaced = {**plan.replacements, self.position: target}
-                text = self._explicit(replace(plan, text=text, replacements=replaced), newest.schema.shown_names)
+                numbered = self._explicit(replace(plan, sql=numbered, replacements=replaced), newest.schema.shown_names)
                 source = self.statement.tree.args["using"].alias_or_name or None
-            asked = assignments.queries(text, target, names, source)
+            asked = assignments.queries(numbered.text, target, names, source)
         except DuckVStoreError:
             return newest  # what it is about, the statement itself will meet
         stored = to_arrow(newest.schema)
@@ -360,9 +363,9 @@ class TableWriting:
         """Run the user's statement on the scratch table; keep what it returns, and return what it did."""
         kind, is_returning = self.statement.kind, self._parts().returning is not None
         plan.replacements[self.position] = rewrite.quote(NAME)
-        plan.text = rewrite.rewrite(self.statement, plan.replacements)
+        plan.sql = rewrite.rewrite(self.statement, plan.replacements)
         if self.statement.explain:
-            plan.text = self._explicit(plan, columns) if kind == "merge" else plan.text
+            plan.sql = self._explicit(plan, columns) if kind == "merge" else plan.sql
             self._returned = self._running(plan).finish()
             return scratch.added() if kind in ("insert", "copy") else scratch.compared()
         if kind in ("insert", "copy"):
@@ -371,7 +374,7 @@ class TableWriting:
             self._row_count = wanted.added.num_rows
             return wanted
         if kind == "merge":
-            plan.text = self._explicit(plan, columns)
+            plan.sql = self._explicit(plan, columns)
             if is_returning:
                 self._returned = self._shown(_rows(self._running(plan).finish()), columns)
             else:
@@ -391,16 +394,16 @@ class TableWriting:
         """
         row = rewrite.quote(ROW)
         if self._parts().returning is None:
-            plan.text = f"{plan.text}\nRETURNING {row}"
+            plan.sql += f"\nRETURNING {row}"
             touched = _rows(self._running(plan).finish())
         else:
             names = self._names_returned(plan, scratch)
             words, common, asked = match_query.parted(rewrite.numbered(self.statement, plan.replacements))
-            touched = _rows(self._asked(plan, f"{words}RETURNING {row}"))
+            touched = _rows(self._asked(plan, words + f"RETURNING {row}"))
         numbers, self._row_count = touched.column(0), touched.num_rows
         if self._parts().returning is not None:
             with scratch.changed(numbers) as relation:
-                found = self._asked(plan, f"{common}SELECT {asked}\nFROM {relation} AS {self._own_name()}")
+                found = self._asked(plan, common + "SELECT " + asked + f"\nFROM {relation} AS {self._own_name()}")
             self._returned = _rows(found).rename_columns(names)
         return numbers
 
@@ -410,7 +413,7 @@ class TableWriting:
         DuckDB 1.5.5 crashes in RETURNING, or leaves rows behind, where USING finds a row many times.
         """
         if self.statement.kind == "truncate":
-            plan.text = f"DELETE FROM {rewrite.quote(NAME)}"
+            plan.sql = self._about_target(f"DELETE FROM {rewrite.quote(NAME)}")
         if self._parts().returning is None:
             self._running(plan).count()
             return
@@ -418,7 +421,7 @@ class TableWriting:
         words, common, asked = match_query.parted(rewrite.numbered(self.statement, plan.replacements))
         self._asked(plan, words)
         with scratch.gone() as relation:
-            found = self._asked(plan, f"{common}SELECT {asked}\nFROM {relation} AS {self._own_name()}")
+            found = self._asked(plan, common + "SELECT " + asked + f"\nFROM {relation} AS {self._own_name()}")
         self._returned = _rows(found).rename_columns(names)
 
     def _names_returned(self, plan: Plan, scratch: Scratch) -> list[str]:
@@ -428,8 +431,8 @@ class TableWriting:
         """
         with scratch.without_rows() as name:
             replaced = {**plan.replacements, self.position: rewrite.quote(name)}
-            text = rewrite.rewrite(self.statement, replaced)
-            bare = replace(plan, text=text, replacements=replaced, leases=[])
+            sql = rewrite.rewrite(self.statement, replaced)
+            bare = replace(plan, sql=sql, replacements=replaced, leases=[])
             return list(_rows(self._running(bare).finish()).column_names)
 
     def _own_name(self) -> str:
@@ -442,15 +445,20 @@ class TableWriting:
         names = {f", {row}": "", f"{row}, ": "", NAME: own, BARE: own}
         return Running(self.making.thread, plan, self.making.values, self.making.session.note, names, is_part=is_part)
 
-    def _asked(self, plan: Plan, query: str) -> pa.Table | None:
+    def _asked(self, plan: Plan, query: SourceMap | str) -> pa.Table | None:
         """Return the rows of a question of our own, made of parts of the statement."""
-        return self._running(replace(plan, text=query, leases=[]), is_part=True).finish()
+        sql = self._about_target(query) if isinstance(query, str) else query
+        return self._running(replace(plan, sql=sql, leases=[]), is_part=True).finish()
 
-    def _explicit(self, plan: Plan, columns: Sequence[str]) -> str:
+    def _about_target(self, text: str) -> SourceMap:
+        """Return SQL of our own, whose errors show the name of what the statement changes."""
+        return SourceMap.in_place_of(text, self.statement.sql.origin(self.reference.start))
+
+    def _explicit(self, plan: Plan, columns: Sequence[str]) -> SourceMap:
         """Return the text of a MERGE in which every action names its columns, since the scratch table has one more."""
-        found = merge.read(plan.text)
+        found = merge.read(plan.sql)
         if not found.actions:
-            return plan.text
+            return plan.sql
         source_columns: list[str] = []
         query = merge.read(rewrite.numbered(self.statement, plan.replacements)).columns_query
         if query is not None:
@@ -500,7 +508,7 @@ class TableWriting:
             return kept
         relation = self.making.session.scanned(plan, self.library, newest, chosen, match_query.FILE)
         replaced = {**plan.replacements, self.position: relation}
-        query = match_query.question(rewrite.numbered(self.statement, replaced), relation)
+        query = match_query.question(rewrite.numbered(self.statement, replaced).text, relation)
         if query is None:
             return kept
         try:
@@ -607,7 +615,7 @@ class TableWriting:
             if self.statement.explain:
                 given_rows = self._measured(plan)
             else:
-                plan.text = self._query(rewrite.rewrite(self.statement, plan.replacements), found.query)
+                plan.sql = self._query(rewrite.rewrite(self.statement, plan.replacements), found.query)
                 given_rows = self._running(plan).start()
             self._source = Result(given_rows, Figures(), kind="create_table")
             types = self._source.types
@@ -623,23 +631,19 @@ class TableWriting:
         name = rewrite.quote(NAME)
         self.making.thread.cursor.execute(f"DROP TABLE IF EXISTS temp.main.{name}")
         plan.replacements[self.position] = name
-        text = rewrite.rewrite(self.statement, plan.replacements)
         noun = clauses.noun_start(self.statement)
-        plan.text = f"{text[:noun]}TEMP {text[noun:]}"
+        plan.sql = rewrite.rewrite(self.statement, plan.replacements).replaced([(noun, noun, "TEMP ")])
         self._returned = self._running(replace(plan, leases=[])).finish()
-        return self._running(replace(plan, text=f"FROM {name}"), is_part=True).start()
+        return self._running(replace(plan, sql=self._about_target(f"FROM {name}")), is_part=True).start()
 
-    def _query(self, rewritten: str, start: int) -> str:
-        """Return the query of CREATE TABLE … AS with blanks before it, so that every place in an error is right."""
+    def _query(self, rewritten: SourceMap, start: int) -> SourceMap:
+        """Return the query of CREATE TABLE … AS, which begins at ``start``."""
         clause = clauses.data_clause(self.statement)
         if clause is None:
-            return " " * start + rewritten[start:]
+            return rewritten[start:]
         place, wants_rows = clause
-        end = len(rewritten) - (len(self.statement.text) - place)
-        if wants_rows:
-            return " " * start + rewritten[start:end]
-        opening = "FROM ("
-        return f"{opening.rjust(start)}{rewritten[start:end]}\n) LIMIT 0"
+        query = rewritten[start : rewritten.place(self.statement.sql.origin(place))]
+        return query if wants_rows else "FROM (" + query + "\n) LIMIT 0"
 
     def _refuse_types(self, columns: Sequence[str], types: Sequence[str]) -> None:
         """Raise SqlError for a type that a symbol would replace by another."""
@@ -682,8 +686,7 @@ class TableWriting:
             raise self.statement.error("CREATE TABLE needs columns, or AS and a query", self.reference.end)
         cursor = self.making.thread.cursor
         plan = self._planned(None)
-        tail = self.statement.text[self.reference.end :]
-        plan.text = f"CREATE OR REPLACE TEMP TABLE {rewrite.quote(NAME)} {tail}"
+        plan.sql = f"CREATE OR REPLACE TEMP TABLE {rewrite.quote(NAME)} " + self.statement.sql[self.reference.end :]
         try:
             self._running(plan).finish()
             relation: Any = cursor.sql(f"FROM {rewrite.quote(NAME)}")

@@ -20,7 +20,6 @@ from duckvstore.format.stored.documents import Version
 from duckvstore.sql.planning.rewrite import (
     literal,
     names_left,
-    original_position,
     parameters_left,
     quote,
     rewrite,
@@ -35,7 +34,7 @@ CONNECTION = duckdb.connect()
 def rewritten(sql: str, relation: str = "REL") -> str:
     """The statement with every reference that is read replaced."""
     (statement,) = parse(sql)
-    return rewrite(statement, {at: relation for at, r in enumerate(statement.references) if r.role == "read"})
+    return rewrite(statement, {at: relation for at, r in enumerate(statement.references) if r.role == "read"}).text
 
 
 @pytest.mark.parametrize(
@@ -85,15 +84,15 @@ def test_only_names_and_at_forms_change(sql, expected):
 def test_what_is_not_replaced_stays():
     """A reference mapped to None or not mapped keeps its name and its AT form."""
     (statement,) = parse("FROM a AT (VERSION => 1), b, c")
-    assert rewrite(statement, {}) == statement.text
-    assert rewrite(statement, {0: None, 1: "REL"}) == 'FROM a AT (VERSION => 1), REL AS "b", c'
+    assert rewrite(statement, {}).text == statement.text
+    assert rewrite(statement, {0: None, 1: "REL"}).text == 'FROM a AT (VERSION => 1), REL AS "b", c'
 
 
 def test_some_columns_are_copied_by_a_query():
     """No list of columns can stand behind a relation."""
     (statement,) = parse("COPY trades (a, \"b c\") TO 'x' (HEADER)")
     expected = 'COPY (SELECT a, "b c" FROM REL AS "trades") TO \'x\' (HEADER)'
-    assert " ".join(rewrite(statement, {0: "REL"}).split()) == expected
+    assert " ".join(rewrite(statement, {0: "REL"}).text.split()) == expected
 
 
 @pytest.mark.parametrize(
@@ -108,7 +107,7 @@ def test_some_columns_are_copied_by_a_query():
 def test_what_a_statement_changes_keeps_its_name_as_an_alias(sql, rewritten):
     """So that the user's own qualified columns still bind; COPY takes no alias."""
     (statement,) = parse(sql)
-    assert rewrite(statement, {0: '"x"'}) == rewritten
+    assert rewrite(statement, {0: '"x"'}).text == rewritten
 
 
 def test_parameters_of_a_removed_at_form_are_left_out():
@@ -126,8 +125,8 @@ def test_positions_lead_back_to_the_users_text():
     statement = parse(text)[1]
     sql = rewrite(statement, {0: "a_much_longer_relation"})
     for word in ("x,", "y FROM", "WHERE", "z >"):
-        assert original_position(statement, {0: "a_much_longer_relation"}, sql.index(word)) == text.index(word)
-    assert original_position(statement, {0: "a_much_longer_relation"}, sql.index("longer")) == text.index("trades")
+        assert sql.origin(sql.text.index(word)) == text.index(word)
+    assert sql.origin(sql.text.index("longer")) == text.index("trades")
     assert len(splices(statement, {0: "x"})) == 2
 
 
