@@ -485,7 +485,7 @@ def test_sql_without_symbols_reaches_duckdb_byte_for_byte(lib, monkeypatch, text
     original = Running.start
 
     def start(running, **options):
-        asked.append(running._plan.text)
+        asked.append(running._plan.sql.text)
         return original(running, **options)
 
     monkeypatch.setattr(Running, "start", start)

@@ -15,6 +15,7 @@ from duckvstore.errors import SqlError
 from duckvstore.sql.planning.temporary_folders import room
 from duckvstore.sql.syntax import tokens
 from duckvstore.sql.syntax.literals import literal
+from duckvstore.sql.syntax.words import QUERY_WORDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,12 +24,6 @@ if TYPE_CHECKING:
 
     from duckvstore.sql.syntax.parser import Statement
 
-_QUERY_WORDS = frozenset(
-    {
-        *("SELECT", "FROM", "WITH", "VALUES", "TABLE", "DESCRIBE", "DESC", "SHOW", "SUMMARIZE", "("),
-        *("PIVOT", "UNPIVOT", "PIVOT_WIDER", "PIVOT_LONGER"),
-    }
-)
 # A PIVOT is several statements to DuckDB: 1.5 makes an enumeration for it first, 2.0 hides them behind one.
 _PIVOT_WORDS = frozenset(("PIVOT", "PIVOT_WIDER"))
 _QUERY_TYPES = frozenset(("SELECT",))
@@ -105,7 +100,7 @@ def check(statement: Statement, cursor: duckdb.DuckDBPyConnection) -> None:
     if place is not None:
         raise statement.error("a sandboxed session does not run this text, which can be read in two ways", place)
     body = [token for token in found if token.start >= statement.explain_end]
-    if not body or body[0].upper not in _QUERY_WORDS:
+    if not body or body[0].upper not in QUERY_WORDS:
         word = body[0].text if body else "EXPLAIN"
         raise statement.error(f"{_ADVICE}; this is {word[:40]}", body[0].start if body else 0)
     for before, opening, first in zip(found, found[1:], found[2:], strict=False):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from duckvstore.sql.syntax.tokens import scan
+from duckvstore.sql.syntax.words import AFTER_A_QUERY, SELECT_WORDS, SET_OPERATIONS
 
 if TYPE_CHECKING:
     from duckvstore.sql.syntax.tokens import Token
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 
 # So many levels of queries are parsed at once; what is below is parsed alone.
 LEVELS = 8
-_BEGINNINGS = frozenset(("SELECT", "FROM", "WITH", "VALUES"))
-_SETS = frozenset(("UNION", "EXCEPT", "INTERSECT"))
-_AFTER_A_QUERY = _SETS | {")", "ORDER", "LIMIT", "OFFSET"}
 _FILTERS = frozenset(("WHERE", "GROUP", "HAVING", "WINDOW", "QUALIFY", "ORDER", "LIMIT", "OFFSET"))
 _JOINS = frozenset(("JOIN", "LEFT", "RIGHT", "FULL", "INNER", "CROSS", "SEMI", "ANTI", "ASOF", "POSITIONAL", "NATURAL"))
 _BEFORE_A_TABLE = _JOINS | {"FROM", "LATERAL", "INTO"}
@@ -72,7 +70,7 @@ def read(text: str) -> Outline | None:
     """Return the outline of ``text``, which ``readable`` has prepared; None for statements that it has none for."""
     tokens, _ = scan(text)
     ends = _ends(tokens)
-    is_known = bool(tokens) and (tokens[0].upper in _BEGINNINGS | _VERBS or tokens[0].text == "(")
+    is_known = bool(tokens) and (tokens[0].upper in SELECT_WORDS | _VERBS or tokens[0].text == "(")
     return _Writer(text, tokens, ends).outline() if is_known and ends is not None else None
 
 
@@ -107,9 +105,9 @@ class _Writer:
         """Return the indexes of the parentheses that hold a query, perhaps in further parentheses."""
         found: set[int] = set()
         for index in sorted(self.ends, reverse=True):
-            is_query = self.words[index + 1] in _BEGINNINGS
+            is_query = self.words[index + 1] in SELECT_WORDS
             if index + 1 in found:
-                is_query = self.words[self.ends[index + 1] + 1] in _AFTER_A_QUERY
+                is_query = self.words[self.ends[index + 1] + 1] in AFTER_A_QUERY
             if self.words[index] == "(" and is_query:
                 found.add(index)
         return found
@@ -198,10 +196,10 @@ class _Writer:
                 return following
         if frame.clause == "skip":
             return None
-        if word in _SETS and (after in ("ALL", "DISTINCT", "BY", *_BEGINNINGS) or index + 1 in self.queries):
+        if word in SET_OPERATIONS and (after in ("ALL", "DISTINCT", "BY", *SELECT_WORDS) or index + 1 in self.queries):
             return self._set_operation(frame, index)
         is_action = self.verb == "MERGE" and frame.clause == "filter"  # INSERT VALUES
-        if word in _BEGINNINGS and not is_action and (word != "WITH" or frame.clause in ("start", "words")):
+        if word in SELECT_WORDS and not is_action and (word != "WITH" or frame.clause in ("start", "words")):
             clauses: dict[str, Clause] = {"SELECT": "select", "FROM": "from", "VALUES": "values", "WITH": "with"}
             self._end_list(frame)
             frame.begin(clauses[word])
@@ -251,7 +249,7 @@ class _Writer:
         word, after, start = self.words[index], self.words[index + 1], self.tokens[index].start
         if word in _VERBS and (index == 0 or (frame.clause == "with" and word in _WRITING)):
             self.verb = word
-            is_query = index + 1 in self.queries or after in _BEGINNINGS
+            is_query = index + 1 in self.queries or after in SELECT_WORDS
             frame.begin("start" if word in _DESCRIBING and is_query else "from" if word == "MERGE" else "words")
             return self._keep(index, index + 1)
         if not self.verb:
@@ -283,7 +281,7 @@ class _Writer:
         elif word == "BY" and self.verb == "INSERT":
             return index + 2
         elif word == "AS" and self.verb == "CREATE":
-            is_query = after in (*_BEGINNINGS, "TABLE", "MATERIALIZED") or index + 1 in self.queries
+            is_query = after in (*SELECT_WORDS, "TABLE", "MATERIALIZED") or index + 1 in self.queries
             frame.begin("words" if is_query else "value", None if is_query else ("AS ", token.start))
         elif self.verb == "COPY" and word in ("TO", "FROM"):
             frame.begin("skip")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from duckvstore.sql.syntax.tokens import Token, blank, closing
+from duckvstore.sql.syntax.words import PIVOT_WORDS, SELECT_WORDS, SET_OPERATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,13 +23,11 @@ _SHOWN = frozenset(
 _MARK = "\ue000"  # a letter for sqlglot, and of no use in anybody's names
 _SYNONYMS = {"PIVOT_WIDER": "PIVOT      ", "PIVOT_LONGER": "UNPIVOT     "}
 _END = Token("end", "", -1, -1)
-_PIVOTS = frozenset(("PIVOT", "UNPIVOT", *_SYNONYMS))
-_BEGINNINGS = frozenset(("SELECT", "FROM", "WITH", "VALUES", "TABLE", *_PIVOTS))
-_BEFORE_A_QUERY = frozenset(
-    ("(", "UNION", "EXCEPT", "INTERSECT", "ALL", "DISTINCT", "TABLE", "SUMMARIZE", "DESCRIBE", "DESC", "SHOW")
-)
+_BEGINNINGS = SELECT_WORDS | PIVOT_WORDS | {"TABLE"}
+_BEFORE_A_QUERY = SET_OPERATIONS | {"(", "ALL", "DISTINCT", "TABLE", "SUMMARIZE", "DESCRIBE", "DESC", "SHOW"}
+_BEFORE_A_TABLE_QUERY = SET_OPERATIONS | {"(", "ALL", "AS", "ANALYZE", "EXPLAIN"}
 _CREATING = frozenset(("CREATE", "OR", "REPLACE", "TEMP", "TEMPORARY"))
-_AFTER_A_SOURCE = frozenset(("GROUP", "ORDER", "LIMIT", "OFFSET", "UNION", "EXCEPT", "INTERSECT"))
+_AFTER_A_SOURCE = SET_OPERATIONS | {"GROUP", "ORDER", "LIMIT", "OFFSET"}
 
 
 def text(user: str, tokens: list[Token], gaps: list[Span], clauses: list[Span], explained: int, *, marked: bool) -> str:
@@ -93,7 +92,7 @@ def _without_pivots(result: str, body: list[Token]) -> str:
     sqlglot reads few forms and places of it. Queries in its clauses stay, as further sources.
     """
     for index, token in enumerate(body):
-        if token.upper not in _PIVOTS or not _begins_query(body, index):
+        if token.upper not in PIVOT_WORDS or not _begins_query(body, index):
             continue
         result = result[: token.start] + "FROM".ljust(len(token.text)) + result[token.end :]
         first = _clauses_of_pivot(body, index)
@@ -159,7 +158,7 @@ def _end_of_query(body: list[Token], index: int) -> int:
     depth = 0
     for at in range(index, len(body)):
         depth += {"(": 1, ")": -1}.get(body[at].upper, 0)
-        if depth < 0 or (depth == 0 and body[at].upper in ("UNION", "EXCEPT", "INTERSECT")):
+        if depth < 0 or (depth == 0 and body[at].upper in SET_OPERATIONS):
             return at
     return len(body)
 
@@ -194,6 +193,6 @@ def _overriding(tokens: list[Token]) -> list[Span]:
 
 def _is_table_query(before: Token | None, after: Token) -> bool:
     """Whether the word TABLE between these tokens starts the query ``TABLE name``, which not every sqlglot reads."""
-    follows = before is None or before.upper in ("(", "UNION", "EXCEPT", "INTERSECT", "ALL", "AS", "ANALYZE", "EXPLAIN")
+    follows = before is None or before.upper in _BEFORE_A_TABLE_QUERY
     named = after.kind == "quoted" or (after.kind == "word" and after.upper not in _BEGINNINGS)
     return follows and named

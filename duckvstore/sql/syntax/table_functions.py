@@ -14,6 +14,7 @@ from sqlglot import exp
 
 from duckvstore.sql.syntax.literals import quote
 from duckvstore.sql.syntax.tokens import ODD_SPACES, Token, closing, scan
+from duckvstore.sql.syntax.words import QUERY_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,12 +22,6 @@ if TYPE_CHECKING:
     from duckvstore.sql.syntax.source_map import Splice
 
 CALLS = ("query", "query_table")
-_QUERY_WORDS = frozenset(
-    {
-        *("SELECT", "FROM", "WITH", "VALUES", "TABLE", "DESCRIBE", "DESC", "SHOW", "SUMMARIZE", "("),
-        *("PIVOT", "UNPIVOT", "PIVOT_WIDER", "PIVOT_LONGER"),
-    }
-)
 _BEFORE_A_TABLE = frozenset(("FROM", "JOIN", "LATERAL"))
 _PART = re.compile(r'"(?P<quoted>(?:[^"]|"")*)"|(?P<plain>[^".]+)')
 
@@ -77,7 +72,7 @@ def _subquery(text: str) -> str | None:
         return None
     while tokens and tokens[-1].text == ";":
         text = text[: tokens.pop().start]
-    if not tokens or tokens[0].upper not in _QUERY_WORDS or tokens[-1].kind == "unclosed":
+    if not tokens or tokens[0].upper not in QUERY_WORDS or tokens[-1].kind == "unclosed":
         return None
     depth = 0
     for token in tokens:

@@ -253,7 +253,7 @@ def test_statements_are_split_with_their_places():
     statements = parse(text)
     assert [s.kind for s in statements] == ["query"] * 3
     for statement in statements:
-        assert text[statement.offset : statement.offset + len(statement.text)] == statement.text
+        assert text[statement.sql.origin(0) : statement.sql.origin(len(statement.sql))] == statement.text
     assert statements[1].references[0].at.value == Parameter(position=0)
     assert [p.position for _, p in statements[2].parameters] == [1, 2]
     assert parse("") == parse(" ;; -- nothing") == []
@@ -365,7 +365,7 @@ def test_any_text_parses_or_is_an_sql_error(words, space):
     except SqlError:
         return
     for statement in statements:
-        assert text[statement.offset :].startswith(statement.text)
+        assert text[statement.sql.origin(0) :].startswith(statement.text)
         for reference in statement.references:
             assert 0 <= reference.start < reference.end <= len(statement.text)
 
