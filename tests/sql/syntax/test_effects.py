@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import duckdb
 import pytest
 
@@ -52,6 +54,12 @@ class Session:
         return {**found, "rows": set(self.connection.execute("FROM t").fetchall()) if is_there else set()}
 
 
+@functools.cache
+def fresh() -> dict[str, set[tuple[object, ...]]]:
+    """Return what can be seen before any statement."""
+    return Session().seen()
+
+
 def is_prepared(session: Session, text: str) -> bool:
     """Whether DuckDB takes ``PREPARE … AS text``."""
     try:
@@ -67,7 +75,7 @@ def test_the_table_says_what_duckdb_does(text: str) -> None:
     effects = statement.effects
     if is_prepared(session, text) and statement.kind != "other" and not statement.explain:
         assert effects.is_preparable, "DuckDB keeps it, so its symbols must be resolved at each EXECUTE"
-    before = session.seen()
+    before = fresh()
     rows = session.connection.execute(text).fetchall()
     after = session.seen()
 
