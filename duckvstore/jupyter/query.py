@@ -72,7 +72,7 @@ class Query:
             for statement in statements:
                 for reference in statement.references:
                     clause = self._at_clause(reference)
-                    if clause and statement.sql.is_copied(reference.end - 1):
+                    if clause and not statement.written:
                         end = statement.sql.origin(reference.end)
                         insertions.append((end, end, clause))
         if self.asked.explain and statements and not statements[-1].explain:

@@ -136,8 +136,9 @@ class _Source:
         return "explain" if is_own else kind, explain
 
     def _rewritten(self, sql: SourceMap) -> Statement:
-        """Return the statement of ``sql``, which says in full what this one says."""
-        return replace(_Source(self.source, sql, *scan(sql.text), self.seen).statement(), written=self.text)
+        """Return the statement of ``sql``, which says in full what this one says; errors show places in that."""
+        own = SourceMap(sql.text)
+        return replace(_Source(own.text, own, *scan(own.text), self.seen).statement(), written=self.text)
 
     def _body(self) -> Statement | None:
         """Return the statement behind PREPARE name AS; None where there is none."""
