@@ -7,6 +7,7 @@ every error that leaves here is one of ``duckvstore.errors`` (or KeyboardInterru
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 import weakref
 from contextlib import suppress
@@ -122,7 +123,7 @@ class Session(forks.OfOneProcess):
         self._has_objects = False
         self._has_foreign = False
         self._definitions = Definitions()
-        self._listed_count = 0
+        self._list_numbers = itertools.count(1)
         self._begun: weakref.WeakKeyDictionary[ThreadCursor, Begun] = weakref.WeakKeyDictionary()
 
     def sql(
@@ -249,8 +250,10 @@ class Session(forks.OfOneProcess):
             plan = self._plan_or_end(making)
             if isinstance(plan, Result):
                 return plan
-            self._has_objects = self._has_objects or statement.effects.makes_objects
-            self._has_foreign = self._has_foreign or statement.effects.makes_sources
+            if statement.effects.makes_objects:  # set and never taken back, whatever other threads do
+                self._has_objects = True
+            if statement.effects.makes_sources:
+                self._has_foreign = True
             if _REMOTE.search(statement.text):
                 self._instance.try_httpfs()
             running = Running(thread, plan, making.values, self.note)
@@ -350,7 +353,8 @@ class Session(forks.OfOneProcess):
         as_created(plan, statement.header or draft.header, CHECK)
         Running(thread, plan, making.values, self.note).finish()
         self._definitions.register(thread, draft, self._tables(thread))
-        self._has_objects = self._has_objects or draft.is_temporary
+        if draft.is_temporary:
+            self._has_objects = True
         making.figures.done = f"created {draft.label}"
         return Result(None, making.figures)
 
@@ -459,8 +463,8 @@ class Session(forks.OfOneProcess):
         libraries = self._libraries if self._default is None else {self._default.name: self._default}
         visible = self._definitions.visible(thread)
         views = {key[1]: definition.statement.text for key, definition in visible.items() if key[0] == "view"}
-        self._listed_count += 1
-        items, registered = information_schema.items(texts, libraries, self._listed_count, views, self._pinned(thread))
+        number = next(self._list_numbers)
+        items, registered = information_schema.items(texts, libraries, number, views, self._pinned(thread))
         plan.registered |= registered
         items += used
         # An error of DuckDB would abort the transaction, if there is one.

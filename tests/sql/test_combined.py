@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pandas as pd
 import pytest
 
@@ -23,6 +25,16 @@ def test_one_query_reads_two_endpoints_and_a_folder(s3_bucket, moto_bucket, tmp_
         """
     ).fetchall()
     assert rows == [(1, 0.0, 1.0, 2.0), (2, 0.5, 1.5, 2.5)]
+
+
+def test_a_copy_of_a_library_is_read_from_its_own_place(tmp_path):
+    """Both have the same versions, so what is remembered of one must not be used for the other."""
+    vs.open(tmp_path / "first").create_library("eod").write("trades", pd.DataFrame({"id": [1, 2]}))
+    shutil.copytree(tmp_path / "first", tmp_path / "copy")
+    both = vs.combine({name: vs.open(tmp_path / name)["eod"] for name in ("first", "copy")})
+    assert both.sql("SELECT id FROM first.trades ORDER BY id").fetchall() == [(1,), (2,)]
+    shutil.rmtree(tmp_path / "first")
+    assert both.sql("SELECT id FROM copy.trades ORDER BY id").fetchall() == [(1,), (2,)]
 
 
 def test_what_is_no_library_is_refused():

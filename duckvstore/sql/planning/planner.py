@@ -5,6 +5,7 @@ Invariant: DuckDB is given URIs of segments that a library's layout allows, and 
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from duckvstore.errors import DuckVStoreError, Integrity, StorageUnavailable
 from duckvstore.sql.binding import dataframes, diff
 from duckvstore.sql.binding.names import Catalogue, Difference, Frame, Symbol
 from duckvstore.sql.planning import document_segments, nanoseconds, rewrite
-from duckvstore.sql.pruning.segment_choice import Choices
+from duckvstore.sql.pruning.segment_choice import Choices, Relation
 from duckvstore.sql.results.figures import Figures, Scanned, ScannedTable
 from duckvstore.sql.values import types
 
@@ -151,7 +152,7 @@ class Planner:
         """Use ``instance`` for questions of our own and ``files`` for what DuckDB cannot scan in place."""
         self._instance = instance
         self._files = files
-        self._registered_count = 0
+        self._numbers = itertools.count(1)
         self.choices = Choices(instance.cursor)
 
     def plan(
@@ -213,8 +214,7 @@ class Planner:
             raise plan.statement.error(nanoseconds.problem(found[0]), plan.statement.references[position].start)
 
     def _register(self, plan: Plan, frame: Frame, uses: int) -> str:
-        self._registered_count += 1
-        name = f"__vstore_rows_{self._registered_count}"
+        name = f"__vstore_rows_{next(self._numbers)}"
         plan.registered[name] = dataframes.to_registrable(frame.value, uses=uses)
         return name
 
@@ -246,16 +246,18 @@ class Planner:
         if refused:
             uris = self.uris(plan, library, choice.segments)
             return rewrite.scan(version, uris, seals=seals, refused=refused)
-        if seals in choice.relations and self._instance.admit(library.segment_objects, choice.prefix):
-            return choice.relations[seals]
+        known = choice.relations.get((library, seals))
+        if known is not None and self._instance.admit(library.segment_objects, known.prefix):
+            return known.sql
         placed = self._in_place(library, choice.segments)
         if placed is None:
             with library.believing(version):
                 copies = self._copies(plan, library, choice.segments)
             return rewrite.scan(version, copies, seals=seals)
-        choice.prefix, uris = placed
-        choice.relations[seals] = rewrite.scan(version, uris, seals=seals)
-        return choice.relations[seals]
+        prefix, uris = placed
+        relation = Relation(rewrite.scan(version, uris, seals=seals), prefix)
+        choice.relations[library, seals] = relation  # threads may do this twice, each time with the same
+        return relation.sql
 
     def _refused(
         self, plan: Plan, library: OpenLibrary, version: Version, segments: tuple[Segment, ...]

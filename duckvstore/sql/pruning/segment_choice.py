@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
+    from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.format.stored.documents import Version
     from duckvstore.format.stored.segments import Segment
     from duckvstore.sql.pruning.predicates import Condition
@@ -107,18 +108,26 @@ def _has_parameter_among(statement: Statement, version: Version) -> bool:
     return any(column.name.casefold() in names for column in version.schema.columns)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """The SQL that scans segments where they are, under the URI ``prefix``."""
+
+    sql: str
+    prefix: str
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """The segments that a statement scans at one place, with their bytes and those of the whole version.
 
-    ``relations``: the SQL that scans them where they are, under the URI ``prefix``, by whether it seals them.
+    ``relations``: the SQL for it by the library, of which a copy has the same versions elsewhere, and by whether the
+    columns that DuckDB adds to every file are hidden.
     """
 
     segments: tuple[Segment, ...]
     bytes_read: int
     bytes_total: int
-    prefix: str = ""
-    relations: dict[bool, str] = field(default_factory=dict)
+    relations: dict[tuple[OpenLibrary, bool], Relation] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
