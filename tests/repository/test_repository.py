@@ -120,6 +120,18 @@ def test_no_test_is_skipped_without_a_reason():
                 assert match.group(3) == "(", f"{path} has a bare skip"
 
 
+def test_tests_that_need_a_server_are_run_where_there_is_one():
+    """Whatever is marked ``s3`` or ``duckdb1`` lies below what the Makefile runs with these marks."""
+    lines = (ROOT / "Makefile").read_text().replace("\\\n", "").splitlines()
+    line = next(line for line in lines if line.startswith("S3_TESTS"))
+    groups = re.findall(r"addprefix ([^,]+),([^)]*)", line)
+    run = [ROOT / f"{prefix}{name}" for prefix, names in groups for name in names.split()]
+    assert all(path.exists() for path in run)
+    marked = re.compile(r"mark\.(s3|duckdb1)|\b(seaweed|s3_bucket|s3_reader_options|moto|moto_bucket)\b")
+    needing = [path for path in TESTS if path.name.startswith("test_") and marked.search(path.read_text())]
+    assert not [path for path in needing if not any(path.is_relative_to(there) for there in run)]
+
+
 def test_the_version_is_the_same_everywhere():
     """pyproject.toml and the package agree."""
     assert f'version = "{duckvstore.__version__}"' in (ROOT / "pyproject.toml").read_text()
