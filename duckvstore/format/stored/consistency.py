@@ -16,7 +16,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from duckvstore.format.stored import zones
 from duckvstore.format.stored.documents import schema_from_json
-from duckvstore.format.stored.envelope import Count, believing, checked, shown
+from duckvstore.format.stored.envelope import Count, believing, checked, shown, work_out
 from duckvstore.format.stored.manifests import FoldedSegments, totals
 from duckvstore.format.stored.schema import FIELD_ID, decode_ipc
 from duckvstore.format.stored.statistics import bound_types
@@ -89,6 +89,9 @@ class _Leaf(Struct):
 class _Nested(Struct):
     tree: Any
     leaves: list[_Leaf]
+
+
+work_out(_Frame, _Series, _Array, _Arrow, _Polars, _Nested)
 
 
 def check(version: Version) -> Version:

@@ -279,6 +279,9 @@ class _SchemaFields(Struct):
     next_id: Count | None = None
 
 
+envelope.work_out(Snapshot, Library, Decision, _VersionFields, _SchemaFields)
+
+
 def dump_version(version: Version, schema: dict[str, Any] | None = None) -> bytes:
     """Return the JSON of a version document.
 

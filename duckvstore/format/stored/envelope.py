@@ -64,12 +64,24 @@ T = TypeVar("T")
 StructT = TypeVar("StructT", bound=Struct)
 
 
+def work_out(*kinds: type[Struct]) -> None:
+    """Let msgspec work out these types and those within, in the thread that imports their module.
+
+    It does so on the first use otherwise, and where that is in two threads at once, the process ends in a crash (0.22).
+    """
+    for kind in kinds:
+        msgspec.json.Decoder(kind)
+
+
 class _Envelope(Struct):
     """What says whether the rest can be read."""
 
     duckvstore: str
     format: Count
     requires: list[str]
+
+
+work_out(_Envelope)
 
 
 def time_to_json(time: datetime) -> str:
@@ -132,7 +144,7 @@ def _body(struct: Struct) -> dict[str, Any]:
 def checked(value: object, kind: type[T], what: str) -> T:
     """Return ``value`` of a document as ``kind``. Raises ValueError that names ``what`` it is."""
     try:
-        return msgspec.convert(value, kind)
+        return msgspec.convert(value, kind, str_keys=True)
     except msgspec.ValidationError as error:
         raise ValueError(f"{what}: {error}") from error
 

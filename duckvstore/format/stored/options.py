@@ -88,6 +88,9 @@ class OptionsDocument(Document, frozen=True):
         return found
 
 
+envelope.work_out(OptionsDocument)
+
+
 def changed(options: Options, changes: Mapping[str, Any]) -> Options:
     """Return ``options`` with ``changes``, checked. Raises InvalidInput naming the option and what it may be.
 

@@ -47,3 +47,6 @@ class Owner(Document, frozen=True):
     library_id: str
     name: str
     documents_url: str
+
+
+envelope.work_out(Intent, Garbage, Owner)

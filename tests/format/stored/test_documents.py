@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -207,3 +209,35 @@ def test_the_bytes_are_those_of_every_release():
         '"10":{"min":[-1180591620717411303424],"max":["é\u2028\x7f\\u001f"],"nulls":[0],"nan":[false]}}}}'
     )
     assert documents.dump_version(documents.load_version(data, where="key")) == data
+
+
+WITHOUT_TYPES = """
+import msgspec._utils
+
+from duckvstore.api.store import Store
+from tests import damage
+
+
+def found(*_):
+    raise AssertionError("a type is worked out when it is used")
+
+
+stores = {"lib": damage.make(), **{name: damage.golden(folder) for folder, name in damage.GOLDEN.items()}}
+assert hasattr(msgspec._utils, "_forward_ref")
+msgspec._utils._forward_ref = found
+for name, objects in stores.items():
+    library = Store(objects).get_library(name)
+    for symbol in library.list_symbols():
+        library.read(symbol, allow_pickle=True)
+    library.list_snapshots(), library.options, library.gc(dry_run=True), library.verify()
+"""
+
+
+@pytest.mark.parametrize("writes", [True, False])
+def test_types_are_worked_out_when_their_modules_are_imported(writes):
+    """By msgspec: two threads that did so at once would crash. Every kind of document and value is read."""
+    text = WITHOUT_TYPES
+    if not writes:
+        text = text.replace('"lib": damage.make(), ', "")  # so that reading is the first that happens
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
