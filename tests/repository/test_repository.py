@@ -120,13 +120,25 @@ def test_no_test_is_skipped_without_a_reason():
                 assert match.group(3) == "(", f"{path} has a bare skip"
 
 
+def made(variable: str) -> list[Path]:
+    """Return the files and folders of tests that the Makefile names in ``…_TESTS``."""
+    lines = (ROOT / "Makefile").read_text().replace("\\\n", "").splitlines()
+    line = next(line for line in lines if line.startswith(f"{variable}_TESTS"))
+    groups = re.findall(r"addprefix ([^,]+),([^)]*)", line)
+    return [ROOT / f"{prefix}{name}" for prefix, names in groups for name in names.split()]
+
+
+def test_the_tests_that_the_makefile_names_exist():
+    """Those of each environment, and the quick ones."""
+    for variable in ("DUCKDB1", "S3", "OLDEST", "QUICK"):
+        paths = made(variable)
+        assert paths
+        assert not [path for path in paths if not path.exists()], variable
+
+
 def test_tests_that_need_a_server_are_run_where_there_is_one():
     """Whatever is marked ``s3`` or ``duckdb1`` lies below what the Makefile runs with these marks."""
-    lines = (ROOT / "Makefile").read_text().replace("\\\n", "").splitlines()
-    line = next(line for line in lines if line.startswith("S3_TESTS"))
-    groups = re.findall(r"addprefix ([^,]+),([^)]*)", line)
-    run = [ROOT / f"{prefix}{name}" for prefix, names in groups for name in names.split()]
-    assert all(path.exists() for path in run)
+    run = made("S3")
     marked = re.compile(r"mark\.(s3|duckdb1)|\b(seaweed|s3_bucket|s3_reader_options|moto|moto_bucket)\b")
     needing = [path for path in TESTS if path.name.startswith("test_") and marked.search(path.read_text())]
     assert not [path for path in needing if not any(path.is_relative_to(there) for there in run)]
