@@ -16,7 +16,7 @@ from duckvstore.engine.library import unreadable
 from duckvstore.engine.reading import catalogue, composite, ranges, reads
 from duckvstore.errors import InvalidInput, NotFound, Unsupported
 from duckvstore.format.codecs import composite as format_composite
-from duckvstore.format.codecs import values
+from duckvstore.format.codecs import tables, values
 from duckvstore.format.stored import schema as schemas
 
 if TYPE_CHECKING:
@@ -93,11 +93,11 @@ class Reading(Handle):
             )
             if version.kind == "nested":
                 return self._item(version, composite.read_nested(opened, version))
-            stored = None if columns is None else values.stored_columns(version.schema, columns)
-            needed = None if stored is None else values.needed_columns(version.schema, stored)
+            stored = None if columns is None else tables.stored_columns(version.schema, columns)
+            needed = None if stored is None else tables.needed_columns(version.schema, stored)
             is_pandas = version.kind in ("dataframe", "series") and output_format in (None, "pandas")
-            dictionaries = values.text_objects(version.schema) if is_pandas else ()
-            dtypes = values.numpy_dtypes(version.schema, needed) if is_pandas else {}
+            dictionaries = tables.text_objects(version.schema) if is_pandas else ()
+            dtypes = tables.numpy_dtypes(version.schema, needed) if is_pandas else {}
         rows = self._rows(version, needed, dates, request, dictionaries, dtypes)
         chosen: dict[str, Any] = {"columns": columns, "rows": rows.positions, "arrays": rows.arrays}
         pickles = request.allow_pickle
@@ -306,7 +306,7 @@ def _own_values(table: pa.Table, version: Version, columns: Sequence[Any] | None
     if columns is None:
         names = schemas.present(schema.names, table)
     else:
-        names = values.after_index(schema, values.stored_columns(schema, columns))
+        names = tables.after_index(schema, tables.stored_columns(schema, columns))
     own = {column.name: of_column(column) for column in schema.columns}
     return in_format(rows, [own[name] for name in names], output_format)
 

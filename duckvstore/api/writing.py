@@ -15,6 +15,7 @@ from duckvstore.engine.reading import catalogue, ranges, reads
 from duckvstore.engine.writing import commits, edits, rewrites
 from duckvstore.errors import InvalidInput
 from duckvstore.format.codecs import arrow_values, values
+from duckvstore.format.rows.value_rows import Encoded
 from duckvstore.format.stored import metadata as user_metadata
 from duckvstore.format.stored import schema as schemas
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from duckvstore.engine.reading.catalogue import AsOf
     from duckvstore.engine.writing.edits import Plan
     from duckvstore.engine.writing.rewrites import Given
-    from duckvstore.format.codecs.values import Encoded
     from duckvstore.format.stored.documents import Schema, Version
 
 
@@ -308,7 +308,7 @@ class Writing(Handle):
             raise InvalidInput(f"index_column={index_column!r} is no text: give the name of one column")
         data, intervals = arrow_values.with_intervals(data, where) if joins else (data, ())
         encoded = values.encode_any(data, where=where, allow_pickle=allow_pickle, index_column=index_column)
-        if intervals and isinstance(encoded, values.Encoded):
+        if intervals and isinstance(encoded, Encoded):
             own = ["INTERVAL" if at in intervals else None for at in range(len(encoded.schema.columns))]
             encoded = replace(encoded, schema=schemas.carrying(encoded.schema, own))
         return rewrites.given(symbol, encoded, where, checks_order=self._validates(validate_index), fit=fitted)

@@ -16,7 +16,7 @@ from sqlglot import exp
 from duckvstore.engine.reading import segments
 from duckvstore.engine.reading.reads import Rows, positions
 from duckvstore.errors import DuckVStoreError, InvalidInput, NoSuchColumn, SqlError, caret, nearest
-from duckvstore.format.codecs import values as stored_values
+from duckvstore.format.codecs import tables
 from duckvstore.format.codecs.arrow_values import plain_table
 from duckvstore.sql.driver import duckdb_errors
 from duckvstore.sql.driver.interrupts import interruptible, run_interruptibly
@@ -114,7 +114,7 @@ class _Predicate:
             if taken == name:
                 continue
             with suppress(NoSuchColumn):
-                meant = stored_values.stored_columns(self.version.schema, [name])
+                meant = tables.stored_columns(self.version.schema, [name])
                 if taken not in meant:
                     raise SqlError(
                         f"where names {name!r}, which is another column than {taken!r}, but SQL does not tell capitals "

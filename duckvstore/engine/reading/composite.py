@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from duckvstore.concurrency import IO
 from duckvstore.engine.reading import segments
 from duckvstore.errors import Integrity
-from duckvstore.format.codecs import composite, values
+from duckvstore.format.codecs import composite, tables, values
 from duckvstore.format.stored.documents import Schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from duckvstore.engine.library.open_library import OpenLibrary
-    from duckvstore.format.codecs.values import Encoded, Nested
+    from duckvstore.format.rows.value_rows import Encoded, Nested
     from duckvstore.format.stored.documents import Version
     from duckvstore.format.stored.segments import Segment
 
@@ -65,7 +65,7 @@ def read_nested(library: OpenLibrary, version: Version) -> Any:
         )
 
     def read(part: Version) -> Any:
-        dictionaries = values.text_objects(part.schema) if part.kind in ("dataframe", "series") else ()
+        dictionaries = tables.text_objects(part.schema) if part.kind in ("dataframe", "series") else ()
         table = segments.read_table(library, part, dictionaries=dictionaries)
         return composite.decode_leaf(table, part.kind, part.schema, part.row_count)
 

@@ -20,12 +20,13 @@ from duckvstore.engine.reading.segments import Placed
 from duckvstore.engine.writing import edits
 from duckvstore.engine.writing.commits import Draft
 from duckvstore.errors import InvalidInput, Unsupported
-from duckvstore.format.codecs import values
+from duckvstore.format.codecs import tables, values
 from duckvstore.format.evolution import altering, joins
 from duckvstore.format.evolution.cell_rules import TableCells
 from duckvstore.format.evolution.editing import check_tabular, resized
 from duckvstore.format.rows import chunking, order
 from duckvstore.format.rows.encoding import exact
+from duckvstore.format.rows.value_rows import Encoded, Nested
 from duckvstore.format.stored.manifests import tail as tail_of
 from duckvstore.format.stored.schema import to_arrow
 
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from duckvstore.engine.reading.ranges import DateRange
     from duckvstore.engine.reading.segments import Shareable
     from duckvstore.engine.writing.edits import Plan
-    from duckvstore.format.codecs.values import Encoded, Nested
     from duckvstore.format.evolution.cell_rules import Cells
     from duckvstore.format.evolution.joins import Merged
     from duckvstore.format.rows.order import Order
@@ -69,7 +69,7 @@ class Given:
     @property
     def rows(self) -> Encoded:
         """The value as rows. Raises InvalidInput for one that is nested."""
-        if isinstance(self.encoded, values.Nested):
+        if isinstance(self.encoded, Nested):
             raise InvalidInput(f"a nested value for {self.where} cannot be added to rows: write() it as a whole")
         return self.encoded
 
@@ -89,8 +89,8 @@ def check_carried(given: Schema, newest: Version | None, where: str) -> None:
     stored = newest.schema if newest is not None and not newest.deleted and newest.kind == "arrow" else None
     if not carried:
         return
-    own = {} if stored is None else dict(zip(values.labels(stored), stored.columns, strict=True))
-    names = values.labels(given)
+    own = {} if stored is None else dict(zip(tables.labels(stored), stored.columns, strict=True))
+    names = tables.labels(given)
     for at in carried:
         kind, found = given.columns[at].duckdb, own.get(names[at])
         if found is None or found.duckdb != kind:
@@ -109,7 +109,7 @@ def given(
     fit: Callable[[Encoded, Schema, str], Encoded] | None = None,
 ) -> Given:
     """Return rows for an edit. Raises InvalidInput where ``checks_order`` and their times are known not to ascend."""
-    found = order.of_encoded(encoded) if isinstance(encoded, values.Encoded) else None
+    found = order.of_encoded(encoded) if isinstance(encoded, Encoded) else None
     if checks_order:
         _check_ascends(where, found)
     return Given(symbol, encoded, where, found, checks_order, fit)
@@ -136,7 +136,7 @@ def write(library: OpenLibrary, given: Given, metadata: Any, operation: str = "w
 
     def made(newest: Version | None) -> Draft:
         shareable = segments.Shareable(newest.segments if newest is not None else ())
-        if isinstance(given.encoded, values.Nested):
+        if isinstance(given.encoded, Nested):
             return _nested(library, given, given.encoded, metadata, operation, shareable)
         return _value(library, given, metadata, operation, newest, shareable)
 

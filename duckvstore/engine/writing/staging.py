@@ -21,10 +21,10 @@ from duckvstore.engine.reading.cells import SegmentCells
 from duckvstore.engine.writing import edits, rewrites
 from duckvstore.engine.writing.commits import Draft
 from duckvstore.errors import InvalidInput, NoSuchColumn, NoSuchKey, StorageUnavailable
-from duckvstore.format.codecs import values
-from duckvstore.format.codecs.values import Encoded
+from duckvstore.format.codecs import tables
 from duckvstore.format.evolution import joins
 from duckvstore.format.rows import order
+from duckvstore.format.rows.value_rows import Encoded
 from duckvstore.format.stored import documents, statistics
 from duckvstore.format.stored.documents import Version
 from duckvstore.format.stored.schema import to_arrow
@@ -216,9 +216,9 @@ def _indexed(library: OpenLibrary, leader: Version, part: Version) -> Version:
     level = order.time_level(leader.schema)
     if level is None or part.schema.index or part.kind != leader.kind or part.kind not in _WITH_INDEX_COLUMN:
         return part
-    label = values.labels(leader.schema)[leader.schema.names.index(level)]
+    label = tables.labels(leader.schema)[leader.schema.names.index(level)]
     try:
-        names = values.stored_columns(part.schema, [label])
+        names = tables.stored_columns(part.schema, [label])
     except NoSuchColumn:
         return part
     kinds = [to_arrow(version.schema).field(name).type for version, name in ((leader, level), (part, names[0]))]

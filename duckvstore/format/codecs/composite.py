@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from duckvstore.errors import Integrity, InvalidInput, Unsupported
-from duckvstore.format.codecs import values
+from duckvstore.format.codecs import tables
+from duckvstore.format.rows.value_rows import Encoded, Nested
 from duckvstore.format.stored import metadata
 from duckvstore.format.stored import schema as schemas
 from duckvstore.format.stored.documents import schema_from_json, schema_to_json
@@ -48,7 +49,7 @@ _ACCEPTED = (
 )
 
 
-def encode(value: object, where: str) -> values.Encoded | values.Nested:
+def encode(value: object, where: str) -> Encoded | Nested:
     """Return a value that is no table as JSON, or taken apart when there are tables in it.
 
     ``where`` names the value in errors, as in ``values.encode``. Raises InvalidInput or Unsupported naming the place
@@ -65,13 +66,13 @@ def encode(value: object, where: str) -> values.Encoded | values.Nested:
         return _text_rows("json", text, where)
     if len(text.encode()) <= TREE_BYTES_MAX:
         return nested
-    return values.Nested(None, [*nested.leaves, ("", _text_rows(TREE_KIND, text, where))])
+    return Nested(None, [*nested.leaves, ("", _text_rows(TREE_KIND, text, where))])
 
 
-def take_apart(value: object, where: str) -> values.Nested:
+def take_apart(value: object, where: str) -> Nested:
     """Return the tree of ``value`` and its tables with their places, such as ``['prices'][0]``."""
     walk = _Walk(where)
-    return values.Nested(walk.visit(value), walk.leaves)
+    return Nested(walk.visit(value), walk.leaves)
 
 
 def put_together(value: dict[str, Any], leaf_values: Sequence[Any]) -> Any:
@@ -92,10 +93,10 @@ def decode_leaf(table: pa.Table, kind: str, schema: Schema, row_count: int) -> A
     """Return one leaf of a nested value, for ``put_together``."""
     if kind == TREE_KIND:
         return _load_text(table)
-    return values.decode(table, kind, schema, rows=range(row_count))
+    return tables.decode(table, kind, schema, rows=range(row_count))
 
 
-def encode_pickle(value: object, where: str) -> values.Encoded:
+def encode_pickle(value: object, where: str) -> Encoded:
     """Return ``value`` pickled, after loading it once: not everything that can be pickled can be loaded.
 
     Raises InvalidInput when it cannot be pickled and loaded, or takes 2 GiB or more.
@@ -154,7 +155,7 @@ def leaf_places(value: dict[str, Any]) -> str:
     return ", ".join(places[:PLACES_SHOWN_MAX]) + more
 
 
-def leaf_to_json(place: str, leaf: values.Encoded, segment_count: int, row_count: int) -> dict[str, Any]:
+def leaf_to_json(place: str, leaf: Encoded, segment_count: int, row_count: int) -> dict[str, Any]:
     """Return what the document of a nested value says of one leaf."""
     return {
         "place": place,
@@ -174,7 +175,7 @@ class _Walk:
     """One way through a value, which leaves its tree and its tables."""
 
     def __init__(self, where: str) -> None:
-        self.leaves: list[tuple[str, values.Encoded]] = []
+        self.leaves: list[tuple[str, Encoded]] = []
         self._where = where
         self._path: list[str | int] = []
         self._positions: dict[int, int] = {}
@@ -195,7 +196,7 @@ class _Walk:
                 return metadata.to_json(value)
             except InvalidInput:
                 return metadata.to_json(value, where=self._place())  # raises again; places cost too much to make always
-        if values.is_table(value):
+        if tables.is_table(value):
             return {"$leaf": self._leaf(value)}
         return self._label(value)
 
@@ -236,7 +237,7 @@ class _Walk:
         position = self._positions.get(id(value))
         if position is None:  # the value keeps its parts alive, so that an id stays theirs
             position = self._positions[id(value)] = len(self.leaves)
-            self.leaves.append((self._steps(), values.encode_table(value, self._place())))
+            self.leaves.append((self._steps(), tables.encode_table(value, self._place())))
         return position
 
     def _label(self, value: Any) -> Any:
@@ -287,14 +288,14 @@ def _dump(tree: Any) -> str:
     return json.dumps(tree, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
-def _text_rows(kind: str, text: str, where: str) -> values.Encoded:
+def _text_rows(kind: str, text: str, where: str) -> Encoded:
     _check_size(len(text.encode()), "JSON", where)
     return _one_row(kind, JSON_NAME, pa.array([text], pa.large_string()))
 
 
-def _one_row(kind: str, name: str, array: pa.Array) -> values.Encoded:
+def _one_row(kind: str, name: str, array: pa.Array) -> Encoded:
     schema = schemas.from_arrow(pa.schema([pa.field(name, array.type)]))
-    return values.Encoded(kind, schema, pa.Table.from_arrays([array], schema=schemas.to_arrow(schema)), None)
+    return Encoded(kind, schema, pa.Table.from_arrays([array], schema=schemas.to_arrow(schema)), None)
 
 
 def _check_size(size_bytes: int, form: str, where: str) -> None:

@@ -1,4 +1,4 @@
-"""One pandas column or index level <-> an Arrow array of a type that is natural in SQL, and a spec.
+"""One pandas column or index level <-> an Arrow array of a type that is natural in SQL, and a spec; indexes as JSON.
 
 Invariant: ``decode_array(encode_array(x))`` has the dtype of ``x`` and equal values. NaN in a numpy float column
 is stored as null, as DuckDB and pandas' own conversions take it; NaN beside NA in a nullable column stays NaN.
@@ -8,6 +8,8 @@ A spec is JSON: the name of a numpy dtype, or an object whose ``type`` names one
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import inspect
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +25,7 @@ from duckvstore.format.stored import labels, zones
 from duckvstore.format.stored import schema as schemas
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 _NAT = np.iinfo(np.int64).min
 _MASKED = {
@@ -240,11 +242,9 @@ def _decode_sparse(column: pa.ChunkedArray, spec: Spec) -> Any:
 
 def _encode_categorical(values: Any, where: str) -> tuple[pa.Array, Spec]:
     """Store the categories' values, so that SQL sees them; the list of categories goes into the spec."""
-    from duckvstore.format.codecs.pandas_indexes import index_to_json
-
     categories = values.categories
     spec = {"type": "categorical", "ordered": bool(values.ordered), "categories": index_to_json(categories, where)}
-    arrow, _ = encode_array(_raw(categories), where)
+    arrow, _ = encode_array(raw_values(categories), where)
     arrow = arrow.combine_chunks() if isinstance(arrow, pa.ChunkedArray) else arrow
     missing = values.codes < 0
     codes = pa.array(values.codes.astype(np.int32), mask=missing if missing.any() else None)
@@ -254,10 +254,8 @@ def _encode_categorical(values: Any, where: str) -> tuple[pa.Array, Spec]:
 
 
 def _decode_categorical(column: pa.ChunkedArray, spec: Spec) -> Any:
-    from duckvstore.format.codecs.pandas_indexes import index_from_json
-
     categories = index_from_json(spec["categories"])
-    known, _ = encode_array(_raw(categories), "categories")
+    known, _ = encode_array(raw_values(categories), "categories")
     known = known.combine_chunks() if isinstance(known, pa.ChunkedArray) else known
     codes = np.empty(len(column), dtype=np.int32)
     start = 0
@@ -317,8 +315,128 @@ def _struct_positions(values: pa.Array, known: pa.Array) -> np.ndarray:
     return codes
 
 
-def _raw(index: pd.Index) -> Any:
-    return index.to_numpy() if isinstance(index.dtype, np.dtype) else index.array
+def index_to_json(index: pd.Index, where: str) -> dict[str, Any]:
+    """Return ``index`` as JSON, values included."""
+    if isinstance(index, pd.RangeIndex):
+        return {"range": [index.start, index.stop, index.step], **name_to_json(index, where)}
+    if isinstance(index, pd.MultiIndex):
+        return {
+            "levels": [index_to_json(level.rename(None), where) for level in index.levels],
+            "codes": [np.asarray(codes).tolist() for codes in index.codes],
+            "names": [labels.label_to_json(name, where=f"a name in {where}") for name in index.names],
+        }
+    body: dict[str, Any] = {**name_to_json(index, where), **frequency_to_json(index, where)}
+    if index.dtype == object:
+        return {"objects": [labels.label_to_json(label, where=f"a label in {where}") for label in index], **body}
+    array, spec = encode_array(raw_values(index), where)
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
+    kinds = {pa.large_string(): "strings", pa.int64(): "integers"}
+    if array.type in kinds:
+        return {kinds[array.type]: array.to_pylist(), "dtype": spec, **body}
+    batch = pa.record_batch([array], names=["labels"])
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return {"ipc": base64.b64encode(sink.getvalue()).decode("ascii"), "dtype": spec, **body}
+
+
+def index_from_json(value: dict[str, Any]) -> pd.Index:
+    """Return the index that ``index_to_json`` was given."""
+    if "range" in value:
+        start, stop, step = value["range"]
+        return pd.RangeIndex(start, stop, step, name=labels.label_from_json(value.get("name")))
+    if "levels" in value:
+        levels: Any = [index_from_json(level) for level in value["levels"]]
+        names = [labels.label_from_json(name) for name in value["names"]]
+        codes: Any = [_checked_codes(codes, len(level)) for codes, level in zip(value["codes"], levels, strict=True)]
+        if len({len(level_codes) for level_codes in codes}) > 1:
+            raise ValueError("the levels of an index have different numbers of labels")
+        return pd.MultiIndex(levels=levels, codes=codes, names=names, verify_integrity=False)
+    name = labels.label_from_json(value.get("name"))
+    if "objects" in value:
+        objects = (labels.label_from_json(label) for label in value["objects"])
+        return pd.Index(np.fromiter(objects, dtype=object, count=len(value["objects"])), dtype=object, name=name,
+                        tupleize_cols=False)  # fmt: skip
+    if "strings" in value:
+        array = pa.array(value["strings"], pa.large_string())
+    elif "integers" in value:
+        array = pa.array(value["integers"], pa.int64())
+    else:
+        array = pa.ipc.open_stream(base64.b64decode(value["ipc"])).read_all().column(0)
+        array.validate(full=True)  # offsets and codes are indexes into buffers
+    column = array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
+    return make_index(decode_array(column, value["dtype"]), name, value.get("freq"))
+
+
+def _checked_codes(codes: Any, count: int) -> np.ndarray:
+    """Return a level's codes, each the position of one of ``count`` labels or -1: pandas looks them up unchecked."""
+    found: np.ndarray = np.array(codes, dtype=np.int64) if len(codes) else np.empty(0, np.int64)
+    if (
+        found.ndim != 1
+        or not set(map(type, codes)) <= {int}
+        or found.min(initial=0) < -1
+        or found.max(initial=-1) >= count
+    ):
+        raise ValueError(f"codes of an index point beyond its {count} labels")
+    return found
+
+
+def index_of_labels(found: Sequence[Any], dtype: Any, name: Any) -> pd.Index:
+    """Return an index of exactly these labels, of ``dtype`` (None: whatever pandas takes) where that holds them.
+
+    Text is not what holds None: pandas 3 makes NaN of it.
+    """
+    every: pd.Index = pd.Index(found, dtype=dtype, name=name, tupleize_cols=False)
+    if list(map(type, every)) == list(map(type, found)):
+        return every
+    objects = np.fromiter(found, dtype=object, count=len(found))
+    return pd.Index(objects, dtype=object, name=name, tupleize_cols=False)
+
+
+def make_index(values: Any, name: Any, freq: str | None = None) -> pd.Index:
+    """Return an index of exactly these values; ``freq`` is set where they keep it."""
+    if isinstance(values, np.ndarray) and values.dtype == object:
+        return pd.Index(values, dtype=object, name=name, tupleize_cols=False)
+    return with_frequency(pd.Index(values, name=name, copy=False), freq)
+
+
+def with_frequency(index: pd.Index, freq: str | None) -> pd.Index:
+    """Return ``index`` with this frequency, where its values keep it."""
+    if freq is not None and isinstance(index, pd.DatetimeIndex | pd.TimedeltaIndex):
+        index = index.copy()
+        with contextlib.suppress(ValueError):  # these values do not keep it
+            index.freq = freq  # type: ignore[misc, assignment]
+    return index
+
+
+def raw_values(values: pd.Index | pd.Series) -> Any:
+    """Return the numpy array or extension array inside, without copying."""
+    return values.to_numpy() if isinstance(values.dtype, np.dtype) else values.array
+
+
+def name_to_json(index: pd.Index, where: str) -> dict[str, Any]:
+    """Return {"name": …} for an index that has one."""
+    if index.name is None:
+        return {}
+    return {"name": labels.label_to_json(index.name, where=f"a name in {where}")}
+
+
+def frequency_to_json(index: pd.Index, where: str) -> dict[str, Any]:
+    """Return {"freq": …} for an index that has one. Raises Unsupported for one that has no name, such as a calendar."""
+    freq = getattr(index, "freq", None)
+    if freq is None or not isinstance(index, pd.DatetimeIndex | pd.TimedeltaIndex):
+        return {}
+    name = freq.freqstr
+    try:
+        same = pd.tseries.frequencies.to_offset(name) == freq
+    except ValueError:
+        same = False
+    if not same:
+        raise Unsupported(
+            f"{where} has the frequency {freq!r}, which has no name that brings it back: set index.freq = None first"
+        )
+    return {"freq": name}
 
 
 _ENCODERS: dict[type, Callable[[Any, str], tuple[Any, Spec]]] = {

@@ -16,8 +16,16 @@ import pyarrow as pa
 from duckvstore.concurrency import CPU
 from duckvstore.errors import InvalidInput, NoSuchColumn, nearest
 from duckvstore.format.codecs import markers
-from duckvstore.format.codecs.pandas_arrays import decode_array, encode_array, is_of_numpy, numpy_dtype
-from duckvstore.format.codecs.pandas_indexes import decode_rows, encode_rows, index_from_json, index_to_json, raw_values
+from duckvstore.format.codecs.pandas_arrays import (
+    decode_array,
+    encode_array,
+    index_from_json,
+    index_to_json,
+    is_of_numpy,
+    numpy_dtype,
+    raw_values,
+)
+from duckvstore.format.codecs.pandas_indexes import decode_rows, encode_rows
 from duckvstore.format.codecs.pandas_objects import CODED_TEXT, encode_coded_text, encode_text, has_few_values, is_text
 from duckvstore.format.stored import labels, metadata
 from duckvstore.format.stored import schema as schemas

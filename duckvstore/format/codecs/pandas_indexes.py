@@ -1,21 +1,28 @@
-"""pandas indexes: as JSON (column labels, categories) and as leading columns (row labels).
+"""The row index of pandas <-> leading columns.
 
 Invariant: an index comes back with its class, dtype, names, values and frequency, or is refused.
 """
 
 from __future__ import annotations
 
-import base64
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from duckvstore.errors import Unsupported
 from duckvstore.format.codecs import markers
-from duckvstore.format.codecs.pandas_arrays import decode_array, encode_array
+from duckvstore.format.codecs.pandas_arrays import (
+    decode_array,
+    encode_array,
+    frequency_to_json,
+    index_from_json,
+    index_to_json,
+    make_index,
+    name_to_json,
+    raw_values,
+    with_frequency,
+)
 from duckvstore.format.stored import labels
 
 if TYPE_CHECKING:
@@ -23,128 +30,6 @@ if TYPE_CHECKING:
 
 Rows = range | np.ndarray
 """Which rows of the whole version a table holds: a range, or an array of positions."""
-
-
-def index_to_json(index: pd.Index, where: str) -> dict[str, Any]:
-    """Return ``index`` as JSON, values included."""
-    if isinstance(index, pd.RangeIndex):
-        return {"range": [index.start, index.stop, index.step], **_name(index, where)}
-    if isinstance(index, pd.MultiIndex):
-        return {
-            "levels": [index_to_json(level.rename(None), where) for level in index.levels],
-            "codes": [np.asarray(codes).tolist() for codes in index.codes],
-            "names": [labels.label_to_json(name, where=f"a name in {where}") for name in index.names],
-        }
-    body: dict[str, Any] = {**_name(index, where), **_frequency(index, where)}
-    if index.dtype == object:
-        return {"objects": [labels.label_to_json(label, where=f"a label in {where}") for label in index], **body}
-    array, spec = encode_array(raw_values(index), where)
-    if isinstance(array, pa.ChunkedArray):
-        array = array.combine_chunks()
-    kinds = {pa.large_string(): "strings", pa.int64(): "integers"}
-    if array.type in kinds:
-        return {kinds[array.type]: array.to_pylist(), "dtype": spec, **body}
-    batch = pa.record_batch([array], names=["labels"])
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    return {"ipc": base64.b64encode(sink.getvalue()).decode("ascii"), "dtype": spec, **body}
-
-
-def index_from_json(value: dict[str, Any]) -> pd.Index:
-    """Return the index that ``index_to_json`` was given."""
-    if "range" in value:
-        start, stop, step = value["range"]
-        return pd.RangeIndex(start, stop, step, name=labels.label_from_json(value.get("name")))
-    if "levels" in value:
-        levels: Any = [index_from_json(level) for level in value["levels"]]
-        names = [labels.label_from_json(name) for name in value["names"]]
-        codes: Any = [_checked_codes(codes, len(level)) for codes, level in zip(value["codes"], levels, strict=True)]
-        if len({len(level_codes) for level_codes in codes}) > 1:
-            raise ValueError("the levels of an index have different numbers of labels")
-        return pd.MultiIndex(levels=levels, codes=codes, names=names, verify_integrity=False)
-    name = labels.label_from_json(value.get("name"))
-    if "objects" in value:
-        objects = (labels.label_from_json(label) for label in value["objects"])
-        return pd.Index(np.fromiter(objects, dtype=object, count=len(value["objects"])), dtype=object, name=name,
-                        tupleize_cols=False)  # fmt: skip
-    if "strings" in value:
-        array = pa.array(value["strings"], pa.large_string())
-    elif "integers" in value:
-        array = pa.array(value["integers"], pa.int64())
-    else:
-        array = pa.ipc.open_stream(base64.b64decode(value["ipc"])).read_all().column(0)
-        array.validate(full=True)  # offsets and codes are indexes into buffers
-    column = array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
-    return make_index(decode_array(column, value["dtype"]), name, value.get("freq"))
-
-
-def _checked_codes(codes: Any, count: int) -> np.ndarray:
-    """Return a level's codes, each the position of one of ``count`` labels or -1: pandas looks them up unchecked."""
-    found: np.ndarray = np.array(codes, dtype=np.int64) if len(codes) else np.empty(0, np.int64)
-    if (
-        found.ndim != 1
-        or not set(map(type, codes)) <= {int}
-        or found.min(initial=0) < -1
-        or found.max(initial=-1) >= count
-    ):
-        raise ValueError(f"codes of an index point beyond its {count} labels")
-    return found
-
-
-def index_of_labels(found: Sequence[Any], dtype: Any, name: Any) -> pd.Index:
-    """Return an index of exactly these labels, of ``dtype`` (None: whatever pandas takes) where that holds them.
-
-    Text is not what holds None: pandas 3 makes NaN of it.
-    """
-    every: pd.Index = pd.Index(found, dtype=dtype, name=name, tupleize_cols=False)
-    if list(map(type, every)) == list(map(type, found)):
-        return every
-    objects = np.fromiter(found, dtype=object, count=len(found))
-    return pd.Index(objects, dtype=object, name=name, tupleize_cols=False)
-
-
-def make_index(values: Any, name: Any, freq: str | None = None) -> pd.Index:
-    """Return an index of exactly these values; ``freq`` is set where they keep it."""
-    if isinstance(values, np.ndarray) and values.dtype == object:
-        return pd.Index(values, dtype=object, name=name, tupleize_cols=False)
-    return _with_frequency(pd.Index(values, name=name, copy=False), freq)
-
-
-def _with_frequency(index: pd.Index, freq: str | None) -> pd.Index:
-    if freq is not None and isinstance(index, pd.DatetimeIndex | pd.TimedeltaIndex):
-        index = index.copy()
-        with contextlib.suppress(ValueError):  # these values do not keep it
-            index.freq = freq  # type: ignore[misc, assignment]
-    return index
-
-
-def raw_values(values: pd.Index | pd.Series) -> Any:
-    """Return the numpy array or extension array inside, without copying."""
-    return values.to_numpy() if isinstance(values.dtype, np.dtype) else values.array
-
-
-def _name(index: pd.Index, where: str) -> dict[str, Any]:
-    if index.name is None:
-        return {}
-    return {"name": labels.label_to_json(index.name, where=f"a name in {where}")}
-
-
-def _frequency(index: pd.Index, where: str) -> dict[str, Any]:
-    """Return {"freq": …} for an index that has one. Raises Unsupported for one that has no name, such as a calendar."""
-    freq = getattr(index, "freq", None)
-    if freq is None or not isinstance(index, pd.DatetimeIndex | pd.TimedeltaIndex):
-        return {}
-    name = freq.freqstr
-    try:
-        same = pd.tseries.frequencies.to_offset(name) == freq
-    except ValueError:
-        same = False
-    if not same:
-        raise Unsupported(
-            f"{where} has the frequency {freq!r}, which has no name that brings it back: set index.freq = None first"
-        )
-    return {"freq": name}
 
 
 def encode_rows(index: pd.Index, where: str) -> tuple[list[Any], list[Any], dict[str, Any], list[Any]]:
@@ -174,8 +59,8 @@ def encode_rows(index: pd.Index, where: str) -> tuple[list[Any], list[Any], dict
         arrays.append(array)
         codes_of_markers.append(marked)
         sql_labels.append(label)
-        frequency = _frequency(distinct[position], place)
-        specs.append({"dtype": spec, **_name(level, where), **frequency, **({"gaps": True} if gaps else {})})
+        frequency = frequency_to_json(distinct[position], place)
+        specs.append({"dtype": spec, **name_to_json(level, where), **frequency, **({"gaps": True} if gaps else {})})
     return arrays, sql_labels, {"columns": specs, "multi": multi}, codes_of_markers
 
 
@@ -212,7 +97,7 @@ def decode_rows(
         return make_index(arrays[0], names[0], frequencies[0])
     index = pd.MultiIndex.from_arrays([make_index(array, None) for array in arrays], names=names)
     if any(frequencies) or any(gaps):
-        levels: Any = [_with_frequency(level, freq) for level, freq in zip(index.levels, frequencies, strict=True)]
+        levels: Any = [with_frequency(level, freq) for level, freq in zip(index.levels, frequencies, strict=True)]
         labels_of: Any = list(index.codes)
         for position in (position for position, gap in enumerate(gaps) if gap):
             levels[position], labels_of[position] = _with_gaps(columns[position], value["columns"][position]["dtype"])

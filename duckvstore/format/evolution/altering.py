@@ -14,7 +14,7 @@ import pyarrow as pa
 from msgspec import structs
 
 from duckvstore.errors import InvalidInput
-from duckvstore.format.codecs import values
+from duckvstore.format.codecs import tables
 from duckvstore.format.evolution.type_rules import common, has_unit
 from duckvstore.format.stored import schema as schemas
 from duckvstore.format.stored.documents import Column
@@ -22,7 +22,7 @@ from duckvstore.format.stored.documents import Column
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from duckvstore.format.codecs.values import Encoded
+    from duckvstore.format.rows.value_rows import Encoded
     from duckvstore.format.stored.documents import Schema
 
 PANDAS = ("dataframe", "series")
@@ -138,10 +138,10 @@ def _encoded_column(kind: str, name: str, column: pa.ChunkedArray, where: str) -
     if kind == "polars":
         import polars as pl
 
-        return values.encode_table(pl.DataFrame(table), where)
+        return tables.encode_table(pl.DataFrame(table), where)
     if kind in PANDAS:
-        return _whole(values.encode_table(_frame(table), where))
-    return values.encode_table(table, where)
+        return _whole(tables.encode_table(_frame(table), where))
+    return tables.encode_table(table, where)
 
 
 def _whole(encoded: Encoded) -> Encoded:
@@ -242,7 +242,7 @@ def _value(
 
 
 def _pandas_labels(value: dict[str, Any], relabel: Callable[[list[Any]], list[Any]], where: str) -> dict[str, Any]:
-    from duckvstore.format.codecs.pandas_indexes import index_from_json, index_of_labels, index_to_json
+    from duckvstore.format.codecs.pandas_arrays import index_from_json, index_of_labels, index_to_json
     from duckvstore.format.evolution import pandas_rules
     from duckvstore.format.stored import labels
 

@@ -38,8 +38,8 @@ from duckvstore.format.stored.statistics import COLUMNS_MAX
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from duckvstore.format.codecs.values import Encoded
     from duckvstore.format.evolution.cell_rules import Cells
+    from duckvstore.format.rows.value_rows import Encoded
     from duckvstore.format.stored.segments import Segment
 
 _TICKS_MAX = 2**63 - 1
@@ -729,7 +729,7 @@ def _categories(nature: Any) -> tuple[bool, list[Any]] | None:
     spec = nature["dtype"] if isinstance(nature.get("dtype"), dict) else nature
     if spec.get("type") != "categorical":
         return None
-    from duckvstore.format.codecs.pandas_indexes import index_from_json
+    from duckvstore.format.codecs.pandas_arrays import index_from_json
 
     return bool(spec["ordered"]), list(index_from_json(spec["categories"]))
 

@@ -15,8 +15,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from duckvstore.errors import Integrity, InvalidInput, Unsupported
-from duckvstore.format.codecs.pandas_arrays import decode_array, encode_array
-from duckvstore.format.codecs.pandas_indexes import index_from_json, index_of_labels, index_to_json, raw_values
+from duckvstore.format.codecs.pandas_arrays import (
+    decode_array,
+    encode_array,
+    index_from_json,
+    index_of_labels,
+    index_to_json,
+    raw_values,
+)
 from duckvstore.format.evolution.type_rules import common, convertible, is_nested
 from duckvstore.format.rows.encoding import is_text
 from duckvstore.format.stored import labels, metadata, zones

@@ -22,7 +22,7 @@ from duckvstore.format.stored.options import SEGMENT_BYTES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from duckvstore.format.codecs.values import Encoded
+    from duckvstore.format.rows.value_rows import Encoded
     from duckvstore.format.stored.documents import Schema
 
 WINDOW_ROWS_MAX = 2**19

@@ -16,7 +16,7 @@ from duckvstore.format.stored import schema as schemas
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from duckvstore.format.codecs.values import Encoded
+    from duckvstore.format.rows.value_rows import Encoded
     from duckvstore.format.stored.documents import Schema
 
 

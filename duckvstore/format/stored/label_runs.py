@@ -214,7 +214,7 @@ def _changed(body: Any, change: Change) -> Any:
 
 
 def _changed_categories(body: Any, change: Change) -> Any:
-    """Change the lists of an index that categories are (``pandas_indexes.index_to_json``)."""
+    """Change the lists of an index that categories are (``pandas_arrays.index_to_json``)."""
     if not isinstance(body, dict):
         return _changed(body, change)
     found = {name: change(inside) if name in _LISTS else _changed(inside, change) for name, inside in body.items()}

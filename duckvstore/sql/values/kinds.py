@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from duckvstore.format.codecs.values import Encoded
+    from duckvstore.format.rows.value_rows import Encoded
     from duckvstore.format.stored.documents import Column, Schema
 
 Rows = TypeVar("Rows", "pa.Table", "pa.RecordBatch")

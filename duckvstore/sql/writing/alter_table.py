@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from duckvstore.engine.writing.commits import Draft
-    from duckvstore.format.codecs.values import Encoded
+    from duckvstore.format.rows.value_rows import Encoded
     from duckvstore.format.stored.documents import Version
     from duckvstore.sql.syntax.parser import Statement
     from duckvstore.sql.syntax.tokens import Token

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-    from duckvstore.format.codecs.values import Encoded
+    from duckvstore.format.rows.value_rows import Encoded
     from duckvstore.format.stored.documents import Schema
     from duckvstore.sql.values.kinds import Kind
 

@@ -14,7 +14,7 @@ from sqlglot import exp
 
 from duckvstore.engine.writing import commits, edits, rewrites, row_edits
 from duckvstore.errors import AlreadyExists, DuckVStoreError, NoSuchSymbol
-from duckvstore.format.codecs import values as format_values
+from duckvstore.format.codecs import tables
 from duckvstore.format.evolution.editing import check_tabular
 from duckvstore.format.stored.documents import Version
 from duckvstore.format.stored.schema import to_arrow
@@ -622,7 +622,7 @@ class TableWriting:
             self._refuse_types(self._source.columns, types)
             # A C stream would lose the class of an error that comes with a later row.
             reader = self._source.carriers()
-        encoded = format_values.encode_table(self._named(reader), self.where)
+        encoded = tables.encode_table(self._named(reader), self.where)
         given = rewrites.Given(self.symbol, kinds.named(encoded, types), self.where)
         return rewrites.write(self.library, given, None)
 

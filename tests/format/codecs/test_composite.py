@@ -30,8 +30,9 @@ from duckvstore import clock
 from duckvstore.engine.reading import composite as engine_composite
 from duckvstore.engine.reading import segments
 from duckvstore.errors import Integrity, InvalidInput, Unsupported
-from duckvstore.format.codecs import composite, values
+from duckvstore.format.codecs import composite, tables, values
 from duckvstore.format.rows import encoding
+from duckvstore.format.rows.value_rows import Nested
 from duckvstore.format.stored import documents
 from duckvstore.format.stored.documents import Schema, Version
 from duckvstore.format.stored.segments import Segment
@@ -120,7 +121,7 @@ def same(found: object, expected: object) -> None:
             same(found[key], item)
     elif isinstance(expected, Model):
         same(found.weights, expected.weights)
-    elif values.is_table(expected):
+    elif tables.is_table(expected):
         assert_same(found, expected)
     elif isinstance(expected, dt.datetime) and expected is not pd.NaT:
         assert (repr(found), found.fold) == (repr(expected), expected.fold)
@@ -152,7 +153,7 @@ def upload(library, leaf) -> list[Segment]:
 def stored(library, value, *, allow_pickle=False) -> Version:
     """Store a value; return its version after a trip through the JSON of the document."""
     encoded = values.encode_any(value, where=WHERE, allow_pickle=allow_pickle)
-    if isinstance(encoded, values.Nested):
+    if isinstance(encoded, Nested):
         kind = "nested"
         schema, made, row_count = engine_composite.upload_nested(encoded, lambda leaf: upload(library, leaf))
     else:

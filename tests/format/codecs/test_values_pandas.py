@@ -13,7 +13,7 @@ from pandas.testing import assert_frame_equal, assert_index_equal
 
 import duckvstore as vs
 from duckvstore.errors import InvalidInput, NoSuchColumn, Unsupported
-from duckvstore.format.codecs import values
+from duckvstore.format.codecs import tables, values
 from duckvstore.format.rows import chunking
 from duckvstore.objects.memory import MemoryObjects
 from tests.cuts import cut_every
@@ -161,11 +161,11 @@ def test_chosen_columns_come_back_in_the_order_asked_for():
     """As ``frame[columns]`` would give them; a label that two columns have gives both."""
     kind, schema, rows = stored(WIDE)
     for labels in (["f", "n"], ["s"], ["n", "s", "n"], []):
-        names = values.stored_columns(schema, labels)
+        names = tables.stored_columns(schema, labels)
         some = rows.select(list(dict.fromkeys(names)))
         found = values.decode(some, kind, schema, columns=labels, rows=range(4))
         assert_frame_equal(found, WIDE[labels])
-    assert values.stored_columns(schema, ["s"]) == ["s", "s_1"]
+    assert tables.stored_columns(schema, ["s"]) == ["s", "s_1"]
 
 
 def test_the_index_stays_when_columns_are_chosen():
@@ -180,12 +180,12 @@ def test_an_unknown_column_is_an_error_with_the_nearest_name():
     """Also for a label of another type, and for an unhashable one."""
     _, schema, _ = stored(pd.DataFrame({"price": [1], "size": [2], 3: [4]}))
     with pytest.raises(NoSuchColumn, match=r"no column 'prise' among 3 columns\. Did you mean 'price'"):
-        values.stored_columns(schema, ["prise"])
+        tables.stored_columns(schema, ["prise"])
     for label in ("3", ["price"], None, 3.5):
         with pytest.raises(NoSuchColumn):
-            values.stored_columns(schema, [label])
+            tables.stored_columns(schema, [label])
     with pytest.raises(NoSuchColumn, match="pricee"):
-        values.stored_columns(stored(pa.table({"price": [1]}))[1], ["pricee"])
+        tables.stored_columns(stored(pa.table({"price": [1]}))[1], ["pricee"])
 
 
 @pytest.mark.parametrize("name", INDEXES)

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from pandas.testing import assert_frame_equal
 
 from duckvstore.errors import InvalidInput, Unsupported
-from duckvstore.format.codecs import values
+from duckvstore.format.codecs import tables, values
 from tests.format.codecs.values_cases import assert_round_trip, objects, sampled, stored
 
 ROWS_MAX = 8
@@ -155,7 +155,7 @@ def test_random_parts_of_frames_come_back_equal(data):
     chosen = data.draw(st.lists(st.sampled_from(list(frame.columns)), unique=True)) if frame.shape[1] else []
     start = data.draw(st.integers(0, len(frame)))
     stop = data.draw(st.integers(start, len(frame)))
-    names = [*schema.index, *values.stored_columns(schema, chosen)]
+    names = [*schema.index, *tables.stored_columns(schema, chosen)]
     part = rows.select(names).slice(start, stop - start)
     if not schema.columns:
         return

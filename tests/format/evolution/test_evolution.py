@@ -21,6 +21,7 @@ from duckvstore.errors import InvalidInput
 from duckvstore.format.codecs import values
 from duckvstore.format.evolution import joins
 from duckvstore.format.rows import encoding
+from duckvstore.format.rows.value_rows import Encoded
 from duckvstore.format.stored.schema import to_arrow
 from duckvstore.format.stored.segments import ColumnStatistics, Segment
 from duckvstore.objects.memory import MemoryObjects
@@ -706,7 +707,7 @@ def test_field_ids_are_for_good():
 def merged_schema(first, second):
     """Return the merging of two tables by their schemas alone."""
     one, two = (values.encode(table, where="'l/s'") for table in (first, second))
-    return joins.merge("arrow", one.schema, values.Encoded("arrow", two.schema, None, None), where="'l/s'")
+    return joins.merge("arrow", one.schema, Encoded("arrow", two.schema, None, None), where="'l/s'")
 
 
 def test_statistics_of_old_segments_in_the_merged_types():

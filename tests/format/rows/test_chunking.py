@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 
-from duckvstore.format.codecs import values
 from duckvstore.format.rows import chunking
 from duckvstore.format.rows.digest import logical_digest
+from duckvstore.format.rows.value_rows import Encoded
 from duckvstore.format.stored import schema as schemas
 
 WINDOW = 64
@@ -97,7 +97,7 @@ def test_a_stream_is_cut_as_a_table_is(count, batch_rows, labels, is_sorted):
         rows = values_kept.set_column(0, "time", pa.array(np.sort(drawn) if is_sorted else drawn))
         schema = schemas.from_arrow(rows.schema, index=["time"])
     reader = pa.RecordBatchReader.from_batches(rows.schema, rows.to_batches(batch_rows))
-    streamed = values.Encoded("arrow", schema, None, reader)
+    streamed = Encoded("arrow", schema, None, reader)
     found = list(chunking.pieces(streamed, window=WINDOW))
     assert [piece.num_rows for piece in found] == [piece.num_rows for piece in cut_rows(rows, schema)]
 
@@ -232,7 +232,7 @@ def test_rows_far_wider_than_others_are_cut_shorter():
     segment_bytes = 100_000
     rows, schema = widening(100_000, 2000)
     limit = chunking.OVERSIZE_SEGMENTS * segment_bytes
-    whole = list(chunking.pieces(values.Encoded("arrow", schema, rows, None), segment_bytes=segment_bytes))
+    whole = list(chunking.pieces(Encoded("arrow", schema, rows, None), segment_bytes=segment_bytes))
     taken = 0
 
     def batches():
@@ -244,7 +244,7 @@ def test_rows_far_wider_than_others_are_cut_shorter():
     reader = pa.RecordBatchReader.from_batches(rows.schema, batches())
     streamed = []
     given = 0
-    for piece in chunking.pieces(values.Encoded("arrow", schema, None, reader), segment_bytes=segment_bytes):
+    for piece in chunking.pieces(Encoded("arrow", schema, None, reader), segment_bytes=segment_bytes):
         assert taken - given <= limit + 2 * 500 * 10_008
         given += piece.nbytes
         streamed.append(piece)
@@ -257,7 +257,7 @@ def test_cells_larger_than_a_segment_stand_alone():
     """Each in a piece of its own once a few of them exceed the limit."""
     rows = pa.table({"text": pa.array([chr(97 + number) * 300_000 for number in range(20)], pa.large_string())})
     schema = schemas.from_arrow(rows.schema)
-    pieces = list(chunking.pieces(values.Encoded("arrow", schema, rows, None), segment_bytes=10_000))
+    pieces = list(chunking.pieces(Encoded("arrow", schema, rows, None), segment_bytes=10_000))
     assert pa.concat_tables(pieces).equals(rows)
     assert [piece.num_rows for piece in pieces] == [1] * 20
 
@@ -266,7 +266,7 @@ def test_frames_of_many_columns_are_cut():
     """Ten thousand of them: a few decide."""
     rows = pa.table({f"c{number}": np.arange(300) * 1.5 for number in range(10_000)})
     schema = schemas.from_arrow(rows.schema)
-    pieces = list(chunking.pieces(values.Encoded("arrow", schema, rows, None), segment_bytes=2**20))
+    pieces = list(chunking.pieces(Encoded("arrow", schema, rows, None), segment_bytes=2**20))
     assert sum(piece.num_rows for piece in pieces) == 300
     assert len(pieces) > 10
 
