@@ -93,6 +93,8 @@ def decode_leaf(table: pa.Table, kind: str, schema: Schema, row_count: int) -> A
     """Return one leaf of a nested value, for ``put_together``."""
     if kind == TREE_KIND:
         return _load_text(table)
+    if kind in ("json", "pickle"):  # which no writer makes
+        return decode_json(table) if kind == "json" else decode_pickle(table, allow_pickle=False)
     return tables.decode(table, kind, schema, rows=range(row_count))
 
 
