@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from duckvstore.api.diff import RetypedColumn
+    from duckvstore.api.overview import ColumnOverview, Overview
     from duckvstore.api.version_handle import VersionHandle
     from duckvstore.engine.maintenance.reports import (
         CollectionReport,
@@ -82,6 +83,7 @@ __all__ = [
     "Browser",
     "CollectionReport",
     "ColumnInfo",
+    "ColumnOverview",
     "Combined",
     "Conflict",
     "Connection",
@@ -107,6 +109,7 @@ __all__ = [
     "Options",
     "OutcomeUnknown",
     "OutputFormat",
+    "Overview",
     "Published",
     "ReadInfoRequest",
     "ReadRequest",
@@ -149,6 +152,7 @@ __all__ = [
 _ON_USE = {
     "Browser": "duckvstore.jupyter.browser",
     "CollectionReport": "duckvstore.engine.maintenance.reports",
+    "ColumnOverview": "duckvstore.api.overview",
     "Connection": "duckvstore.sql.dbapi",
     "Cursor": "duckvstore.sql.dbapi",
     "DeleteFailure": "duckvstore.objects.base",
@@ -156,6 +160,7 @@ _ON_USE = {
     "LeftOut": "duckvstore.publish.duckdb_file",
     "ObjectStore": "duckvstore.objects.base",
     "Options": "duckvstore.format.stored.options",
+    "Overview": "duckvstore.api.overview",
     "Published": "duckvstore.publish.duckdb_file",
     "RecoveryReport": "duckvstore.engine.maintenance.reports",
     "Result": "duckvstore.sql.results.result",

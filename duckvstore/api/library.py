@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from duckvstore.api.diff import Diff
+    from duckvstore.api.overview import Overview
+    from duckvstore.api.store import Store
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.engine.reading.catalogue import AsOf
     from duckvstore.jupyter.browser import Browser
     from duckvstore.publish.duckdb_file import Published
+    from duckvstore.sql.session import Session
 
 
 class Library(Batches, Staging, Snapshots, Transactions, SqlHandle):
@@ -88,6 +91,22 @@ class Library(Batches, Staging, Snapshots, Transactions, SqlHandle):
         from duckvstore.publish.duckdb_file import publish
 
         return publish(self.open_library)
+
+    @property
+    def store(self) -> Store:
+        """The store that the library is in, opened with the same storage options."""
+        from duckvstore.api.store import Store
+
+        return Store(self.open_library.objects)
+
+    def overview(self, session: Session | None = None) -> Overview:
+        """Return a look at what there is that costs no more than what it shows, for browsers and completion.
+
+        ``session``: the one whose open transaction counts (None: none does).
+        """
+        from duckvstore.api.overview import Overview
+
+        return Overview(self.open_library, session)
 
     def browse(self) -> Browser:
         """Return the version browser, a widget for notebooks (extra ``jupyter``)."""

@@ -10,12 +10,9 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from duckvstore.engine.library import condemned, unreadable
-from duckvstore.engine.reading import catalogue
-from duckvstore.errors import DuckVStoreError, InvalidInput, NoSuchKey, Unsupported
-from duckvstore.format.stored.envelope import time_to_json
+from duckvstore.errors import DuckVStoreError, InvalidInput, Unsupported
+from duckvstore.jupyter import cells
 from duckvstore.jupyter.names import sql_name
-from duckvstore.jupyter.preview import Preview
 from duckvstore.sql.planning.rewrite import literal
 
 try:
@@ -25,15 +22,16 @@ except ImportError as missing:
     raise Unsupported("the version browser needs anywidget: pip install 'duckvstore[jupyter]'") from missing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
 
+    from duckvstore.api.items import SnapshotInfo, SymbolDescription
     from duckvstore.api.library import Library
-    from duckvstore.engine.library.open_library import OpenLibrary
-    from duckvstore.format.stored.documents import Snapshot, Version
 
 SYMBOLS_SHOWN_MAX = 200
 VERSIONS_PER_STEP = 100
 PAGE_ROWS = 50
+COLUMNS_SHOWN_MAX = 100
 
 _FOLDER = Path(__file__).parent
 
@@ -86,8 +84,8 @@ class Browser(anywidget.AnyWidget):
         """Show ``library``. Errors of the object store are shown in the widget."""
         self._library = library
         self._names: list[str] = []
-        self._snapshots: list[Snapshot] = []
-        self._preview = Preview(library.open_library)
+        self._snapshots: list[SnapshotInfo] = []
+        self._overview = library.overview()
         super().__init__(library=library.name, url=library.url)
         self.on_msg(self._on_message)
         self.refresh()
@@ -96,18 +94,12 @@ class Browser(anywidget.AnyWidget):
         """Say what is browsed: this is what a page without widgets shows."""
         return f"Browser({self._library!r})"
 
-    @property
-    def _opened(self) -> OpenLibrary:
-        return self._library.open_library
-
     def refresh(self) -> None:
         """Look again what there is, and keep what is chosen."""
         try:
             self.error = ""
-            self._names = sorted(catalogue.symbol_names(self._opened), key=lambda name: (name.casefold(), name))
-            self._snapshots = sorted(
-                catalogue.snapshots(self._opened), key=lambda found: found.created_at, reverse=True
-            )
+            self._names = sorted(self._overview.symbols(), key=lambda name: (name.casefold(), name))
+            self._snapshots = self._overview.snapshots()
             with self.hold_sync():
                 self.snapshots = [_snapshot_row(found) for found in self._snapshots]
                 if self.scope and self._held() is None:
@@ -125,8 +117,7 @@ class Browser(anywidget.AnyWidget):
         """
         if self.symbol is None or self.version is None:
             raise InvalidInput("no version is chosen: click one, or set widget.symbol and widget.version")
-        as_of = self.scope if isinstance(self._as_of(self.symbol, self.version), catalogue.Held) else self.version
-        return self._library.read(self.symbol, as_of=as_of, **options).data
+        return self._library.read(self.symbol, as_of=self._as_of(self.symbol, self.version), **options).data
 
     # -- what follows from a choice --------------------------------------------------------------------------
 
@@ -165,14 +156,14 @@ class Browser(anywidget.AnyWidget):
             self._show_rows_of_version()
             self._show_sql()
 
-    def _held(self) -> dict[str, int] | None:
+    def _held(self) -> Mapping[str, int] | None:
         """Return the versions that the chosen snapshot holds, or None when there is no such snapshot."""
         return next((found.versions for found in self._snapshots if found.name == self.scope), None)
 
     def _as_of(self, symbol: str, version: Any) -> Any:
         """Return a version as what the chosen snapshot holds, if it does: it is found even when it was pruned."""
         held = (self._held() or {}).get(symbol)
-        return catalogue.Held(held) if held is not None and held == version else version
+        return self.scope if held is not None and held == version else version
 
     def _show_symbols(self) -> None:
         held = self._held() if self.scope else None
@@ -180,43 +171,30 @@ class Browser(anywidget.AnyWidget):
         wanted = self.search.strip().casefold()
         found = [name for name in names if wanted in name.casefold()]
 
-        def load(name: str) -> dict[str, Any] | None:
-            version = catalogue.head(self._opened, name).newest if held is None else self._found(name, held[name])
-            return None if version is None else _symbol_row(version)
-
+        shown = found[:SYMBOLS_SHOWN_MAX]
+        described = self._described([(name, None if held is None else held[name]) for name in shown])
         self.symbols = {
-            "rows": self._readable(load, found[:SYMBOLS_SHOWN_MAX]),
+            "rows": [_symbol_row(found) for found in described],
             "match_count": len(found),
             "total_count": len(names),
         }
 
-    def _readable(self, read: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
-        """Return ``read(item)`` of each item without None; of what cannot be read the widget shows the error."""
+    def _described(self, wanted: Sequence[tuple[str, int | None]]) -> list[SymbolDescription]:
+        """Describe versions; of what cannot be read the widget shows the error."""
         errors: list[Exception] = []
-        found = unreadable.read_all(read, items, errors.append)
+        found = self._overview.describe(wanted, errors.append)
         if errors:
             self.error = error_text(errors[0])
         return found
 
-    def _found(self, symbol: str, number: int) -> Version | None:
-        try:
-            return catalogue.visible_version(self._opened, self._opened.version(symbol, number))
-        except NoSuchKey:
-            return None
-
     def _show_versions(self, symbol: str) -> None:
-        held = self._held() or {}
-        unwanted = condemned.numbers(self._opened, symbol)
-        present = catalogue.numbers(self._opened, symbol)
-        numbers = [number for number in present if number not in unwanted or held.get(symbol) == number]
-        loaded = self._readable(lambda number: self._found(symbol, number), numbers[: self.versions_wanted])
-        rows = [{**_version_row(version), "snapshots": self._holders(version)} for version in loaded]
-        if not numbers:
-            catalogue.resolve(self._opened, symbol)  # raises with the nearest names
+        numbers = self._overview.versions(symbol, (self._held() or {}).get(symbol))
+        described = self._described([(symbol, number) for number in numbers[: self.versions_wanted]])
+        rows = [{**_version_row(found), "snapshots": self._holders(symbol, found.version)} for found in described]
         self.versions = {"symbol": symbol, "rows": rows, "total_count": len(numbers)}
 
-    def _holders(self, version: Version) -> list[str]:
-        return [found.name for found in self._snapshots if found.versions.get(version.symbol) == version.number]
+    def _holders(self, symbol: str, version: int) -> list[str]:
+        return [found.name for found in self._snapshots if found.versions.get(symbol) == version]
 
     def _choose_version(self, symbol: str) -> None:
         """Choose the version that the snapshot holds, else the newest that has rows."""
@@ -228,18 +206,23 @@ class Browser(anywidget.AnyWidget):
         self.shown = {}
         if self.symbol is None or self.version is None:
             return
-        version = catalogue.resolve(self._opened, self.symbol, self._as_of(self.symbol, self.version))
+        as_of = self._as_of(self.symbol, self.version)
+        found = self._library.get_description(self.symbol, as_of)
+        columns = self._overview.columns(self.symbol, as_of, nulls_of=COLUMNS_SHOWN_MAX)
         self.shown = {
-            "symbol": version.symbol,
-            "version": version.number,
-            "kind": version.kind,
-            "row_count": version.row_count,
-            "stored_bytes": version.stored_bytes,
-            "segment_count": len(version.segments),
-            "created_at": time_to_json(version.created_at),
+            "symbol": found.symbol,
+            "version": found.version,
+            "kind": found.kind,
+            "row_count": found.row_count,
+            "stored_bytes": found.stored_bytes,
+            "segment_count": found.segment_count,
+            "created_at": _json(found.last_update_time),
             "page_rows": PAGE_ROWS,
-            "columns": self._preview.columns(version),
-            "column_count": len(version.schema.shown),
+            "columns": [
+                {**column._asdict(), "is_right": cells.is_right_aligned(column.type)}
+                for column in columns[:COLUMNS_SHOWN_MAX]
+            ],
+            "column_count": len(columns),
         }
 
     def _show_sql(self) -> None:
@@ -267,44 +250,48 @@ class Browser(anywidget.AnyWidget):
         answer = {name: content.get(name) for name in ("kind", "symbol", "version", "first_row")}
         try:
             symbol = str(answer["symbol"])
-            version = catalogue.resolve(self._opened, symbol, self._as_of(symbol, answer["version"]))
+            as_of = self._as_of(symbol, answer["version"])
             first_row = max(0, int(answer["first_row"] or 0))
-            answer["rows"] = self._preview.rows(version, first_row, PAGE_ROWS)
+            answer["rows"] = cells.rows(*self._overview.rows(symbol, as_of, first_row, PAGE_ROWS, COLUMNS_SHOWN_MAX))
         except Exception as error:  # noqa: BLE001 - it is shown where the rows would be
             answer = {**answer, "kind": "failure", "message": error_text(error)}
         self.send(answer)
 
 
-def _symbol_row(version: Version) -> dict[str, Any]:
+def _symbol_row(found: SymbolDescription) -> dict[str, Any]:
     return {
-        "name": version.symbol,
-        "version": version.number,
-        "row_count": version.row_count,
-        "column_count": len(version.schema.shown),
-        "stored_bytes": version.stored_bytes,
-        "created_at": time_to_json(version.created_at),
-        "deleted": version.deleted,
+        "name": found.symbol,
+        "version": found.version,
+        "row_count": found.row_count,
+        "column_count": len(found.index) + len(found.columns),
+        "stored_bytes": found.stored_bytes,
+        "created_at": _json(found.last_update_time),
+        "deleted": found.kind == "deleted",
     }
 
 
-def _version_row(version: Version) -> dict[str, Any]:
+def _version_row(found: SymbolDescription) -> dict[str, Any]:
     return {
-        "version": version.number,
-        "created_at": time_to_json(version.created_at),
-        "operation": version.operation,
-        "author": version.author,
-        "message": version.message,
-        "row_count": version.row_count,
-        "stored_bytes": version.stored_bytes,
-        "new_bytes": version.new_bytes,
-        "deleted": version.deleted,
+        "version": found.version,
+        "created_at": _json(found.last_update_time),
+        "operation": found.operation,
+        "author": found.author,
+        "message": found.message,
+        "row_count": found.row_count,
+        "stored_bytes": found.stored_bytes,
+        "new_bytes": found.new_bytes,
+        "deleted": found.kind == "deleted",
     }
 
 
-def _snapshot_row(snapshot: Snapshot) -> dict[str, Any]:
+def _snapshot_row(snapshot: SnapshotInfo) -> dict[str, Any]:
     return {
         "name": snapshot.name,
-        "created_at": time_to_json(snapshot.created_at),
+        "created_at": _json(snapshot.created_at),
         "symbol_count": len(snapshot.versions),
         "message": snapshot.message,
     }
+
+
+def _json(time: datetime) -> str:
+    return f"{time:%Y-%m-%dT%H:%M:%S.%fZ}"  # times of the API are in UTC

@@ -7,14 +7,13 @@ looked up is just not offered.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 
 from duckvstore import clock
-from duckvstore.engine.library import condemned
-from duckvstore.engine.reading import catalogue
-from duckvstore.engine.reading.catalogue_tables import COLUMNS as CATALOGUE_TABLES
+from duckvstore.errors import NotFound
 from duckvstore.jupyter import request
 from duckvstore.jupyter.names import sql_name
 from duckvstore.sql.syntax.tokens import Token, scan
@@ -22,7 +21,7 @@ from duckvstore.sql.syntax.tokens import Token, scan
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from duckvstore.engine.library.open_library import OpenLibrary
+    from duckvstore.api.overview import Overview
     from duckvstore.jupyter.connection import Connection
 
 IDENTIFIER = "vstore"
@@ -32,6 +31,7 @@ LISTING_USABLE_SECONDS = 5.0
 _LINE = re.compile(r"^\s*(?:[^\W\d]\w*\s*=\s*)?%vstore[ \t]+", re.MULTILINE)
 _CELL = re.compile(r"\s*(?P<magic>%%vstore\b)[^\n]*")
 _BEFORE_A_TABLE = ("FROM", "JOIN", "DESCRIBE", "SUMMARIZE", "TABLE", "PIVOT", "UNPIVOT")
+_CATALOGUE_TABLES = ("symbols", "versions", "segments", "columns", "snapshots")
 _AT_KINDS = ("VERSION", "SNAPSHOT", "TIMESTAMP")
 _Offer = tuple[str, str]
 
@@ -131,28 +131,33 @@ class Offers:
     def _qualified(self, fragment: str, before: list[Token], whole: list[Token]) -> list[_Offer]:
         qualifier = _unquoted(before[-2])
         if qualifier.lower() == "vstore":
-            return _starting(fragment, CATALOGUE_TABLES, "table")
+            return _starting(fragment, _CATALOGUE_TABLES, "table")
         if qualifier in self._snapshots():
-            held = [catalogue.read_snapshot(library, qualifier).versions for library in self._connection.opened()[:1]]
-            return _starting(fragment, [sql_name(name) for versions in held for name in versions], "symbol")
+            held = [name for overview in self._overviews() for name in overview.snapshot(qualifier).versions]
+            return _starting(fragment, map(sql_name, held), "symbol")
         return _starting(fragment, self._columns(whole, qualifier), "column")
 
     def _tables(self, fragment: str) -> list[_Offer]:
         symbols = _starting(fragment, [sql_name(name) for name in self._symbol_names()], "symbol")
         return [*symbols, *_starting(fragment, ["vstore"], "schema")]
 
-    def _symbol_names(self) -> list[str]:
-        return [name for library in self._connection.opened()[:1] for name in self._listed(library)]
+    def _overviews(self) -> list[Overview]:
+        """Return a look at the library to complete from, if there is one."""
+        found = self._connection.overview()
+        return [] if found is None else [found]
 
-    def _listed(self, library: OpenLibrary) -> list[str]:
-        watch, names = self._symbols.get(library.library_id, (None, []))
+    def _symbol_names(self) -> list[str]:
+        return [name for overview in self._overviews() for name in self._listed(overview)]
+
+    def _listed(self, overview: Overview) -> list[str]:
+        watch, names = self._symbols.get(overview.library_id, (None, []))
         if watch is None or watch.elapsed_seconds() > LISTING_USABLE_SECONDS:
-            watch, names = clock.Stopwatch(), catalogue.symbol_names(library)
-            self._symbols[library.library_id] = watch, names
-        return list(dict.fromkeys([*names, *self._connection.pinned(library)]))
+            watch, names = clock.Stopwatch(), overview.symbols()
+            self._symbols[overview.library_id] = watch, names
+        return list(dict.fromkeys([*names, *overview.touched()]))
 
     def _snapshots(self) -> list[str]:
-        return [name for library in self._connection.opened()[:1] for name in catalogue.snapshot_names(library)]
+        return [name for overview in self._overviews() for name in overview.snapshot_names()]
 
     def _parameters(self) -> list[str]:
         plain = (bool, int, float, str, bytes)
@@ -165,31 +170,26 @@ class Offers:
 
     def _versions(self, before: list[Token]) -> list[str]:
         """Return the numbers of the symbol named last before AT, newest first."""
-        for library in self._connection.opened()[:1]:
-            known = set(self._listed(library))
+        for overview in self._overviews():
+            known = set(self._listed(overview))
             for token in reversed(before[:-2]):
                 symbol = _unquoted(token)
                 if symbol in known:
-                    unwanted = condemned.numbers(library, symbol)
-                    found = [number for number in catalogue.numbers(library, symbol) if number not in unwanted]
-                    return [str(number) for number in found[:VERSIONS_MAX]]
+                    return list(map(str, overview.versions(symbol)[:VERSIONS_MAX]))
         return []
 
     def _columns(self, tokens: list[Token], qualifier: str | None) -> list[str]:
         """Return the columns of the symbols that the SQL names; with ``qualifier`` only of the one called so."""
         found: dict[str, None] = {}
-        for library in self._connection.opened()[:1]:
-            known = set(self._listed(library))
+        for overview in self._overviews():
+            known = set(self._listed(overview))
             for index, token in enumerate(tokens):
                 name = _unquoted(token)
                 if name not in known or not index or tokens[index - 1].upper not in (*_BEFORE_A_TABLE, ",", "."):
                     continue
                 if qualifier in (None, name, *_aliases(tokens[index + 1 :])):
-                    pinned = self._connection.pinned(library)
-                    version = pinned[name] if name in pinned else catalogue.head(library, name).newest
-                    found.update(
-                        dict.fromkeys(sql_name(column) for column in (version.schema.shown_names if version else ()))
-                    )
+                    with suppress(NotFound):  # it was deleted
+                        found.update(dict.fromkeys(sql_name(column.name) for column in overview.columns(name)))
         return list(found)
 
 

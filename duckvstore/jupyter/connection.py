@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING
 
 from duckvstore.api.library import Library
 from duckvstore.api.store import Store
-from duckvstore.engine.reading import catalogue
 from duckvstore.errors import InvalidInput
 from duckvstore.jupyter import display
 
 if TYPE_CHECKING:
-    from duckvstore.engine.library.open_library import OpenLibrary
-    from duckvstore.engine.reading.catalogue import Pinned
+    from duckvstore.api.overview import Overview
 
 LISTED_MAX = 10
 
@@ -52,7 +50,7 @@ class Connection:
         if isinstance(handle, Library):
             if name == handle.name:
                 return handle
-            store = Store(handle.open_library.objects)
+            store = handle.store
         else:
             store = handle
         if name is None:
@@ -66,14 +64,12 @@ class Connection:
             self._libraries[name] = store.get_library(name)
         return self._libraries[name]
 
-    def opened(self) -> list[OpenLibrary]:
-        """Return the libraries that can be completed from, without any question that could fail."""
+    def overview(self) -> Overview | None:
+        """Return a look at the library that can be completed from, without any question that could fail."""
         found = [self.handle] if isinstance(self.handle, Library) else []
-        return [library.open_library for library in [*found, *self._libraries.values()]]
-
-    def pinned(self, library: OpenLibrary) -> Pinned:
-        """Return what the open transaction of the handle in use sees of the symbols that it has touched."""
-        return catalogue.NOTHING_PINNED if self.handle is None else self.handle.session.pinned(library)
+        library = next(iter([*found, *self._libraries.values()]), None)
+        session = None if self.handle is None else self.handle.session
+        return None if library is None else library.overview(session)
 
     def show(self) -> None:
         """Display what is connected."""
@@ -88,8 +84,8 @@ class Connection:
         if isinstance(handle, Store):
             names = handle.list_libraries()
             return [f"store {handle.url} · {_listed(names, 'library', 'libraries')}"]
-        symbols = catalogue.symbol_names(handle.open_library)
-        snapshots = catalogue.snapshot_names(handle.open_library)
+        symbols = handle.overview().symbols()
+        snapshots = handle.list_snapshots(load_metadata=False)
         has = f"{_listed(symbols, 'symbol', 'symbols')} · {_listed(snapshots, 'snapshot', 'snapshots')}"
         return [f"library {handle.name} at {handle.url} · {has}"]
 

@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from duckvstore.api.library import Library
-from duckvstore.engine.reading import catalogue
 from duckvstore.errors import InvalidInput, NoSuchSnapshot, SqlError, caret, nearest
 from duckvstore.jupyter import cells, display
 from duckvstore.sql.binding.names import is_session_table
@@ -24,7 +23,6 @@ from duckvstore.sql.syntax.tokens import scan
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.jupyter.connection import Connection
     from duckvstore.jupyter.request import Request
     from duckvstore.sql.results.result import Result
@@ -90,20 +88,20 @@ class Query:
             return ""
         return f" {at_form(library, self.asked.at or '')}"
 
-    def _library_of(self, reference: Reference) -> OpenLibrary | None:
+    def _library_of(self, reference: Reference) -> Library | None:
         """Return the library whose symbol a name means, or None when it means something else."""
         *qualifiers, name = reference.parts
         if is_session_table(reference.parts, self._session_tables()):
             return None
         if isinstance(self.target, Library):
-            library = self.target.open_library
+            library = self.target
             if [part.casefold() for part in qualifiers] not in ([], [library.name.casefold()]):
                 return None
         elif len(qualifiers) == 1 and self.target.has_library(qualifiers[0]):
-            library = self.target.get_library(qualifiers[0]).open_library
+            library = self.target.get_library(qualifiers[0])
         else:
             return None
-        return library if is_symbol(library, name) else None
+        return library if library.overview().is_symbol(name) else None
 
     def _session_tables(self) -> set[tuple[str, str, str]]:
         """Return (database, schema, name) of what the user made in DuckDB, in lower case."""
@@ -218,7 +216,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def at_form(library: OpenLibrary, text: str) -> str:
+def at_form(library: Library, text: str) -> str:
     """Return the AT form for ``text``: a version number, a snapshot of ``library``, or else a time.
 
     Raises NoSuchSnapshot when it is none of them.
@@ -226,7 +224,7 @@ def at_form(library: OpenLibrary, text: str) -> str:
     if _INTEGER.fullmatch(text):
         return f"AT (VERSION => {int(text)})"
     try:
-        catalogue.read_snapshot(library, text)
+        library.overview().snapshot(text)
     except NoSuchSnapshot as error:
         try:
             datetime.fromisoformat(text)
@@ -234,10 +232,3 @@ def at_form(library: OpenLibrary, text: str) -> str:
             raise NoSuchSnapshot(f"--at {text!r} is no version number and no time, and {error}") from error
         return f"AT (TIMESTAMP => {literal(text)})"
     return f"AT (SNAPSHOT => {literal(text)})"
-
-
-def is_symbol(library: OpenLibrary, name: str) -> bool:
-    """Return whether ``name`` is a symbol of ``library``, exactly or by a match that ignores case."""
-    if catalogue.head(library, name).highest >= 0:
-        return True
-    return name.casefold() in (symbol.casefold() for symbol in catalogue.symbol_names(library))

@@ -53,7 +53,6 @@ def library():
     library.write(HOSTILE, pd.DataFrame({HOSTILE: [HOSTILE], "n": [1]}), message=HOSTILE, author=HOSTILE)
     yield library
     library.session.close()
-    library.open_library.close()
     store.delete_library("eod")
 
 

@@ -11,6 +11,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 import duckvstore as vs
+from duckvstore.engine.reading import catalogue, segments
 from duckvstore.jupyter import browser as browser_module
 from duckvstore.jupyter.browser import PAGE_ROWS, Browser
 from tests.cuts import cut_every
@@ -180,7 +181,7 @@ def test_a_broken_store_still_gives_a_widget(library, monkeypatch):
     def broken(*_, **__):
         raise vs.StorageUnavailable("no answer from s3://bucket: check the endpoint")
 
-    monkeypatch.setattr(browser_module.catalogue, "symbol_names", broken)
+    monkeypatch.setattr(catalogue, "symbol_names", broken)
     widget = library.browse()
     assert widget.error == "no answer from s3://bucket: check the endpoint"
     widget.close()
@@ -188,17 +189,17 @@ def test_a_broken_store_still_gives_a_widget(library, monkeypatch):
 
 def test_ten_thousand_symbols_cost_two_hundred(widget, monkeypatch):
     """However many symbols there are, only some hundreds are looked up and sent; search reaches all."""
-    real = browser_module.catalogue.symbol_names
+    real = catalogue.symbol_names
     names = [f"s{number:05}" for number in range(10_000)]
     looked_up = []
-    head = browser_module.catalogue.head
+    head = catalogue.head
 
     def counted(library, name):
         looked_up.append(name)
         return head(library, "trades")
 
-    monkeypatch.setattr(browser_module.catalogue, "symbol_names", lambda library: [*real(library), *names])
-    monkeypatch.setattr(browser_module.catalogue, "head", counted)
+    monkeypatch.setattr(catalogue, "symbol_names", lambda library: [*real(library), *names])
+    monkeypatch.setattr(catalogue, "head", counted)
     receive(widget, {"kind": "refresh"})
     assert len(widget.symbols["rows"]) == len(looked_up) == browser_module.SYMBOLS_SHOWN_MAX
     assert widget.symbols["match_count"] == 10_004
@@ -222,19 +223,17 @@ def test_long_histories_come_in_steps(widget, library, monkeypatch):
 
 def test_pages_cross_segments_and_read_each_once(library, monkeypatch):
     """Paging through several segments gives the frame's rows in order, and a page reads only its segments."""
-    from duckvstore.jupyter import preview
-
     frame = pd.DataFrame({"n": np.arange(PAGE_ROWS * 3 + 7), "even": np.arange(PAGE_ROWS * 3 + 7) % 2 == 0})
     cut_every(monkeypatch, 60)
     library.write("long", frame)
     reads = []
-    read_table = preview.segments.read_table
+    read_table = segments.read_table
 
     def counted(*arguments, **options):
         reads.extend(options["segments"])
         return read_table(*arguments, **options)
 
-    monkeypatch.setattr(preview.segments, "read_table", counted)
+    monkeypatch.setattr(segments, "read_table", counted)
     widget = library.browse()
     widget.sent = []
     widget.send = lambda content, buffers=None: widget.sent.append(content)
