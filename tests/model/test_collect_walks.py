@@ -60,8 +60,8 @@ class World:
             before, number=4, write_id="w", created_at=opened.objects.now(), parent=3, transaction="ab" * 16
         )
         self.inner.put(opened.layout.version("x", 4), documents.dump_version(aborted))
-        decision = Decision("ab" * 16, "aborted", opened.objects.now())
-        self.inner.put(opened.layout.transaction("ab" * 16), documents.dump_decision(decision))
+        decision = Decision("ab" * 16, "aborted", opened.objects.now(), {})
+        self.inner.put(opened.layout.transaction("ab" * 16), decision.dump())
         opened.heads.forget("x")
         time.move(GRACE - HOUR)
         lib.write("x", frame(5))

@@ -114,9 +114,15 @@ def _read_all(
 
 
 def publish(
-    library: OpenLibrary, symbol: str, reason: str, *, versions: Iterable[int] = (), keys: Iterable[str] = ()
+    library: OpenLibrary,
+    symbol: str,
+    reason: str,
+    *,
+    versions: Iterable[int] = (),
+    keys: Iterable[str] = (),
+    garbage_id: str | None = None,
 ) -> Garbage:
-    """Condemn versions, or segments and manifests by relative key, from now on.
+    """Condemn versions, or segments and manifests by relative key, from now on, in a document ``garbage_id``.
 
     Raises NoSuchLibrary or Conflict when the library is not there any more, Conflict when the document took longer
     than half the grace period to publish (so that its time would be too old), StorageUnavailable.
@@ -126,7 +132,7 @@ def publish(
     age = clock.Stopwatch()
     garbage = Garbage(
         library_id=library.library_id,
-        garbage_id=clock.new_id(),
+        garbage_id=garbage_id or clock.new_id(),
         symbol=symbol,
         condemned_at=library.objects.now(),
         reason=reason,

@@ -90,12 +90,6 @@ class References:
         """Take back what ``add_keys`` counted."""
         self._counts.subtract(keys)
 
-    def copy(self) -> References:
-        """Return the counts of this moment."""
-        copied = References(self._library)
-        copied._counts = Counter(self._counts)
-        return copied
-
 
 @dataclass(slots=True)
 class Inventory:

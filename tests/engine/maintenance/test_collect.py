@@ -524,6 +524,51 @@ def test_intents_go_after_the_grace_period(five, objects, time):
     assert gc(five).removed_intents == 2
 
 
+def _decided_first(objects, outcome):
+    """Return the store in which somebody decides the transaction just before a collection does."""
+
+    def decide(request):
+        if (request.method, request.key) == ("create", f"eod/transactions/{'ab' * 16}.json"):
+            faulty.before = None
+            objects.create(request.key, Decision("ab" * 16, outcome, objects.now(), {"x": 5}).dump())
+
+    faulty = FaultyObjects(objects, before=decide)
+    return faulty
+
+
+@pytest.mark.parametrize("outcome", ["committed", "aborted"])
+def test_a_transaction_that_is_decided_while_a_run_plans_to_abort_it(five, objects, time, outcome):
+    """Where it was committed the plan is made anew, before anything was removed: its version is the newest."""
+    prune.prune(five.open_library, "x", keep_last=1)
+    _undecided(five, objects, "ab" * 16)
+    again(objects).write("y", frame(1))
+    time.move(LONGER)
+    report = gc(vs.Store(_decided_first(objects, outcome)).get_library("eod"), grace=ALL_AT_ONCE)
+    is_committed = outcome == "committed"
+    assert report.aborted_transactions == ([] if is_committed else ["ab" * 16])
+    assert report.removed_versions == [("x", number) for number in range(4)]
+    assert again(objects).read("x").version == (5 if is_committed else 4)
+    assert again(objects).verify().ok
+
+
+def test_a_decision_stays_while_a_document_that_names_it_could_not_be_removed(time):
+    """Without it the transaction would be undecided again."""
+    objects = Stubborn("stubborn")
+    lib = vs.Store(objects).create_library("eod")
+    lib.write("x", frame(0))
+    _undecided(lib, objects, "ab" * 16)
+    commits.abort(lib.open_library, "ab" * 16)
+    again(objects).write("x", frame(1))
+    objects.refused = (".v1.json",)
+    report = gc(again(objects), grace=ALL_AT_ONCE)
+    assert (report.removed_versions, report.removed_decisions, len(report.failures)) == ([], 0, 1)
+    assert len(keys(objects, "transactions")) == len(keys(objects, "garbage")) == 1
+    objects.refused = ()
+    report = gc(again(objects), grace=ALL_AT_ONCE)
+    assert (report.removed_versions, report.removed_decisions) == ([("x", 1)], 1)
+    assert not keys(objects, "transactions") | keys(objects, "garbage")
+
+
 class Stubborn(MemoryObjects):
     """Refuses to delete some keys."""
 
