@@ -7,10 +7,11 @@ checked against the length and sha256 of its document.
 from __future__ import annotations
 
 import hashlib
+import os
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import accumulate
-from threading import Lock
+from threading import Lock, Semaphore
 from typing import TYPE_CHECKING, Any
 
 from duckvstore import clock
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.format.stored.documents import Schema, Version
+
+WIDE_COLUMNS_MIN = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,11 +181,16 @@ def _read(
     then: Callable[[int, pa.Table], pa.Table] = lambda _, rows: rows,
 ) -> list[pa.Table]:
     """Return what ``then`` makes of the rows of each segment, and of the number of its first among those ``chosen``."""
+    # The reader of Parquet holds buffers for each column: of thousands of columns in many segments at once, gigabytes.
+    is_wide = len(version.schema.columns if columns is None else columns) >= WIDE_COLUMNS_MIN
+    slots = Semaphore(os.cpu_count() or 1 if is_wide else max(1, len(chosen)))
 
     def load(item: tuple[int, Segment]) -> pa.Table:
         start, segment = item
         with library.believing(version):
-            rows = encoding.decode(fetch(library, segment), version.schema, columns, dictionaries)
+            data = fetch(library, segment)
+            with slots:
+                rows = encoding.decode(data, version.schema, columns, dictionaries)
             if rows.num_rows != segment.row_count:
                 raise Integrity(f"segment {segment.key} has {rows.num_rows} rows, expected {segment.row_count}")
             return then(start, rows)

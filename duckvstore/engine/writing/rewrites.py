@@ -610,7 +610,10 @@ def _window(library: OpenLibrary, encoded: Encoded | None, newest: Version | Non
     if newest is not None and (encoded is None or newest.row_count > row_count):
         row_count, size = newest.row_count, newest.logical_bytes
     previous = newest.window if newest is not None else None
-    return chunking.window_rows(row_count, size, library.options.segment_bytes, previous)
+    schema = newest.schema if encoded is None and newest is not None else encoded.schema if encoded else None
+    column_count = 0 if schema is None else len(schema.columns)
+    wanted = chunking.suited_bytes(column_count, library.options.segment_bytes)
+    return chunking.window_rows(row_count, size, wanted, previous)
 
 
 def window_of(library: OpenLibrary, newest: Version) -> int | None:

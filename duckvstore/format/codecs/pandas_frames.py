@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from duckvstore.format.stored.documents import Schema
 
 PARALLEL_CELLS_MIN = 1_000_000
+WIDE_COLUMNS_MIN, WIDE_ROWS_MAX = 100, 16_384
 TEXT_BATCHES_ROWS_MIN = 500_000
 TEXT_BATCH_ROWS = 65_536
 _NONE: Mapping[str, np.ndarray] = MappingProxyType({})
@@ -58,12 +59,12 @@ def encode_frame(frame: pd.DataFrame, where: str) -> tuple[Schema, pa.Table | No
     arrays, sql_labels, index, codes = encode_rows(frame.index, where)
     dtypes = []
     later: dict[int, Any] = {}
-    for label, series in frame.items():
-        place, raw = f"column {label!r} of {where}", raw_values(series)
-        if len(frame) >= TEXT_BATCHES_ROWS_MIN and is_text(raw):
-            later[len(arrays)] = (raw, place)
-            raw = raw[:1]
-        plain, marked = markers.split(raw)
+    for label, whole in zip(frame.columns, _raw_columns(frame), strict=True):
+        place = f"column {label!r} of {where}"
+        is_later = len(frame) >= TEXT_BATCHES_ROWS_MIN and is_text(whole)
+        if is_later:
+            later[len(arrays)] = (whole, place)
+        plain, marked = markers.split(whole[:1] if is_later else whole)
         array, spec = encode_array(plain, place)
         arrays.append(array)
         codes.append(marked)
@@ -83,6 +84,19 @@ def encode_frame(frame: pd.DataFrame, where: str) -> tuple[Schema, pa.Table | No
             stored = stored.set(position, stored.field(position).with_type(CODED_TEXT))
     reader = pa.RecordBatchReader.from_batches(stored, _batches(arrays, later, stored, len(frame)))
     return schema, None, reader, arrays[0] if schema.index else None
+
+
+def _raw_columns(frame: pd.DataFrame) -> Iterator[Any]:
+    """Return the array inside of each column.
+
+    pandas takes some 50 microseconds to make a Series of each. Many columns of one dtype are one array in it, or soon
+    copied to one where rows are few.
+    """
+    is_wide = frame.shape[1] >= WIDE_COLUMNS_MIN and len(frame) <= WIDE_ROWS_MAX
+    kinds = set(frame.dtypes) if is_wide else set()
+    if len(kinds) == 1 and all(isinstance(kind, np.dtype) and kind.kind in "biufmM" for kind in kinds):
+        return iter(frame.to_numpy().T)
+    return (raw_values(series) for _, series in frame.items())
 
 
 def _batches(

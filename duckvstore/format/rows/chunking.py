@@ -32,6 +32,8 @@ CONTENT_COLUMNS_MAX = 3
 OVERLONG_COLUMNS_MAX = 8
 CANDIDATES_PER_WINDOW = 16
 NEAR_CANDIDATES = 32
+COLUMN_BYTES_MIN = 8 * 2**10  # of a column in a segment: in less, what a column costs by itself outweighs its values
+WIDE_SEGMENTS_MAX = 8  # of what a segment should hold: the limit for the sake of many columns
 STREAM_SAMPLE_ROWS = 65_536
 STREAMED_WINDOWS = 6
 HASHED_ROWS = 32_768
@@ -55,6 +57,14 @@ def window_rows(row_count: int, logical_bytes: int, segment_bytes: int, previous
     return int(2 ** round(np.log2(ideal)))
 
 
+def suited_bytes(column_count: int, segment_bytes: int) -> int:
+    """Return the bytes that a segment of so many columns should hold: more than ``segment_bytes`` where they are many.
+
+    To write and read a column takes some 50 microseconds in each segment, however few rows that has.
+    """
+    return min(max(segment_bytes, column_count * COLUMN_BYTES_MIN), WIDE_SEGMENTS_MAX * segment_bytes)
+
+
 def pieces(encoded: Encoded, *, segment_bytes: int = SEGMENT_BYTES, window: int | None = None) -> Iterator[pa.Table]:
     """Yield the rows of a value cut into segments; a stream is cut as the same rows in a table would be.
 
@@ -63,6 +73,7 @@ def pieces(encoded: Encoded, *, segment_bytes: int = SEGMENT_BYTES, window: int 
     batches.
     """
     found: Iterable[pa.Table] = ()
+    segment_bytes = suited_bytes(len(encoded.schema.columns), segment_bytes)
     if encoded.table is not None:
         table = encoded.table
         size = logical_bytes(table, encoded.schema)
@@ -98,6 +109,8 @@ def _not_oversize(rows: pa.Table, schema: Schema, segment_bytes: int) -> Iterato
 def logical_bytes(rows: pa.Table | pa.RecordBatch, schema: Schema) -> int:
     """Return the bytes that rows take in Arrow in the stored types, whichever of their text is in dictionaries."""
     total = int(rows.nbytes)
+    if not any(map(pa.types.is_dictionary, rows.schema.types)):
+        return total
     for column, field in zip(rows.columns, schemas.to_arrow(schema), strict=True):
         if pa.types.is_dictionary(column.type) and not pa.types.is_dictionary(field.type):
             total += _dense_bytes(column) - column.nbytes

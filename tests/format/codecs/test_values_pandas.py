@@ -47,6 +47,21 @@ def test_a_frame_of_all_column_types_comes_back_equal():
     assert_round_trip(pd.DataFrame(COLUMNS), segments=3)
 
 
+@pytest.mark.parametrize("dtype", ["f8", ">f4", "i2", "?", "M8[ns]", "m8[s]", "O"])
+@pytest.mark.parametrize("is_one_block", [True, False])
+def test_many_columns_of_one_dtype_come_back_equal(dtype, is_one_block):
+    """Whatever pandas has them in, with missing values and labels that repeat."""
+    cells = (np.arange(450) % 7).reshape(3, 150).astype(dtype)
+    if cells.dtype.kind in "fMm":
+        cells[1, ::3] = np.array("NaT" if cells.dtype.kind in "Mm" else np.nan, dtype)
+    columns = [f"c{position % 140}" for position in range(150)]
+    frame = pd.DataFrame(cells, columns=columns)
+    if not is_one_block:
+        frame = pd.concat([frame.iloc[:, position : position + 1] for position in range(150)], axis=1)
+    assert set(frame.dtypes) == {np.dtype(dtype)}
+    assert_round_trip(frame)
+
+
 @pytest.mark.parametrize("name", INDEXES)
 def test_a_row_index_of_each_type_comes_back_equal(name):
     """Class, dtype, names, values and frequency; in a frame and a series, with no rows and with no columns."""

@@ -266,9 +266,30 @@ def test_frames_of_many_columns_are_cut():
     """Ten thousand of them: a few decide."""
     rows = pa.table({f"c{number}": np.arange(300) * 1.5 for number in range(10_000)})
     schema = schemas.from_arrow(rows.schema)
-    pieces = list(chunking.pieces(Encoded("arrow", schema, rows, None), segment_bytes=2**20))
+    pieces = list(chunking.pieces(Encoded("arrow", schema, rows, None), segment_bytes=2**17))
     assert sum(piece.num_rows for piece in pieces) == 300
     assert len(pieces) > 10
+
+
+@pytest.mark.parametrize("batch_rows", [None, 700])
+def test_many_columns_have_longer_runs_of_rows(batch_rows):
+    """Some 1,000 rows of eight bytes each, as far as that is not more than eight times what a segment should hold."""
+    rows = pa.table({f"c{number}": np.arange(8000) * 1.5 + number for number in range(400)})
+    schema = schemas.from_arrow(rows.schema)
+    reader = None if batch_rows is None else pa.RecordBatchReader.from_batches(rows.schema, rows.to_batches(batch_rows))
+    given = Encoded("arrow", schema, rows if reader is None else None, reader)
+    pieces = list(chunking.pieces(given, segment_bytes=2**19))
+    assert pa.concat_tables(pieces).equals(rows)
+    assert 700 < rows.num_rows / len(pieces) < 2800
+    assert max(piece.nbytes for piece in pieces) <= chunking.OVERSIZE_SEGMENTS * 8 * 2**19
+
+
+def test_few_columns_are_cut_as_ever():
+    """What a segment should hold is more for many columns alone."""
+    usual = 10 * 2**20
+    assert [chunking.suited_bytes(count, usual) for count in (0, 9, 1280)] == [usual] * 3
+    assert chunking.suited_bytes(5000, usual) == 5000 * 8192
+    assert chunking.suited_bytes(100_000, usual) == 8 * usual
 
 
 @pytest.mark.parametrize("column", [[None] * 2000, [1] * 2000, [1], []], ids=["nulls", "constant", "one", "none"])
