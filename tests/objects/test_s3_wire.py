@@ -524,6 +524,7 @@ def _certificate(folder):
     yield context, file
 
 
+@pytest.mark.s3  # where moto is installed, so is cryptography
 def test_certificates(tmp_path, monkeypatch):
     """A certificate of nobody's is refused before anything is sent, unless AWS_CA_BUNDLE has it."""
     with _certificate(tmp_path) as (context, file), Wire(answer(b"data"), context=context) as wire:
