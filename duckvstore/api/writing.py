@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from duckvstore.api.base import Handle, plain
 from duckvstore.engine.maintenance import prune as maintenance
 from duckvstore.engine.reading import catalogue, ranges, reads
-from duckvstore.engine.writing import commits, edits, rewrites
+from duckvstore.engine.writing import appends, commits, edits, given_rows, row_edits, updates, whole_values
 from duckvstore.errors import InvalidInput
 from duckvstore.format.codecs import arrow_values, values
 from duckvstore.format.rows.value_rows import Encoded
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from duckvstore.api.items import VersionedItem
     from duckvstore.engine.reading.catalogue import AsOf
     from duckvstore.engine.writing.edits import Plan
-    from duckvstore.engine.writing.rewrites import Given
+    from duckvstore.engine.writing.given_rows import GivenRows
     from duckvstore.format.stored.documents import Schema, Version
 
 
@@ -73,7 +73,7 @@ class Writing(Handle):
         given = self._given(
             symbol, data, validate_index=validate_index, index_column=index_column, allow_pickle=allow_pickle
         )
-        return self._made(call, rewrites.write(self.open_library, given, metadata), prune=prune_previous_versions)
+        return self._made(call, whole_values.write(self.open_library, given, metadata), prune=prune_previous_versions)
 
     def write_pickle(
         self,
@@ -133,7 +133,7 @@ class Writing(Handle):
         user_metadata.to_json(metadata)
         call = self._looking_ahead(call)
         given = self._given(symbol, data, validate_index=validate_index, index_column=index_column, joins=True)
-        plan = rewrites.append(self.open_library, given, metadata)
+        plan = appends.append(self.open_library, given, metadata)
         return self._made(call, plan, prune=prune_previous_versions)
 
     def update(
@@ -170,7 +170,7 @@ class Writing(Handle):
         wanted = ranges.date_range_if(date_range)
         given = self._given(symbol, data, validate_index=False, index_column=index_column, joins=True)
         missing = None if upsert else lambda: self._missing(symbol, "update (or pass upsert=True)")
-        plan = rewrites.update(self.open_library, given, metadata, wanted, missing)
+        plan = updates.update(self.open_library, given, metadata, wanted, missing)
         return self._made(call, plan, prune=prune_previous_versions)
 
     def delete_data_in_range(
@@ -276,7 +276,7 @@ class Writing(Handle):
         def missing() -> Exception:
             return self._missing(call.symbol, "delete rows of")
 
-        plan = rewrites.delete_rows(self.open_library, call.symbol, operation, matching, missing)
+        plan = row_edits.delete_rows(self.open_library, call.symbol, operation, matching, missing)
         return self._made(call, plan, prune=prune)
 
     def _made(self, call: commits.Call, plan: Plan, *, prune: bool = False) -> VersionedItem:
@@ -297,7 +297,7 @@ class Writing(Handle):
         index_column: str | None = None,
         allow_pickle: bool = False,
         joins: bool = False,
-    ) -> Given:
+    ) -> GivenRows:
         """Return a value for an edit. ``joins``: to rows that may be of DuckDB's own types, as which INTERVAL goes."""
         from duckvstore.sql.results.result import Result
 
@@ -311,7 +311,7 @@ class Writing(Handle):
         if intervals and isinstance(encoded, Encoded):
             own = ["INTERVAL" if at in intervals else None for at in range(len(encoded.schema.columns))]
             encoded = replace(encoded, schema=schemas.carrying(encoded.schema, own))
-        return rewrites.given(symbol, encoded, where, checks_order=self._validates(validate_index), fit=fitted)
+        return given_rows.given_rows(symbol, encoded, where, checks_order=self._validates(validate_index), fit=fitted)
 
 
 def fitted(given: Encoded, stored: Schema, where: str) -> Encoded:

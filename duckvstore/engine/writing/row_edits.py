@@ -1,6 +1,6 @@
 """Edits of rows by their numbers: some taken out, some replaced, some added, as one version.
 
-Invariant: copy on write by segment, as in ``rewrites``; and where the datetime index of a version ascends, it ascends
+Invariant: copy on write by segment, as in ``drafts``; and where the datetime index of a version ascends, it ascends
 in the next one too, because new labels take their place in it.
 """
 
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from duckvstore.engine.library import manifests
 from duckvstore.engine.reading import reads, segments
 from duckvstore.engine.reading.segments import Placed
-from duckvstore.engine.writing import edits, rewrites
+from duckvstore.engine.writing import drafts, edits
 from duckvstore.errors import InvalidInput
+from duckvstore.format.evolution.editing import check_tabular
 from duckvstore.format.stored import statistics
 from duckvstore.format.stored.manifests import tail as tail_of
 from duckvstore.format.stored.schema import to_arrow
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.engine.writing.commits import Draft
+    from duckvstore.engine.writing.edits import Plan
     from duckvstore.format.stored.documents import Version
     from duckvstore.format.stored.segments import Segment
 
@@ -50,6 +52,47 @@ class RowEdits:
 
 
 RowsOf: TypeAlias = "Callable[[Sequence[int]], pa.Table | None]"
+
+
+def delete_rows(
+    library: OpenLibrary,
+    symbol: str,
+    operation: str,
+    matching: Callable[[Version], Any],
+    missing: Callable[[], Exception],
+) -> Plan:
+    """Plan a version without the rows whose numbers ``matching(newest)`` returns, ascending; none: no new version."""
+
+    def plan(newest: Version | None) -> Draft | None:
+        import numpy as np
+
+        if newest is None or newest.deleted:
+            raise missing()
+        check_tabular(newest.kind, operation, repr(f"{library.name}/{symbol}"))
+        numbers = np.asarray(matching(newest))
+        if not len(numbers):
+            return None
+        starts = np.cumsum([0, *(segment.row_count for segment in newest.segments)])
+        touched = np.unique(np.searchsorted(starts, numbers, side="right") - 1).tolist()
+        window = drafts.window(library, None, newest)
+        found: list[Segment] = []
+        written = Placed((), 0, 0)
+        done = 0
+        for run in edits.runs(touched):
+            keep = np.ones(int(starts[run[-1] + 1] - starts[run[0]]), dtype=bool)
+            inside = numbers[(numbers >= starts[run[0]]) & (numbers < starts[run[-1] + 1])]
+            keep[inside - starts[run[0]]] = False
+            rows = segments.read_table(library, newest, segments=run).filter(keep)
+            placed = segments.place(library, symbol, newest.schema, drafts.cut(rows, newest.schema, window))
+            found += [*newest.segments[done : run[0]], *placed.segments]
+            written = Placed((), written.new_rows + placed.new_rows, written.new_bytes + placed.new_bytes)
+            done = run[-1] + 1
+        found += newest.segments[done:]
+        whole = replace(written, segments=manifests.fold(library, symbol, found, newest.segments))
+        schema = drafts.edited_schema(newest.schema, whole.row_count, is_mixed=drafts.is_mixed(newest, whole))
+        return drafts.draft(operation, newest.kind, schema, newest.metadata, whole, newest.is_sorted, window)
+
+    return plan
 
 
 def edited(
@@ -79,13 +122,13 @@ def edited(
             ordered, is_sorted = None, False
     if ordered is not None and wanted.added.num_rows:
         wanted = replace(wanted, added=ordered.sorted(wanted.added))
-    window = rewrites.window_of(library, newest)
+    window = drafts.window_of(library, newest)
     if not len(wanted.removed) and not len(wanted.changed) and (ordered is None or ordered.follows(wanted.added)):
         placed = _appended(library, newest, wanted.added, window)
     else:
         placed = _Rewriting(library, newest, wanted, ordered, window, rows_of).placed()
-    schema = rewrites.edited_schema(newest.schema, placed.row_count, is_mixed=rewrites.is_mixed(newest, placed))
-    return rewrites.draft(operation, newest.kind, schema, newest.metadata, placed, is_sorted, window)
+    schema = drafts.edited_schema(newest.schema, placed.row_count, is_mixed=drafts.is_mixed(newest, placed))
+    return drafts.draft(operation, newest.kind, schema, newest.metadata, placed, is_sorted, window)
 
 
 def _fitted(library: OpenLibrary, newest: Version, wanted: RowEdits) -> Version:
@@ -105,8 +148,8 @@ def _appended(library: OpenLibrary, base: Version, added: pa.Table, window: int 
     last = tail_of(base.segments)
     counts = [segment.row_count for segment in last]
     tail = edits.merged_tail(counts, added.num_rows, 2 * window if window else added.num_rows)
-    rows = rewrites.joined(library, base, last[len(last) - tail :], [added])
-    placed = segments.place(library, base.symbol, base.schema, rewrites.cut(rows, base.schema, window))
+    rows = drafts.joined(library, base, last[len(last) - tail :], [added])
+    placed = segments.place(library, base.symbol, base.schema, drafts.cut(rows, base.schema, window))
     found = manifests.extended(library, base.symbol, base.segments, tail, placed.segments)
     return Placed(found, placed.new_rows, placed.new_bytes)
 
@@ -211,14 +254,14 @@ class _Rewriting:
         new_rows = new_bytes = done = 0
         for run in edits.runs(np.unique(touched).tolist()):
             rows = self._rows(run)
-            pieces = rewrites.cut(rows, self.base.schema, self.window)
+            pieces = drafts.cut(rows, self.base.schema, self.window)
             shareable = segments.Shareable(self.base.segments[run[0] : run[-1] + 1])
             one = segments.place(self.library, self.base.symbol, self.base.schema, pieces, shareable)
             found += [*self.base.segments[done : run[0]], *one.segments]
             new_rows, new_bytes, done = new_rows + one.new_rows, new_bytes + one.new_bytes, run[-1] + 1
         found += self.base.segments[done:]
         if self.owners is None and self.wanted.added.num_rows:
-            rest = rewrites.cut(self.wanted.added, self.base.schema, self.window)
+            rest = drafts.cut(self.wanted.added, self.base.schema, self.window)
             one = segments.place(self.library, self.base.symbol, self.base.schema, rest)
             found += one.segments
             new_rows, new_bytes = new_rows + one.new_rows, new_bytes + one.new_bytes

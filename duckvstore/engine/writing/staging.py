@@ -18,7 +18,7 @@ from duckvstore.engine.library import labels, manifests
 from duckvstore.engine.library.create_once import create_once
 from duckvstore.engine.reading import cuts, ranges, reads, segments
 from duckvstore.engine.reading.cells import SegmentCells
-from duckvstore.engine.writing import edits, rewrites
+from duckvstore.engine.writing import drafts, edits, given_rows, whole_values
 from duckvstore.engine.writing.commits import Draft
 from duckvstore.errors import InvalidInput, NoSuchColumn, NoSuchKey, StorageUnavailable
 from duckvstore.format.codecs import tables
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.engine.writing.commits import Call
     from duckvstore.engine.writing.edits import Plan
-    from duckvstore.engine.writing.rewrites import Given
+    from duckvstore.engine.writing.given_rows import GivenRows
     from duckvstore.format.stored.documents import Schema
     from duckvstore.format.stored.segments import Segment
 
@@ -43,10 +43,10 @@ MODES = ("write", "append")
 _WITH_INDEX_COLUMN = ("arrow", "polars")
 
 
-def stage(library: OpenLibrary, call: Call, given: Given) -> str:
+def stage(library: OpenLibrary, call: Call, given: GivenRows) -> str:
     """Store rows as a part of ``given.symbol`` that nobody sees yet; return the part's id."""
     library.check_present()
-    draft = rewrites.write(library, given, None, "stage")(None)
+    draft = whole_values.write(library, given, None, "stage")(None)
     if draft is None:
         raise AssertionError("a write always drafts")  # unreachable
     schema, runs = labels.put(library, call.symbol, draft.schema, None, call.label_runs)
@@ -130,7 +130,7 @@ def finalize(
     is read or written, except of parts whose schema is another, and times that were staged as no index. Parts without
     rows add nothing; alone they are an empty version, or none where there is one to append to. None is planned when
     every part is in a version already.
-    ``fit``: as in ``rewrites.Given``. ``checks_order``: raise InvalidInput where the times would not ascend, as
+    ``fit``: as in ``given_rows.GivenRows``. ``checks_order``: raise InvalidInput where the times would not ascend, as
     ``append`` does. ``sorts``: put all rows of the parts in the order of their times first, in memory. Raises
     InvalidInput for parts that do not fit together.
     """
@@ -180,7 +180,7 @@ def _as_joining(
 ) -> list[Version]:
     """Return ``parts`` as rows that join ``base``: in DuckDB's own types that it has, and with its index column."""
     for part in parts:
-        rewrites.check_carried(part.schema, base, repr(f"{library.name}/{part.symbol}"))
+        given_rows.check_carried(part.schema, base, repr(f"{library.name}/{part.symbol}"))
     if base is not None and any(column.duckdb is not None for column in base.schema.columns):
         parts = [_fitted(library, base.schema, part, fit) for part in parts]
     return [_indexed(library, _leader(base, parts), part) for part in parts]
@@ -202,7 +202,7 @@ def _fitted(
     rows = fit(replace(none, table=segments.read_table(library, part)), stored, where)
     if rows.table is None:
         raise AssertionError("a table stays one")  # unreachable
-    placed = segments.place(library, part.symbol, rows.schema, rewrites.cut(rows.table, rows.schema, part.window))
+    placed = segments.place(library, part.symbol, rows.schema, drafts.cut(rows.table, rows.schema, part.window))
     return replace(part, schema=rows.schema, segments=tuple(placed.segments))
 
 
@@ -247,7 +247,7 @@ def _together(library: OpenLibrary, first: Version, others: Sequence[Version]) -
     if not others:  # nothing of what the schema says of all rows has changed
         return replace(first, segments=kept, new_rows=0, new_bytes=0)
     row_count = sum(segment.row_count for segment in kept)
-    schema = rewrites.edited_schema(state.schema, row_count, is_mixed=state.schema.mixed)
+    schema = drafts.edited_schema(state.schema, row_count, is_mixed=state.schema.mixed)
     return replace(state, schema=schema, segments=kept, row_count=row_count, new_rows=new_rows, new_bytes=new_bytes)
 
 
@@ -356,8 +356,8 @@ def _sorted_rows(library: OpenLibrary, symbol: str, parts: Sequence[Version]) ->
             "and stage it without those rows"
         )
     rows = rows.take(order.ascending(times))
-    schema = rewrites.edited_schema(whole.schema, rows.num_rows, is_mixed=False)
-    placed = segments.place(library, symbol, schema, rewrites.cut(rows, schema, rewrites.window_of(library, whole)))
+    schema = drafts.edited_schema(whole.schema, rows.num_rows, is_mixed=False)
+    placed = segments.place(library, symbol, schema, drafts.cut(rows, schema, drafts.window_of(library, whole)))
     return [
         replace(
             whole,
@@ -392,5 +392,5 @@ def _joined(
         is_whole = len(part.schema.columns) == len(schema.columns)
         return schema if is_whole else replace(schema, mixed=True), old, tuple(part.segments), (0, 0)
     rows = merged.rows(segments.read_table(library, part))
-    placed = segments.place(library, part.symbol, schema, rewrites.cut(rows, schema, part.window))
+    placed = segments.place(library, part.symbol, schema, drafts.cut(rows, schema, part.window))
     return schema, old, tuple(placed.segments), (placed.new_rows, placed.new_bytes)

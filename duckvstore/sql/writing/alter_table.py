@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from duckvstore.engine.writing import edits, rewrites
+from duckvstore.engine.writing import alterations, edits
 from duckvstore.engine.writing.commits import Call
 from duckvstore.errors import AlreadyExists, NoSuchSymbol, SqlError, nearest
 from duckvstore.format.evolution import altering
@@ -229,7 +229,7 @@ class Altering(TableWriting):
             schema = altering.renamed(newest.kind, newest.schema, known, wanted.to, self.where)
         else:
             return self._retyped(wanted, known, newest)
-        return rewrites.altered(newest, schema)
+        return alterations.altered(newest, schema)
 
     def _empty(self, newest: Version, wanted: Alteration) -> pa.Table:
         """Return no values of the type that ``wanted`` names, as DuckDB understands it."""
@@ -278,9 +278,9 @@ class Altering(TableWriting):
             if (new, own) == (old, before):
                 return None
             if own is None and before is None and altering.is_wider(old, new):
-                return rewrites.altered(newest, altering.retyped(newest.kind, newest.schema, name, empty))
+                return alterations.altered(newest, altering.retyped(newest.kind, newest.schema, name, empty))
         column = self._encoded(newest, name, self._cast(wanted, name, newest))
-        return rewrites.recast(self.library, newest, name, column)
+        return alterations.recast(self.library, newest, name, column)
 
     def _cast(self, wanted: Alteration, name: str, newest: Version) -> pa.Table:
         """Return the values of a column in its new type, in the order of rows."""

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
-from duckvstore.engine.writing import commits, edits, rewrites, row_edits
+from duckvstore.engine.writing import commits, drafts, edits, row_edits, whole_values
+from duckvstore.engine.writing.given_rows import GivenRows
 from duckvstore.errors import AlreadyExists, DuckVStoreError, NoSuchSymbol
 from duckvstore.format.codecs import tables
 from duckvstore.format.evolution.editing import check_tabular
@@ -580,7 +581,7 @@ class TableWriting:
         def create(newest: Version | None) -> VersionPlan:
             return self._created(newest, found)
 
-        created = create if self._reads_itself() else rewrites.once(create)  # of a stream, which is read once
+        created = create if self._reads_itself() else drafts.once(create)  # of a stream, which is read once
 
         def plan(newest: Version | None) -> Draft | None:
             if newest is not None and not newest.deleted and not is_replacing:
@@ -623,8 +624,8 @@ class TableWriting:
             # A C stream would lose the class of an error that comes with a later row.
             reader = self._source.carriers()
         encoded = tables.encode_table(self._named(reader), self.where)
-        given = rewrites.Given(self.symbol, kinds.named(encoded, types), self.where)
-        return rewrites.write(self.library, given, None)
+        given = GivenRows(self.symbol, kinds.named(encoded, types), self.where)
+        return whole_values.write(self.library, given, None)
 
     def _measured(self, plan: Plan) -> Rows | None:
         """Run EXPLAIN ANALYZE on a table of the session, keep what it returns, and return the rows of the table."""
