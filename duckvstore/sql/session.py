@@ -170,7 +170,7 @@ class Session(forks.OfOneProcess):
 
     def _listing(self, statement: Statement) -> Statement:
         """Return ``statement``; for SHOW TABLES and the like, which DuckDB answers without symbols, one with them."""
-        text = information_schema.shown(statement.text, self._tables_query)
+        text = information_schema.shown(statement, self._tables_query)
         return statement if text is None else parser.parse(text)[0]
 
     def _tables_query(self) -> str:

@@ -19,7 +19,7 @@ from duckvstore.format.stored import schema as schemas
 from duckvstore.format.stored.documents import Schema, Version
 from duckvstore.sql.syntax.literals import quote
 from duckvstore.sql.syntax.timetravel import At, Expression
-from duckvstore.sql.syntax.tokens import Parameter, Token, scan, string_value
+from duckvstore.sql.syntax.tokens import Parameter, Token, string_value
 from duckvstore.sql.values import kinds as duckdb_kinds
 from duckvstore.sql.values import types
 
@@ -114,8 +114,7 @@ class _Reader:
         self.statement, self.value_of = statement, value_of
         self.start, end = reference.cuts[0]
         self.parameters = dict(statement.parameters)
-        tokens, _ = scan(statement.text[:end])  # from the start: only there is it known what is inside a string
-        self.tokens = [token for token in tokens if self.start < token.start < end - 1]
+        self.tokens = [token for token in statement.tokens if self.start < token.start < end - 1]
 
     def read(self) -> Call:
         arguments = self._arguments()

@@ -7,7 +7,6 @@ functions duckdb_views() and the like (of which information_schema and pg_catalo
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +20,14 @@ from duckvstore.sql.values import kinds, types
 from duckvstore.sql.views.instances import Item
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import pyarrow as pa
 
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.engine.reading.catalogue import Pinned
     from duckvstore.format.stored.documents import Version
+    from duckvstore.sql.syntax.parser import Statement
     from duckvstore.sql.syntax.tokens import Token
 
 Row = dict[str, Any]
@@ -113,22 +113,21 @@ _QUERIES: dict[tuple[str, ...], str] = {
 }
 
 
-def shown(text: str, tables: Callable[[], str]) -> str | None:
-    """Return ``text`` with queries in place of SHOW TABLES and the like, alone or in parentheses; None: it has none.
+def shown(statement: Statement, tables: Callable[[], str]) -> str | None:
+    """Return the text of ``statement`` with queries in place of SHOW TABLES and the like; None: it has none.
 
     ``tables`` gives the query for SHOW TABLES, which lists what can be named without its place.
     """
-    place = _place(text) if _SHOWING.search(text) is not None else None
+    text = statement.text
+    place = _place(statement.tokens) if _SHOWING.search(text) is not None else None
     if place is None:
         return None
     start, end, query = place
     return f"{text[:start]}{tables() if query == _TABLES else query}{text[end:]}"
 
 
-@lru_cache(maxsize=256)
-def _place(text: str) -> tuple[int, int, str] | None:
-    """Return where SHOW TABLES or the like stands in ``text``, with the query that it stands for."""
-    tokens, _ = scan(text)
+def _place(tokens: Sequence[Token]) -> tuple[int, int, str] | None:
+    """Return where SHOW TABLES or the like is, alone or in parentheses, with the query for it."""
     pairs = enumerate(pairwise(tokens))
     opened = [at for at, (before, after) in pairs if before.text == "(" and _SHOWING.fullmatch(after.upper)]
     spans = [(at + 1, closing(tokens, at)) for at in opened]
@@ -139,7 +138,7 @@ def _place(text: str) -> tuple[int, int, str] | None:
     return None
 
 
-def _query(tokens: list[Token]) -> str | None:
+def _query(tokens: Sequence[Token]) -> str | None:
     words = tuple(token.upper for token in tokens[:6])
     if words[:2] in (("PRAGMA", "TABLE_INFO"), ("CALL", "PRAGMA_TABLE_INFO")):
         table = _table_named(tokens[2:])
@@ -155,7 +154,7 @@ def _query(tokens: list[Token]) -> str | None:
     return _OF_PLACE.format(where=where, missing=literal(missing))
 
 
-def _table_named(tokens: list[Token]) -> str | None:
+def _table_named(tokens: Sequence[Token]) -> str | None:
     """Return the dotted name that a word or string in parentheses says, as SQL; None for anything else."""
     if len(tokens) != 3 or (tokens[0].text, tokens[2].text) != ("(", ")"):
         return None
