@@ -128,10 +128,11 @@ class Pool:
     def submit(self, action: Callable[..., Outcome], *arguments: Any) -> Task[Outcome]:
         """Start ``action(*arguments)`` on a thread of this pool."""
         task = Task(partial(action, *arguments))
-        self._begin(task)
+        self.begin(task)
         return task
 
-    def _begin(self, task: Task[Any]) -> None:
+    def begin(self, task: Task[Any]) -> None:
+        """Have a thread of this pool carry the task out, unless somebody else does before."""
         self._waiting.put(task.do)
         try:
             self._idle.pop()
@@ -188,10 +189,10 @@ class Pool:
         try:
             for item in items:
                 if len(tasks) == 1:  # a single one is not worth a thread
-                    self._begin(tasks[0])
+                    self.begin(tasks[0])
                 tasks.append(Task(partial(action, item)))
                 if len(tasks) > 1:
-                    self._begin(tasks[-1])
+                    self.begin(tasks[-1])
                 if len(tasks) >= 2 * self.size:
                     yield tasks.popleft().result()
             while tasks:

@@ -10,12 +10,13 @@ import hashlib
 import os
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
-from threading import Lock, Semaphore
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from duckvstore import clock
-from duckvstore.concurrency import CPU, IO
+from duckvstore.concurrency import CPU, IO, PARALLEL_REQUESTS, Task
 from duckvstore.errors import Integrity, NoSuchKey
 from duckvstore.format.rows import chunking, encoding
 from duckvstore.format.rows.digest import logical_digest
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.format.stored.documents import Schema, Version
 
-WIDE_COLUMNS_MIN = 1000
+FETCHED_BYTES_MAX = 64 * 2**20  # of segments that wait to be decoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,22 +182,33 @@ def _read(
     then: Callable[[int, pa.Table], pa.Table] = lambda _, rows: rows,
 ) -> list[pa.Table]:
     """Return what ``then`` makes of the rows of each segment, and of the number of its first among those ``chosen``."""
-    # The reader of Parquet holds buffers for each column: of thousands of columns in many segments at once, gigabytes.
-    is_wide = len(version.schema.columns if columns is None else columns) >= WIDE_COLUMNS_MIN
-    slots = Semaphore(os.cpu_count() or 1 if is_wide else max(1, len(chosen)))
+    # As many are decoded at once as there are cores: each takes the memory of its rows, and the reader of Parquet holds
+    # buffers for each column, which are gigabytes where there are thousands. A few more are on their way meanwhile.
+    cores = os.cpu_count() or 1
+    largest = max((segment.size_bytes for segment in chosen), default=1)
+    ahead = max(cores, min(PARALLEL_REQUESTS, FETCHED_BYTES_MAX // max(1, largest)))
+    starts = list(accumulate((segment.row_count for segment in chosen), initial=0))
+    fetches = [Task(partial(fetch, library, segment)) for segment in chosen]
 
-    def load(item: tuple[int, Segment]) -> pa.Table:
-        start, segment = item
+    def load(position: int) -> pa.Table:
+        segment = chosen[position]
         with library.believing(version):
-            data = fetch(library, segment)
-            with slots:
-                rows = encoding.decode(data, version.schema, columns, dictionaries)
+            data = fetches[position].result()
+            fetches[position].forget()
+            for later in fetches[position + ahead : position + ahead + 1]:
+                IO.begin(later)
+            rows = encoding.decode(data, version.schema, columns, dictionaries)
             if rows.num_rows != segment.row_count:
                 raise Integrity(f"segment {segment.key} has {rows.num_rows} rows, expected {segment.row_count}")
-            return then(start, rows)
+            return then(starts[position], rows)
 
-    starts = accumulate((segment.row_count for segment in chosen), initial=0)
-    return IO.map(load, zip(starts, chosen, strict=False), doing=f"reading {version.symbol}")
+    try:
+        for first in fetches[1:ahead]:  # this thread takes the first
+            IO.begin(first)
+        return CPU.map(load, range(len(fetches)), at_once=cores, doing=f"reading {version.symbol}")
+    finally:
+        for left in fetches:
+            left.cancel()
 
 
 def _together(tables: list[pa.Table], version: Version, columns: Sequence[str] | None) -> pa.Table:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import os
-from threading import Lock
+from threading import Barrier, Lock
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import duckvstore as vs
+from duckvstore.concurrency import PARALLEL_REQUESTS
 from duckvstore.engine.reading import segments
 from duckvstore.format.rows import encoding
 from tests.cuts import cut_every
 
 
 @pytest.mark.parametrize("wanted", [None, ["c1", "c3"]])
-def test_few_segments_of_many_columns_are_decoded_at_once(monkeypatch, wanted):
-    """Each takes memory by its columns; where only some columns are read, all segments may be decoded at once."""
-    monkeypatch.setattr(segments, "WIDE_COLUMNS_MIN", 4)
+def test_no_more_segments_are_decoded_at_once_than_there_are_cores(monkeypatch, wanted):
+    """Each takes memory by its rows and columns."""
     cut_every(monkeypatch, 5)
     lib = vs.open("memory://").create_library("lib")
     frame = pd.DataFrame(np.arange(400.0).reshape(100, 4), columns=["c1", "c2", "c3", "c4"])
@@ -41,4 +41,38 @@ def test_few_segments_of_many_columns_are_decoded_at_once(monkeypatch, wanted):
     monkeypatch.setattr(encoding, "decode", counted)
     found = lib.read("s", columns=wanted).data
     pd.testing.assert_frame_equal(found, frame if wanted is None else frame[wanted])
-    assert most <= (os.cpu_count() if wanted is None else 20)
+    assert most <= os.cpu_count()
+
+
+def test_more_segments_are_on_their_way_than_are_decoded(monkeypatch):
+    """So that what a request waits for is not what a core waits for; but no more than are a few megabytes."""
+    cut_every(monkeypatch, 5)
+    lib = vs.open("memory://").create_library("lib")
+    frame = pd.DataFrame({"x": np.arange(200.0)})
+    lib.write("s", frame)
+    fetch = segments.fetch
+    together = Barrier(PARALLEL_REQUESTS)
+
+    def awaited(library, segment):
+        together.wait(60)  # raises unless so many wait at once
+        return fetch(library, segment)
+
+    monkeypatch.setattr(segments, "fetch", awaited)
+    pd.testing.assert_frame_equal(
+        lib.read("s", row_range=(0, 5 * PARALLEL_REQUESTS)).data, frame[: 5 * PARALLEL_REQUESTS]
+    )
+    monkeypatch.setattr(segments, "fetch", fetch)
+    monkeypatch.setattr(segments, "FETCHED_BYTES_MAX", 1)
+    running, most = [], [0]
+
+    def counted(library, segment):
+        running.append(segment)
+        most[0] = max(most[0], len(running))
+        try:
+            return fetch(library, segment)
+        finally:
+            running.remove(segment)
+
+    monkeypatch.setattr(segments, "fetch", counted)
+    pd.testing.assert_frame_equal(lib.read("s").data, frame)
+    assert 1 <= most[0] <= os.cpu_count()
