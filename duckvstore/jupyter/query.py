@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from duckvstore.api.library import Library
 from duckvstore.errors import InvalidInput, NoSuchSnapshot, SqlError, caret, nearest
 from duckvstore.jupyter import cells, display
-from duckvstore.sql.binding.names import is_session_table
+from duckvstore.sql.binding.namespace import is_session_table
 from duckvstore.sql.planning.rewrite import literal
 from duckvstore.sql.results.display import as_text
 from duckvstore.sql.syntax import parser

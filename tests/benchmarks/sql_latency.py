@@ -23,8 +23,8 @@ import pytest
 import duckvstore as vs
 from duckvstore.sql.binding.names import Names
 from duckvstore.sql.execution.running import Running
+from duckvstore.sql.pipeline.steps import Steps
 from duckvstore.sql.pruning import segment_choice
-from duckvstore.sql.session import Session
 from duckvstore.sql.syntax import parser
 from tests.cuts import cut_every
 
@@ -70,12 +70,13 @@ def phases() -> Iterator[dict[str, float]]:
             (parser, "parse", "parse"),
             (Names, "resolve", "resolve"),
             (segment_choice.Choices, "choose", "choose"),
-            (Session, "_plan", "plan"),
+            (Steps, "bind", "names"),
+            (Steps, "plan", "plan"),
             (Running, "start", "bind"),
         ):
             stack.enter_context(timed(owner, name, phase))
         yield seconds
-    seconds["splice"] = seconds.pop("plan") - seconds["resolve"] - seconds["choose"]
+    seconds["splice"] = seconds.pop("plan") + seconds.pop("names") - seconds["resolve"] - seconds["choose"]
 
 
 def library(folder: str, segments: int) -> vs.Library:

@@ -15,7 +15,8 @@ import pytest
 
 import duckvstore as vs
 from duckvstore import errors
-from duckvstore.sql import dbapi, pep249
+from duckvstore.sql import dbapi
+from duckvstore.sql.dbapi import pep249
 
 TRADES = pd.DataFrame({"n": range(5), "sym": list("abcde")})
 SLOW = "SELECT count(*) FROM range(10000000) a, range(10000000) b WHERE a.range * b.range % 7 = 3"

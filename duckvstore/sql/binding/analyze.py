@@ -8,14 +8,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from duckvstore.sql.binding.names import Symbol
+from duckvstore.sql.binding.meanings import Symbol
 from duckvstore.sql.syntax.parser import Reference
 from duckvstore.sql.syntax.tokens import closing, dotted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from duckvstore.sql.binding.names import Meaning
+    from duckvstore.sql.binding.meanings import Meaning
     from duckvstore.sql.syntax.parser import Statement
     from duckvstore.sql.syntax.tokens import Token
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from duckvstore.engine.reading import catalogue
 from duckvstore.errors import DuckVStoreError, nearest
-from duckvstore.sql.binding.names import matching, of_reserved
+from duckvstore.sql.binding.namespace import matching, of_reserved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from duckvstore.sql.driver.duckdb_errors import Failure
     from duckvstore.sql.execution.thread_cursor import ThreadCursor
-    from duckvstore.sql.planning.planner import Plan
+    from duckvstore.sql.planning.planner import Hint, Key, Plan
     from duckvstore.sql.results.result import Result
     from duckvstore.sql.syntax.parser import Statement
     from duckvstore.sql.values.parameters import Values
@@ -49,16 +49,16 @@ class Running:
         thread: ThreadCursor,
         plan: Plan,
         values: Values,
-        note: Callable[[Statement, Failure], str] = lambda *_: "",
+        hint: Hint = lambda *_: "",
         names: Mapping[str, str] | None = None,
         *,
         is_part: bool = False,
     ) -> None:
-        """Run nothing yet. ``note``: what to add to an error of DuckDB. ``names``: the user's for those of ours.
+        """Run nothing yet. ``hint``: what to add to an error of DuckDB. ``names``: the user's for those of ours.
 
         ``is_part``: the text has only parts of the statement, from ``rewrite.numbered``.
         """
-        self._note = note
+        self._hint = hint
         self._names_of_ours = names or {}
         self._thread = thread
         self._cursor = thread.cursor
@@ -72,6 +72,7 @@ class Running:
                 rewrite.names_left(statement, replaced), rewrite.parameters_left(statement, replaced)
             )
         self._registered: list[str] = []
+        self._held: list[Key] | None = None
         self._bar = Bar(thread)
         self._relation: Any = None
         self._reader: Any = None
@@ -196,8 +197,8 @@ class Running:
         for name, value in self._plan.registered.items():
             self._cursor.register(name, value)
             self._registered.append(name)
-        if self._plan.uses is not None:
-            self._plan.uses.place(self._note)
+        if self._held is None:
+            self._held = self._thread.instances.place(self._thread, self._plan.instances, self._hint)
 
     def _column_names(self) -> list[str]:
         """Return the names of the columns, as DuckDB would give them if symbols were tables.
@@ -278,8 +279,8 @@ class Running:
         """Give back the cursor: close the reader, forget registered frames, let cached files go."""
         self._reader = None
         self._relation = None
-        if self._plan.uses is not None:
-            self._plan.uses.release()
+        held, self._held = self._held, None
+        self._thread.instances.release(held or ())
         self._plan.release_files()
         if self._registered:
             self._thread.when_free(self._unregister, self.result() if self.result is not None else None)
@@ -317,15 +318,14 @@ class Running:
         statement = self._plan.statement
         if failure.position is None and binding:
             failure = self._with_position(failure)
-        if self._plan.uses is not None:
-            is_placed, item = self._plan.uses.owner(failure, len(self._plan.sql.text.encode()))
-            if item is not None:
-                return item.error(failure, self._note)
-            failure = failure if is_placed else replace(failure, position=None)
+        is_placed, instance = self._plan.instance_of(failure)
+        if instance is not None:
+            return instance.error(failure, self._hint)
+        failure = failure if is_placed else replace(failure, position=None)
         offset = None if failure.position is None else self._plan.sql.origin_of_byte(failure.position)
         if offset is None and failure.missing is not None:
             offset = _place(statement, failure.missing[1])
-        return duckdb_errors.to_error(failure, statement.source, offset, lambda found: self._note(statement, found))
+        return duckdb_errors.to_error(failure, statement.source, offset, lambda found: self._hint(statement, found))
 
     def _with_position(self, failure: Failure) -> Failure:
         """Return the same failure with its place, which a relation does not tell: bind once more, running nothing."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from duckvstore import forks, progress
 from duckvstore.sql.driver import duckdb_errors
+from duckvstore.sql.execution.instances import Instances
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from duckvstore.sql.driver.instance import DuckDBInstance
+    from duckvstore.sql.execution.transaction import OpenTransaction
     from duckvstore.sql.results.result import Result
 
 _BAR_SETTINGS = {"enable_progress_bar_print": "false", "enable_progress_bar": "true"}
@@ -57,6 +59,10 @@ class ThreadCursor:
         self._validates = True
         self._joins_few = False
         self._threshold = 0
+        #: the views and macros over symbols that stand on it
+        self.instances = Instances()
+        #: the transaction that the thread has begun
+        self.transaction: OpenTransaction | None = None
         #: the prepared statements over symbols, by name; DuckDB has those of its own on the cursor
         self.prepared: dict[str, PreparedStatement] = {}
         #: whether ``cursor.query_progress`` says how far a statement is, for a bar of ours
@@ -204,6 +210,11 @@ class ThreadCursors:
             self._local.found, self._local.instance = found, instance
             with self._lock:
                 self._all.add(found)
+        return found
+
+    def known(self) -> ThreadCursor | None:
+        """Return the calling thread's, if it has one; nothing is opened."""
+        found: ThreadCursor | None = getattr(self._local, "found", None)
         return found
 
     def interrupt(self) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from duckvstore.format.stored.documents import Version
 
 
-class Begun:
+class OpenTransaction:
     """A transaction over the symbols of any libraries that are read and of one that is changed."""
 
     def __init__(self, author: str | None, *, is_read_only: bool = False) -> None:
@@ -49,8 +49,8 @@ class Begun:
 
     def pinned(self, library: OpenLibrary) -> Mapping[str, Version | None]:
         """Return what this transaction sees of the symbols that it has touched; makes no request."""
-        begun = self._transactions.get(library.library_id)
-        return {} if begun is None else begun.pinned()
+        found = self._transactions.get(library.library_id)
+        return {} if found is None else found.pinned()
 
     def _found(self, library: OpenLibrary, symbol: str) -> Version | DuckVStoreError | None:
         newest = self.newest(library, symbol)

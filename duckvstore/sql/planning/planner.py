@@ -16,35 +16,47 @@ from duckvstore.engine.reading import catalogue_tables
 from duckvstore.engine.reading import segments as engine_segments
 from duckvstore.errors import DuckVStoreError, Integrity, StorageUnavailable
 from duckvstore.sql.binding import dataframes, diff
-from duckvstore.sql.binding.names import Catalogue, Difference, Frame, Symbol
+from duckvstore.sql.binding.meanings import Catalogue, Difference, Frame, Symbol
+from duckvstore.sql.binding.names import with_label
+from duckvstore.sql.driver import duckdb_errors
 from duckvstore.sql.planning import document_segments, nanoseconds, rewrite
 from duckvstore.sql.pruning.segment_choice import Choices, Relation
-from duckvstore.sql.results.figures import Figures, Scanned, ScannedTable
+from duckvstore.sql.results.query_statistics import QueryStatistics, Scanned, ScannedTable
 from duckvstore.sql.values import types
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from typing import TypeAlias
 
     import duckdb
 
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.format.stored.documents import Version
     from duckvstore.format.stored.segments import Segment
-    from duckvstore.sql.binding.names import Meaning
+    from duckvstore.sql.binding.meanings import Meaning
     from duckvstore.sql.driver.duckdb_errors import Failure
     from duckvstore.sql.driver.instance import DuckDBInstance
     from duckvstore.sql.planning.segment_copies import Lease, SegmentFiles
     from duckvstore.sql.pruning.segment_choice import Choice
+    from duckvstore.sql.syntax.headers import Noun
     from duckvstore.sql.syntax.parser import Statement
     from duckvstore.sql.syntax.source_map import SourceMap
     from duckvstore.sql.values.parameters import Values
-    from duckvstore.sql.views.instances import Uses
+
+    #: noun and folded name of a view or macro
+    Key: TypeAlias = tuple[str, str]
+    #: words what helps with an error of DuckDB in a statement
+    Hint: TypeAlias = Callable[[Statement, Failure], str]
 
 CHECKED_BYTES_MAX = 2**30
 # DuckDB's own limit, by the rows that it expects.
 FEW_ROWS_MAX = 1000
 _OUTER = re.compile(r"\b(?:LEFT|RIGHT|FULL)\b", re.IGNORECASE)
 _SEGMENT_FILE = re.compile(r"[0-9a-f]{16,64}-[0-9a-f]{16}\.parquet")
+
+
+# The texts of instances were bound before, so errors of these kinds are the statement's where both could be meant.
+_WHILE_BINDING = ("Binder", "Catalog", "Parser", "Syntax")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,24 +85,23 @@ class Plan:
     joins_few: bool = False
     #: whether what it reads may be stored again
     stores: bool = False
-    #: the views and macros that it uses
-    uses: Uses | None = None
+    #: the views and macros that it uses, each after those that it uses itself
+    instances: list[Instance] = field(default_factory=list)
 
-    def use(self, uses: Uses) -> None:
-        """Take over what the views and macros of ``uses`` scan and hold."""
-        self.uses = uses
-        for item in uses.items:
-            if item.plan is not None:
-                self.scans += item.plan.scans
-                self.leases, item.plan.leases = self.leases + item.plan.leases, []
-                self.registered |= item.plan.registered
-        statements = [self.statement, *(item.plan.statement for item in uses.items if item.plan is not None)]
+    def use(self, instances: list[Instance]) -> None:
+        """Take over what views and macros scan and hold."""
+        self.instances = instances
+        plans = [instance.plan for instance in instances if instance.plan is not None]
+        for plan in plans:
+            self.scans += plan.scans
+            self.leases, plan.leases = self.leases + plan.leases, []
+            self.registered |= plan.registered
+        statements = [self.statement, *(plan.statement for plan in plans)]
         self.only_segments = bool(self.scans) and not any(statement.may_read_files for statement in statements)
 
     def look_at_joins(self) -> None:
         """Find out whether at most one of what it joins has many rows, for releases where that makes a difference."""
-        items = self.uses.items if self.uses is not None else []
-        texts = [self.statement.text, *(item.text for item in items)]
+        texts = [self.statement.text, *(instance.text for instance in self.instances)]
         if types.reads_zoned_nanoseconds() or not any(map(_OUTER.search, texts)):
             return  # DuckDB 2 does it right
         self.joins_outer = True
@@ -103,6 +114,20 @@ class Plan:
         leases, self.leases = self.leases, []
         for lease in leases:
             lease.release()
+
+    def instance_of(self, failure: Failure) -> tuple[bool, Instance | None]:
+        """Return whether the place of ``failure`` is known, and in which text it is (None: the statement's own)."""
+        position, own_bytes = failure.position, len(self.sql.text.encode())
+        if position is None or (failure.kind in _WHILE_BINDING and position <= own_bytes):
+            return True, None
+        found = [
+            instance
+            for instance in self.instances
+            if len(instance.text) - len(instance.text.lstrip(" ")) <= position <= len(instance.text.encode())
+        ]
+        if position <= own_bytes:
+            return not found, None
+        return len(found) == 1, found[0] if len(found) == 1 else None
 
     def explain_damage(self, failure: Failure, message: str) -> DuckVStoreError | None:
         """Return the reason why a segment cannot be read, if the failure is a segment's fault.
@@ -137,6 +162,36 @@ class Plan:
         return None
 
 
+@dataclass(slots=True)
+class Instance:
+    """A view or macro of the session as one statement needs it on its cursor: ``text`` makes it.
+
+    ``plan``: of the user's text that it comes from, which ``label`` names; None for one that the session makes itself.
+    ``is_optional``: leave it out where it cannot be made.
+    """
+
+    noun: Noun
+    name: str
+    text: str
+    plan: Plan | None = None
+    label: str = ""
+    is_optional: bool = False
+
+    @property
+    def key(self) -> Key:
+        """What it replaces on a cursor."""
+        return self.noun, self.name.casefold()
+
+    def error(self, failure: Failure, hint: Hint) -> DuckVStoreError:
+        """Return the error for a failure of DuckDB in this text."""
+        if self.plan is None:
+            return duckdb_errors.to_error(failure, "", None, lambda _: "")
+        statement = self.plan.statement
+        offset = None if failure.position is None else self.plan.sql.origin_of_byte(failure.position)
+        error = duckdb_errors.to_error(failure, statement.source, offset, lambda found: hint(statement, found))
+        return error if failure.kind == "TransactionContext" else with_label(error, self.label)
+
+
 def _broken_off(message: str, failure: Failure) -> StorageUnavailable:
     segment = next(iter(_SEGMENT_FILE.findall(message)), "a segment")
     return StorageUnavailable(
@@ -160,7 +215,7 @@ class Planner:
         statement: Statement,
         meanings: Mapping[int, Meaning],
         values: Values,
-        figures: Figures,
+        figures: QueryStatistics,
         cursor: duckdb.DuckDBPyConnection,
         *,
         stores: bool = False,
@@ -224,7 +279,7 @@ class Planner:
         position: int,
         meaning: Symbol | Difference | Catalogue,
         values: Values,
-        figures: Figures,
+        figures: QueryStatistics,
         cursor: duckdb.DuckDBPyConnection,
     ) -> str:
         """Return the SQL of what the reference at ``position`` means."""
@@ -236,7 +291,9 @@ class Planner:
         rows = self._catalogue(plan.statement, position, meaning, values, cursor)
         return rewrite.quote(self._register(plan, Frame(meaning.name, rows), 1))
 
-    def _scan_of(self, plan: Plan, library: OpenLibrary, version: Version, choice: Choice, figures: Figures) -> str:
+    def _scan_of(
+        self, plan: Plan, library: OpenLibrary, version: Version, choice: Choice, figures: QueryStatistics
+    ) -> str:
         plan.scans.append(Scan(library, version, choice.segments))
         table = ScannedTable(library.name, version.symbol, version.number, version.created_at)
         counts = len(choice.segments), len(version.segments), choice.bytes_read, choice.bytes_total
@@ -290,7 +347,7 @@ class Planner:
             parts.append(document_segments.of_library(rows, owner))
         return pa.concat_tables(parts)
 
-    def _difference(self, plan: Plan, difference: Difference, figures: Figures) -> str:
+    def _difference(self, plan: Plan, difference: Difference, figures: QueryStatistics) -> str:
         before, after = difference.before, difference.after
         olds, news = diff.unshared(before, after)
         sides = (
@@ -299,7 +356,9 @@ class Planner:
         )
         return diff.relation(diff.pairs(before, after), difference.key, sides, self._common_type)
 
-    def _side(self, plan: Plan, library: OpenLibrary, version: Version, kept: list[int], figures: Figures) -> diff.Side:
+    def _side(
+        self, plan: Plan, library: OpenLibrary, version: Version, kept: list[int], figures: QueryStatistics
+    ) -> diff.Side:
         """Return the rows of the segments at ``kept``, with the nanoseconds that DuckDB 1 leaves out beside them."""
         scan = self._scan_of(plan, library, version, self.choices.of_all(version, kept), figures)
         zoned = diff.nanoseconds(version) if kept else []

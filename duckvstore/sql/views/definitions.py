@@ -9,32 +9,24 @@ from __future__ import annotations
 import weakref
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from duckvstore import forks
 from duckvstore.errors import SqlError
-from duckvstore.sql.binding import dataframes
-from duckvstore.sql.binding.names import Frame, is_session_table, labelled
+from duckvstore.sql.binding.namespace import is_session_table
+from duckvstore.sql.execution.instances import STEP, STEPS_MAX
 from duckvstore.sql.planning import rewrite
-from duckvstore.sql.syntax import parser
-from duckvstore.sql.values.parameters import Values
-from duckvstore.sql.views import information_schema, instances
-from duckvstore.sql.views.instances import CHECK, STEP, STEPS_MAX, Item, Placed
+from duckvstore.sql.planning.planner import Instance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from duckvstore.sql.binding.meanings import SessionTables
     from duckvstore.sql.binding.names import Names
     from duckvstore.sql.execution.thread_cursor import ThreadCursor
-    from duckvstore.sql.planning.planner import Plan, Planner
-    from duckvstore.sql.results.figures import Figures
+    from duckvstore.sql.planning.planner import Key, Plan
     from duckvstore.sql.syntax.headers import Header, Noun
-    from duckvstore.sql.syntax.parser import Reference, Statement
-    from duckvstore.sql.views.instances import Key
-
-Tables = set[tuple[str, str, str]]
-
-_PLACES = ((), ("main",), ("memory",), ("memory", "main"), ("temp",), ("temp", "main"))
+    from duckvstore.sql.syntax.parser import Statement
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,10 +61,10 @@ class Definition:
         """Database, schema and name, as a table of the session."""
         return "temp" if self.is_temporary else "memory", "main", self.name.casefold()
 
-    def item(self, plan: Plan, *, is_optional: bool = False) -> Item:
+    def instance(self, plan: Plan, *, is_optional: bool = False) -> Instance:
         """Return what makes it on a cursor from a plan of its statement, whose text becomes that."""
         as_created(plan, self.header, self.name, blanks=STEP * (1 + self.made % STEPS_MAX))
-        return Item(self.noun, self.name, plan.sql.text, plan, self.label, is_optional)
+        return Instance(self.noun, self.name, plan.sql.text, plan, self.label, is_optional)
 
 
 def as_created(plan: Plan, header: Header, name: str, *, blanks: int = 0) -> None:
@@ -89,12 +81,28 @@ class _Own:
     undo: list[tuple[dict[Key, Definition], Key, Definition | None]] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class BoundStatement:
+    """A statement whose names are looked up: its own, and those in the texts of the ``definitions`` that it uses.
+
+    ``names.companions`` are the names of the definitions, in the same order. ``tables``: of the session, at that time.
+    """
+
+    names: Names
+    definitions: Sequence[Definition]
+    tables: SessionTables
+
+    @property
+    def used(self) -> list[tuple[Definition, Names]]:
+        """The definitions, each with its names."""
+        return list(zip(self.definitions, self.names.companions, strict=True))
+
+
 class Definitions:
     """The views and macros of one session. Safe to use from many threads."""
 
     def __init__(self) -> None:
         """Hold none."""
-        self.placed = Placed()
         self._shared: dict[Key, Definition] = {}
         self._threads: weakref.WeakKeyDictionary[ThreadCursor, _Own] = weakref.WeakKeyDictionary()
         self._since: dict[Key, int] = {}
@@ -123,13 +131,13 @@ class Definitions:
         return [found.name for (noun, _), found in self.visible(thread).items() if noun == "view"]
 
     def tables(
-        self, thread: ThreadCursor, statement: Statement, tables: Callable[[], Tables], to: Definition | None = None
-    ) -> Callable[[], Tables]:
+        self, thread: ThreadCursor, statement: Statement, tables: SessionTables, to: Definition | None = None
+    ) -> SessionTables:
         """Return a function for the tables of the session, ``tables``, and the views of ``visible``."""
         views = {found.place for found in self.visible(thread, statement, to).values() if found.noun == "view"}
         return (lambda: tables() | views) if views else tables
 
-    def used(self, thread: ThreadCursor, statement: Statement, tables: Callable[[], Tables]) -> list[Definition]:
+    def used(self, thread: ThreadCursor, statement: Statement, tables: SessionTables) -> list[Definition]:
         """Return what ``statement`` uses, each after those that it uses itself.
 
         ``tables``: the tables of DuckDB, which hide a definition. Raises SqlError where definitions use each other in
@@ -152,7 +160,7 @@ class Definitions:
         visit(statement, None, ((header.noun, header.name.casefold()),) if header is not None and is_made else ())
         return list(found.values())
 
-    def ordered(self, thread: ThreadCursor, tables: Callable[[], Tables]) -> list[Definition]:
+    def ordered(self, thread: ThreadCursor, tables: SessionTables) -> list[Definition]:
         """Return all that a statement on ``thread`` sees, each after those that it uses; none that is in a circle."""
         found: dict[Key, Definition] = {}
         for definition in self.visible(thread).values():
@@ -162,7 +170,7 @@ class Definitions:
         return list(found.values())
 
     def _named(
-        self, statement: Statement, visible: Mapping[Key, Definition], tables: Callable[[], Tables]
+        self, statement: Statement, visible: Mapping[Key, Definition], tables: SessionTables
     ) -> Iterator[Definition]:
         """Yield the definitions among ``visible`` that the words of ``statement`` name."""
         if not visible:
@@ -170,7 +178,7 @@ class Definitions:
         referred = [r.parts for r in statement.references if r.role == "read" and r.at is None]
         maybe = [tuple(name.split(".")) for name in statement.maybe_names]
         for parts in [*referred, *maybe]:
-            view = _view(parts, visible, tables)
+            view = view_named(parts, visible, tables)
             if view is not None and parts in maybe and statement.effects.keeps_query:
                 reason = statement.problem or "write a query of its own"
                 message = f"{view.label} is over symbols, and this kind of statement cannot use it: {reason}"
@@ -183,155 +191,20 @@ class Definitions:
         called = statement.calls if any(noun != "view" for noun, _ in visible) else ()
         yield from (found for (noun, name), found in visible.items() if noun != "view" and name in called)
 
-    # -- statements about definitions ----------------------------------------------------------------------------
+    def scope(self, thread: ThreadCursor, *, is_temporary: bool) -> dict[Key, Definition]:
+        """Return the definitions of ``thread`` alone, or else those that all threads see."""
+        return self._own(thread).definitions if is_temporary else self._shared
 
-    def settle(
-        self, thread: ThreadCursor, statement: Statement, tables: Callable[[], Tables], refuse: Callable[..., None]
-    ) -> bool:
-        """Carry out what concerns definitions alone: a DROP, or IF NOT EXISTS of one that exists.
-
-        Returns whether ``statement`` is done with. Raises SqlError for what a definition of the same name forbids, and
-        what ``refuse`` (``Making.refuse_in_reading``) does.
-        """
-        visible = self.visible(thread)
-        if not visible:
-            return False
-        header = statement.header
-        if header is None:
-            self._refuse_changes(statement, visible, tables)
-            return False
-        existing = self._existing(thread, header, tables)
-        if existing is None:
-            return False
-        if header.verb == "drop" and header.noun != "table":
-            refuse(header.start, is_temporary=existing.is_temporary)
-            self._set(thread, existing.is_temporary, existing.key, None)
-            return True
-        if header.verb == "drop":
-            raise statement.error(f"{header.name} is a view: write DROP VIEW {header.name}", header.start)
-        if header.if_exists:
-            return True
-        if header.noun == "table" or not header.replaces or (header.is_temporary and not existing.is_temporary):
-            raise statement.error(
-                f"{existing.label} exists already: write CREATE OR REPLACE, or DROP it first", header.start
-            )
-        return False
-
-    def _existing(self, thread: ThreadCursor, header: Header, tables: Callable[[], Tables]) -> Definition | None:
-        place = tuple(part.casefold() for part in header.parts[:-1])
-        if place not in _PLACES:
-            return None
-        nouns = {"table": ["view"], "macro": ["macro", "table macro"]}.get(header.noun, [header.noun])
-        own = self._own(thread).definitions
-        is_temporary = header.is_temporary or place[:1] == ("temp",)
-        if header.verb == "create":
-            nouns = nouns[:1]
-            scopes = [own if is_temporary else self._shared]
-            if is_temporary and "macro" in header.noun:
-                scopes.append(self._shared)  # on a cursor, macros over symbols are temporary themselves
-        elif "macro" not in header.noun and ("temp", "main", header.name.casefold()) in tables():
-            return None  # DuckDB drops its own temporary table first
-        else:
-            scopes = [own] if place[:1] == ("temp",) else [own, self._shared]
-        keys = [(scope, (noun, header.name.casefold())) for scope in scopes for noun in nouns]
-        return next((scope[key] for scope, key in keys if key in scope), None)
-
-    def _refuse_changes(
-        self, statement: Statement, visible: Mapping[Key, Definition], tables: Callable[[], Tables]
-    ) -> None:
-        for reference in statement.references:
-            if reference.role == "target" and statement.effects.changes_rows:
-                view = _view(reference.parts, visible, tables)
-                if view is not None:
-                    raise statement.error(
-                        f"{view.name} is a view over symbols, which cannot be changed: CREATE OR REPLACE VIEW makes "
-                        "another of the name",
-                        reference.start,
-                    )
-
-    def drafted(self, thread: ThreadCursor, statement: Statement, names: Names) -> Definition | None:
-        """Return the definition that ``statement`` makes; None where it concerns no symbol, so DuckDB makes it.
-
-        One over a view or macro of DuckDB's is kept too, since one over symbols may take that name later. Raises
-        SqlError for what a definition cannot hold.
-        """
-        header = statement.header
-        if statement.kind not in ("create_view", "create_macro") or header is None or header.verb != "create":
-            return None
-        pairs = [(reference, names.meanings[at]) for at, reference in enumerate(statement.references)]
-        used = [(reference, meaning) for reference, meaning in pairs if reference.role == "read" and meaning]
-        is_placed = tuple(part.casefold() for part in header.parts[:-1]) in _PLACES
-        objects = _objects(thread, statement, header) if is_placed else frozenset()
-        concerns = bool(used or names.companions) or information_schema.asks_for_lists(statement.text)
-        if not concerns and (statement.parameters or not objects):
-            return None
-        noun = "view" if header.noun == "view" else "macro"
-        if statement.parameters:
-            place, _ = statement.parameters[0]
-            advice = "write the value itself" + (", or make it a macro with a parameter" if noun == "view" else "")
-            raise statement.error(f"a {noun} keeps no values of parameters: {advice}", place)
-        if not is_placed:
-            raise statement.error(
-                f"a {noun} over symbols is kept in the session, outside of any schema: name it {header.name} alone",
-                header.start,
-            )
+    def next_number(self) -> int:
+        """Return a number greater than those of all definitions so far."""
         with self._lock:
             self._count += 1
-            number = self._count
-        own = parser.parse(statement.text.strip())[0]
-        own_header = own.header
-        assert own_header is not None, "it was read just now"  # noqa: S101
-        is_temporary = header.is_temporary or [part.casefold() for part in header.parts[:-1]][:1] == ["temp"]
-        return Definition(header.noun, header.name, own, own_header, _scope(used), number, is_temporary, objects)
+            return self._count
 
-    def of_symbol(self, name: str) -> Definition:
-        """Return a view of the symbol ``name`` under its own name, for one statement."""
-        statement = parser.parse(f"CREATE TEMP VIEW {rewrite.quote(name)} AS FROM {rewrite.quote(name)}")[0]
-        header = statement.header
-        assert header is not None, "it is ours"  # noqa: S101
+    def put(self, thread: ThreadCursor, key: Key, definition: Definition | None, *, is_temporary: bool) -> None:
+        """Keep ``definition`` (None: nothing) in place of what ``key`` means."""
         with self._lock:
-            self._count += 1
-            return Definition("view", name, statement, header, {}, self._count, True, frozenset())
-
-    def is_there(
-        self, thread: ThreadCursor, statement: Statement, draft: Definition, tables: Callable[[], Tables]
-    ) -> bool:
-        """Return whether IF NOT EXISTS finds an object of DuckDB's; raise SqlError where one is in the way."""
-        header = draft.header
-        exists = self._exists(thread, draft, tables)
-        if exists and not header.if_exists and not header.replaces:
-            raise statement.error(
-                f'a {draft.noun} or table "{draft.name}" exists already', statement.text.find(draft.name)
-            )
-        return exists and header.if_exists
-
-    def _exists(self, thread: ThreadCursor, draft: Definition, tables: Callable[[], Tables]) -> bool:
-        """Whether DuckDB has an object of its own in the place of ``draft``."""
-        if draft.noun == "view":
-            return draft.place in tables()
-        kind = draft.noun.replace(" ", "_")
-        return draft.key not in self.visible(thread) and (kind, draft.place[0], draft.key[1]) in _macros(thread)
-
-    def register(self, thread: ThreadCursor, draft: Definition, tables: Callable[[], Tables]) -> None:
-        """Keep a definition that was found to work, in place of an object of DuckDB's if there is one."""
-        instances.drop(thread.cursor, draft.noun, CHECK)
-        if self._exists(thread, draft, tables):
-            kind = {"view": "VIEW", "macro": "MACRO", "table macro": "MACRO TABLE"}[draft.noun]
-            thread.cursor.execute(f"DROP {kind} {draft.place[0]}.main.{rewrite.quote(draft.name)}")
-        self._set(thread, draft.is_temporary, draft.key, draft)
-
-    def replaced(self, thread: ThreadCursor, statement: Statement) -> None:
-        """Forget the definition whose name DuckDB has taken for an object of its own."""
-        header = statement.header
-        if header is not None and header.verb == "create" and header.replaces:
-            existing = self._existing(thread, header, set)
-            if existing is not None:
-                self._set(thread, existing.is_temporary, existing.key, None)
-
-    def _set(self, thread: ThreadCursor, is_temporary: bool, key: Key, definition: Definition | None) -> None:  # noqa: FBT001
-        with self._lock:
-            own = self._own(thread)
-            scope = own.definitions if is_temporary else self._shared
+            own, scope = self._own(thread), self.scope(thread, is_temporary=is_temporary)
             if own.undo is not None:
                 own.undo.append((scope, key, scope.get(key)))
             if definition is None:
@@ -361,67 +234,25 @@ class Definitions:
                 else:
                     scope[key] = before
             own.undo = None
-        self.placed.forget(thread)
+        thread.instances.forget()
 
     # -- uses ----------------------------------------------------------------------------------------------------
 
-    def planned(
-        self,
-        texts: Sequence[Names],
-        planner: Planner,
-        figures: Figures,
-        thread: ThreadCursor,
-        tables: Callable[[], Tables],
-        *,
-        is_optional: bool = False,
-        stores: bool = False,
-    ) -> list[Item]:
-        """Plan the texts of definitions, whose names are resolved; return them to be placed."""
-        items: list[Item] = []
-        try:
-            for names in texts:
-                definition: Any = names.origin
-                with labelled(definition):
-                    plan = planner.plan(
-                        definition.statement,
-                        names.meanings,
-                        Values.unchecked(None),
-                        figures,
-                        thread.cursor,
-                        stores=stores,
-                    )
-                self.spell(plan, thread, tables, definition)
-                items.append(definition.item(plan, is_optional=is_optional))
-        except BaseException:
-            for item in items:
-                if item.plan is not None:
-                    item.plan.release_files()
-            raise
-        return items
-
-    def names_others(self, thread: ThreadCursor, texts: Sequence[str]) -> bool:
-        """Whether ``texts`` may use a view or macro that DuckDB has in the session and that is none of these."""
-        found = {name for _, _, name in _macros(thread)}
-        found |= {name for name in _views(thread) if not self.placed.is_ours(thread, name)}
-        return any(name in text.casefold() for name in found for text in texts)
-
-    def spell(
-        self, plan: Plan, thread: ThreadCursor, tables: Callable[[], Tables], to: Definition | None = None
-    ) -> None:
+    def spell(self, plan: Plan, thread: ThreadCursor, tables: SessionTables, to: Definition | None = None) -> None:
         """Replace names such as memory.main.v in ``plan``: on the cursor, v is a temporary view."""
         visible = self.visible(thread, plan.statement, to)
         found: dict[int, str | None] = {
             at: rewrite.quote(view.name)
             for at, reference in enumerate(plan.statement.references)
             if reference.role == "read" and reference.at is None and reference.parts[0].casefold() == "memory"
-            if (view := _view(reference.parts, visible, tables)) is not None
+            if (view := view_named(reference.parts, visible, tables)) is not None
         }
         if found:
             plan.replacements.update(found)
             plan.sql = rewrite.rewrite(plan.statement, plan.replacements)
 
 
-def _view(parts: tuple[str, ...], visible: Mapping[Key, Definition], tables: Callable[[], Tables]) -> Definition | None:
+def view_named(parts: tuple[str, ...], visible: Mapping[Key, Definition], tables: SessionTables) -> Definition | None:
     """Return the view that ``parts`` name, unless a table of DuckDB's hides it."""
     found = visible.get(("view", parts[-1].casefold()))
     if found is None or not is_session_table(parts, {found.place}) or is_session_table(parts, tables()):
@@ -429,45 +260,6 @@ def _view(parts: tuple[str, ...], visible: Mapping[Key, Definition], tables: Cal
     return found
 
 
-def _macros(thread: ThreadCursor) -> set[tuple[str, str, str]]:
-    """Return (kind, database, name in lower case) of the macros that DuckDB itself has in the session."""
-    found = thread.cursor.execute(
-        "SELECT function_type, database_name, lower(function_name) FROM system.main.duckdb_functions() "
-        "WHERE function_type IN ('macro', 'table_macro') AND database_name IN ('memory', 'temp')"
-    ).fetchall()
-    return {(kind, database, name) for kind, database, name in found}
-
-
-def _views(thread: ThreadCursor) -> set[str]:
-    """Return the names, in lower case, of the views that DuckDB itself has in the session."""
-    found = thread.cursor.execute(
-        "SELECT lower(view_name) FROM system.main.duckdb_views() "
-        "WHERE NOT internal AND database_name IN ('memory', 'temp')"
-    ).fetchall()
-    return {name for (name,) in found}
-
-
-def _objects(thread: ThreadCursor, statement: Statement, header: Header) -> frozenset[Key]:
-    """Return the views and macros that DuckDB has in the session and ``statement``, which makes ``header``, names."""
-    views = _views(thread)
-    named = {reference.parts[-1].casefold() for reference in statement.references if reference.role == "read"}
-    called = statement.calls - {header.name.casefold()}
-    macros = _macros(thread) if called else set()
-    return frozenset(
-        [("view", name) for name in views if name in named]
-        + [(kind.replace("_", " "), name) for kind, _, name in macros if name in called]
-    )
-
-
 def _place(statement: Statement, name: str) -> int:
     """Return the character of the statement's text where ``name`` stands first."""
     return max(0, statement.text.casefold().find(name.casefold()))
-
-
-def _scope(used: Sequence[tuple[Reference, Any]]) -> dict[str, object]:
-    """Return the caller's dataframes among the meanings: a view keeps those that it was made over."""
-    return {
-        reference.parts[0]: dataframes.to_registrable(meaning.value, uses=2)
-        for reference, meaning in used
-        if isinstance(meaning, Frame) and len(reference.parts) == 1
-    }

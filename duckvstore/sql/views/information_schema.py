@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from duckvstore.engine.library import unreadable
 from duckvstore.engine.reading import catalogue, catalogue_tables
 from duckvstore.errors import NoSuchKey
-from duckvstore.sql.binding.names import CATALOGUE_SCHEMA, MAIN_SCHEMA
+from duckvstore.sql.binding.namespace import CATALOGUE_SCHEMA, MAIN_SCHEMA
+from duckvstore.sql.planning.planner import Instance
 from duckvstore.sql.syntax.literals import literal, quote
 from duckvstore.sql.syntax.tokens import closing, scan, string_value, unquoted
 from duckvstore.sql.values import kinds, types
-from duckvstore.sql.views.instances import Item
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -172,13 +172,13 @@ def asks_for_lists(text: str) -> bool:
     return _WORDS.search(text) is not None
 
 
-def items(
+def instances(
     text: str,
     libraries: Mapping[str, OpenLibrary],
     number: int,
     views: Mapping[str, str],
     pinned: Callable[[OpenLibrary], Pinned],
-) -> tuple[list[Item], dict[str, pa.Table]]:
+) -> tuple[list[Instance], dict[str, pa.Table]]:
     """Return what puts our rows into DuckDB's lists for the statement ``text``, and the tables to register for it.
 
     ``number``: one that no other statement of the session has. ``views``: the text of each view over symbols, by its
@@ -187,7 +187,7 @@ def items(
     """
     is_deep = _DEEP_WORDS.search(text) is not None
     registered: dict[str, pa.Table] = {}
-    found: list[Item] = []
+    found: list[Instance] = []
     for function, table in _tables(libraries, pinned, is_deep=is_deep).items():
         name = f"__vstore_{function}_{number}"
         registered[name] = table
@@ -196,7 +196,7 @@ def items(
         texts = _replaced_texts(views) if function == "duckdb_views" else ""
         body = f"SELECT *{texts} FROM system.main.{function}(){hidden} UNION ALL BY NAME SELECT * FROM {name}"
         made = f"CREATE OR REPLACE TEMP MACRO {function}() AS TABLE {body}"
-        found.append(Item("table macro", function, made))
+        found.append(Instance("table macro", function, made))
     return found, registered
 
 

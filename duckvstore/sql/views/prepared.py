@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duckvstore.sql.driver import duckdb_errors
-from duckvstore.sql.execution.running import Running
 from duckvstore.sql.execution.thread_cursor import PreparedStatement
 from duckvstore.sql.syntax import parser
 from duckvstore.sql.values import row_values
@@ -24,29 +23,13 @@ if TYPE_CHECKING:
     from duckvstore.sql.planning.planner import Plan
     from duckvstore.sql.syntax.parser import Statement
     from duckvstore.sql.syntax.source_map import SourceMap
-    from duckvstore.sql.writing.table_edits import Making
 
 
-def settle(making: Making, names: Names, planned: Callable[[], Plan]) -> bool:
-    """Keep what PREPARE prepares, whose names ``names`` are, once DuckDB has found nothing wrong with ``planned``.
+def concerns_symbols(names: Names) -> bool:
+    """Whether the statement behind PREPARE, whose names these are, names what DuckDB does not have; resolves them.
 
-    Returns whether that is done: where no name is ours, DuckDB keeps the statement. Raises SqlError and NotFound.
+    Raises SqlError for one that cannot be prepared.
     """
-    if not _concerns(names):
-        return False
-    statement, body = making.statement, names.statement
-    changed = [at for at, found in enumerate(body.references) if found.role == "target" and names.meanings.get(at)]
-    if not changed and not _is_open(body):
-        plan, head = planned(), _head(statement, body)
-        plan.sql = head + plan.sql
-        Running(making.thread, plan, Values.unchecked(None), making.session.note).finish()
-    _keep(making.thread, statement, body)
-    making.figures.done = f"prepared {_name_of(statement)!r}"
-    return True
-
-
-def _concerns(names: Names) -> bool:
-    """Whether a statement names what DuckDB does not have; resolves the names."""
     body = names.statement
     if not body.effects.is_preparable or body.explain:
         if any(reference.at is not None for reference in body.references):  # of which DuckDB would complain
@@ -57,8 +40,23 @@ def _concerns(names: Names) -> bool:
     return any(names.resolve().values()) or bool(names.companions) or information_schema.asks_for_lists(body.text)
 
 
-def _keep(thread: ThreadCursor, statement: Statement, body: Statement) -> None:
-    """Keep ``body``, which ``statement`` prepares, in place of another one of that name; raises SqlError."""
+def can_be_checked(names: Names) -> bool:
+    """Whether DuckDB can look at what is prepared: it changes no symbol, and all that it reads is resolved."""
+    body = names.statement
+    changed = any(found.role == "target" and names.meanings.get(at) for at, found in enumerate(body.references))
+    return not changed and not _is_open(body)
+
+
+def put_head(plan: Plan, statement: Statement) -> None:
+    """Put the words of ``statement``, a PREPARE, in front of the text that ``plan`` has of its body."""
+    assert statement.body is not None, "a PREPARE has one"  # noqa: S101
+    plan.sql = _head(statement, statement.body) + plan.sql
+
+
+def keep(thread: ThreadCursor, statement: Statement) -> None:
+    """Keep what ``statement`` prepares in place of another one of that name; raises SqlError."""
+    body = statement.body
+    assert body is not None, "a PREPARE has one"  # noqa: S101
     parameters = [found for _, found in body.parameters]
     names = dict.fromkeys(p.name if p.name is not None else str((p.position or 0) + 1) for p in parameters)
     kept = PreparedStatement(body.text, tuple(names), any(p.position is not None for p in parameters))
@@ -113,14 +111,14 @@ def _head(statement: Statement, body: Statement) -> SourceMap:
     return statement.sql[: -len(body.sql)]
 
 
-def _name_of(statement: Statement) -> str:
+def name_of(statement: Statement) -> str:
     """Return the name that PREPARE, EXECUTE or DEALLOCATE says, empty where it says none."""
     return statement.header.name if statement.header is not None else ""
 
 
 def _key(statement: Statement) -> str:
     """Return what DuckDB compares such names by, which ignores the case of ASCII letters alone."""
-    return "".join(letter.lower() if letter.isascii() else letter for letter in _name_of(statement))
+    return "".join(letter.lower() if letter.isascii() else letter for letter in name_of(statement))
 
 
 def _shown_at(statement: Statement, sql: SourceMap, action: Callable[[], Any]) -> Any:

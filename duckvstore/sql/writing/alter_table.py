@@ -10,20 +10,20 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from duckvstore.engine.writing import alterations, edits
-from duckvstore.engine.writing.commits import Call
 from duckvstore.errors import AlreadyExists, NoSuchSymbol, SqlError, nearest
 from duckvstore.format.evolution import altering
 from duckvstore.format.evolution.editing import check_tabular
 from duckvstore.format.stored.schema import to_arrow
 from duckvstore.sql.execution.running import fetched
-from duckvstore.sql.execution.transaction import Begun
+from duckvstore.sql.execution.transaction import OpenTransaction
 from duckvstore.sql.planning import rewrite
-from duckvstore.sql.results.figures import ScannedTable
+from duckvstore.sql.results.query_statistics import ScannedTable
 from duckvstore.sql.results.result import Result
 from duckvstore.sql.syntax.tokens import closing, dotted
 from duckvstore.sql.values import kinds
+from duckvstore.sql.writing.commit import call, commit
 from duckvstore.sql.writing.scratch import NAME, ROW, Scratch
-from duckvstore.sql.writing.table_edits import TableWriting
+from duckvstore.sql.writing.symbol_change import SymbolChange
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -58,7 +58,7 @@ _CONSTRAINTS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Alteration:
+class Action:
     """What an ALTER TABLE asks for. ``name``: of the column; ``to``: its new name, or that of the symbol.
 
     ``type``: the text of a type. ``using``: the text of the expression that gives the new values. ``is_tolerant``: IF
@@ -74,9 +74,9 @@ class Alteration:
     start: int = 0
 
 
-def read(statement: Statement, end: int) -> Alteration:
+def read(statement: Statement, end: int) -> Action:
     """Return what follows the name that ends at character ``end``. Raises SqlError for what a symbol cannot do."""
-    return _Reading(statement, end).alteration()
+    return _Reading(statement, end).action()
 
 
 class _Reading:
@@ -87,29 +87,29 @@ class _Reading:
         self.tokens = [token for token in statement.tokens if token.start >= end and token.text != ";"]
         self.at = 0
 
-    def alteration(self) -> Alteration:
+    def action(self) -> Action:
         if self._takes("ADD"):
             if not self._takes("COLUMN") and self._word() in _CONSTRAINTS:
                 raise self._unknown()
             is_tolerant = self._takes("IF", "NOT", "EXISTS")
             name, start = self._name("ADD COLUMN c INTEGER")
-            return Alteration("add", name, type=self._type(len(self.tokens)), is_tolerant=is_tolerant, start=start)
+            return Action("add", name, type=self._type(len(self.tokens)), is_tolerant=is_tolerant, start=start)
         if self._takes("DROP"):
             self._takes("COLUMN")
             is_tolerant = self._takes("IF", "EXISTS")
             name, start = self._name("DROP COLUMN c")
             if not self._takes("CASCADE"):
                 self._takes("RESTRICT")
-            return self._ended(Alteration("drop", name, is_tolerant=is_tolerant, start=start))
+            return self._ended(Action("drop", name, is_tolerant=is_tolerant, start=start))
         if self._takes("RENAME", "TO"):
             name, start = self._name("RENAME TO u")
-            return self._ended(Alteration("move", to=name, start=start))
+            return self._ended(Action("move", to=name, start=start))
         if self._takes("RENAME"):
             self._takes("COLUMN")
             name, start = self._name("RENAME COLUMN c TO d")
             if not self._takes("TO"):
                 raise self._unknown()
-            return self._ended(Alteration("rename", name, self._name("RENAME COLUMN c TO d")[0], start=start))
+            return self._ended(Action("rename", name, self._name("RENAME COLUMN c TO d")[0], start=start))
         if self._takes("ALTER"):
             self._takes("COLUMN")
             name, start = self._name("ALTER COLUMN c TYPE BIGINT")
@@ -118,11 +118,11 @@ class _Reading:
             return self._retyping(name, start)
         raise self._unknown()
 
-    def _retyping(self, name: str, start: int) -> Alteration:
+    def _retyping(self, name: str, start: int) -> Action:
         using = next((at for at in range(self.at, len(self.tokens)) if self.tokens[at].upper == "USING"), None)
         text = None if using is None else self.statement.text[self.tokens[using].end : self.tokens[-1].end]
         kind = self._type(len(self.tokens) if using is None else using, is_optional=using is not None)
-        return Alteration("retype", name, type=kind, using=text, start=start)
+        return Action("retype", name, type=kind, using=text, start=start)
 
     def _takes(self, *words: str) -> bool:
         found = tuple(token.upper for token in self.tokens[self.at : self.at + len(words)])
@@ -165,7 +165,7 @@ class _Reading:
         self.at = end
         return self.statement.text[words[0].start : words[-1].end]
 
-    def _ended(self, found: Alteration) -> Alteration:
+    def _ended(self, found: Action) -> Action:
         if self.at < len(self.tokens):
             raise self._error(f"{self.tokens[self.at].text} is too much: {_FORMS}", self.tokens[self.at])
         return found
@@ -183,26 +183,23 @@ class _Reading:
         return self.statement.error(message, len(self.statement.text) if token is None else token.start)
 
 
-class Altering(TableWriting):
+class TableAlteration(SymbolChange):
     """An ALTER TABLE of one symbol."""
 
     def run(self) -> Result:
         """Make the version (RENAME TO: one of each symbol) and return no rows. Raises as DuckDB would refuse it."""
-        making = self.making
-        making.refuse_read_only("ALTER TABLE", self.reference.start)
+        self._refuse("ALTER TABLE")
         self._refuse_measuring("ALTER TABLE")
-        if self.target.as_of is not None:
-            raise self.statement.error("a snapshot never changes: name the symbol alone", self.reference.start)
         wanted = read(self.statement, self.reference.end)
         if wanted.kind == "move":
             self._move(wanted)
         else:
-            making.commit(self.library, self.symbol, lambda newest: self._altered(wanted, newest))
-        return Result(None, making.figures)
+            commit(self.context, self.library, self.symbol, lambda newest: self._altered(wanted, newest))
+        return Result(None, self.context.figures)
 
     # -- columns -------------------------------------------------------------------------------------------------
 
-    def _altered(self, wanted: Alteration, newest: Version | None) -> Draft | None:
+    def _altered(self, wanted: Action, newest: Version | None) -> Draft | None:
         if newest is None or newest.deleted:
             raise NoSuchSymbol(f"library {self.library.name!r} has no symbol {self.symbol!r}: CREATE TABLE it first")
         check_tabular(newest.kind, "ALTER TABLE", self.where)
@@ -231,9 +228,9 @@ class Altering(TableWriting):
             return self._retyped(wanted, known, newest)
         return alterations.altered(newest, schema)
 
-    def _empty(self, newest: Version, wanted: Alteration) -> pa.Table:
+    def _empty(self, newest: Version, wanted: Action) -> pa.Table:
         """Return no values of the type that ``wanted`` names, as DuckDB understands it."""
-        cursor = self.making.thread.cursor
+        cursor = self.context.thread.cursor
         plan = self._planned(newest)
         column = f"{rewrite.quote(wanted.name)} {wanted.type}"
         plan.sql = self._about_target(f"CREATE OR REPLACE TEMP TABLE {rewrite.quote(NAME)} ({column})")
@@ -261,7 +258,7 @@ class Altering(TableWriting):
             )
         return altering.encoded_column(newest.kind, name, column, self.where, own if newest.kind == "arrow" else None)
 
-    def _retyped(self, wanted: Alteration, name: str, newest: Version) -> Draft | None:
+    def _retyped(self, wanted: Action, name: str, newest: Version) -> Draft | None:
         """Return the draft with another type of a column: over the same segments where it is only wider."""
         if name in newest.schema.index:
             raise self.statement.error(
@@ -282,13 +279,13 @@ class Altering(TableWriting):
         column = self._encoded(newest, name, self._cast(wanted, name, newest))
         return alterations.recast(self.library, newest, name, column)
 
-    def _cast(self, wanted: Alteration, name: str, newest: Version) -> pa.Table:
+    def _cast(self, wanted: Action, name: str, newest: Version) -> pa.Table:
         """Return the values of a column in its new type, in the order of rows."""
         quoted = rewrite.quote(name)
         given = quoted if wanted.using is None else f"({wanted.using}\n)"
         cast = f"CAST({given} AS {wanted.type})" if wanted.type else given
         plan = self._planned(newest)
-        scratch = Scratch(self.making.thread.cursor, self.library, newest, range(len(newest.segments)))
+        scratch = Scratch(self.context.thread.cursor, self.library, newest, range(len(newest.segments)))
         try:
             if wanted.using is None:
                 old = kinds.names(newest.schema)[newest.schema.shown_names.index(name)]
@@ -302,7 +299,7 @@ class Altering(TableWriting):
         assert found is not None, "a query gives rows"  # noqa: S101
         return found
 
-    def _refuse_loss(self, back: str, plan: Any, wanted: Alteration, name: str) -> None:
+    def _refuse_loss(self, back: str, plan: Any, wanted: Action, name: str) -> None:
         """Raise SqlError for a value that does not come back as it was from the new type."""
         quoted = rewrite.quote(name)
         lost = self._asked(
@@ -320,15 +317,14 @@ class Altering(TableWriting):
 
     # -- the symbol ----------------------------------------------------------------------------------------------
 
-    def _move(self, wanted: Alteration) -> None:
+    def _move(self, wanted: Action) -> None:
         """Give the newest version another symbol, and the old one a deletion: both at once, without storing rows."""
-        making, library = self.making, self.library
+        context, library = self.context, self.library
         if wanted.to == self.symbol:
             raise self.statement.error(f"{wanted.to!r} is its name already", wanted.start)
         library.layout.symbol_versions(wanted.to)  # refuses a name that cannot be stored
-        message = making.message if making.message is not None else self.statement.message
-        begun = making.begun or Begun(making.session.author)
-        source = begun.newest(library, self.symbol)
+        transaction = context.transaction or OpenTransaction(context.author)
+        source = transaction.newest(library, self.symbol)
         if source is None or source.deleted:
             raise NoSuchSymbol(f"library {library.name!r} has no symbol {self.symbol!r}: CREATE TABLE it first")
 
@@ -340,8 +336,8 @@ class Altering(TableWriting):
                 )
             return edits.same_segments("rename", source, source.metadata)
 
-        begun.apply(library, Call(wanted.to, making.session.author, message), move)
-        begun.apply(library, Call(self.symbol, making.session.author, message), edits.delete())
-        if making.begun is None:
-            for made in begun.commit()[1]:
-                making.figures.made.append(ScannedTable(library.name, made.symbol, made.number, made.created_at))
+        transaction.apply(library, call(context, wanted.to), move)
+        transaction.apply(library, call(context, self.symbol), edits.delete())
+        if context.transaction is None:
+            for made in transaction.commit()[1]:
+                context.figures.made.append(ScannedTable(library.name, made.symbol, made.number, made.created_at))

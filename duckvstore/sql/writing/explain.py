@@ -1,6 +1,6 @@
 """EXPLAIN of a statement that would change a symbol: DuckDB's plan for it, and the segments that it would look at.
 
-Invariant: nothing is changed, and no row is read. EXPLAIN ANALYZE carries its statement out, so that is in ``writing``.
+Invariant: nothing is changed, and no row is read. EXPLAIN ANALYZE carries its statement out, as that itself does.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from duckvstore.format.evolution.editing import check_tabular
 from duckvstore.format.stored.documents import Version
 from duckvstore.sql.planning import rewrite
-from duckvstore.sql.results.figures import Scanned, ScannedTable
+from duckvstore.sql.results.query_statistics import Scanned, ScannedTable
+from duckvstore.sql.writing.row_change import RowChange
 from duckvstore.sql.writing.scratch import NAME, Scratch
-from duckvstore.sql.writing.table_edits import TableWriting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from duckvstore.sql.results.result import Result
 
 
-class Explaining(TableWriting):
+class Explanation(RowChange):
     """EXPLAIN of a statement that would change one symbol as a table."""
 
     def run(self) -> Result:
@@ -35,7 +35,7 @@ class Explaining(TableWriting):
         plan = self._planned(newest)
         if self.statement.effects.replaces_rows:
             self._look_at(newest)
-        scratch = Scratch(self.making.thread.cursor, self.library, newest, [])
+        scratch = Scratch(self.context.thread.cursor, self.library, newest, [])
         try:
             with scratch.without_rows() as name:
                 return self._explained(plan, name)
@@ -48,7 +48,7 @@ class Explaining(TableWriting):
         kept = [newest.segments[at] for at in self._candidates(newest)]
         table = ScannedTable(self.library.name, self.symbol, newest.number, newest.created_at)
         read = sum(segment.size_bytes for segment in kept)
-        self.making.figures.add(Scanned(table, len(kept), len(newest.segments), read, newest.stored_bytes))
+        self.context.figures.add(Scanned(table, len(kept), len(newest.segments), read, newest.stored_bytes))
 
     def _explained(self, plan: Plan, name: str) -> Result:
         """Return DuckDB's rows for the statement on the table ``name``."""
@@ -62,7 +62,7 @@ class Explaining(TableWriting):
         """Keep DuckDB from seeing that the table has no rows, of which it would plan to do nothing."""
         import duckdb
 
-        cursor = self.making.thread.cursor
+        cursor = self.context.thread.cursor
         before: str = cursor.execute("SELECT current_setting('disabled_optimizers')").fetchall()[0][0]
         listed = ",".join(filter(None, [before, "statistics_propagation"]))
         try:

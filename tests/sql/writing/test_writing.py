@@ -27,7 +27,7 @@ from duckvstore.errors import (
 )
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.objects.wrappers import CountingObjects
-from duckvstore.sql.writing import table_edits
+from duckvstore.sql.writing import row_change
 
 IS_FULL = bool(os.environ.get("DUCKVSTORE_FULL"))
 ROWS = """SELECT * FROM (VALUES
@@ -305,7 +305,7 @@ def test_only_segments_with_matching_rows_are_written_again(monkeypatch):
     assert made.figures.segments_read == 1
     assert made.figures.segments_total == total
     assert counting.counts["read"] <= 3
-    monkeypatch.setattr(table_edits, "ASKED_BYTES_MIN", 0)
+    monkeypatch.setattr(row_change, "ASKED_BYTES_MIN", 0)
     assert lib.sql("DELETE FROM trades WHERE price % 9999 = 9998").figures.segments_read == 1, "no bound tells"
     upsert = "MERGE INTO trades USING (SELECT 77 AS id) s USING (id) WHEN MATCHED THEN UPDATE SET price = 0"
     assert lib.sql(upsert).figures.segments_read == 1
@@ -1024,7 +1024,7 @@ def test_parameters_stand_in_values(lib):
 )
 def test_rows_by_chance_are_matched_as_they_are_drawn(monkeypatch, source):
     """Whatever draws them, a sample or random(), in the statement, in a view or in a macro: nothing is there twice."""
-    monkeypatch.setattr(table_edits, "ASKED_BYTES_MIN", 0)
+    monkeypatch.setattr(row_change, "ASKED_BYTES_MIN", 0)
     lib = vs.Store(MemoryObjects("chance")).create_library("eod", segment_bytes=64 * 1024)
     lib.sql("CREATE TABLE t AS SELECT range AS n, 0 AS k, range::VARCHAR AS text FROM range(20_000)")
     lib.sql("CREATE TABLE s AS SELECT n FROM t")
@@ -1068,7 +1068,7 @@ def test_rows_by_chance_are_matched_as_they_are_drawn(monkeypatch, source):
 def test_parameters_and_views_in_transactions_too(lib, monkeypatch, statement, given, is_asked):
     """What is asked about a statement beforehand takes of its parameters those that it has, and its views."""
     if is_asked:
-        monkeypatch.setattr(table_edits, "ASKED_BYTES_MIN", 0)
+        monkeypatch.setattr(row_change, "ASKED_BYTES_MIN", 0)
     lib.sql("CREATE TABLE t AS SELECT range AS n, 'x' AS s FROM range(5000)")
     lib.sql("CREATE TABLE o AS SELECT range * 1000 + 7 AS n FROM range(5)")
     lib.sql("CREATE VIEW v AS SELECT n, 'new' AS s FROM o")
@@ -1150,7 +1150,7 @@ def test_random_statements_do_what_they_do_to_a_table(seed, plain, monkeypatch):
     In half of them DuckDB is asked first which segments have rows that match, as it is for large symbols.
     """
     if seed % 2:
-        monkeypatch.setattr(table_edits, "ASKED_BYTES_MIN", 0)
+        monkeypatch.setattr(row_change, "ASKED_BYTES_MIN", 0)
     random = np.random.default_rng(seed)
     lib = vs.Store(MemoryObjects(f"random-{seed}")).create_library("eod", segment_bytes=64 * 1024)
     base = "SELECT range % 40 AS id, range % 7 AS k, (range % 11)::DOUBLE AS v, 'a' || range % 5 AS s FROM range(3000)"

@@ -1,4 +1,4 @@
-"""DB-API 2.0 (PEP 249): connections for clients that know databases by it, such as pandas, JupySQL and marimo.
+"""Connections and cursors of PEP 249 over a session.
 
 Each statement commits at once, as in DuckDB, unless BEGIN came before it. Invariant: every error that leaves a
 connection or a cursor is an ``Error`` of PEP 249, and rows are pulled from DuckDB as they are fetched.
@@ -13,18 +13,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from duckvstore import forks
 from duckvstore.errors import DuckVStoreError, printable
-from duckvstore.sql import pep249
-from duckvstore.sql.pep249 import (
-    BINARY,
-    DATETIME,
-    NUMBER,
-    ROWID,
-    STRING,
-    Binary,
+from duckvstore.sql.dbapi import pep249
+from duckvstore.sql.dbapi.pep249 import (
     DatabaseError,
     DataError,
-    Date,
-    DateFromTicks,
     Error,
     IntegrityError,
     InterfaceError,
@@ -32,17 +24,13 @@ from duckvstore.sql.pep249 import (
     NotSupportedError,
     OperationalError,
     ProgrammingError,
-    Time,
-    TimeFromTicks,
-    Timestamp,
-    TimestampFromTicks,
     Warning,  # noqa: A004 - the names of PEP 249
 )
+from duckvstore.sql.dbapi.unfetched_rows import UnfetchedRows
 from duckvstore.sql.results import conversion
 from duckvstore.sql.syntax import effects
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
@@ -53,67 +41,9 @@ if TYPE_CHECKING:
     from duckvstore.sql.results.result import Result
     from duckvstore.sql.session import Session
 
-__all__ = [
-    "BINARY",
-    "DATETIME",
-    "NUMBER",
-    "ROWID",
-    "STRING",
-    "Binary",
-    "Connection",
-    "Cursor",
-    "DataError",
-    "DatabaseError",
-    "Date",
-    "DateFromTicks",
-    "Error",
-    "IntegrityError",
-    "InterfaceError",
-    "InternalError",
-    "NotSupportedError",
-    "OperationalError",
-    "ProgrammingError",
-    "Time",
-    "TimeFromTicks",
-    "Timestamp",
-    "TimestampFromTicks",
-    "Warning",
-    "apilevel",
-    "connect",
-    "paramstyle",
-    "threadsafety",
-]
-
-apilevel = "2.0"
-threadsafety = 2  # threads may share connections
-paramstyle = "qmark"  # and ``$name`` with a mapping
-
-ROWS_AT_ONCE = 2048
 # Of the names of columns that a cursor shows.
 NAMES_CHARACTERS_MAX = 200
 _INTERRUPT_EVERY_SECONDS = 0.05
-
-
-def connect(
-    url: str | os.PathLike[str] | None = None,
-    library: str | None = None,
-    *,
-    storage_options: Mapping[str, Any] | None = None,
-    read_only: bool = False,
-    sandbox: bool = False,
-    author: str | None = None,
-) -> Connection:
-    """Return a connection to the store at ``url``, as ``duckvstore.open`` takes it.
-
-    ``library``: where SQL looks names up; None: in all, as ``library.symbol``. The rest is that of
-    ``Library.connect``. Raises ProgrammingError for a URL or library that is not there.
-    """
-    from duckvstore.api.store import open as open_store
-
-    with pep249.translated():
-        store = open_store(url, storage_options)
-        handle = store if library is None else store.get_library(library)
-        return handle.connect(read_only=read_only, sandbox=sandbox, author=author)
 
 
 class Connection(forks.OfOneProcess):
@@ -268,7 +198,7 @@ class Cursor(forks.OfOneProcess):
         #: the columns, seven items each: name, DuckDB type, -, bytes, digits, digits after the point, -
         self.description: tuple[pep249.Column, ...] | None = None
         self._lock = forks.rlock()
-        self._feed: _Feed | None = None
+        self._unfetched: UnfetchedRows | None = None
         self._row_count = -1
         self._thread = 0
         self._is_closed = False
@@ -284,8 +214,8 @@ class Cursor(forks.OfOneProcess):
     @property
     def rowcount(self) -> int:
         """How many rows a statement changed or a query gave; -1 while that is not known."""
-        feed = self._feed
-        counted = feed.result.figures.row_count if feed is not None else None
+        unfetched = self._unfetched
+        counted = unfetched.result.figures.row_count if unfetched is not None else None
         return self._row_count if counted is None else counted
 
     def execute(self, operation: str, parameters: Mapping[str, Any] | Sequence[Any] | None = None) -> Self:
@@ -331,10 +261,10 @@ class Cursor(forks.OfOneProcess):
             return session.in_transaction
 
     def _forget(self) -> None:
-        feed, self._feed = self._feed, None
+        unfetched, self._unfetched = self._unfetched, None
         self.description, self._row_count = None, -1
-        if feed is not None:
-            feed.result.close()
+        if unfetched is not None:
+            unfetched.result.close()
 
     def _show(self, operation: str, result: Result) -> None:
         """Take ``result``; what only counts changed rows is no table to whoever asked for the change."""
@@ -344,7 +274,7 @@ class Cursor(forks.OfOneProcess):
                 rows = result.fetchall()
             self._row_count = rows[0][0] if result.columns == ["Count"] else -1
         elif result.columns:
-            self._feed, self._thread = _Feed(result), threading.get_ident()
+            self._unfetched, self._thread = UnfetchedRows(result), threading.get_ident()
             self.description = tuple(map(pep249.described, result.columns, result.types))
 
     def fetchone(self) -> tuple[Any, ...] | None:
@@ -355,25 +285,25 @@ class Cursor(forks.OfOneProcess):
     def fetchmany(self, size: int | None = None) -> list[tuple[Any, ...]]:
         """Return the next ``size`` rows (None: ``arraysize``); fewer at the end."""
         wanted = self.arraysize if size is None else size
-        with self._fetching() as feed:
-            return feed.tuples(wanted)
+        with self._fetching() as unfetched:
+            return unfetched.tuples(wanted)
 
     def fetchall(self) -> list[tuple[Any, ...]]:
         """Return the rows that are left."""
-        with self._fetching() as feed:
-            return feed.tuples(None)
+        with self._fetching() as unfetched:
+            return unfetched.tuples(None)
 
     def arrow(self) -> pa.Table:
         """Return the rows that are left as a pyarrow Table."""
-        with self._fetching() as feed:
-            return conversion.to_arrow(self._table(), feed.result.types)
+        with self._fetching() as unfetched:
+            return conversion.to_arrow(self._table(), unfetched.result.types)
 
     def _table(self) -> pa.Table:
         """Return the rows that are left, in the types in which they travel."""
         import pyarrow as pa
 
-        with self._fetching() as feed:
-            return pa.RecordBatchReader.from_batches(feed.schema, self._left(feed)).read_all()
+        with self._fetching() as unfetched:
+            return pa.RecordBatchReader.from_batches(unfetched.schema, self._left(unfetched)).read_all()
 
     def fetch_arrow_table(self) -> pa.Table:
         """Return the rows that are left as a pyarrow Table, under the name that ADBC has for it."""
@@ -383,47 +313,47 @@ class Cursor(forks.OfOneProcess):
         """Return a reader of the rows that are left, which pulls them as it goes."""
         import pyarrow as pa
 
-        with self._fetching() as feed:
-            result = feed.result
-            schema = conversion.arrow_schema(feed.schema, result.types)
-            return pa.RecordBatchReader.from_batches(schema, map(result.shown, self._left(feed)))
+        with self._fetching() as unfetched:
+            result = unfetched.result
+            schema = conversion.arrow_schema(unfetched.schema, result.types)
+            return pa.RecordBatchReader.from_batches(schema, map(result.shown, self._left(unfetched)))
 
-    def _left(self, feed: _Feed) -> Iterator[pa.RecordBatch]:
+    def _left(self, unfetched: UnfetchedRows) -> Iterator[pa.RecordBatch]:
         while True:
             with self._lock, self.connection.operation():
-                batch = feed.batch()
+                batch = unfetched.batch()
             if batch is None:
                 return
             yield batch
 
     def df(self) -> pd.DataFrame:
         """Return the rows that are left as a pandas DataFrame."""
-        with self._fetching() as feed, pep249.translated():
-            return conversion.to_pandas(self._table(), feed.result.columns, feed.result.types)
+        with self._fetching() as unfetched, pep249.translated():
+            return conversion.to_pandas(self._table(), unfetched.result.columns, unfetched.result.types)
 
     def pl(self) -> pl.DataFrame:
         """Return the rows that are left as a polars DataFrame."""
-        with self._fetching() as feed, pep249.translated():
-            return conversion.to_polars(self._table(), feed.result.types)
+        with self._fetching() as unfetched, pep249.translated():
+            return conversion.to_polars(self._table(), unfetched.result.types)
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         """Return the rows that are left as an Arrow C stream, pulled from DuckDB as the consumer goes."""
         return self.fetch_record_batch().__arrow_c_stream__(requested_schema)
 
     @contextmanager
-    def _fetching(self) -> Iterator[_Feed]:
+    def _fetching(self) -> Iterator[UnfetchedRows]:
         with self._lock:
             self._check_open()
-            if self._feed is None:
+            if self._unfetched is None:
                 raise ProgrammingError("there are no results to fetch: execute() a query first")
-            with self.connection.operation(), self._feed.result.bar:
-                yield self._feed
+            with self.connection.operation(), self._unfetched.result.bar:
+                yield self._unfetched
 
     def stop(self, *, unless_of: int) -> None:
         """Give out no more rows of a statement, unless it was the thread ``unless_of`` that ran it."""
-        feed = self._feed
-        if feed is not None and self._thread != unless_of:
-            feed.is_stopped = True
+        unfetched = self._unfetched
+        if unfetched is not None and self._thread != unless_of:
+            unfetched.is_stopped = True
 
     def setinputsizes(self, sizes: Sequence[object]) -> None:  # noqa: ARG002 - as PEP 249 has it
         """Do nothing: parameters are of any size."""
@@ -461,62 +391,3 @@ class Cursor(forks.OfOneProcess):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-
-class _Feed:
-    """The rows of a result from the first that was not fetched yet. For one thread at a time."""
-
-    def __init__(self, result: Result) -> None:
-        """Pull nothing yet."""
-        self.result = result
-        self.is_stopped = False
-        self._batches = result.batches()
-        self._batch: pa.RecordBatch | None = None
-        self._position = 0
-        self._rows: list[tuple[Any, ...]] = []
-        self._rows_start = 0
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The Arrow schema of the rows as they travel; asking for it starts the query."""
-        return self.result.carriers().schema
-
-    def _has_more(self) -> bool:
-        """Whether there is a row at the position, in the batch that is pulled if need be."""
-        while self._batch is None or self._position >= self._batch.num_rows:
-            if self.is_stopped:
-                self.result.close()
-                raise OperationalError("the statement was stopped by cancel(): run it again")
-            self._batch, self._position = next(self._batches, None), 0
-            self._rows, self._rows_start = [], 0
-            if self._batch is None:
-                return False
-        return True
-
-    def batch(self) -> pa.RecordBatch | None:
-        """Return what is left of the batch, or the next one; None at the end."""
-        if not self._has_more() or self._batch is None:
-            return None
-        left = self._batch.slice(self._position)
-        self._batch = None
-        return left
-
-    def tuples(self, count: int | None) -> list[tuple[Any, ...]]:
-        """Return the next ``count`` rows (None: all)."""
-        found: list[tuple[Any, ...]] = []
-        while (count is None or len(found) < count) and self._has_more():
-            found += self._of_batch(None if count is None else count - len(found))
-        return found
-
-    def _of_batch(self, wanted: int | None) -> list[tuple[Any, ...]]:
-        import pyarrow as pa
-
-        at = self._position - self._rows_start
-        if at >= len(self._rows):
-            assert self._batch is not None, "asked for after _has_more"  # noqa: S101
-            size = self._batch.num_rows if wanted is None else max(wanted, ROWS_AT_ONCE)
-            part = pa.Table.from_batches([self._batch.slice(self._position, size)])
-            self._rows, self._rows_start, at = conversion.to_tuples(part, self.result.types), self._position, 0
-        rows = self._rows[at:] if wanted is None else self._rows[at : at + wanted]
-        self._position += len(rows)
-        return rows

@@ -13,43 +13,44 @@ from duckvstore.engine.writing import edits
 from duckvstore.engine.writing import snapshots as engine_snapshots
 from duckvstore.errors import AlreadyExists, NoSuchSnapshot, NoSuchSymbol, NotFound
 from duckvstore.sql.results.result import Result
+from duckvstore.sql.writing.commit import commit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from duckvstore.engine.library.open_library import OpenLibrary
-    from duckvstore.sql.binding.names import Names
+    from duckvstore.sql.binding.namespace import Namespace
+    from duckvstore.sql.execution.context import StatementContext
     from duckvstore.sql.syntax.commands import Command
     from duckvstore.sql.syntax.parser import Statement
-    from duckvstore.sql.writing.table_edits import Making
 
 
-def change(making: Making, wanted: Command, libraries: Names) -> Result:
+def carry_out(context: StatementContext, wanted: Command, namespace: Namespace) -> Result:
     """Carry out CREATE SNAPSHOT, DROP SNAPSHOT or RESTORE TABLE."""
     words = wanted.kind.replace("_", " ").upper()
-    making.refuse_read_only(words)
-    library, name = _place(making, wanted, libraries)
+    context.refuse_read_only(words)
+    library, name = _place(context, wanted, namespace)
     if wanted.kind == "restore":
         assert wanted.at is not None, "RESTORE has a version"  # noqa: S101
-        with _shown_at(making.statement, wanted.start, wanted.at.offset):
-            source = catalogue.resolve_to_refer(library, name, libraries.as_of(wanted.at))
-        making.commit(library, name, edits.restore(source))
-        return Result(None, making.figures)
-    if making.begun is not None:
-        raise making.statement.error(f"{words} is no part of a transaction: COMMIT first", wanted.start)
-    message = making.message
+        with _shown_at(context.statement, wanted.start, wanted.at.offset):
+            source = catalogue.resolve_to_refer(library, name, namespace.as_of(wanted.at))
+        commit(context, library, name, edits.restore(source))
+        return Result(None, context.figures)
+    if context.transaction is not None:
+        raise context.statement.error(f"{words} is no part of a transaction: COMMIT first", wanted.start)
+    message = context.message
     try:
-        with _shown_at(making.statement, wanted.start):
+        with _shown_at(context.statement, wanted.start):
             if wanted.kind == "create_snapshot":
-                engine_snapshots.create(library, name, author=making.session.author, message=message)
+                engine_snapshots.create(library, name, author=context.author, message=message)
             else:
                 engine_snapshots.delete(library, name)
     except (AlreadyExists, NoSuchSnapshot):
         if not wanted.is_tolerant:
             raise
     else:
-        making.figures.done = f"{'created' if wanted.kind == 'create_snapshot' else 'dropped'} snapshot {name!r}"
-    return Result(None, making.figures)
+        context.figures.done = f"{'created' if wanted.kind == 'create_snapshot' else 'dropped'} snapshot {name!r}"
+    return Result(None, context.figures)
 
 
 @contextmanager
@@ -63,11 +64,11 @@ def _shown_at(statement: Statement, start: int, at: int | None = None) -> Iterat
         raise type(found)(f"{found}{statement.caret(place)}") from found.__cause__
 
 
-def _place(making: Making, wanted: Command, names: Names) -> tuple[OpenLibrary, str]:
+def _place(context: StatementContext, wanted: Command, namespace: Namespace) -> tuple[OpenLibrary, str]:
     """Return the library and the name in it that a statement of ours names."""
-    if names.default is not None and len(wanted.parts) == 1:
-        return names.default, wanted.parts[0]
+    if namespace.default is not None and len(wanted.parts) == 1:
+        return namespace.default, wanted.parts[0]
     if len(wanted.parts) != 2:
         name = ".".join(wanted.parts)
-        raise making.statement.error(f"which library is {name} of? Write library.{name}", wanted.start)
-    return names.library_named(wanted.parts[0], wanted.start), wanted.parts[1]
+        raise context.statement.error(f"which library is {name} of? Write library.{name}", wanted.start)
+    return namespace.library_named(wanted.parts[0], wanted.start), wanted.parts[1]
