@@ -71,7 +71,7 @@ if TYPE_CHECKING:
     from duckvstore.objects.base import DeleteFailure, ObjectStore
     from duckvstore.publish.duckdb_file import LeftOut, Published
     from duckvstore.sql.dbapi import Connection, Cursor
-    from duckvstore.sql.results.figures import Figures, Scanned, ScannedTable
+    from duckvstore.sql.results.query_statistics import QueryStatistics, Scanned, ScannedTable
     from duckvstore.sql.results.result import Result
     from duckvstore.sql.session import Session
 
@@ -94,7 +94,6 @@ __all__ = [
     "Diff",
     "DocumentWarning",
     "DuckVStoreError",
-    "Figures",
     "Integrity",
     "InvalidInput",
     "LeftOut",
@@ -111,6 +110,7 @@ __all__ = [
     "OutputFormat",
     "Overview",
     "Published",
+    "QueryStatistics",
     "ReadInfoRequest",
     "ReadRequest",
     "RecoveryReport",
@@ -156,7 +156,7 @@ _ON_USE = {
     "Connection": "duckvstore.sql.dbapi",
     "Cursor": "duckvstore.sql.dbapi",
     "DeleteFailure": "duckvstore.objects.base",
-    "Figures": "duckvstore.sql.results.figures",
+    "QueryStatistics": "duckvstore.sql.results.query_statistics",
     "LeftOut": "duckvstore.publish.duckdb_file",
     "ObjectStore": "duckvstore.objects.base",
     "Options": "duckvstore.format.stored.options",
@@ -165,8 +165,8 @@ _ON_USE = {
     "RecoveryReport": "duckvstore.engine.maintenance.reports",
     "Result": "duckvstore.sql.results.result",
     "RetypedColumn": "duckvstore.api.diff",
-    "Scanned": "duckvstore.sql.results.figures",
-    "ScannedTable": "duckvstore.sql.results.figures",
+    "Scanned": "duckvstore.sql.results.query_statistics",
+    "ScannedTable": "duckvstore.sql.results.query_statistics",
     "Session": "duckvstore.sql.session",
     "Size": "duckvstore.engine.maintenance.reports",
     "SizesReport": "duckvstore.engine.maintenance.reports",

@@ -160,7 +160,7 @@ def test_every_name_of_the_api_table_exists():
             wanted = [part.partition("=")[0].strip() for part in (named[3] or "").split(",") if part.strip()]
             assert set(wanted) <= set(known), call
             checked += 1
-    assert checked == 46
+    assert checked >= 49
 
 
 def test_every_error_that_the_page_names_exists():
