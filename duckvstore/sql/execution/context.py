@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from duckvstore.sql.results.query_statistics import QueryStatistics
+from duckvstore.sql.results.figures import Figures
 from duckvstore.sql.values.parameters import Values
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class StatementContext:
     statement: Statement
     values: Values
     thread: ThreadCursor
-    figures: QueryStatistics
+    figures: Figures
     scope: Mapping[str, object] | None
     author: str | None
     message: str | None
@@ -40,7 +40,7 @@ class StatementContext:
 
     def of(self, statement: Statement) -> StatementContext:
         """Return the same for ``statement``, a part of this one, whose parameters have no values yet."""
-        return replace(self, statement=statement, values=Values.unchecked(None), figures=QueryStatistics())
+        return replace(self, statement=statement, values=Values.unchecked(None), figures=Figures())
 
     def refuse_in_reading(self, position: int = 0, *, is_temporary: bool = False) -> None:
         """Raise SqlError where the transaction is one for reading, in which only temporary things are made."""

@@ -13,7 +13,7 @@ from duckvstore.errors import NoSuchSymbol
 from duckvstore.sql.binding import analyze
 from duckvstore.sql.execution.instances import CHECK
 from duckvstore.sql.execution.transaction import OpenTransaction
-from duckvstore.sql.results.query_statistics import ScannedTable
+from duckvstore.sql.results.figures import ScannedTable
 from duckvstore.sql.results.result import Result
 from duckvstore.sql.syntax import commands
 from duckvstore.sql.views import create_drop, prepared

@@ -11,7 +11,7 @@ from duckvstore.sql.execution import sandbox
 from duckvstore.sql.execution.context import StatementContext
 from duckvstore.sql.pipeline.handlers import HANDLERS, classify, roll_back
 from duckvstore.sql.planning import rewrite
-from duckvstore.sql.results.query_statistics import QueryStatistics
+from duckvstore.sql.results.figures import Figures
 from duckvstore.sql.results.result import Result
 from duckvstore.sql.syntax import parser
 from duckvstore.sql.values.parameters import Values
@@ -56,7 +56,7 @@ def run(
         before = result.figures
         with thread.lock:
             executed, given = prepared.executed(thread, statement, values)
-            figures = QueryStatistics(in_transaction=thread.transaction is not None)
+            figures = Figures(in_transaction=thread.transaction is not None)
             context = StatementContext(executed, given, thread, figures, scope, author, message, read_only)
             result = _carry_out(steps, context)
         if result.is_settled or result.figures.changed is not None:

@@ -23,7 +23,7 @@ from duckvstore.sql.execution import sandbox
 from duckvstore.sql.execution.running import Running
 from duckvstore.sql.execution.session_objects import SessionObjects
 from duckvstore.sql.planning import rewrite
-from duckvstore.sql.results.query_statistics import QueryStatistics
+from duckvstore.sql.results.figures import Figures
 from duckvstore.sql.results.result import Result
 from duckvstore.sql.values.parameters import Values, as_of
 from duckvstore.sql.views import create_drop, information_schema, prepared
@@ -183,7 +183,7 @@ class Steps:
     def _instances(
         self,
         used: Sequence[tuple[Definition, Names]],
-        figures: QueryStatistics,
+        figures: Figures,
         thread: ThreadCursor,
         tables: SessionTables,
         *,
@@ -232,7 +232,7 @@ class Steps:
             with suppress(DuckVStoreError):  # its symbols are gone, say
                 names = self._names_of(context, None, tables, definition)
                 names.resolve()
-                found += self._instances([(definition, names)], QueryStatistics(), thread, tables, is_optional=True)
+                found += self._instances([(definition, names)], Figures(), thread, tables, is_optional=True)
         return found
 
     def plan_above(

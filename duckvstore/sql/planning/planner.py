@@ -21,7 +21,7 @@ from duckvstore.sql.binding.names import with_label
 from duckvstore.sql.driver import duckdb_errors
 from duckvstore.sql.planning import document_segments, nanoseconds, rewrite
 from duckvstore.sql.pruning.segment_choice import Choices, Relation
-from duckvstore.sql.results.query_statistics import QueryStatistics, Scanned, ScannedTable
+from duckvstore.sql.results.figures import Figures, Scanned, ScannedTable
 from duckvstore.sql.values import types
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ class Planner:
         statement: Statement,
         meanings: Mapping[int, Meaning],
         values: Values,
-        figures: QueryStatistics,
+        figures: Figures,
         cursor: duckdb.DuckDBPyConnection,
         *,
         stores: bool = False,
@@ -279,7 +279,7 @@ class Planner:
         position: int,
         meaning: Symbol | Difference | Catalogue,
         values: Values,
-        figures: QueryStatistics,
+        figures: Figures,
         cursor: duckdb.DuckDBPyConnection,
     ) -> str:
         """Return the SQL of what the reference at ``position`` means."""
@@ -291,9 +291,7 @@ class Planner:
         rows = self._catalogue(plan.statement, position, meaning, values, cursor)
         return rewrite.quote(self._register(plan, Frame(meaning.name, rows), 1))
 
-    def _scan_of(
-        self, plan: Plan, library: OpenLibrary, version: Version, choice: Choice, figures: QueryStatistics
-    ) -> str:
+    def _scan_of(self, plan: Plan, library: OpenLibrary, version: Version, choice: Choice, figures: Figures) -> str:
         plan.scans.append(Scan(library, version, choice.segments))
         table = ScannedTable(library.name, version.symbol, version.number, version.created_at)
         counts = len(choice.segments), len(version.segments), choice.bytes_read, choice.bytes_total
@@ -347,7 +345,7 @@ class Planner:
             parts.append(document_segments.of_library(rows, owner))
         return pa.concat_tables(parts)
 
-    def _difference(self, plan: Plan, difference: Difference, figures: QueryStatistics) -> str:
+    def _difference(self, plan: Plan, difference: Difference, figures: Figures) -> str:
         before, after = difference.before, difference.after
         olds, news = diff.unshared(before, after)
         sides = (
@@ -356,9 +354,7 @@ class Planner:
         )
         return diff.relation(diff.pairs(before, after), difference.key, sides, self._common_type)
 
-    def _side(
-        self, plan: Plan, library: OpenLibrary, version: Version, kept: list[int], figures: QueryStatistics
-    ) -> diff.Side:
+    def _side(self, plan: Plan, library: OpenLibrary, version: Version, kept: list[int], figures: Figures) -> diff.Side:
         """Return the rows of the segments at ``kept``, with the nanoseconds that DuckDB 1 leaves out beside them."""
         scan = self._scan_of(plan, library, version, self.choices.of_all(version, kept), figures)
         zoned = diff.nanoseconds(version) if kept else []

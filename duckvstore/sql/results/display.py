@@ -14,14 +14,14 @@ from duckvstore.formatting import aligned, cell, longest, shortened
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from duckvstore.sql.results.query_statistics import QueryStatistics
+    from duckvstore.sql.results.figures import Figures
 
 CELL_CHARACTERS_MAX = 40
 LINE_CHARACTERS_MAX = 160
 VALUE_CHARACTERS_MAX = 200  # of a value in HTML; names of columns are cut too
 
 
-def as_text(columns: list[str], types: list[str], rows: list[list[str | None]], figures: QueryStatistics) -> str:
+def as_text(columns: list[str], types: list[str], rows: list[list[str | None]], figures: Figures) -> str:
     """Return names, types and rows in columns, as many columns as fit, and the figures below."""
     if not columns or figures.changed is not None:
         return figures.footer()
@@ -49,7 +49,7 @@ def _fitting(widths: list[int]) -> list[int]:
     return fitting
 
 
-def _more(rows: list[list[str | None]], figures: QueryStatistics) -> list[str]:
+def _more(rows: list[list[str | None]], figures: Figures) -> list[str]:
     if figures.row_count is None:
         return [f"… the first {len(rows)} rows of many"]
     if figures.row_count > len(rows):
@@ -57,7 +57,7 @@ def _more(rows: list[list[str | None]], figures: QueryStatistics) -> list[str]:
     return []
 
 
-def as_html(columns: list[str], types: list[str], rows: list[list[str | None]], figures: QueryStatistics) -> str:
+def as_html(columns: list[str], types: list[str], rows: list[list[str | None]], figures: Figures) -> str:
     """Return the table as HTML."""
     if not columns or figures.changed is not None:
         return paragraph(figures.footer())
@@ -86,6 +86,6 @@ def paragraph(text: str) -> str:
     return f"<p><small>{_html(text)}</small></p>"
 
 
-def preformatted(text: str, figures: QueryStatistics) -> str:
+def preformatted(text: str, figures: Figures) -> str:
     """Return ``text`` with its line breaks kept, and the figures below."""
     return f"<div><pre>{_html(text)}</pre>{paragraph(figures.footer())}</div>"

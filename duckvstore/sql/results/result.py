@@ -13,7 +13,7 @@ from duckvstore import clock, forks
 from duckvstore.errors import DuckVStoreError, InvalidInput, printable
 from duckvstore.sql.driver.interrupts import unwrapped
 from duckvstore.sql.results import conversion, display
-from duckvstore.sql.results.query_statistics import QueryStatistics
+from duckvstore.sql.results.figures import Figures
 from duckvstore.sql.values import kinds
 
 if TYPE_CHECKING:
@@ -90,9 +90,9 @@ class Result(forks.OfOneProcess):
 
     _instead: ClassVar[str] = "its .arrow() or .df()"
 
-    def __init__(self, rows: Rows | None, figures: QueryStatistics | None = None, *, kind: str = "query") -> None:
+    def __init__(self, rows: Rows | None, figures: Figures | None = None, *, kind: str = "query") -> None:
         """Show ``rows`` (None: the statement gave none). ``kind`` is the statement's."""
-        self.figures = figures or QueryStatistics()
+        self.figures = figures or Figures()
         self.columns: list[str] = list(rows.columns) if rows else []
         self.types: list[str] = list(rows.types) if rows else []
         self.kind = kind
@@ -109,7 +109,7 @@ class Result(forks.OfOneProcess):
 
     @classmethod
     def of_table(
-        cls, table: pa.Table, figures: QueryStatistics, cursor: duckdb.DuckDBPyConnection, *, kind: str = "write"
+        cls, table: pa.Table, figures: Figures, cursor: duckdb.DuckDBPyConnection, *, kind: str = "write"
     ) -> Result:
         """Return a result with the rows of ``table``, whose DuckDB types ``cursor`` tells."""
         batches = iter(table.to_batches())
@@ -118,7 +118,7 @@ class Result(forks.OfOneProcess):
         return cls(rows, figures, kind=kind)
 
     @classmethod
-    def of_count(cls, count: int, kind: str, figures: QueryStatistics, cursor: duckdb.DuckDBPyConnection) -> Result:
+    def of_count(cls, count: int, kind: str, figures: Figures, cursor: duckdb.DuckDBPyConnection) -> Result:
         """Return what DuckDB gives for a statement of ``kind`` that changed ``count`` rows: that number."""
         import pyarrow as pa
 

@@ -17,7 +17,7 @@ from duckvstore.format.stored.schema import to_arrow
 from duckvstore.sql.execution.running import fetched
 from duckvstore.sql.execution.transaction import OpenTransaction
 from duckvstore.sql.planning import rewrite
-from duckvstore.sql.results.query_statistics import ScannedTable
+from duckvstore.sql.results.figures import ScannedTable
 from duckvstore.sql.results.result import Result
 from duckvstore.sql.syntax.tokens import closing, dotted
 from duckvstore.sql.values import kinds

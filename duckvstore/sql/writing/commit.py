@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from duckvstore.engine.writing import commits
-from duckvstore.sql.results.query_statistics import ScannedTable
+from duckvstore.sql.results.figures import ScannedTable
 
 if TYPE_CHECKING:
     from duckvstore.engine.library.open_library import OpenLibrary

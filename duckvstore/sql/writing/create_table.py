@@ -13,7 +13,7 @@ from duckvstore.errors import AlreadyExists
 from duckvstore.format.codecs import tables
 from duckvstore.sql.execution.running import fetched
 from duckvstore.sql.planning import rewrite
-from duckvstore.sql.results.query_statistics import QueryStatistics
+from duckvstore.sql.results.figures import Figures
 from duckvstore.sql.results.result import Result
 from duckvstore.sql.syntax import clauses
 from duckvstore.sql.values import kinds
@@ -116,7 +116,7 @@ class TableCreation(SymbolChange):
             else:
                 plan.sql = self._query(rewrite.rewrite(self.statement, plan.replacements), found.query)
                 given_rows = self._running(plan).start()
-            self._source = Result(given_rows, QueryStatistics(), kind="create_table")
+            self._source = Result(given_rows, Figures(), kind="create_table")
             types = self._source.types
             self._refuse_types(self._source.columns, types)
             # A C stream would lose the class of an error that comes with a later row.

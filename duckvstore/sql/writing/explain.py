@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from duckvstore.format.evolution.editing import check_tabular
 from duckvstore.format.stored.documents import Version
 from duckvstore.sql.planning import rewrite
-from duckvstore.sql.results.query_statistics import Scanned, ScannedTable
+from duckvstore.sql.results.figures import Scanned, ScannedTable
 from duckvstore.sql.writing.row_change import RowChange
 from duckvstore.sql.writing.scratch import NAME, Scratch
 

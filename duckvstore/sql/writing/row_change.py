@@ -18,7 +18,7 @@ from duckvstore.format.stored.schema import to_arrow
 from duckvstore.sql.binding.meanings import Symbol
 from duckvstore.sql.planning import nanoseconds, rewrite
 from duckvstore.sql.pruning.segment_choice import kept_segments
-from duckvstore.sql.results.query_statistics import ScannedTable
+from duckvstore.sql.results.figures import ScannedTable
 from duckvstore.sql.results.result import Result
 from duckvstore.sql.syntax import clauses, parser
 from duckvstore.sql.values.parameters import Values

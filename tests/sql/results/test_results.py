@@ -14,7 +14,7 @@ import pytest
 import duckvstore as vs
 from duckvstore.errors import InvalidInput, SqlError
 from duckvstore.sql.results import result as results
-from duckvstore.sql.results.query_statistics import QueryStatistics, ScannedTable
+from duckvstore.sql.results.figures import Figures, ScannedTable
 
 # What DuckDB's own .df() refuses, or (dates out of range) cannot convert.
 _NOT_IN_PANDAS = {"uhugeint", "bignum", "date", "time_tz", "date_array", "tuple"}
@@ -217,23 +217,21 @@ def test_a_result_outlives_its_session(tmp_path):
     ("figures", "line"),
     [
         (
-            QueryStatistics(
+            Figures(
                 3, 40, 12_000_000, 310_400_000, 1204, 0.0841, [ScannedTable("eod", "trades", 3, datetime(2026, 11, 20))]
             ),
             "3 of 40 segments · 12 of 310 MB · trades v3 (2026-11-20) · 1,204 rows · 84 ms",
         ),
-        (QueryStatistics(row_count=1, seconds=2.34), "1 row · 2.3 s"),
-        (QueryStatistics(seconds=0.0001), "0 ms"),
-        (QueryStatistics(row_count=1, changed=52, seconds=0.01), "52 rows changed · 10 ms"),
-        (QueryStatistics(done="created snapshot 'eod'", seconds=0.01), "created snapshot 'eod' · 10 ms"),
+        (Figures(row_count=1, seconds=2.34), "1 row · 2.3 s"),
+        (Figures(seconds=0.0001), "0 ms"),
+        (Figures(row_count=1, changed=52, seconds=0.01), "52 rows changed · 10 ms"),
+        (Figures(done="created snapshot 'eod'", seconds=0.01), "created snapshot 'eod' · 10 ms"),
         (
-            QueryStatistics(
-                0, 1, 0, 9, None, 21.4, [ScannedTable("l", "a", n, datetime(2026, 1, 2)) for n in range(4)]
-            ),
+            Figures(0, 1, 0, 9, None, 21.4, [ScannedTable("l", "a", n, datetime(2026, 1, 2)) for n in range(4)]),
             "0 of 1 segments · 0 of 9 B · a v0 (2026-01-02), a v1 (2026-01-02), a v2 (2026-01-02) and 1 more · 21.4 s",
         ),
         (
-            QueryStatistics(1, 2, 400_000, 3_100_000, None, 0.5, [ScannedTable("l", "s", 0, datetime(2026, 1, 2))]),
+            Figures(1, 2, 400_000, 3_100_000, None, 0.5, [ScannedTable("l", "s", 0, datetime(2026, 1, 2))]),
             "1 of 2 segments · 0.4 of 3.1 MB · s v0 (2026-01-02) · 500 ms",
         ),
     ],

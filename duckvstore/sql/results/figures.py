@@ -43,7 +43,7 @@ class Scanned:
 
 
 @dataclass(slots=True)
-class QueryStatistics:
+class Figures:
     """How much of the referred versions a statement had to look at.
 
     ``segments_read`` of ``segments_total`` segments were left after pruning, ``bytes_read`` of ``bytes_total``
@@ -88,7 +88,7 @@ class QueryStatistics:
         self.scans.clear()
         self.segments_read = self.segments_total = self.bytes_read = self.bytes_total = 0
 
-    def go_on(self, before: QueryStatistics) -> None:
+    def go_on(self, before: Figures) -> None:
         """Count what the statements before this one, of the same text, made and took."""
         self.seconds += before.seconds
         self.made[:0] = [made for made in before.made if made not in self.made]
