@@ -71,7 +71,7 @@ if TYPE_CHECKING:
     from duckvstore.objects.base import DeleteFailure, ObjectStore
     from duckvstore.publish.duckdb_file import LeftOut, Published
     from duckvstore.sql.dbapi import Connection, Cursor
-    from duckvstore.sql.results.query_statistics import QueryStatistics, Scanned, ScannedTable
+    from duckvstore.sql.results.figures import Figures, Scanned, ScannedTable
     from duckvstore.sql.results.result import Result
     from duckvstore.sql.session import Session
 
@@ -94,6 +94,7 @@ __all__ = [
     "Diff",
     "DocumentWarning",
     "DuckVStoreError",
+    "Figures",
     "Integrity",
     "InvalidInput",
     "LeftOut",
@@ -110,7 +111,6 @@ __all__ = [
     "OutputFormat",
     "Overview",
     "Published",
-    "QueryStatistics",
     "ReadInfoRequest",
     "ReadRequest",
     "RecoveryReport",
@@ -156,7 +156,7 @@ _ON_USE = {
     "Connection": "duckvstore.sql.dbapi",
     "Cursor": "duckvstore.sql.dbapi",
     "DeleteFailure": "duckvstore.objects.base",
-    "QueryStatistics": "duckvstore.sql.results.query_statistics",
+    "Figures": "duckvstore.sql.results.figures",
     "LeftOut": "duckvstore.publish.duckdb_file",
     "ObjectStore": "duckvstore.objects.base",
     "Options": "duckvstore.format.stored.options",
@@ -165,8 +165,8 @@ _ON_USE = {
     "RecoveryReport": "duckvstore.engine.maintenance.reports",
     "Result": "duckvstore.sql.results.result",
     "RetypedColumn": "duckvstore.api.diff",
-    "Scanned": "duckvstore.sql.results.query_statistics",
-    "ScannedTable": "duckvstore.sql.results.query_statistics",
+    "Scanned": "duckvstore.sql.results.figures",
+    "ScannedTable": "duckvstore.sql.results.figures",
     "Session": "duckvstore.sql.session",
     "Size": "duckvstore.engine.maintenance.reports",
     "SizesReport": "duckvstore.engine.maintenance.reports",
