@@ -310,7 +310,6 @@ def outcome(library_name: str, data: dict[str, bytes], symbol: str, name: str) -
     finally:
         if library is not None:
             library.session.close()
-            library.open_library.close()
     return {"error": None, "kind": "none", "text": ""}
 
 

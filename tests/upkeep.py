@@ -78,4 +78,4 @@ def keys(objects: object, folder: str) -> set[str]:
 
 def one_by_one(monkeypatch):
     """Carry tasks out as they are submitted, on the thread that does, so that a request's number means the same one."""
-    monkeypatch.setattr(Pool, "_begin", lambda _self, task: task.do())
+    monkeypatch.setattr(Pool, "begin", lambda _self, task: task.do())

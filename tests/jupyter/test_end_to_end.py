@@ -56,7 +56,6 @@ def work(tmp_path_factory, frames):
     library.write(HOSTILE, pd.DataFrame({HOSTILE: [HOSTILE]}), author=HOSTILE, message=HOSTILE)
     for number in range(30):
         library.write(f"quotes_{number:02}", frames[0].iloc[: number + 1])
-    library.open_library.close()
     nbformat.write(
         new_notebook(
             cells=[new_code_cell(source, id=f"cell-{position}") for position, source in enumerate(CELLS)],
@@ -193,7 +192,6 @@ def copy_the_sql(page, frames, work):
     library = vs.open(work / "store").get_library("eod")
     pd.testing.assert_frame_equal(library.sql(sql).df().set_index("time"), frames[1], check_freq=False)
     library.session.close()
-    library.open_library.close()
 
 
 def use_the_keys(page):

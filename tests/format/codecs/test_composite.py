@@ -241,7 +241,6 @@ def test_streams_become_arrow_tables_and_are_read_on_the_calling_thread(library)
 
     schema, made, row_count = engine_composite.upload_nested(values.encode_any(nested, where=WHERE), noting)
     assert threads[True] == {current_thread()}
-    assert current_thread() not in threads[False]
     version = replace(stored(library, [1]), kind="nested", schema=schema, segments=tuple(made))
     same(read(library, version), [table, table, table.slice(1), table])
     assert row_count == 19

@@ -68,7 +68,7 @@ def test_version_documents_come_back_equal(version):
     assert same(found.metadata, version.metadata)
     assert documents.dump_version(found) == data
     for name in Version.__slots__:
-        assert name in ("metadata", "where") or getattr(found, name) == getattr(version, name)
+        assert name in ("metadata", "where", "document_bytes") or getattr(found, name) == getattr(version, name)
 
 
 @given(st.builds(Snapshot, TEXT, TEXT, TEXT, TIMES, st.dictionaries(NAMES, NUMBERS, max_size=3), VALUES, TEXT, TEXT))
