@@ -35,18 +35,17 @@ class DeletedObjects:
 
     def read(self, full_key: str) -> bytes:
         """Return what was stored last before the deletion. Raises NoSuchKey."""
-        found = [
+        versions = [
             version
             for page in self._pages(full_key)
             for version in page.get("Versions", ())
             if version["Key"] == full_key
         ]
-        if not found:
+        if not versions:
             raise NoSuchKey(f"nothing is kept of {full_key!r}")
-        newest = max(found, key=lambda version: version["LastModified"])
+        newest = max(versions, key=lambda version: version["LastModified"])
         answer = self._call("get_object", f"read {full_key!r}", Key=full_key, VersionId=newest["VersionId"])
-        with answer["Body"] as body:
-            return bytes(body.read())
+        return bytes(answer["Body"])
 
     def bring_back(self, full_key: str) -> None:
         """Remove delete markers for as long as one is the newest version."""
