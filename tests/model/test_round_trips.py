@@ -19,7 +19,7 @@ from tests.format.codecs.test_values_properties import columns, frames, rows_of
 from tests.format.codecs.values_cases import COLUMNS, INDEXES, assert_same, sampled
 
 
-@pytest.fixture(scope="module", params=["memory", "local", "s3"])
+@pytest.fixture(scope="module", params=["memory", "local", pytest.param("s3", marks=pytest.mark.s3)])
 def lib(request, tmp_path_factory):
     """A library on each object store, one per module."""
     if request.param == "s3":
