@@ -36,6 +36,7 @@ settings.register_profile("ci", derandomize=True, database=None, deadline=None, 
 settings.register_profile("full", deadline=None, max_examples=sized(100, full=1000))
 settings.load_profile("full" if IS_FULL else "ci")
 
+_LONG = {"test_random_programs", "test_random_queries", "test_state_machine"}
 _SERVER_FIXTURES = {"seaweed", "s3_bucket", "s3_reader_options", "moto", "moto_bucket"}
 
 
@@ -54,7 +55,11 @@ class Bucket:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test that needs an S3 server with ``s3``."""
+    """Mark every test that needs an S3 server with ``s3``, and begin with the files that take longest.
+
+    A file is the work of one process, and the others would have nothing left to do beside the last.
+    """
+    items.sort(key=lambda item: item.path.stem not in _LONG)
     for item in items:
         if _SERVER_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker("s3")
