@@ -20,7 +20,7 @@ from collections import deque
 from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from duckvstore import forks
@@ -114,14 +114,13 @@ class Pool:
     def start_over(self) -> None:
         """Have no threads: in a forked child there are none."""
         self._waiting: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._idle: list[None] = []  # one for each thread that waits for work
+        self._open: list[None] = []  # one for each piece of work that has not ended
         self._ends: list[threading.Lock] = []  # one for each thread, free when it has ended
         self._starting = threading.Lock()
 
     def close(self) -> None:
         """Wait for what has begun: a thread within a library in C when the interpreter ends may abort the process."""
-        for _ in self._ends:
-            self._waiting.put(None)
+        self._waiting.put(None)
         while self._ends:
             self._ends.pop().acquire()
 
@@ -133,18 +132,17 @@ class Pool:
 
     def begin(self, task: Task[Any]) -> None:
         """Have a thread of this pool carry the task out, unless somebody else does before."""
+        self._open.append(None)
         self._waiting.put(task.do)
-        try:
-            self._idle.pop()
-        except IndexError:
+        if len(self._ends) < min(self.size, len(self._open)):
             self._start_thread()
 
     def _start_thread(self) -> None:
         with self._starting, suppress(RuntimeError):  # the interpreter is about to exit
-            if len(self._ends) < self.size:
+            if len(self._ends) < min(self.size, len(self._open)):
                 end = threading.Lock()
                 end.acquire()
-                _thread.start_new_thread(_serve, (self._waiting, self._idle, end))
+                _thread.start_new_thread(_serve, (self._waiting, self._open, end))
                 self._ends.append(end)
 
     def map(
@@ -201,17 +199,12 @@ class Pool:
             _end(tasks, waits=True)
 
 
-def _serve(waiting: SimpleQueue[Callable[[], None] | None], idle: list[None], end: threading.Lock) -> None:
-    while True:
-        try:
-            work = waiting.get_nowait()
-        except Empty:
-            idle.append(None)
-            work = waiting.get()
-        if work is None:
-            break
+def _serve(waiting: SimpleQueue[Callable[[], None] | None], open_work: list[None], end: threading.Lock) -> None:
+    while (work := waiting.get()) is not None:
         work()
         del work  # and with it what it gave
+        open_work.pop()
+    waiting.put(None)  # for the next: an interrupt may have come before a thread was noted
     end.release()
 
 

@@ -28,7 +28,7 @@ from tests.cuts import cut_every
 FRAME = pd.DataFrame(
     {"price": [1.5, 2.5, 3.5], "sym": ["a", "b", "a"]}, index=pd.date_range("2026-01-01", periods=3, name="time")
 )
-LOGICAL_BYTES, GROWTH_BYTES_MAX = (8 * 2**30, 2**30) if os.environ.get("DUCKVSTORE_FULL") else (2**29, 420 * 2**20)
+LOGICAL_BYTES, GROWTH_BYTES_MAX = (8 * 2**30, 2**30) if os.environ.get("DUCKVSTORE_FULL") else (3 * 2**28, 600 * 2**20)
 
 
 @pytest.fixture

@@ -41,6 +41,29 @@ def test_several_items_are_carried_out_at_the_same_time(pool):
     list(pool.stream(lambda _: barrier.wait(), range(3)))
 
 
+def test_as_many_as_there_are_threads_are_carried_out_at_once_also_after_interrupts():
+    """What is interrupted while it hands over work leaves no thread counted as free that is not."""
+    pool, interrupts = Pool(64), 0
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        while interrupts < 300:
+            with suppress(KeyboardInterrupt):
+                signal.setitimer(signal.ITIMER_REAL, 0.0001 + interrupts % 50 * 1e-6)
+                for _ in range(1000):  # Python may lose an interrupt, in a destructor for one
+                    pool.submit(int).wait()
+            interrupts += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    barrier = threading.Barrier(16, timeout=20)
+    assert sorted(pool.map(lambda _: barrier.wait(), range(16))) == list(range(16))
+    pool.close()
+
+
 def test_no_more_are_carried_out_at_once_than_is_said(pool):
     lock, now, most = threading.Lock(), [0], [0]
 
