@@ -13,7 +13,7 @@ from hypothesis import settings
 
 from tests.release_before import release_before  # noqa: F401 - a fixture
 from tests.servers import READER, MotoServer, SeaweedServer, Server, shared_seaweed
-from tests.sizes import IS_FULL, sized
+from tests.sizes import CASES_STEP, IS_FULL, MANY_CASES, sized
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,15 +54,27 @@ class Bucket:
         return f"s3://{self.name}"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark every test that needs an S3 server with ``s3``, and begin with the files that take longest.
 
     A file is the work of one process, and the others would have nothing left to do beside the last.
     """
     items.sort(key=lambda item: item.path.stem not in _LONG)
+    _sample_cases(config, items)
     for item in items:
         if _SERVER_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker("s3")
+
+
+def _sample_cases(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave of each test that has many cases every ``CASES_STEP``-th one, the first of them included."""
+    tests: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        tests.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    many = (cases for cases in tests.values() if len(cases) >= MANY_CASES)
+    left_out = {item.nodeid for cases in many for at, item in enumerate(cases) if at % CASES_STEP}
+    config.hook.pytest_deselected(items=[item for item in items if item.nodeid in left_out])
+    items[:] = [item for item in items if item.nodeid not in left_out]
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import random
 from datetime import datetime
 
@@ -16,11 +15,11 @@ from pandas.testing import assert_frame_equal
 import duckvstore as vs
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.objects.wrappers import CountingObjects
+from tests.sizes import sized
 
-IS_FULL = bool(os.environ.get("DUCKVSTORE_FULL"))
 PROCESSES = 8
-APPENDS_EACH = 200 if IS_FULL else 50
-SMALL_APPENDS = 10_000 if IS_FULL else 2_500
+APPENDS_EACH = sized(50, full=200)
+SMALL_APPENDS = sized(2_500, full=10_000)
 
 
 def rows(writer: int, number: int) -> pd.DataFrame:
@@ -147,7 +146,7 @@ def test_a_stream_that_fails_is_never_stored_in_part(call):
 
 
 NAMES = ("number", "text", "moment", "legs", "box")
-SEEDS = 60 if IS_FULL else 12
+SEEDS = sized(12, full=60)
 STEPS = 8
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from datetime import timedelta
 
@@ -21,6 +20,7 @@ from duckvstore.format.stored.documents import Decision
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.objects.wrappers import WrappedObjects
 from duckvstore.testing.faulty import Fault, FaultyObjects, SimulatedCrash
+from tests.sizes import step
 from tests.upkeep import GRACE, LONGER, frame, keys, move_time, one_by_one, restore
 
 FAULTS = (
@@ -32,7 +32,7 @@ FAULTS = (
     ("drop_response", 12),
 )
 HOUR = timedelta(hours=1)
-STEP = 1 if os.environ.get("DUCKVSTORE_FULL") else 4  # every so manyth request is met in a sample
+STEP = step(4)  # every so manyth request is met
 ORPHAN = "eod/segments/x/" + "0" * 32 + "-" + "{:016x}" + ".parquet"
 
 

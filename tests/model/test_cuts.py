@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from datetime import UTC, datetime, timedelta
 
@@ -19,8 +18,9 @@ from duckvstore.format.stored.documents import Decision, Version
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.objects.wrappers import CountingObjects
 from duckvstore.testing.faulty import FaultyObjects
+from tests.sizes import sized
 
-SEEDS = 2000 if os.environ.get("DUCKVSTORE_FULL") else 60
+SEEDS = sized(60, full=2000)
 SCHEMA = values.encode(pa.table({"n": [1]}), where="'sim'").schema
 SYMBOLS = ("a", "a-b", "a.b", "b", "c")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import time
 
 import pandas as pd
@@ -11,10 +10,11 @@ import pytest
 
 import duckvstore as vs
 from duckvstore.testing.faulty import Fault, FaultyObjects, SimulatedCrash
+from tests.sizes import sized
 
 PROCESSES = 8
 VERSIONS = 50
-VERSIONS_WITH_FAULTS = 50 if os.environ.get("DUCKVSTORE_FULL") else 12
+VERSIONS_WITH_FAULTS = sized(12, full=50)
 
 
 def value(writer: int, number: int) -> pd.DataFrame:

@@ -6,7 +6,6 @@ half hours over the end of daylight saving time, or a panel.
 
 from __future__ import annotations
 
-import os
 import random
 from dataclasses import dataclass, field
 from datetime import date
@@ -19,8 +18,9 @@ from pandas.testing import assert_frame_equal
 
 import duckvstore as vs
 from tests.cuts import cut_every
+from tests.sizes import sized
 
-PROGRAMS = 1000 if os.environ.get("DUCKVSTORE_FULL") else 40
+PROGRAMS = sized(40, full=1000)
 START = pd.Timestamp("2026-10-25", tz="UTC")
 UNITS = {"ticks": 1, "hours": 3600 * 10**9, "berlin": 1800 * 10**9, "panel": 10**9}
 TIMES = ["NaT", "2026-10-25 00:30", "2026-10-25 02:30"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 
 import pytest
@@ -10,9 +9,10 @@ import pytest
 import duckvstore as vs
 from duckvstore.testing.faulty import Fault, FaultyObjects
 from tests.model.test_races import run
+from tests.sizes import sized
 
 PROCESSES = 4
-ROUNDS = 40 if os.environ.get("DUCKVSTORE_FULL") else 8
+ROUNDS = sized(8, full=40)
 TOTAL = 1000
 MERGE = """
     MERGE INTO best USING (SELECT $1 AS writer, $2 AS score) new USING (writer)

@@ -6,7 +6,6 @@ After every step each version that the model has, and each snapshot, reads equal
 from __future__ import annotations
 
 import itertools
-import os
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -29,8 +28,8 @@ import duckvstore as vs
 from duckvstore.format.rows import chunking
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.objects.wrappers import WrappedObjects
+from tests.sizes import IS_FULL, sized
 
-IS_FULL = os.environ.get("DUCKVSTORE_FULL") == "1"
 SYMBOLS = ("a", "b/ü")
 MARKERS = (None, np.nan, pd.NA, pd.NaT)
 START = pd.Timestamp("2026-01-01")
@@ -611,7 +610,7 @@ def drive(machine, histories, steps):
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=histories * (10 if IS_FULL else 1),
+            max_examples=sized(histories, full=10 * histories),
             stateful_step_count=steps,
             deadline=None,
             derandomize=not IS_FULL,
@@ -622,7 +621,7 @@ def drive(machine, histories, steps):
 
 @pytest.mark.timeout(1800)
 def test_histories_in_memory():
-    """350 histories on an object store in memory."""
+    """A share of 350 histories, on an object store in memory."""
     drive(LibraryMachine, 350, 12)
 
 

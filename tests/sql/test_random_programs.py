@@ -1,7 +1,8 @@
 """Random programs of several statements do to symbols what they do to tables of plain DuckDB.
 
-300 programs; 3,000 with DUCKVSTORE_FULL=1. They write and read within transactions, in SQL and by ``lib.transaction``,
-with the same texts over and over, over many types. A failing one is printed whole; DUCKVSTORE_PROGRAM runs one number.
+A share of 300 programs; 3,000 with DUCKVSTORE_FULL=1. They write and read within transactions, in SQL and by
+``lib.transaction``, with the same texts over and over, over many types. A failing one is printed whole;
+DUCKVSTORE_PROGRAM runs one number.
 """
 
 from __future__ import annotations

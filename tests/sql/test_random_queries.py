@@ -1,7 +1,7 @@
 """Random queries: pruned, unpruned and plain DuckDB over the original tables return the same rows.
 
-5,000 queries; 20,000 with DUCKVSTORE_FULL=1. A failing query is printed with its number and can be run alone by
-setting DUCKVSTORE_QUERY to that number.
+A share of 5,000 queries; 20,000 with DUCKVSTORE_FULL=1. A failing query is printed with its number and can be run
+alone by setting DUCKVSTORE_QUERY to that number.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Texts are statements of the corpus with tokens taken out, doubled, swapped or put in (AT forms, quotes, comments,
 brackets), and tokens at random. Each symbol has one version, so plain DuckDB says what the answer has to be: to the
 same text, or to the text without its AT forms.
-2,500 texts, seeds printed; 100,000 with DUCKVSTORE_FULL=1. DUCKVSTORE_TEXT=number runs one alone.
+A share of 2,500 texts, seeds printed; 100,000 with DUCKVSTORE_FULL=1. DUCKVSTORE_TEXT=number runs one alone.
 """
 
 from __future__ import annotations

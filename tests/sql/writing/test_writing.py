@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from datetime import date
 from decimal import Decimal
@@ -28,8 +27,8 @@ from duckvstore.errors import (
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.objects.wrappers import CountingObjects
 from duckvstore.sql.writing import row_change
+from tests.sizes import sized
 
-IS_FULL = bool(os.environ.get("DUCKVSTORE_FULL"))
 ROWS = """SELECT * FROM (VALUES
     (1, 'a', 1.5, DATE '2026-01-01', [1, 2]), (2, 'b', 'nan'::DOUBLE, NULL, NULL),
     (3, NULL, -0.0, DATE '2026-01-03', []),
@@ -1143,7 +1142,7 @@ def random_statement(random):
     )
 
 
-@pytest.mark.parametrize("seed", range(40 if IS_FULL else 8))
+@pytest.mark.parametrize("seed", range(sized(8, full=40)))
 def test_random_statements_do_what_they_do_to_a_table(seed, plain, monkeypatch):
     """Histories of statements over several small segments; after each, and at the end at every version, equal rows.
 
