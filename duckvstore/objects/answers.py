@@ -11,6 +11,7 @@ server said, to its last byte.
 from __future__ import annotations
 
 import io
+import re
 from http import HTTPStatus
 from http.client import HTTPResponse, RemoteDisconnected, parse_headers
 from typing import TYPE_CHECKING, Any
@@ -93,8 +94,21 @@ def check_object(method: str, status: int, headers: Mapping[str, str], body: byt
     """
     if status in {200, 206} and not headers.get("etag"):
         raise NotWhole("it has no ETag, as every answer of S3 about an object has")
+    if status == 206 and not headers.get("content-range"):
+        raise NotWhole("it says 206, but not which part of the object it has")
     if status == 404 and method != "HEAD" and not text(check_document(body, "Error"), "Code"):
         raise NotWhole("it says 404, but not in the words of S3")
+
+
+def is_part(told: str, start: int, length: int | None, size: int) -> bool:
+    """Return whether ``size`` bytes of the ``Content-Range`` that is told are the range that was asked for.
+
+    That is what there is of it: the object may end earlier (RFC 9110, 14.4).
+    """
+    found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", told.strip())
+    if not found or int(found[1]) != start or int(found[2]) - start + 1 != size:
+        return False
+    return size == length or found[3] in {"*", str(int(found[2]) + 1)}
 
 
 def check_document(body: bytes, name: str | None) -> ET.Element:

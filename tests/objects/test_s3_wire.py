@@ -250,6 +250,35 @@ def test_checksums_of_whole_objects():
             assert "x-amz-checksum-mode" not in wire.requests[-1].headers
 
 
+@pytest.mark.parametrize("client", ["lean", "boto3"])
+def test_a_part_is_the_one_that_was_asked_for(client, pauses):
+    """Also from a gateway that answers with the whole object; another part is never taken for it."""
+    body, part = b"0123456789", "206 Partial Content"
+    for span, told, given, expected in (
+        ((2, 3), None, body, b"234"),
+        ((2, None), None, body, b"23456789"),
+        ((20, 5), None, body, b""),
+        ((2, 3), "bytes 2-4/10", b"234", b"234"),
+        ((2, 3), "bytes 2-4/*", b"234", b"234"),
+        ((8, 5), "bytes 8-9/10", b"89", b"89"),
+        ((2, None), "bytes 2-9/10", b"23456789", b"23456789"),
+        ((2, 3), "bytes 0-2/10", b"012", StorageUnavailable),
+        ((2, 3), "bytes 2-3/10", b"23", StorageUnavailable),
+        ((2, 3), "bytes 2-5/10", b"2345", StorageUnavailable),
+        ((2, 3), "bytes 2-4/10", b"23", StorageUnavailable),
+        ((2, 3), "nothing", b"234", StorageUnavailable),
+        ((2, 3), "", b"234", StorageUnavailable),
+        ((0, None), "bytes 0-4/10", b"01234", StorageUnavailable),
+    ):
+        with Wire(answer(given, "200 OK" if told is None else part, Content_Range=told)) as wire:
+            objects = wire.objects(client=client, checksum="when_required")
+            if isinstance(expected, bytes):
+                assert objects.read("a", *span) == expected, (span, told)
+            else:
+                with pytest.raises(expected):
+                    objects.read("a", *span)
+
+
 def test_listings_of_several_pages():
     """Names come encoded, a token asks for the next page; a page that lacks a name, a size or a token is none."""
 

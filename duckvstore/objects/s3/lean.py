@@ -235,7 +235,7 @@ class LeanClient:
         if operation == "get_object":
             if status == 200 and self._options.checksum == "when_supported":
                 _check_body(headers, body)
-            parsed = {"Body": body}
+            parsed = {"Body": body, "ContentRange": headers.get("content-range")}
         return parsed
 
 

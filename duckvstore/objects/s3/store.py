@@ -23,6 +23,7 @@ from duckvstore.errors import (
     StorageUnavailable,
     Unsupported,
 )
+from duckvstore.objects import answers
 from duckvstore.objects.base import DeleteFailure, Listed, ObjectStore
 from duckvstore.objects.keys import check_key, check_prefix, in_byte_order, start_below
 from duckvstore.objects.s3.deleted import DeletedObjects
@@ -191,11 +192,20 @@ class S3Objects(ObjectStore):
         if start or length is not None:
             span["Range"] = f"bytes={start}-{'' if length is None else start + length - 1}"
         try:
-            data: bytes = self._call("get_object", f"read {key!r}", Key=full_key, **span)["Body"]
+            answer = self._call("get_object", f"read {key!r}", Key=full_key, **span)
         except InvalidInput as error:
             if span and error_status(error.__cause__) == 416:  # the range starts at or past the end
                 return b""
             raise
+        data: bytes = answer["Body"]
+        told = answer.get("ContentRange")
+        if told is None:  # of the whole object, with which a server may answer a request for a part
+            return data[start:] if length is None else data[start : start + length]
+        if not answers.is_part(told, start, length, len(data)):
+            raise StorageUnavailable(
+                f"{self.url}: asked for {span.get('Range', 'all bytes')} of {key!r}, {self._endpoint_url()} answered "
+                f"with {len(data)} of {told[:100]!r}: a gateway between here and the bucket may be changing answers"
+            )
         return data
 
     def stored_as(self, parameters: Mapping[str, str]) -> ObjectStore:  # noqa: D102
