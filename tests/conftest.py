@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from tests import ROOT
 from tests.release_before import release_before  # noqa: F401 - a fixture
 from tests.servers import READER, MotoServer, SeaweedServer, Server, shared_seaweed
-from tests.sizes import CASES_STEP, IS_FULL, MANY_CASES, sized
+from tests.sizes import IS_FULL, MANY_CASES, is_case_here, sized
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,12 +68,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _sample_cases(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave of each test that has many cases every ``CASES_STEP``-th one, the first of them included."""
+    """Leave of each test of SQL that has many cases those that this run is for."""
     tests: dict[str, list[pytest.Item]] = {}
     for item in items:
-        tests.setdefault(item.nodeid.partition("[")[0], []).append(item)
+        if item.path.is_relative_to(ROOT / "tests" / "sql"):
+            tests.setdefault(item.nodeid.partition("[")[0], []).append(item)
     many = (cases for cases in tests.values() if len(cases) >= MANY_CASES)
-    left_out = {item.nodeid for cases in many for at, item in enumerate(cases) if at % CASES_STEP}
+    left_out = {item.nodeid for cases in many for at, item in enumerate(cases) if not is_case_here(at)}
     config.hook.pytest_deselected(items=[item for item in items if item.nodeid in left_out])
     items[:] = [item for item in items if item.nodeid not in left_out]
 
