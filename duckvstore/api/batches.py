@@ -138,7 +138,7 @@ class Batches(Upkeep, Reading):
     def delete_batch(
         self, delete_requests: Sequence[str | DeleteRequest], **options: Unpack[CallOptions]
     ) -> list[DataError | None]:
-        """Delete many symbols, or with a DeleteRequest some of their versions; None stands for each that is done.
+        """Delete many symbols, or with a DeleteRequest some of their versions; None for each that is done.
 
         ``options`` are those of ``delete``.
         """

@@ -133,7 +133,7 @@ class StageResult:
 
 
 class StagedDataFinalizeMethod(Enum):
-    """How ``finalize_staged_data`` publishes: alone, or behind the newest version; "write" and "append" do as well."""
+    """How ``finalize_staged_data`` publishes: alone, or after the newest version; "write" and "append" do as well."""
 
     WRITE = "write"
     APPEND = "append"

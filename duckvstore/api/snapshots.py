@@ -31,7 +31,7 @@ class Snapshots(Handle):
         author: str | None = None,
         message: str | None = None,
     ) -> SnapshotInfo:
-        """Name the newest version of every symbol as they stand at one moment, or ``versions`` exactly.
+        """Name the newest version of every symbol as they are at one moment, or ``versions`` exactly.
 
         ``versions``: symbol to number; other symbols are then left out.
         Raises AlreadyExists for a taken name, InvalidInput for one that SQL reserves (main, temp, …), NoSuchSymbol and

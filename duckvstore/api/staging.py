@@ -66,7 +66,7 @@ class Staging(Writing):
         message: str | None = None,
         expected_version: int | None = None,
     ) -> VersionedItem:
-        """Publish the staged parts of a symbol as one version: alone ("write"), or behind the newest one ("append").
+        """Publish the staged parts of a symbol as one version: alone ("write"), or after the newest one ("append").
 
         Parts are put in the order of their times; without an index of times, in the order in which they were staged.
         As in ``append``, rows join DuckDB's own types of columns that SQL made, and go by the index column that is

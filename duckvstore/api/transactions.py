@@ -37,7 +37,7 @@ class Transaction(OfOneProcess, Writing, Reading):
     def __init__(self, opened: OpenLibrary, author: str | None, message: str | None) -> None:
         """Begin; use ``Library.transaction``."""
         super().__init__(opened)
-        self._call("x", author, message)  # refuses what is no text
+        self._call("x", author, message)  # refuses what is not text
         self._engine = transactions.Transaction(opened, author=author, message=message)
 
     def __enter__(self) -> Self:

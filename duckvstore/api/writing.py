@@ -54,7 +54,7 @@ class Writing(Handle):
         ``prune_previous_versions``: see there.
         ``validate_index``: refuse an unsorted index (its first level) of times (None: as the library's options say:
         yes). ``index_column``: the column of timestamps by which the rows of an Arrow or polars table go, as those of a
-        dataframe by its index: for date_range, update, order. It stays where it stands.
+        dataframe by its index: for date_range, update, order. It stays where it is.
         ``expected_version``: the number that must be at the head, or Conflict is raised.
         Raises InvalidInput or Unsupported (naming column and type) for what could not come back equal.
 

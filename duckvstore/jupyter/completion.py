@@ -61,7 +61,7 @@ def _until_cursor(context: CompletionContext) -> str:
 
 
 class Offers:
-    """What can stand at a place."""
+    """What can be at a place."""
 
     def __init__(self, connection: Connection, variables: Callable[[], dict[str, Any]]) -> None:
         """Look up in ``connection``; ``variables`` gives the notebook's."""
@@ -194,7 +194,7 @@ class Offers:
 
 
 def _aliases(following: list[Token]) -> list[str]:
-    """Return the words behind a table's name that may be its alias."""
+    """Return the words after a table's name that may be its alias."""
     words = []
     for token in following[:6]:
         if token.upper in ("JOIN", "WHERE", "ON", "GROUP", "ORDER", ",", ";"):

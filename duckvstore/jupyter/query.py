@@ -1,6 +1,6 @@
 """One query of a notebook: its parameters, its ``--at``, its rows, and how they are shown.
 
-Invariant: what runs is the text of the cell, with at most an AT form behind a name or EXPLAIN in front; places in
+Invariant: what runs is the text of the cell, with at most an AT form after a name or EXPLAIN in front; places in
 errors are places in the text of the cell.
 """
 

@@ -1,6 +1,6 @@
 """What a ``%vstore`` line or ``%%vstore`` cell asks for: its options and its SQL.
 
-Invariant: only leading options are read; the SQL behind them reaches DuckDB as it was typed, so a quote, a
+Invariant: only leading options are read; the SQL after them reaches DuckDB as it was typed, so a quote, a
 ``--comment`` or an ``a -b`` in it means what it means in SQL.
 """
 

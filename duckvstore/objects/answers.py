@@ -29,7 +29,7 @@ class NotWhole(Exception):
 
 
 class _WholeLines(io.BufferedReader):
-    """A connection on which a line that ends without its newline is no line."""
+    """A connection on which a line that ends without its newline is not a line."""
 
     def readline(self, size: int | None = -1, /) -> bytes:
         line = super().readline(size)

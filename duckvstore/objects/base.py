@@ -88,7 +88,7 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def delete(self, keys: Iterable[str]) -> DeleteFailures:
-        """Delete objects; a missing one is no failure. Returns those that could not be deleted.
+        """Delete objects; a missing one is not a failure. Returns those that could not be deleted.
 
         ``keys`` may be a listing of the same objects. A folder entry may linger for a moment after its last object.
         """

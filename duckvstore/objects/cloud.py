@@ -256,7 +256,7 @@ def open_cloud(url: str, options: Mapping[str, Any]) -> CloudObjects:
         options: ``listing_order``, ``client_options``, ``retry_config``, and what obstore's GCSStore or AzureStore
             take (``service_account_path``, ``account_name``, ``account_key``, ``sas_key``, ``endpoint``, …).
 
-    Raises InvalidInput for what is no such URL, or an option that obstore does not know.
+    Raises InvalidInput for what is not such a URL, or an option that obstore does not know.
     """
     from obstore.exceptions import BaseError, UnknownConfigurationKeyError
     from obstore.store import AzureStore, GCSStore

@@ -251,7 +251,7 @@ class LocalObjects(ObjectStore):
             except IsADirectoryError:
                 continue
             except OSError as error:
-                if not os.path.isdir(path):  # some systems answer EPERM for a folder, which is no object
+                if not os.path.isdir(path):  # some systems answer EPERM for a folder, which is not an object
                     failures.append(DeleteFailure(key, error.strerror or str(error)))
                 continue
             else:
@@ -267,7 +267,7 @@ class LocalObjects(ObjectStore):
             try:
                 os.rmdir(folder)
             except OSError:
-                return folder  # in use, gone already, or not ours to remove: an empty folder does no harm
+                return folder  # in use, gone already, or not for this process to remove: an empty folder does no harm
             self._durable_folders.discard(folder)
             folder = os.path.dirname(folder)
         return folder

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 _ROWS = "__vstore_rows"
 _NUMBER = "__vstore_row"
-# What DuckDB suggests are names of ours, and those columns only that the predicate uses already.
+# What DuckDB suggests are internal names, and those columns only that the predicate uses already.
 _SUGGESTION = re.compile(r"\s*(Candidate (bindings|tables)|Did you mean|Possible candidates).*", re.DOTALL)
 _UNKNOWN_COLUMN = re.compile(r'Referenced column "(?P<name>.*)" (was )?not found', re.DOTALL)
 _ADVICE = "give only what stands behind WHERE, such as price > 10 AND sym = 'a'"

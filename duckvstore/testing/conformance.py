@@ -303,7 +303,7 @@ class ObjectStoreConformance:
     # -- deleting -----------------------------------------------------------------------------------------------------
 
     def test_delete(self, filled: ObjectStore, backdoor: Backdoor) -> None:
-        """What is deleted is gone, missing keys are no failure, and everything else stays."""
+        """What is deleted is gone, missing keys are not a failure, and everything else stays."""
         gone = ("ab/C", "ab/missing", "none", "A.B/1", "A.B/2", "ab")
         assert filled.delete(gone) == []
         assert filled.delete([]) == []

@@ -151,7 +151,7 @@ def publish(
 
 
 def create(library: OpenLibrary, garbage: Garbage) -> None:
-    """Create a garbage document as it stands. Raises StorageUnavailable."""
+    """Create a garbage document as it is. Raises StorageUnavailable."""
     key = library.layout.garbage(garbage.symbol, garbage.garbage_id)
     data = garbage.dump()
     what = f"garbage {garbage.garbage_id} of {library.label(garbage.symbol)}"

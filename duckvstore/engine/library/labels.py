@@ -1,6 +1,6 @@
 """Long lists of labels, put beside the document that names them and read again.
 
-Invariant: what a version is about to name of others' runs stands in the version that it is built on, so that the
+Invariant: what a version is about to name of others' runs is in the version that it is built on, so that the
 commit's time limit keeps it as it keeps segments; its own runs are put before its document is created.
 """
 

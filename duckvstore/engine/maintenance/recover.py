@@ -62,7 +62,7 @@ class _Recovery:
                 found = self.library.parse_version(data, where=f"{self.objects.url} {key}", labelled=False)
                 pair = self.layout.parse_version(key)
             except (NoSuchKey, Integrity, Unsupported):
-                continue  # not one of ours
+                continue  # not one of the store's
             is_own = found.library_id == self.library.library_id and pair == (found.symbol, found.number)
             if not is_own or pair in unwanted:
                 continue

@@ -57,7 +57,7 @@ class CollectionReport(Report):
     """What a collection condemned and removed, or (``dry_run``) what a real one would.
 
     Versions are (symbol, number), objects are segments and manifests by key. ``waiting``: condemned, and kept because
-    the grace period runs or a snapshot holds them. ``left``: objects that are none of ours, and are left alone.
+    the grace period runs or a snapshot holds them. ``left``: objects that are not the store's, and are left alone.
     ``failures``: what could not be deleted, and why; the next run tries again.
     """
 

@@ -121,7 +121,7 @@ class _Verification:
                 return None, None
             except (Integrity, Unsupported) as error:
                 problem = str(error)
-            try:  # what a document refers to is no orphan where only its labels are lost
+            try:  # what a document refers to is not an orphan where only its labels are lost
                 return opened.version(*pair, fresh=True, labelled=False), problem
             except (NoSuchKey, Integrity, Unsupported):
                 return None, problem

@@ -373,7 +373,7 @@ def symbol_heads(library: OpenLibrary) -> Iterator[tuple[str, int]]:
 
 
 def symbols(library: OpenLibrary) -> list[str]:
-    """Return the names of the live symbols (their newest version is no deletion), sorted."""
+    """Return the names of the live symbols (their newest version is not a deletion), sorted."""
     return [version.symbol for version in newest_versions(library)]
 
 

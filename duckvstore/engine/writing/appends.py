@@ -80,7 +80,7 @@ def _append_stream(
     streamed: Callable[[Version | None], tuple[Placed, Order | None]],
     metadata: Any,
 ) -> Draft | None:
-    """Draft the version with the rows of a stream, which ``first`` begins, behind those of ``newest``.
+    """Draft the version with the rows of a stream, which ``first`` begins, after those of ``newest``.
 
     What can be refused by types, by the first rows and by the first times is refused before anything is stored. But a
     column that does not fit may be without any value, which is known only when the rows are stored.
@@ -140,7 +140,7 @@ def _extended(
     is_sorted: bool | None,  # noqa: FBT001
     window: int | None,
 ) -> Draft:
-    """Return the draft of an append to ``base`` in which ``placed`` stands for the last ``tail`` segments."""
+    """Return the draft of an append to ``base`` in which ``placed`` replaces the last ``tail`` segments."""
     found = manifests.extended(library, base.symbol, base.segments, tail, placed.segments)
     every = Placed(found, placed.new_rows, placed.new_bytes)
     keeps_old = base.schema.mixed and len(found) > len(placed.segments)

@@ -69,7 +69,7 @@ def evolved(
 ) -> tuple[Version, Merged]:
     """Return the newest version as seen through the schema that it has together with the given rows.
 
-    ``cells``: those of rows that are no table.
+    ``cells``: those of rows that are not a table.
     """
     known = SegmentCells(library, newest)
     merged = joins.merge(newest.kind, newest.schema, given.rows, where=given.where, cells=known, given=cells)

@@ -104,7 +104,7 @@ def edited(
 
     Only segments with rows that are removed or changed, or among whose labels new ones belong, are written again, and
     small ones at the end that are merged with what is added. Raises InvalidInput for a missing label in an index that
-    has to ascend, and for a value that is no category of an ordered categorical.
+    has to ascend, and for a value that is not a category of an ordered categorical.
     """
     if wanted.is_empty:
         return None
@@ -196,7 +196,7 @@ class _Ordered:
         return rows.take(np.argsort(self.labels(rows), kind="stable"))
 
     def follows(self, rows: pa.Table) -> bool:
-        """Whether rows, which are in order, belong behind all that is there."""
+        """Whether rows, which are in order, belong after all that is there."""
         return self.last is None or bool(self.labels(rows.slice(0, 1))[0] >= self.last)
 
     def moved(self, wanted: RowEdits) -> RowEdits:
@@ -236,7 +236,7 @@ class _Rewriting:
 
         self.library, self.base, self.wanted, self.ordered, self.window = library, base, wanted, ordered, window
         self.starts = np.cumsum([0, *(segment.row_count for segment in base.segments)])
-        # The segment that each added row belongs into; None: all behind the last.
+        # The segment that each added row belongs to; None: all after the last.
         self.owners: Any = None
         if ordered is not None and len(base.segments):
             places = np.searchsorted(ordered.starts, ordered.labels(wanted.added), side="right") - 1

@@ -126,7 +126,7 @@ def finalize(
 ) -> Plan:
     """Plan a version of the ``staged`` parts (mode "write"), or of the newest version and them ("append").
 
-    Parts stand in the order of their times; without an index of times, in the order in which they were staged. No data
+    Parts are in the order of their times; without an index of times, in the order in which they were staged. No data
     is read or written, except of parts whose schema is another, and times that were staged as no index. Parts without
     rows add nothing; alone they are an empty version, or none where there is one to append to. None is planned when
     every part is in a version already.
@@ -236,7 +236,7 @@ def _indexed(library: OpenLibrary, leader: Version, part: Version) -> Version:
 
 
 def _together(library: OpenLibrary, first: Version, others: Sequence[Version]) -> Version:
-    """Return ``first`` with the rows of ``others`` behind its own; new are the rows that are written for it."""
+    """Return ``first`` with the rows of ``others`` after its own; new are the rows that are written for it."""
     kept: tuple[Segment, ...] = tuple(first.segments)
     state, new_rows, new_bytes = first, 0, 0
     for part in others:

@@ -224,7 +224,7 @@ class Transaction:
         known = pin.call or commits.Call(call.symbol, self._author, self._message)
         author = call.author if call.author is not None else known.author
         message = call.message if call.message is not None else known.message
-        # A write id stands for what a version holds, and readers remember by it: each state has its own.
+        # A write id names what a version holds, and readers remember by it: each state has its own.
         pin.call = replace(known, author=author, message=message, write_id=clock.new_id())
         pin.draft = draft
         pin.version = commits.stamp(self._library, pin.call, draft, pin.head, self._identity)

@@ -1,4 +1,4 @@
-"""Values that are no table: JSON, dicts and lists in which tables are (nested), and pickles.
+"""Values that are not tables: JSON, dicts and lists in which tables are (nested), and pickles.
 
 Invariant: what ``encode`` accepts comes back equal, with the types of its dicts, lists, tuples and scalars; what
 would not is refused with its place. Nothing is pickled or unpickled unless it was asked for.
@@ -50,7 +50,7 @@ _ACCEPTED = (
 
 
 def encode(value: object, where: str) -> Encoded | Nested:
-    """Return a value that is no table as JSON, or taken apart when there are tables in it.
+    """Return a value that is not a table as JSON, or taken apart when there are tables in it.
 
     ``where`` names the value in errors, as in ``values.encode``. Raises InvalidInput or Unsupported naming the place
     of what would not come back equal.

@@ -1,6 +1,6 @@
-"""Which marker stands where a row is missing, in columns of objects that have several: None, NaN, pd.NA, NaT and so on.
+"""Which marker is where a row is missing, in columns of objects that have several: None, NaN, pd.NA, NaT and so on.
 
-All are null in the stored column, as in SQL. Beside it stands a column of codes, which says of each missing row which
+All are null in the stored column, as in SQL. Beside it is a column of codes, which says of each missing row which
 of them it is (null: the one that the column's spec names). ``schema.value["markers"]`` has its field id by that of the
 column; it belongs to the value, and no reader of the rows is shown it.
 """
@@ -32,7 +32,7 @@ _FLOATS = frozenset((float, np.float64))
 
 @cache
 def _markers() -> tuple[Any, ...]:
-    """Return what the codes stand for; pandas is loaded for it."""
+    """Return what the codes mean; pandas is loaded for it."""
     import pandas as pd
 
     return (None, np.nan, pd.NA, pd.NaT, Decimal("NaN"))

@@ -61,9 +61,9 @@ def decode(table: pa.Table, schema: Schema) -> np.ndarray:
 
 
 def joined(stored: dict[str, Any], new: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the JSON of an array with the rows of another behind its own; None where they do not fit.
+    """Return the JSON of an array with the rows of another after its own; None where they do not fit.
 
-    They need the same dtype, but for the width of text, and the same dimensions behind the first.
+    They need the same dtype, but for the width of text, and the same dimensions after the first.
     """
     dtypes = [_dtype_from_json(value["dtype"]) for value in (stored, new)]
     shapes = [value["shape"] for value in (stored, new)]

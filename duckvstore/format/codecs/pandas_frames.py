@@ -207,7 +207,7 @@ def _level_names(schema: Schema) -> list[Any]:
 
 
 def value_names(schema: Schema) -> tuple[str, ...]:
-    """Return the stored names of the columns that are no index levels."""
+    """Return the stored names of the columns that are not index levels."""
     return schema.shown_names[len(schema.index) :]
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from duckvstore.format.stored.documents import Schema
 
 _OTHER_FORM = (pd.PeriodDtype, pd.IntervalDtype, pd.SparseDtype)
-"""Their columns stand in the table in a form that pandas would not take for theirs."""
+"""Their columns are in the table in a form that pandas would not take for theirs."""
 
 
 _KNOWN_MAX = 32
@@ -57,7 +57,7 @@ def described(
 
 
 def _text(none: pa.Table, frame: pd.DataFrame | pd.Series, schema: Schema, found: pd.RangeIndex | None) -> bytes | None:
-    """Return the notes as they stand in a table, or None where pandas could not follow them."""
+    """Return the notes as they are in a table, or None where pandas could not follow them."""
     if isinstance(frame, pd.Series):
         frame = frame.to_frame(pandas_frames.value_names(schema)[0] if frame.name is None else frame.name)
     try:
@@ -104,7 +104,7 @@ def _of_pyarrow(frame: pd.DataFrame, *, is_index_kept: bool | None) -> dict[str,
 
 
 def _reads_as(text: str, dtype: Any) -> bool:
-    """Tell whether ``text`` stands for the dtype, and the column in the table is of it."""
+    """Tell whether ``text`` names the dtype, and the column in the table is of it."""
     if isinstance(dtype, _OTHER_FORM):
         return False
     try:

@@ -119,7 +119,7 @@ def _check_has_values(names: Sequence[str], columns: Sequence[object] | None) ->
 
 
 def after_index(schema: Schema, names: Sequence[str]) -> list[str]:
-    """Return the stored columns ``names``, behind those of the index that are not among them."""
+    """Return the stored columns ``names``, after those of the index that are not among them."""
     return [*(level for level in schema.index if level not in names), *names]
 
 

@@ -66,7 +66,7 @@ def encode_any(
 
 
 def _with_index(value: object, column: str, where: str) -> Encoded:
-    """Return an Arrow or polars table, or a stream, whose index is ``column``, where it stands.
+    """Return an Arrow or polars table, or a stream, whose index is ``column``, where it is.
 
     Raises InvalidInput where it is no column of times, and for another kind of value.
     """

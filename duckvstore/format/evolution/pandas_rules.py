@@ -83,7 +83,7 @@ def number_spec(
 def fitted(schema: Schema, rows: pa.Table, where: str) -> Schema:
     """Return the schema of a pandas value that also holds ``rows``, which are in its stored types already.
 
-    As in an append: numpy's whole numbers become nullable where a row is missing, and values that are no category yet
+    As in an append: numpy's whole numbers become nullable where a row is missing, and values without a category
     become one. Raises InvalidInput for a new category of an ordered categorical, and for a time within a period.
     """
     specs = [level["dtype"] for level in _levels(schema)]
@@ -120,7 +120,7 @@ def _fitted(spec: Spec, column: pa.ChunkedArray, where: str) -> Spec:
     known = index_from_json(spec["categories"])
     values = column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
     values = values.drop_null() if is_nested(values.type) else pa.chunked_array([values.unique().drop_null()])
-    if len(known):  # a period stands in its column as a time, and an interval as a struct
+    if len(known):  # a period is a time in its column, and an interval a struct
         added = pd.Index(_decoded(values, encode_array(raw_values(known), where)[1], where)).unique()
     else:
         added = pd.Index(values.to_pandas())

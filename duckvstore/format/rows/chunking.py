@@ -2,7 +2,7 @@
 
 A hash of each row (of its index, or of its values where there is no index) decides: a row begins a segment when its
 hash is the least within ``window`` rows on either side. So a row that is inserted, removed or changed moves no
-boundary further away than that, and equal rows are cut alike wherever they stand. Gaps are longer than the window and
+boundary further away than that, and equal rows are cut alike wherever they are. Gaps are longer than the window and
 about twice as long on average; where few labels make them overlong, more columns decide. Invariant: the pieces, in
 order, are the rows of the value, and none of them is empty.
 """
@@ -380,7 +380,7 @@ def _bounds(rows: pa.Table, schema: Schema, window: int, *, is_first: bool = Tru
 def _inside(rows: pa.Table, schema: Schema, window: int, start: int, stop: int) -> list[int]:
     """Return the bounds inside an overlong gap, none for another: where more columns say so, or else at fixed steps.
 
-    Each lies in full view of what decides it: a window behind the one before and a window before the end of the gap.
+    Each lies in full view of what decides it: a window after the one before and a window before the end of the gap.
     """
     longest = OVERLONG_WINDOWS * window
     if stop - start <= longest:

@@ -185,7 +185,7 @@ def decode(
 
     Text columns named in ``dictionaries`` stay dictionaries where the file holds them so. Under a ``mixed`` schema
     columns are found by their field id: those that the file lacks are null, narrower ones are cast.
-    ``data``: a whole file whose sha256 was verified. Raises Integrity when the bytes are no such Parquet file.
+    ``data``: a whole file whose sha256 was verified. Raises Integrity when the bytes are not such a Parquet file.
     """
     target = schemas.to_arrow(schema)
     if columns is not None:

@@ -3,7 +3,7 @@
 The categories of a categorical, of an Enum of polars and of an ENUM of DuckDB belong to the schema, and stood whole in
 every version document. Where they are long, a document names *runs* of them instead and has only the last ones itself.
 
-Invariant: a schema reads the same whether its labels stand in it or in runs; a run is immutable, put before the
+Invariant: a schema reads the same whether its labels are in it or in runs; a run is immutable, put before the
 document that names it is created, and under a key that is never used again.
 """
 
@@ -180,7 +180,7 @@ class _Known:
 
 
 def _stands_at(run: LabelRun, items: list[Any], start: int) -> bool:
-    """Return whether the labels of ``run`` stand there, as JSON: to Python 1, 1.0 and True are equal."""
+    """Return whether the labels of ``run`` are there, as JSON: to Python 1, 1.0 and True are equal."""
     stop = start + run.count
     if stop > len(items) or items[stop - 1] != run.items[-1]:  # most runs are told apart without a copy
         return False
@@ -224,7 +224,7 @@ def _changed_categories(body: Any, change: Change) -> Any:
 
 
 def _changed_enum(body: Any, change: Change) -> Any:
-    """Change the labels of an Enum of polars, which stand in a list of one."""
+    """Change the labels of an Enum of polars, which are in a list of one."""
     return [change(inside) for inside in body] if isinstance(body, list) else body
 
 

@@ -37,7 +37,7 @@ _STATISTICS = {"min": pa.string(), "max": pa.string(), "nulls": pa.int64(), "nan
 class Manifest:
     """A run of segments in an object of its own, as a document names it.
 
-    ``key`` is relative to the library's root. ``position``: how many inline segments stand before it. The counts are
+    ``key`` is relative to the library's root. ``position``: how many inline segments come before it. The counts are
     of the run: segments, rows, and bytes of the segments' objects; ``sha256`` is of the manifest's own bytes.
     """
 

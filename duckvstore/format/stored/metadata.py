@@ -2,7 +2,7 @@
 
 Invariant: ``from_json(to_json(x)) == x`` with the same types, or ``to_json`` raises InvalidInput naming the
 place. A tag is an object whose first key is ``$<type>``; a dict with any key that starts with ``$`` is itself
-tagged ``$dict``, and one with a key that is no text is ``$items``, a list of pairs.
+tagged ``$dict``, and one with a key that is not text is ``$items``, a list of pairs.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ _PREFIX = "dateutil/"  # pandas takes what follows for a path
 def named(name: object) -> ZoneInfo:
     """Return the zone of this IANA name.
 
-    Raises ValueError for what is no name, and Unsupported for one that this machine does not know.
+    Raises ValueError for what is not a name, and Unsupported for one that this machine does not know.
     """
     try:
         return ZoneInfo(checked(name))

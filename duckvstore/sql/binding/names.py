@@ -77,7 +77,7 @@ class Names:
         return self.meanings
 
     def collect(self) -> None:
-        """Take what is no symbol, and put what may be one into ``lookups``."""
+        """Take what is not a symbol, and put what may be one into ``lookups``."""
         made = self.statement.target if self.statement.kind == "create_table" else None
         for position, reference in enumerate(self.statement.references):
             self.meanings[position] = None
@@ -106,7 +106,7 @@ class Names:
         return [*self.lookups.values(), *sides]
 
     def conclude(self) -> None:
-        """Turn what was resolved into meanings; what is no symbol may be a dataframe."""
+        """Turn what was resolved into meanings; what is not a symbol may be a dataframe."""
         for position, item in self.lookups.items():
             self.meanings[position] = self._meaning(item)
         for position, (call, sides) in self.calls.items():
@@ -249,7 +249,7 @@ class Names:
         return None if value is None else Frame(reference.parts[0], value)
 
     def _check_versioned(self, item: SymbolLookup) -> None:
-        """Raise SqlError if what an AT form stands behind, and was not found, is a view or table of the session."""
+        """Raise SqlError if the name before an AT form, which was not found, is a view or table of the session."""
         parts, at = item.reference.parts, item.reference.at
         if at is None or not self.namespace.has_table(parts) or item.name in catalogue.symbol_names(item.library):
             return

@@ -267,7 +267,7 @@ class Cursor(forks.OfOneProcess):
             unfetched.result.close()
 
     def _show(self, operation: str, result: Result) -> None:
-        """Take ``result``; what only counts changed rows is no table to whoever asked for the change."""
+        """Take ``result``; a count of changed rows is not a table to the caller who asked for the change."""
         tells = not effects.of(result.kind).gives_rows and result.columns in (["Count"], ["Success"])
         if tells and "returning" not in operation.lower():
             with pep249.translated():

@@ -75,7 +75,7 @@ _ERRORS: tuple[tuple[type[DuckVStoreError], type[DatabaseError]], ...] = (
     (Integrity, InternalError),
     (Unsupported, NotSupportedError),
 )
-# What DuckDB calls a failure says more than the error of ours that it became.
+# What DuckDB calls a failure says more than the error of this package that it became.
 _KINDS: dict[str, type[DatabaseError]] = {
     "Conversion": DataError,
     "Out of Range": DataError,
@@ -169,7 +169,7 @@ class TypeObject:
 class NestedType:
     """The type code of a column that no simple name tells: a list, struct, map, enum or union.
 
-    It is no text, since clients that read type codes as names of types take ``STRUCT(…)`` for a string.
+    It is not text, since clients that read type codes as names of types take ``STRUCT(…)`` for a string.
     """
 
     def __init__(self, name: str) -> None:

@@ -102,8 +102,8 @@ class DuckDBInstance:
 
                 made = duckdb.connect(":memory:")
                 try:
-                    # A worker thread's variables are ours, not the caller's, so DuckDB must not look at them; and
-                    # errors as JSON carry the position in the text.
+                    # A worker thread's variables are not the caller's, so DuckDB must not look at them; and errors as
+                    # JSON carry the position in the text.
                     for setting in ("python_enable_replacements = false", "errors_as_json = true"):
                         made.execute(f"SET GLOBAL {setting}")
                     if self._lock_down is not None:

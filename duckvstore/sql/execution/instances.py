@@ -1,4 +1,4 @@
-"""Views and macros as they stand on a thread's cursor, under the user's names, resolved for the statement that runs.
+"""Views and macros as they are on a thread's cursor, under the user's names, resolved for the statement that runs.
 
 Invariant: while a statement is bound, its cursor holds these objects as they were resolved for it, and none that was
 resolved for another statement, except those of results whose rows are still to come.
@@ -35,14 +35,14 @@ _SUBQUERY = re.compile(r"\(\s*(?:SELECT|FROM|WITH|TABLE|VALUES)\b", re.IGNORECAS
 
 @dataclass(slots=True)
 class _Made:
-    """What stands on a cursor: made by ``text`` (None: perhaps something else), for ``uses`` statements."""
+    """What is on a cursor: made by ``text`` (None: perhaps something else), for ``uses`` statements."""
 
     text: str | None
     uses: int = 0
 
 
 class Instances:
-    """The views and macros that stand on one thread's cursor. Results may be given up by any thread."""
+    """The views and macros on one thread's cursor. Results may be given up by any thread."""
 
     def __init__(self) -> None:
         """Know of none yet."""

@@ -54,7 +54,7 @@ class Running:
         *,
         is_part: bool = False,
     ) -> None:
-        """Run nothing yet. ``hint``: what to add to an error of DuckDB. ``names``: the user's for those of ours.
+        """Run nothing yet. ``hint``: what to add to an error of DuckDB. ``names``: the user's for internal ones.
 
         ``is_part``: the text has only parts of the statement, from ``rewrite.numbered``.
         """

@@ -45,7 +45,7 @@ class SessionObjects:
     def tables(self, thread: ThreadCursor) -> SessionTables:
         """Return a function for the tables and views that ``thread`` sees, which asks DuckDB once.
 
-        Those over symbols, which stand on its cursor for a while, are left out. Each schema is there under no name too,
+        Those over symbols, which are on its cursor for a while, are left out. Each schema is there under no name too,
         since it may be empty.
         """
 

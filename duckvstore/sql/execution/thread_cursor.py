@@ -59,13 +59,13 @@ class ThreadCursor:
         self._validates = True
         self._joins_few = False
         self._threshold = 0
-        #: the views and macros over symbols that stand on it
+        #: the views and macros over symbols that are on it
         self.instances = Instances()
         #: the transaction that the thread has begun
         self.transaction: OpenTransaction | None = None
         #: the prepared statements over symbols, by name; DuckDB has those of its own on the cursor
         self.prepared: dict[str, PreparedStatement] = {}
-        #: whether ``cursor.query_progress`` says how far a statement is, for a bar of ours
+        #: whether ``cursor.query_progress`` says how far a statement is, for a bar of this package's
         self.tells_progress = not is_locked and progress.is_watched() and self._set_bar(on=True)
         #: how often somebody stopped what runs here
         self.interrupts = 0
@@ -115,7 +115,7 @@ class ThreadCursor:
         return on
 
     def leave_bar(self, text: str) -> None:
-        """Leave bars to DuckDB from now on if ``text``, a statement that is no query, is about its own."""
+        """Leave bars to DuckDB from now on if ``text``, a statement that is not a query, is about its own."""
         if self.tells_progress and _SETS_BAR.search(text):
             self.tells_progress = self._set_bar(on=False)
 

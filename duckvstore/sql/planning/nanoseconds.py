@@ -222,7 +222,7 @@ def assigned(statement: Statement) -> frozenset[str]:
 
 
 def _targets(statement: Statement) -> list[Any]:
-    """Return what stands on the left in the SET of an UPDATE."""
+    """Return the left side in the SET of an UPDATE."""
     tree = statement.tree
     if not isinstance(tree, exp.Update):
         return []
@@ -269,7 +269,7 @@ def _is_compared(name: Any, constants: Collection[int]) -> bool:
 
 
 def _place(name: Any) -> tuple[Any, Any]:
-    """Return the expression that an identifier is, brackets and all, and what it stands in; None: it is no column."""
+    """Return an identifier's expression, brackets and all, and what it is part of; None: it is not a column."""
     node: Any = name.parent
     if not isinstance(node, exp.Column):
         return node, None

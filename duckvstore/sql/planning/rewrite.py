@@ -42,7 +42,7 @@ __all__ = [
 
 _NONE: Mapping[str, str] = MappingProxyType({})
 
-# A key among replacements: that ``main.trades``, where it is no column, is the rows of a replaced reference.
+# A key among replacements: that ``main.trades``, where it is not a column, is the rows of a replaced reference.
 WHOLE_ROWS = -1
 _FILE_COLUMNS = ("filename", "file_row_number", "file_index")
 _STAND_IN = re.compile(r'__vstore_name_(?P<at>[0-9]+)(?P<alias> AS (?:"(?:[^"]|"")*+"|\w++))?')
@@ -157,7 +157,7 @@ def splices(statement: Statement, replacements: Mapping[int, str | None]) -> lis
         found.extend((start, end, "") for start, end in reference.cuts)
     renamed = [(reference, names[at], chain) for at, reference in replaced.items() if (chain := _chain(reference))]
     for at, reference in replaced.items():
-        if _takes_no_alias(statement, reference):  # so its columns are named by what stands there
+        if _takes_no_alias(statement, reference):  # so its columns are named by what is there
             own = f"{replacements[at]}".strip('"')
             renamed = [item for item in renamed if item[0] is not reference]
             renamed += [(reference, own, chain) for chain in {_chain(reference), (names[at].lower(),)} if chain]
@@ -167,7 +167,7 @@ def splices(statement: Statement, replacements: Mapping[int, str | None]) -> lis
 
 
 def stand_ins(replacements: Mapping[int, str | None]) -> dict[int, str | None]:
-    """Return a name of ours for each relation in ``replacements``, which ``spelled`` finds again."""
+    """Return an internal name for each relation in ``replacements``, which ``spelled`` finds again."""
     return {at: quote(f"__vstore_name_{at}") for at, relation in replacements.items() if relation is not None}
 
 

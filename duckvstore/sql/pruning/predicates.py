@@ -180,7 +180,7 @@ def _columns(version: Version) -> dict[str, _Column]:
 
 
 def _may_correlate(place: _Place, statement: Statement, columns: Mapping[str, _Column]) -> bool:
-    """Whether the table stands in a subquery that may refer to a query around it."""
+    """Whether the table is in a subquery that may refer to a query around it."""
     if not _is_nested(place.select):
         return False
     own = {str(source.alias_or_name).lower() for source in place.select.find_all(exp.Table, exp.Subquery, exp.CTE)}
@@ -273,7 +273,7 @@ class _Finder:
         self.is_moving = False
 
     def keeps(self, conjunct: Any, *, strict: bool) -> list[str]:
-        """Return expressions, each FALSE for segments where no row passes ``conjunct``; none if it is no such one.
+        """Return expressions, each FALSE for segments where no row passes ``conjunct``; none if it is not such a one.
 
         ``strict``: only for conjuncts that reject nulls.
         """

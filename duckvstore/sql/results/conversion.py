@@ -254,7 +254,7 @@ def _is_plain(column: pa.ChunkedArray, kind: Kind) -> bool:
 def to_polars(table: pa.Table, types: Sequence[str]) -> pl.DataFrame:
     """Return the rows as a polars DataFrame, intervals as durations.
 
-    Raises Unsupported when polars is not installed, and for intervals with months, which are no durations.
+    Raises Unsupported when polars is not installed, and for intervals with months, which are not durations.
     """
     try:
         import polars as pl

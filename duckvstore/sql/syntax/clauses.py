@@ -1,4 +1,4 @@
-"""Where the clauses of a statement that changes a table stand in its text. Pure."""
+"""Where the clauses of a statement that changes a table are in its text. Pure."""
 
 from __future__ import annotations
 

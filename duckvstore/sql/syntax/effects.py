@@ -24,7 +24,7 @@ class Effects:
 
     What is asked of DuckDB: ``gives_rows``: its result is rows. ``counts_rows``: DuckDB tells how many rows it changed.
     ``looks_up_tables``: when DuckDB finds no table of some name, the statement may run again with one.
-    ``is_preparable``: PREPARE takes it. ``shows_sources``: all that it reads stands in its own text. ``keeps_query``:
+    ``is_preparable``: PREPARE takes it. ``shows_sources``: all that it reads is in its own text. ``keeps_query``:
     DuckDB keeps its query for later.
     """
 

@@ -127,7 +127,7 @@ class _Writer:
     # -- what is written -----------------------------------------------------------------------------------------
 
     def _keep(self, first: int, behind: int) -> int:
-        """Keep the tokens from ``first`` on, and what stands between them; return ``behind``, the index behind them."""
+        """Keep the tokens from ``first`` on, and what is between them; return ``behind``, the index after them."""
         start, end = self.tokens[first].start, self.tokens[behind - 1].end
         self.out[start:end] = self.text[start:end]
         return behind
@@ -245,7 +245,7 @@ class _Writer:
         return index + 1
 
     def _of_writing(self, frame: _Frame, index: int) -> int | None:
-        """Read a word that only statements have which are no queries."""
+        """Read a word that only statements have which are not queries."""
         word, after, start = self.words[index], self.words[index + 1], self.tokens[index].start
         if word in _VERBS and (index == 0 or (frame.clause == "with" and word in _WRITING)):
             self.verb = word

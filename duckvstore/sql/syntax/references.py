@@ -31,7 +31,7 @@ class References:
     ) -> None:
         """Take the words of ``text`` and its AT forms, ``clauses``; ``error`` makes one that shows its place.
 
-        Raises SqlError where two forms stand after one name.
+        Raises SqlError where two forms follow one name.
         """
         self.text, self.tokens, self.clauses, self.error = text, tokens, clauses, error
         self.by_end = {token.end: index for index, token in enumerate(tokens)}
@@ -63,7 +63,7 @@ class References:
             return None  # FROM 'file.parquet'
         last = self.by_end[end]
         if self.tokens[last - 2 * len(parts) + 2].start != start:
-            return None  # a..b, which is no name to DuckDB
+            return None  # a..b, which is not a name to DuckDB
         ends = [end]
         prefixed = _before(self.tokens, start).upper == ":"
         if node.args.get("alias") and not prefixed:

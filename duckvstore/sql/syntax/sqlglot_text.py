@@ -1,6 +1,6 @@
 """The text that stock sqlglot reads in place of the user's: what it does not know is blanked or spelled another way.
 
-Invariant: the text has the user's length and each name stands where the user wrote it, so positions in sqlglot's
+Invariant: the text has the user's length and each name is where the user wrote it, so positions in sqlglot's
 tree are positions in the user's text.
 """
 

@@ -167,7 +167,7 @@ def called(tokens: Sequence[Token]) -> frozenset[str]:
 
 
 def explain_end(tokens: Sequence[Token]) -> int:
-    """Return the character after EXPLAIN and its options; 0 where the statement is no EXPLAIN."""
+    """Return the character after EXPLAIN and its options; 0 where the statement is not an EXPLAIN."""
     if len(tokens) < 2 or tokens[0].upper != "EXPLAIN":
         return 0
     index = 1

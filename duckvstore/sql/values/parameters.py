@@ -1,6 +1,6 @@
 """Parameter values: which ones a text asks for, which ones DuckDB gets, and what an AT form means.
 
-Invariant: a value that only stands in an AT form never reaches DuckDB's own statement, and every value that was
+Invariant: a value that is used only in an AT form never reaches DuckDB's own statement, and every value that was
 given is used somewhere.
 """
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from duckvstore.engine.reading.catalogue import AsOf
     from duckvstore.sql.syntax.parser import At, Statement
 
-_UNREADABLE = re.compile("[\\0\\ud800-\\udfff]")  # DuckDB would stop reading at a NUL, and run what stands before it
+_UNREADABLE = re.compile("[\\0\\ud800-\\udfff]")  # DuckDB would stop reading at a NUL, and run what comes before it
 
 Given = Mapping[str, Any] | Sequence[Any] | None
 
@@ -123,7 +123,7 @@ class Values:
 
 
 def check_text(text: object) -> None:
-    """Raise InvalidInput or SqlError for what is no text that DuckDB could read to its end."""
+    """Raise InvalidInput or SqlError for what is not text that DuckDB could read to its end."""
     if not isinstance(text, str):
         raise InvalidInput(f"SQL is text, not {_article(text)}: give a str")
     found = _UNREADABLE.search(text)

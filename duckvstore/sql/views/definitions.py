@@ -261,5 +261,5 @@ def view_named(parts: tuple[str, ...], visible: Mapping[Key, Definition], tables
 
 
 def _place(statement: Statement, name: str) -> int:
-    """Return the character of the statement's text where ``name`` stands first."""
+    """Return the character of the statement's text where ``name`` occurs first."""
     return max(0, statement.text.casefold().find(name.casefold()))

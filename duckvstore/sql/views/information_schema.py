@@ -1,6 +1,6 @@
 """What the session lists: symbols, snapshots and the catalogue, in DuckDB's own tables of databases, schemas and views.
 
-Invariant: symbols are listed and never stand in DuckDB's catalogue: for a statement that asks for lists, DuckDB's
+Invariant: symbols are listed and never enter DuckDB's catalogue: for a statement that asks for lists, DuckDB's
 functions duckdb_views() and the like (of which information_schema and pg_catalog are views) have our rows as well.
 """
 

@@ -1,6 +1,6 @@
 """PREPARE, EXECUTE and DEALLOCATE of statements over symbols: the text is kept, and resolved again at each EXECUTE.
 
-Invariant: under each name of ours DuckDB has a statement too, which only gives back its parameters. So it is DuckDB
+Invariant: under each internal name DuckDB has a statement too, which only gives back its parameters. So it is DuckDB
 that reads every EXECUTE: what an argument may be, its type, and whether the right ones are there.
 """
 
@@ -69,7 +69,7 @@ def keep(thread: ThreadCursor, statement: Statement) -> None:
 
 
 def executed(thread: ThreadCursor, statement: Statement, values: Values) -> tuple[Statement, Values]:
-    """Return the statement of ours that an EXECUTE means, with its values; any other statement as it is.
+    """Return the prepared statement that an EXECUTE means, with its values; any other statement as it is.
 
     Raises SqlError for arguments that DuckDB does not take.
     """

@@ -80,7 +80,7 @@ def _of_update(text: str, relation: str, behind: Sequence[Token]) -> Iterator[tu
 
 
 def _assigned(text: str, inside: Sequence[Token], end: int) -> Iterator[tuple[str, str]]:
-    """Yield (column, expression) of what stands behind SET, which ends at ``end``."""
+    """Yield (column, expression) of what follows SET, which ends at ``end``."""
     for first, stop in _pieces(inside, end):
         if len(first) > 1 and first[1].text == "=":
             yield _name(first[0]), text[first[1].end : stop]
@@ -134,7 +134,7 @@ def _of_merge(
 def _of_action(
     text: str, action: Sequence[Token], stop: int, names: Sequence[str], source: str
 ) -> Iterator[tuple[str, str]]:
-    """Yield (column, expression) of what stands behind THEN, up to ``stop``."""
+    """Yield (column, expression) of what follows THEN, up to ``stop``."""
     words = [token.upper for token in action]
     is_by_name = ["BY", "NAME"] in (words[1:3], words[-2:])
     if words[:2] == ["UPDATE", "SET"] and not is_by_name:

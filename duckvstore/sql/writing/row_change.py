@@ -158,7 +158,7 @@ class RowChange(SymbolChange):
         try:
             statement = parser.parse(asked)[0]
             given = self.context.values.given
-            if given is not None and not hasattr(given, "keys"):  # by position, of which some stand before
+            if given is not None and not hasattr(given, "keys"):  # by position, some of which come before
                 start = found.source if found.source is not None else found.where
                 behind = [p.position for at, p in self.statement.parameters if at >= start and p.position is not None]
                 given = given[behind[0] :] if behind else given

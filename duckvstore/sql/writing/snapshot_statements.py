@@ -65,7 +65,7 @@ def _shown_at(statement: Statement, start: int, at: int | None = None) -> Iterat
 
 
 def _place(context: StatementContext, wanted: Command, namespace: Namespace) -> tuple[OpenLibrary, str]:
-    """Return the library and the name in it that a statement of ours names."""
+    """Return the library and the name in it that a snapshot statement names."""
     if namespace.default is not None and len(wanted.parts) == 1:
         return namespace.default, wanted.parts[0]
     if len(wanted.parts) != 2:

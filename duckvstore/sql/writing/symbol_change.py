@@ -126,7 +126,7 @@ class SymbolChange(ABC):
         self.context = replace(self.context, scope={**scope, **held})
 
     def _plan_shown(self, rows: pa.Table | None) -> Result:
-        """Return the rows of EXPLAIN, with the user's name in place of ours, and which segments are read."""
+        """Return the rows of EXPLAIN, with the user's name for the internal one, and which segments are read."""
         import pyarrow as pa
 
         if rows is None:  # CREATE TABLE IF NOT EXISTS of one that does
