@@ -58,7 +58,7 @@ def read_where(library: OpenLibrary, version: Version, columns: Sequence[str] | 
     """
     import duckdb
     import numpy as np
-    import pyarrow.compute as pc
+    import pyarrow as pa
 
     predicate = _Predicate(version, where)
     used = predicate.columns
@@ -70,8 +70,9 @@ def read_where(library: OpenLibrary, version: Version, columns: Sequence[str] | 
         # Rows without columns have no segments.
         row_numbers = positions(version, kept) if version.segments else np.arange(version.row_count)
         predicate.refuse_digits(table)
-        chosen = predicate.matching(connection, plain_table(table.select(used)), len(row_numbers))
-    return Rows(pc.take(table.select(wanted), chosen), row_numbers[chosen])
+        mask = predicate.matching(connection, plain_table(table.select(used)), len(row_numbers))
+    rows = table.select(wanted)
+    return Rows(rows.filter(pa.array(mask)) if wanted else rows, row_numbers[mask])
 
 
 class _Predicate:
@@ -185,18 +186,19 @@ class _Predicate:
         return kept_segments(self._statement, 0, self.version, values, connection, has_macros=False)
 
     def matching(self, connection: Any, used: pa.Table, row_count: int) -> Any:
-        """Return the numbers, from 0, of the rows for which the predicate is true, ascending.
+        """Return for each row whether the predicate is true for it, as a numpy array.
 
         ``used``: the rows of ``columns``.
         """
         import duckdb
+        import numpy as np
         import pyarrow as pa
 
-        rows = pa.table({self._number: pa.array(range(row_count), pa.int64())})
+        rows = pa.table({self._number: np.arange(row_count)})
         for name, column in zip(used.column_names, used.columns, strict=True):
             rows = rows.append_column(name, readable(name, column))
         opening = f"SELECT {self._number} FROM {self._shown(used.column_names)} AS {self._alias} WHERE ("
-        sql = opening + SourceMap(self.where) + f"\n) ORDER BY {self._number}"
+        sql = opening + SourceMap(self.where) + "\n)"
         try:
             connection.execute("SET python_enable_replacements = false")
             connection.execute("SET errors_as_json = true")
@@ -209,7 +211,9 @@ class _Predicate:
             if self._statement.problem is not None and failure.kind in ("Parser", "Syntax"):
                 raise self._error(_UNREADABLE.format(self._statement.problem)) from error
             raise self._translated(failure, sql) from error
-        return found[self._number]
+        mask = np.zeros(row_count, bool)
+        mask[found[self._number]] = True
+        return mask
 
     def _shown(self, used: Sequence[str]) -> str:
         """Return the relation with the rows of these columns, in DuckDB's own types where they have some."""
