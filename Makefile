@@ -14,10 +14,10 @@ PIP := -m pip install --quiet --disable-pip-version-check
 JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -gt 4 ] && echo 4 || echo $$n)
 PYTEST := -m pytest -q -n $(JOBS)
 # How much of the random samples runs, which make test-full runs whole: on DuckDB 1.5, on S3, and on the newest DuckDB. Of
-# the cases of a test of SQL that has many, one of three runs on DuckDB 1.5 and the others on the newest.
-SHARE_DUCKDB1 ?= 0.1
-SHARE_S3 ?= 0.5
-SHARE ?= 0.4
+# the cases of a test of SQL that has many, one of four runs on DuckDB 1.5 and two others on the newest.
+SHARE_DUCKDB1 ?= 0.05
+SHARE_S3 ?= 0.25
+SHARE ?= 0.25
 LOCAL := -m "not s3 and not browser and not duckdb1"
 
 # What depends on DuckDB's release: nothing else than these imports DuckDB.
@@ -59,10 +59,10 @@ test: environments lint
 	@[ ! -x $(BIN_OLDEST)/python ] || $(BIN_OLDEST)/python $(PYTEST) $(OLDEST_TESTS) $(LOCAL)
 	@[ -x $(BIN_OLDEST)/python ] || echo "left out: there is no Python 3.11 here (OLDEST_PYTHON=… names one)"
 	@echo "== DuckDB 1.5: SQL, and whatever needs S3 =="
-	@DUCKVSTORE_SHARE=$(SHARE_DUCKDB1) DUCKVSTORE_CASES=0/3 $(BIN_DUCKDB1)/python $(PYTEST) $(DUCKDB1_TESTS) $(LOCAL)
+	@DUCKVSTORE_SHARE=$(SHARE_DUCKDB1) DUCKVSTORE_CASES=0/4 $(BIN_DUCKDB1)/python $(PYTEST) $(DUCKDB1_TESTS) $(LOCAL)
 	@DUCKVSTORE_SHARE=$(SHARE_S3) $(BIN_DUCKDB1)/python $(PYTEST) --dist loadfile --no-loadscope-reorder $(S3_TESTS) -m "s3 or duckdb1"
 	@echo "== everything else on the newest DuckDB and Python =="
-	@DUCKVSTORE_SHARE=$(SHARE) DUCKVSTORE_CASES=12/3 $(BIN)/python $(PYTEST) --dist loadfile --no-loadscope-reorder -m "not s3 and not duckdb1"
+	@DUCKVSTORE_SHARE=$(SHARE) DUCKVSTORE_CASES=13/4 $(BIN)/python $(PYTEST) --dist loadfile --no-loadscope-reorder -m "not s3 and not duckdb1"
 
 test-full: export PYTEST_ADDOPTS := -o faulthandler_timeout=7200
 test-full: export DUCKVSTORE_FULL := 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 from datetime import datetime
 
@@ -15,6 +14,7 @@ from pandas.testing import assert_frame_equal
 import duckvstore as vs
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.objects.wrappers import CountingObjects
+from tests import children
 from tests.sizes import sized
 
 PROCESSES = 8
@@ -37,7 +37,7 @@ def append_many(url, options, writer, barrier):
 def test_eight_processes_append_to_one_symbol(s3_bucket):
     """Every row is there exactly once; each append's rows are together, and each writer's in its order."""
     lib = vs.open(s3_bucket.url, s3_bucket.storage_options).create_library("race")
-    context = multiprocessing.get_context("spawn")
+    context = children.context()
     barrier = context.Barrier(PROCESSES)
     workers = [
         context.Process(

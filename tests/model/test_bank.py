@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import signal
@@ -16,6 +15,7 @@ import pytest
 
 import duckvstore as vs
 from duckvstore.engine.writing import commits
+from tests import children
 
 WRITERS = 6
 AUDITORS = 2
@@ -109,8 +109,7 @@ def audit_until(url, options, auditor, stop: Path, result: Path) -> None:
 @contextmanager
 def all_ended():
     """Start processes with what this gives; none of them is left at the end, whatever happens."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["duckvstore", "pandas", "pyarrow.parquet", "boto3", "duckdb"])
+    context = children.context()
     processes = []
 
     def start(target, *arguments):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 
 import pandas as pd
@@ -10,11 +9,12 @@ import pytest
 
 import duckvstore as vs
 from duckvstore.testing.faulty import Fault, FaultyObjects, SimulatedCrash
-from tests.sizes import sized
+from tests import children
+from tests.sizes import IS_FULL
 
 PROCESSES = 8
 VERSIONS = 50
-VERSIONS_WITH_FAULTS = sized(12, full=50)
+VERSIONS_WITH_FAULTS = 50 if IS_FULL else 12
 
 
 def value(writer: int, number: int) -> pd.DataFrame:
@@ -50,7 +50,7 @@ def write_until_crash(url, options, writer, method, number, acknowledged):
 
 
 def run(targets):
-    context = multiprocessing.get_context("spawn")
+    context = children.context()
     work = targets(context)  # kept until the end: started processes do not keep their barrier alive
     processes = [context.Process(target=target, args=args, daemon=True) for target, args in work]
     for process in processes:
@@ -109,7 +109,7 @@ def test_writers_that_crash_lose_nothing_acknowledged_and_leave_nothing_half(s3_
     """Eight processes, each crashing at another request: every acknowledged version reads, and all that is listed."""
     options = s3_bucket.storage_options
     lib = vs.open(s3_bucket.url, options).create_library("race")
-    context = multiprocessing.get_context("spawn")
+    context = children.context()
     acknowledged = context.Queue()
     points = [
         ("put", 1),
@@ -151,7 +151,7 @@ def test_snapshots_are_one_moment_while_writers_run(s3_bucket):
     lib = vs.open(s3_bucket.url, options).create_library("race")
     lib.write("a", value(0, 0))
     lib.write("b", value(0, 0))
-    context = multiprocessing.get_context("spawn")
+    context = children.context()
     process = context.Process(target=write_pairs, args=(s3_bucket.url, options), daemon=True)
     process.start()
     taken = 0

@@ -9,10 +9,10 @@ import pytest
 import duckvstore as vs
 from duckvstore.testing.faulty import Fault, FaultyObjects
 from tests.model.test_races import run
-from tests.sizes import sized
+from tests.sizes import IS_FULL
 
 PROCESSES = 4
-ROUNDS = sized(8, full=40)
+ROUNDS = 40 if IS_FULL else 8
 TOTAL = 1000
 MERGE = """
     MERGE INTO best USING (SELECT $1 AS writer, $2 AS score) new USING (writer)
