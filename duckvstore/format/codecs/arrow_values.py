@@ -1,6 +1,6 @@
 """Arrow tables and streams <-> stored tables; and which Arrow types a segment can hold exactly.
 
-Invariant: a type that Parquet would change without a way back is refused here, at write time.
+A type that Parquet would change irreversibly is refused here, at write time.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MILLISECONDS_MAX = (2**63 - 1) // 1000
 
 
 def stored_type(arrow_type: pa.DataType, where: str) -> pa.DataType:
-    """Return the type in which values of ``arrow_type`` are stored: itself, but for views and nested dictionaries.
+    """Return the type in which values of ``arrow_type`` are stored: itself, except for views and nested dictionaries.
 
     Raises Unsupported for a type that Parquet cannot hold, naming ``where`` and the type.
     """
@@ -54,7 +54,7 @@ def stored_type(arrow_type: pa.DataType, where: str) -> pa.DataType:
 
 
 def _check_depth(arrow_type: pa.DataType, where: str) -> None:
-    """Refuse what Parquet's readers refuse: they follow a schema only so deep."""
+    """Refuse schemas nested deeper than Parquet's readers accept."""
     waiting = [(arrow_type, 1)]
     while waiting:
         kind, level = waiting.pop()
@@ -78,7 +78,7 @@ def _check_zone(arrow_type: pa.DataType, where: str) -> None:
 
 
 def _is_refused(arrow_type: pa.DataType) -> bool:
-    """Types that Parquet has no form for; list views too, whose conversion pyarrow does not get right."""
+    """Types that Parquet cannot store; list views too, which pyarrow converts wrongly."""
     types = pa.types
     unsafe = types.is_union(arrow_type) or types.is_interval(arrow_type) or types.is_run_end_encoded(arrow_type)
     return bool(unsafe) or str(arrow_type).startswith(("list_view", "large_list_view"))

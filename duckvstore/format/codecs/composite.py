@@ -1,10 +1,10 @@
-"""Values that are not tables: JSON, dicts and lists in which tables are (nested), and pickles.
+"""Values that are not tables: JSON, dicts and lists that contain tables (nested), and pickles.
 
-Invariant: what ``encode`` accepts comes back equal, with the types of its dicts, lists, tuples and scalars; what
-would not is refused with its place. Nothing is pickled or unpickled unless it was asked for.
+What ``encode`` accepts comes back equal, with the types of its dicts, lists, tuples and scalars; anything else is
+refused, naming its place. Nothing is pickled or unpickled unless it was asked for.
 
 JSON is tagged as in ``format.stored.metadata``, and as in ``format.stored.labels`` for scalars of pandas and numpy.
-In the tree of a nested value ``{"$leaf": 2}`` stands for the third table; one that is there several times is stored
+In the tree of a nested value ``{"$leaf": 2}`` is the third table; one that occurs several times is stored
 once.
 """
 
@@ -116,7 +116,7 @@ def encode_pickle(value: object, where: str) -> Encoded:
 
 
 def decode_pickle(table: pa.Table, *, allow_pickle: bool) -> Any:
-    """Return the object of a pickle. Reading a pickle RUNS CODE that whoever wrote it chose.
+    """Return the object of a pickle. Reading a pickle RUNS CODE chosen by its author.
 
     Raises InvalidInput unless ``allow_pickle``, and Unsupported when the object's classes are not here.
     """
@@ -174,7 +174,7 @@ def leaf_schema(leaf: dict[str, Any]) -> Schema:
 
 
 class _Walk:
-    """One way through a value, which leaves its tree and its tables."""
+    """One walk through a value, which collects its tree and its tables."""
 
     def __init__(self, where: str) -> None:
         self.leaves: list[tuple[str, Encoded]] = []
@@ -276,7 +276,7 @@ class _Walk:
 
 
 def _is_tagged(value: Any) -> bool:
-    """Whether ``metadata`` has a tag for a scalar of this type."""
+    """Whether ``metadata`` has a tag for scalars of this type."""
     kind = type(value)
     return kind in _TAGGED_SCALARS or (kind is time and value.tzinfo is None and not value.fold)
 

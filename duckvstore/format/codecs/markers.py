@@ -1,4 +1,4 @@
-"""Which marker is where a row is missing, in columns of objects that have several: None, NaN, pd.NA, NaT and so on.
+"""Markers of missing rows in object columns that have several kinds: None, NaN, pd.NA, NaT and so on.
 
 All are null in the stored column, as in SQL. Beside it is a column of codes, which says of each missing row which
 of them it is (null: the one that the column's spec names). ``schema.value["markers"]`` has its field id by that of the
@@ -68,7 +68,7 @@ def split(values: Any) -> tuple[Any, pa.Array | None]:
 
 
 def _code(value: object) -> int:
-    """Return the number of the marker that a value is by its type alone; -1: none."""
+    """Return the number of the marker that a value's type alone determines; -1: none."""
     if type(value) is Decimal and value.is_qnan() and str(value) == "NaN":
         return _DECIMAL_NAN
     return _by_type().get(type(value), -1)

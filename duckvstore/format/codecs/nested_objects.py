@@ -1,6 +1,6 @@
 """Object columns of lists, tuples, dicts and numpy arrays <-> Arrow lists and structs.
 
-Invariant: lists, tuples and dicts are decoded again before they are accepted, and must come back with equal
+Lists, tuples and dicts are decoded again before they are accepted, and must come back with equal
 values of the same types; numpy arrays are exact by construction.
 """
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def encode_nested(values: np.ndarray, value_type: type, missing: np.ndarray | None, where: str) -> tuple[pa.Array, Any]:
     """Return (Arrow array, what ``decode_nested`` needs) of an object array of one nested type.
 
-    Raises Unsupported naming the first row that would not come back equal, InvalidInput for text that is no Unicode.
+    Raises Unsupported naming the first row that would not come back equal, InvalidInput for invalid Unicode.
     """
     if value_type is np.ndarray:
         return _encode_arrays(values, missing, where)
@@ -119,7 +119,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _walk(value: Any) -> None:
-    """Go through all lists, tuples and dicts inside. Raises RecursionError for what holds itself."""
+    """Walk all nested lists, tuples and dicts. Raises RecursionError for a value that contains itself."""
     for item in value.values() if isinstance(value, dict) else value or ():
         if isinstance(item, list | tuple | dict):
             _walk(item)
@@ -137,7 +137,7 @@ def _inside(value: Any, place: str = "", pattern: str = "") -> Iterator[tuple[st
 
 
 def _place_of_text(rows: list[Any]) -> str:
-    """Return where the first text or key of a dict is that UTF-8 cannot hold."""
+    """Return the place of the first text or dict key that UTF-8 cannot encode."""
     for row, cell in enumerate(rows):
         for place, _, value in _inside(cell):
             for text in value if isinstance(value, dict) else [value]:

@@ -1,6 +1,6 @@
 """numpy arrays of any shape and dtype <-> stored tables of one column, ``value``.
 
-Invariant: dtype, shape and values come back equal, NaN included. A row is an item along the first axis; it is a
+Dtype, shape and values come back equal, NaN included. A row is an item along the first axis; it is a
 natural SQL value where Arrow has a type for it, a list of numbers where there are further axes, else its bytes.
 """
 
@@ -142,7 +142,7 @@ def _refuse_hollow(values: np.ndarray, where: str) -> None:
 
 
 def _is_hollow(array_bytes: int, stored_bytes: int) -> bool:
-    """Whether an array of text would take so much more than its text that no honest one does."""
+    """Whether an array of text would be implausibly larger than its text."""
     return array_bytes > _HOLLOW_BYTES_MIN and array_bytes > _HOLLOW_TIMES * stored_bytes
 
 

@@ -1,6 +1,6 @@
 """One pandas column or index level <-> an Arrow array of a type that is natural in SQL, and a spec; indexes as JSON.
 
-Invariant: ``decode_array(encode_array(x))`` has the dtype of ``x`` and equal values. NaN in a numpy float column
+``decode_array(encode_array(x))`` has the dtype of ``x`` and equal values. NaN in a numpy float column
 is stored as null, as DuckDB and pandas' own conversions take it; NaN beside NA in a nullable column stays NaN.
 
 A spec is JSON: the name of a numpy dtype, or an object whose ``type`` names one of the cases below.

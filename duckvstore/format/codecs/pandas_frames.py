@@ -1,7 +1,7 @@
 """pandas DataFrames and Series <-> stored tables.
 
-Invariant: ``decode_frame(encode_frame(x))`` equals ``x`` under ``assert_frame_equal`` with nothing loosened, and
-its ``attrs`` are equal. The index levels are the leading columns; a RangeIndex is in the document alone.
+``decode_frame(encode_frame(x))`` equals ``x`` under ``assert_frame_equal`` with nothing loosened, and
+its ``attrs`` are equal. The index levels are the leading columns; a RangeIndex is only in the document.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The row index of pandas <-> leading columns.
 
-Invariant: an index comes back with its class, dtype, names, values and frequency, or is refused.
+An index comes back with its class, dtype, names, values and frequency, or is refused.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What pandas and pyarrow note in an Arrow table of a frame, so that ``to_pandas()`` of the table gives the frame back.
 
-Invariant: the notes change no value and no name of the table; a table that cannot be described stays as it is.
+The notes never change a value or name of the table; a table that cannot be described stays as it is.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Columns of Python objects <-> Arrow arrays of a natural type.
 
-Invariant: what ``decode_objects`` gives back has the same Python types and equal values, missing markers (None,
+What ``decode_objects`` gives back has the same Python types and equal values, missing markers (None,
 NaN, pd.NA, NaT) included; a column for which that cannot hold is refused with its first offending row.
 """
 

@@ -1,6 +1,6 @@
 """polars frames and series <-> stored tables.
 
-Invariant: the polars schema is in the document, so that a frame comes back with equal dtypes whatever Arrow
+The polars schema is in the document, so that a frame comes back with equal dtypes whatever Arrow
 made of them on the way.
 """
 

@@ -1,6 +1,6 @@
 """Values of every kind <-> Arrow tables, and the conversion to an output format.
 
-Invariant: ``decode(encode(x))`` equals ``x``, type included; what could not come back equal is refused by
+``decode(encode(x))`` equals ``x``, type included; what could not come back equal is refused by
 ``encode``. Each kind has a module of its own, loaded on use: pandas_frames, arrow_values, polars_values,
 numpy_values, composite.
 """
@@ -68,7 +68,7 @@ def encode_any(
 def _with_index(value: object, column: str, where: str) -> Encoded:
     """Return an Arrow or polars table, or a stream, whose index is ``column``, where it is.
 
-    Raises InvalidInput where it is no column of times, and for another kind of value.
+    Raises InvalidInput when it is not a column of times, and for other kinds of values.
     """
     encoded = tables.encode_table(value, where) if tables.is_table(value) else None
     if encoded is None or encoded.kind not in ("arrow", "polars") or encoded.schema.value.get("series"):

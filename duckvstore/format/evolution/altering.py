@@ -31,7 +31,7 @@ PANDAS = ("dataframe", "series")
 def added(kind: str, schema: Schema, name: str, given: Encoded, where: str) -> Schema:
     """Return the schema of a value of ``kind`` with a column ``name`` at its end, of the type of ``given``.
 
-    Rows that are there have no value in it. Raises InvalidInput where the value has room for one column only.
+    It is null in existing rows. Raises InvalidInput when the value can only have one column.
     """
     _check_frame(kind, schema, where, f"take another column {name!r}")
     field = schemas.to_arrow(given.schema).field(0)

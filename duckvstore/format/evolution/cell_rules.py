@@ -1,7 +1,7 @@
 """What the cells of a column say where its type alone does not decide what joins it.
 
-Invariant: nothing is looked at before it is asked for, and an answer is exact: a column counts as missing only when
-none of its rows has a value, and its bounds hold all that it has.
+Nothing is read before it is asked for, and answers are exact: a column counts as missing only when none of its rows
+has a value, and its bounds include every value.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Cells(Protocol):
         """How many rows there are."""
 
     def is_missing(self, position: int) -> bool:
-        """Whether no row has a value in this column; so it is where there are no rows."""
+        """Whether no row has a value in this column; also true when there are no rows."""
 
     def has_missing(self, position: int) -> bool:
         """Whether some row has no value in this column."""

@@ -1,7 +1,7 @@
 """What an edit does to the schema of a value, beside its columns.
 
-Invariant: what the schema says of the rows as a whole (the length of a RangeIndex, a frequency) holds after an edit
-too, or is left out.
+What the schema says about the rows as a whole (the length of a RangeIndex, a frequency) still holds after an edit,
+or is dropped.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What a value becomes when rows of another schema join it: the schema of both, and old and new rows in it.
 
-Invariant: a column keeps its name and its place for good, and its values are never changed, only held in a type that
-holds them all; whatever would lose something is refused. It keeps its field id too, unless no row has a value in it and
-the new rows are of a type that it could not be read as: then it goes on as a column that no stored segment has.
+A column keeps its name and position for good. Its values never change; at most its type is widened to hold them all,
+and whatever would lose something is refused. It keeps its field id too, unless no row has a value in it and it could
+not be read as the type of the new rows: then it continues as a column that no stored segment has.
 """
 
 from __future__ import annotations
@@ -315,7 +315,7 @@ def _marked(
 
 
 def _with_marker(nature: Any, marker: str) -> Any:
-    """Return the nature of a column or level of objects with this marker for missing rows; None: it has no objects."""
+    """Return the nature of a column or level of objects with this marker for missing rows; None: not objects."""
     if not isinstance(nature, dict):
         return None
     if "type" not in nature:
@@ -432,7 +432,7 @@ def _merge_polars(stored: Schema, new: Encoded, both: _Both) -> Merged:
 def _named_index(stored: Schema, new: Schema, columns: Sequence[_Planned], both: _Both) -> tuple[str, ...] | None:
     """Return the index that a value without rows takes from new ones that have one; None: it keeps its own.
 
-    Raises InvalidInput where rows of another index, or of none, are there, or the index that is kept has no times now.
+    Raises InvalidInput when the existing rows have another index or none, or the kept index no longer has times.
     """
     if not new.index:
         for planned in columns:
@@ -556,7 +556,7 @@ def _told_by_parts(
 ) -> tuple[pa.DataType, Any, bool] | str:
     """Return what ``_combined`` does for nested columns: parts may have no value on one side, or numbers that fit.
 
-    All values of both are looked at: there are no statistics of what is inside.
+    Reads all values of both: nested values have no statistics.
     """
     if both.new is None or both.stored is None:
         return _differs(old, given)
@@ -640,7 +640,7 @@ def _merged(
     names = tuple(Column(planned.name, str(planned.type), planned.id, _own(planned, stored)) for planned in columns)
     schema = replace(known, columns=names, arrow=schemas.encode_ipc(pa.schema(fields)))
     if stored.next_id is not None or any(planned.is_renewed for planned in columns):
-        # Segments may have columns that the schema has not, so an id that was given once is not given again.
+        # Segments may have columns that the schema no longer has, so ids are never reused.
         schema = replace(schema, next_id=max(schemas.next_id(stored), schemas.next_id(schema)))
     changed = not both.has_no_stored_rows
     if changed and any(map(_is_mixed_inside, columns, [*before, *[None] * (len(columns) - len(before))])):

@@ -1,6 +1,6 @@
 """pandas dtypes, labels and indexes of values that change.
 
-Invariant: a merged dtype holds every value of both sides: missing rows included, and not as another kind of value.
+A merged dtype holds every value of both sides: missing rows included, and not as another kind of value.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def _is_held(spec: Spec, column: pa.ChunkedArray) -> bool:
     """Tell whether each value of ``column`` is a category of ``spec``."""
     try:
         decode_array(column, spec)
-    except (Integrity, pa.ArrowInvalid):  # a value of another type that the categories' has no place for
+    except (Integrity, pa.ArrowInvalid):  # a value that the categories' type cannot hold
         return False
     return True
 
@@ -320,7 +320,7 @@ def label_keys(value_labels: Sequence[Any]) -> list[Any]:
 
 
 def _comparable(label: Any) -> Any:
-    """Return ``label`` with something equal for what does not equal itself, inside tuples too, which is no label."""
+    """Return ``label`` with what does not equal itself (also in tuples) replaced by what does, and is never a label."""
     if isinstance(label, tuple):
         return tuple(map(_comparable, label))
     return label if _equals_itself(label) else (..., str(label))

@@ -1,7 +1,7 @@
 """Arrow types of a column that changes: the one that holds old and new values alike.
 
-Invariant: every value of ``stored`` and of ``new`` has an equal one in ``common(stored, new)``, but for times beyond
-the range of a finer unit, which are refused where they are met; what only some values can do is ``convertible``.
+``common(stored, new)`` holds every value of ``stored`` and of ``new``, except for times beyond the range of a finer
+unit, which are refused when they are found; types that only some values fit are ``convertible``.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def is_nested(kind: pa.DataType) -> bool:
 
 
 def occupied(kind: pa.DataType, column: pa.ChunkedArray) -> pa.DataType:
-    """Return ``kind`` with the null type for each part of it that has no value in ``column``."""
+    """Return ``kind`` with the null type for each part of it without a value in ``column``."""
     parts = [array for array in column.chunks if array.null_count < len(array)]
     if not parts:
         return pa.null()

@@ -3,7 +3,7 @@
 A hash of each row (of its index, or of its values where there is no index) decides: a row begins a segment when its
 hash is the least within ``window`` rows on either side. So a row that is inserted, removed or changed moves no
 boundary further away than that, and equal rows are cut alike wherever they are. Gaps are longer than the window and
-about twice as long on average; where few labels make them overlong, more columns decide. Invariant: the pieces, in
+about twice as long on average; where few labels make them overlong, more columns decide. The pieces, in
 order, are the rows of the value, and none of them is empty.
 """
 
@@ -58,7 +58,7 @@ def window_rows(row_count: int, logical_bytes: int, segment_bytes: int, previous
 
 
 def suited_bytes(column_count: int, segment_bytes: int) -> int:
-    """Return the bytes that a segment of so many columns should hold: more than ``segment_bytes`` where they are many.
+    """Return how many bytes a segment with this many columns should hold: above ``segment_bytes`` for many columns.
 
     To write and read a column takes some 50 microseconds in each segment, however few rows that has.
     """
@@ -99,7 +99,7 @@ def _not_oversize(rows: pa.Table, schema: Schema, segment_bytes: int) -> Iterato
         return
     window = window_rows(rows.num_rows, size, segment_bytes)
     smaller = cut(rows, schema, window)
-    if len(smaller) == 1:  # of a few rows; their content has no say
+    if len(smaller) == 1:  # few rows: whatever their content
         half = rows.num_rows // 2
         smaller = [rows.slice(0, half), rows.slice(half)]
     for piece in smaller:

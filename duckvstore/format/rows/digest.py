@@ -1,7 +1,7 @@
 """Logical digests of rows: what decides whether a segment can be shared.
 
-Invariant: equal rows under an equal schema have equal digests, whatever buffers, offsets, chunks or dictionaries they
-came in; rows that read back differently never have. A digest may be stricter than needed (it then shares less).
+Equal rows under an equal schema have equal digests, whatever their buffers, offsets, chunks or dictionaries; rows that
+read back differently have different ones. A digest may be stricter than needed (less is then shared).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ THREADS_BYTES_MIN = 4 * 2**20
 
 
 def logical_digest(rows: pa.Table, schema: Schema) -> str:
-    """Return 32 hexadecimal digits that stand for these rows in the stored ``schema``.
+    """Return 32 hexadecimal digits that identify these rows in the stored ``schema``.
 
     BLAKE3 over the number of rows and, per column, its field id, name and type and the canonical form of its values.
     A column of text may come as dictionaries; it has the digest of the dense text.

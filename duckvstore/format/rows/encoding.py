@@ -1,8 +1,8 @@
 """A segment's bytes: Parquet, with an encoding and a codec chosen per column from the data, and back.
 
-Invariant: ``decode(encode(rows, schema), schema)`` has exactly the stored Arrow schema and equal rows. Equal rows
-give equal bytes with the same release of pyarrow. Every page carries a checksum, for readers who have a part of the
-file alone; ``decode`` is for whole files that were verified by their sha256, and pages twice would take half its time.
+``decode(encode(rows, schema), schema)`` has exactly the stored Arrow schema and equal rows. Equal rows
+give equal bytes with the same release of pyarrow. Every page has a checksum, for those who read part of the
+file; ``decode`` takes whole files verified by sha256, where checking pages again would be half of its time.
 """
 
 from __future__ import annotations
@@ -98,8 +98,8 @@ def _paths(table: pa.Table) -> list[str]:
 def _has_bounds(data: pa.ChunkedArray) -> bool:
     """Whether Parquet's own bounds are written: not for text and bytes.
 
-    For text they take a sixth of the time, and documents have them anyway. And where all of a row group that is no null
-    is equal, DuckDB 2.0.0 takes its nulls for values and its values for nulls: `x IS NULL` gave every row.
+    For text they take a sixth of the time, and documents have them anyway. And where all values of a row group that are
+    not null are equal, DuckDB 2.0.0 swaps nulls and values: `x IS NULL` gave every row.
     """
     kind = data.type.value_type if pa.types.is_dictionary(data.type) else data.type
     kind = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind

@@ -44,7 +44,7 @@ class Gathering:
         self._apart: dict[str, dict[int, pa.ChunkedArray]] = {}
 
     def take(self, start: int, rows: pa.Table) -> pa.Table:
-        """Copy ``rows``, which begin at row ``start`` of the version, and return what of them has no array."""
+        """Copy ``rows``, which begin at row ``start`` of the version, and return the columns without an array."""
         if rows.num_rows:
             self._starts[start] = rows.num_rows
         rest = []
@@ -54,7 +54,7 @@ class Gathering:
                 rest.append(position)
                 continue
             column = rows.column(position)
-            if column.null_count and array.dtype.kind in "iu":  # which have no place for a missing value
+            if column.null_count and array.dtype.kind in "iu":  # integers cannot be missing
                 self._apart.setdefault(name, {})[start] = column
                 continue
             for chunk in column.chunks:
@@ -67,7 +67,7 @@ class Gathering:
         """Return everything; ``table``: what ``take`` returned, in the order of the rows."""
         if self._arrays and sum(self._starts.values()) != self._row_count:  # else memory of the process would show
             raise Integrity("the segments have not the rows that their version says: verify the library")
-        if not table.num_columns:  # which has no rows of its own to count
+        if not table.num_columns:  # so its rows cannot be counted
             table = pa.table({"": pa.nulls(self._row_count)}).select([])
         for name, pieces in self._apart.items():
             array = self._arrays.pop(name)

@@ -1,7 +1,7 @@
 """Values of nested Arrow types in another type of the same shape: wider inside, or with further fields in structs.
 
-Invariant: every value stays equal, fields that it lacks are null, and what lies under nulls is never looked at. Fields
-go by their names. (Arrow's own casts differ in this from release to release.)
+Values stay equal, fields that they lack become null, and what is under nulls is never read. Fields are matched by
+name. (Arrow's own casts differ in this from release to release.)
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The order of rows by time: whether the first index level, where it is of times, ascends, and what it spans.
+"""The order of rows by time: whether the first index level, if it holds times, ascends, and what it spans.
 
-Invariant: this is told from the stored rows, whatever kind of value they came in (a DatetimeIndex, a panel whose first
+This is derived from the stored rows, whatever kind of value they came in (a DatetimeIndex, a panel whose first
 level is of times, an Arrow table with an index column), and exact to the unit of the level.
 """
 
@@ -74,7 +74,7 @@ def time_level(schema: Schema) -> str | None:
 
 
 def of_encoded(encoded: Encoded) -> Order | None:
-    """Return the order of a value's rows; None: it has no times to be ordered by, or they are yet to be streamed."""
+    """Return the order of a value's rows; None: it has no times, or they are yet to be streamed."""
     name = time_level(encoded.schema)
     if name is None:
         return None

@@ -1,8 +1,8 @@
-"""Whether the parts of a version document agree: what the rest of this package relies on without looking again.
+"""Checks that the parts of a version document agree, which the rest of this package relies on.
 
-Invariant: after ``check``, columns, Arrow schema, index and statistics are of one another, numbers of rows and segments
-add up, and the outer shape of what brings a value back is that of its kind. What is inside of it (dtypes, labels) is
-read where the value is made, under ``envelope.believing``.
+After ``check``, columns, Arrow schema, index and statistics match, numbers of rows and segments add up, and what
+restores a value has the outer shape of its kind. Its inside (dtypes, labels) is read where the value is made, under
+``envelope.believing``.
 """
 
 from __future__ import annotations

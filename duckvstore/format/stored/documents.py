@@ -1,6 +1,6 @@
 """Version, snapshot, library and decision documents, and their JSON.
 
-Invariant: ``load(dump(document)) == document`` exactly, and nothing but plain JSON is written, so that any
+``load(dump(document)) == document`` exactly, and nothing but plain JSON is written, so that any
 language can read a document. Readers refuse documents that ask for a feature they do not know.
 """
 
@@ -83,9 +83,9 @@ class Schema:
 
 
 class LostSchema(Schema):
-    """The schema of a version whose labels are missing or damaged: Integrity, with ``reason``, for whoever asks for it.
+    """The schema of a version whose labels are missing or damaged: raises Integrity, with ``reason``, on use.
 
-    The version can be pruned, held by a snapshot and written above all the same.
+    The version can still be pruned, held by a snapshot and followed by new versions.
     """
 
     __slots__ = ("reason",)
@@ -310,8 +310,8 @@ def load_version(data: bytes, *, where: str, load_labels: LoadLabels | None = No
     """Return the version document in ``data``; ``where`` (its key) is for errors.
 
     ``load_labels`` returns the labels of the runs that the document of a library (its id) names, or None where they are
-    not to be had: a document of another library, of which nothing but the number counts, then has an empty schema.
-    Each field is what it must be; that they agree is for ``format.stored.consistency``.
+    unavailable: a document of another library, of which only the number matters, then has an empty schema.
+    Each field is valid by itself; that they agree is checked by ``format.stored.consistency``.
     Raises Integrity when it is damaged and Unsupported when a newer release wrote it.
     """
     found = _VersionFields.load(data, where=where)
@@ -338,7 +338,7 @@ def load_version(data: bytes, *, where: str, load_labels: LoadLabels | None = No
 
 
 def _with_labels(library_id: str, runs: list[LabelRun], load: LoadLabels | None) -> list[LabelRun] | None:
-    """Return the runs with their labels, or None where these are not to be had."""
+    """Return the runs with their labels, or None where these are unavailable."""
     if not runs:
         return []
     found = load(library_id, runs) if load is not None else None

@@ -1,6 +1,6 @@
 """What every document has in common: its envelope, its times, and how a damaged one is refused.
 
-Invariant: nothing but plain JSON is written, and readers refuse documents that ask for a feature they do not know.
+Nothing but plain JSON is written, and readers refuse documents that ask for a feature they do not know.
 msgspec reads documents, since it checks every type on the way. ``json`` writes them: it spells floating point numbers
 as all releases did (``1e+16``, where msgspec has ``1e16``), and takes subclasses of text.
 """

@@ -1,9 +1,9 @@
 """Label runs: long lists of labels, kept in objects of their own, which the documents of many versions share.
 
-The categories of a categorical, of an Enum of polars and of an ENUM of DuckDB belong to the schema, and stood whole in
-every version document. Where they are long, a document names *runs* of them instead and has only the last ones itself.
+The categories of a categorical, of an Enum of polars and of an ENUM of DuckDB are part of the schema, and were whole in
+every version document. When they are long, a document names *runs* of them instead and has only the last ones itself.
 
-Invariant: a schema reads the same whether its labels are in it or in runs; a run is immutable, put before the
+A schema reads the same whether its labels are in it or in runs; a run is immutable, put before the
 document that names it is created, and under a key that is never used again.
 """
 
@@ -29,7 +29,7 @@ Change: TypeAlias = "Callable[[Any], Any]"
 
 #: what a document has itself of one list, as JSON; more becomes a run
 INLINE_BYTES_MAX = 16_384
-#: of so many runs a list is made one again
+#: a list of this many runs is merged into one again
 RUNS_MAX = 64
 _ITEM = "item"
 _RUNS, _REST = "$runs", "rest"
@@ -126,7 +126,7 @@ def folded(
 def unfolded(schema: dict[str, Any], runs: Sequence[LabelRun]) -> dict[str, Any]:
     """Return the JSON of a schema with all of its labels, of which ``runs`` have theirs.
 
-    Raises ValueError, TypeError and KeyError where it names what there is not.
+    Raises ValueError, TypeError and KeyError when it names what does not exist.
     """
 
     def unfold(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """Labels (column names, index names, attribute-like scalars) and time zones of pandas, as JSON.
 
-Invariant: ``label_from_json(label_to_json(x))`` equals ``x`` and has its type, missing markers included, or
+``label_from_json(label_to_json(x))`` equals ``x`` and has its type, missing markers included, or
 ``label_to_json`` raises InvalidInput naming the place.
 """
 

@@ -1,6 +1,6 @@
 """Every object key, built and parsed here and nowhere else.
 
-Invariant: ``parse(build(x)) == x`` for any name, and no name can produce a key outside its own folder.
+``parse(build(x)) == x`` for any name, and no name can produce a key outside its own folder.
 The tree under a library's root is drawn in FORMAT.md.
 """
 

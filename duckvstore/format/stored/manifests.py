@@ -1,7 +1,7 @@
 """Manifests: runs of a long list of segments, kept in objects of their own so that documents stay small.
 
-Invariant: a list of segments reads the same whether its runs are inline or in manifests; a manifest is immutable, and
-only loaded when one of its segments is asked for.
+A list of segments reads the same whether its runs are inline or in manifests; a manifest is immutable, and loaded only
+when one of its segments is needed.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """User metadata: any nesting of dicts, lists and scalars, as JSON with tagged types for what JSON lacks.
 
-Invariant: ``from_json(to_json(x)) == x`` with the same types, or ``to_json`` raises InvalidInput naming the
+``from_json(to_json(x)) == x`` with the same types, or ``to_json`` raises InvalidInput naming the
 place. A tag is an object whose first key is ``$<type>``; a dict with any key that starts with ``$`` is itself
 tagged ``$dict``, and one with a key that is not text is ``$items``, a list of pairs.
 """

@@ -1,6 +1,6 @@
 """Options of a library: what may be chosen, what is valid, and their document.
 
-Invariant: an options document holds every option, so that a later release's defaults change no library there is;
+An options document holds every option, so that a later release's defaults do not change existing libraries;
 options that a reader does not know make it refuse the document only when it says so in ``requires``.
 """
 

@@ -35,7 +35,7 @@ class Garbage(Document, frozen=True):
     keys: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a name that no symbol may have."""
+        """Raise ValueError for an invalid name of a symbol."""
         envelope.check_name("symbol", self.symbol)
 
 

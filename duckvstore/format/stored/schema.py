@@ -1,6 +1,6 @@
 """Arrow schemas as documents hold them, and the names that columns have in Parquet and SQL.
 
-Invariant: ``to_arrow(from_arrow(schema))`` has the same names and types as ``schema``, in the same order, and
+``to_arrow(from_arrow(schema))`` has the same names and types as ``schema``, in the same order, and
 every field carries the Parquet field id that the document names. Those inside of nested types have ids of their own.
 """
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 FIELD_ID = b"PARQUET:field_id"
-# Ids of the fields inside of a column: so many from here on for each column id, above all ids of columns.
+# Ids of the fields inside a column: a range for each column id from here on, above all ids of columns.
 NESTED_ID_MIN = 2**24
 NESTED_IDS_EACH = 2**12
 _FIELD_ID_MAX = 2**31 - 1
@@ -48,7 +48,7 @@ def carrying(schema: Schema, types: Sequence[str | None]) -> Schema:
 
 
 def present(names: Iterable[str], table: pa.Table) -> list[str]:
-    """Return those of ``names`` that are columns of ``table``, which lists its names anew at each look."""
+    """Return those of ``names`` that are columns of ``table``, which builds its list of names on each access."""
     found = set(table.column_names)
     return [name for name in names if name in found]
 
@@ -171,7 +171,7 @@ def shown(schema: Schema) -> pa.Schema:
 
 
 def next_id(schema: Schema) -> int:
-    """Return the field id of a column that joins ``schema``: none that a segment has, not even in a dropped column."""
+    """Return the field id for a column added to ``schema``: one that no segment has, not even in a dropped column."""
     highest = max((column.id for column in schema.columns), default=0)
     return max(highest + 1, schema.next_id or 1)
 

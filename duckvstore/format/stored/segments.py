@@ -1,6 +1,6 @@
 """Segments as a version names them, and their form in a document: one list per property.
 
-Invariant: ``from_lists(to_lists(segments)) == segments`` where every segment knows the same columns.
+``from_lists(to_lists(segments)) == segments`` where every segment knows the same columns.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Bound: TypeAlias = bool | int | float | str | None
 
 
 class ColumnStatistics(Struct, frozen=True, gc=False):
-    """Bounds of one column over one segment; None is "not known", and then nothing may be concluded.
+    """Bounds of one column over one segment; None means not known, and proves nothing.
 
     ``minimum`` and ``maximum`` are encoded by ``format.stored.statistics`` (NaN is left out of both).
     """

@@ -1,6 +1,6 @@
 """Bounds of a segment's columns: computed at write time, kept in the document, typed again for pruning.
 
-Invariant: every value of the column that is neither null nor NaN lies within [minimum, maximum], in the order
+Every value of the column that is neither null nor NaN lies within [minimum, maximum], in the order
 in which DuckDB compares the column; a bound that cannot be exact or safely wider is left out.
 
 In JSON a bound is: a number for integers and for temporal types (their physical integer); a finite float as such,

@@ -1,6 +1,6 @@
 """Time zones that a document names, found by name alone.
 
-Invariant: a name from a document never becomes a path. ``dateutil`` opens absolute paths, pandas and Arrow hand names
+A name from a document never becomes a path. ``dateutil`` opens absolute paths, pandas and Arrow hand names
 on to it or to others, and each of them looks below folders of this machine.
 """
 
@@ -16,7 +16,7 @@ import pyarrow as pa
 from duckvstore.errors import Unsupported
 
 _NAME = re.compile(r"[A-Za-z0-9_+-]{1,64}(/[A-Za-z0-9_+-]{1,64}){0,3}")
-# What Arrow takes for a zone is any text; nothing here may look like a way through folders.
+# Arrow takes any text as a zone; nothing here may look like a path.
 _ARROW_NAME = re.compile(r"[\w+-][\w+:. -]*(/[\w+-][\w+:. -]*)*")
 _PREFIX = "dateutil/"  # pandas takes what follows for a path
 
@@ -24,7 +24,7 @@ _PREFIX = "dateutil/"  # pandas takes what follows for a path
 def named(name: object) -> ZoneInfo:
     """Return the zone of this IANA name.
 
-    Raises ValueError for what is not a name, and Unsupported for one that this machine does not know.
+    Raises ValueError for anything but a name, Unsupported for one that this machine does not know.
     """
     try:
         return ZoneInfo(checked(name))
