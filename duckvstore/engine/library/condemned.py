@@ -1,7 +1,7 @@
-"""Which versions are condemned: pruned, still there for those who read them, and to be removed after the grace period.
+"""Condemned versions: pruned, still there for running readers, and removed after the grace period.
 
-Invariant: what was once seen as condemned stays so, since numbers are never used again; what was not may be condemned
-since, so whoever adds a reference looks afresh, and before it reads the document.
+What was once seen as condemned stays so, since numbers are never reused; anything else may have been condemned since,
+so a call that adds a reference looks again, before it reads the document.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def known(library: OpenLibrary, symbol: str) -> frozenset[int]:
 
 
 def is_recent(library: OpenLibrary, symbol: str) -> bool:
-    """Return whether somebody looked at this symbol's garbage in the last seconds."""
+    """Return whether this symbol's garbage was read in the last seconds."""
     age = library.looks.kept(symbol).age
     return age is not None and age.elapsed_seconds() < RECENT_SECONDS
 
@@ -84,7 +84,7 @@ def look_beside(library: OpenLibrary, symbol: str) -> Task[frozenset[int]]:
 
 
 def read(library: OpenLibrary, key: str) -> Garbage | None:
-    """Return a garbage document, of this library or of another (None: it is gone, and so is all that it named)."""
+    """Return a garbage document, of this library or of another (None: it is gone, with all that it named)."""
     where = f"{library.objects.url} {key}"
     try:
         garbage = records.Garbage.load(library.objects.read(key), where=where)

@@ -39,7 +39,7 @@ class Looks:
     """The last look at each symbol's garbage. Thread-safe."""
 
     def __init__(self) -> None:
-        """Remember nothing yet."""
+        """Start empty."""
         self._looks: Cache[str, Look] = Cache(
             BYTES_MAX, lambda look: 500 + 100 * len(look.numbers) + 250 * len(look.keys)
         )

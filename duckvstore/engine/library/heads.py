@@ -28,7 +28,7 @@ class Head:
 
     ``highest``: the largest number present in any state (-1: none). ``newest``: the largest visible version.
     ``latest``: the latest time of any document seen, which the next one must exceed. ``undecided``: the id of
-    the transaction that the highest document belongs to when it has no decision yet.
+    the transaction that the highest document belongs to while it is undecided.
     """
 
     highest: int
@@ -42,7 +42,7 @@ class Heads:
     """The heads of a library's symbols as last read or written here. Thread-safe."""
 
     def __init__(self) -> None:
-        """Know nothing yet."""
+        """Start empty."""
         self._heads: Cache[str, Head] = Cache(BYTES_MAX, lambda head: memory_bytes(head.newest))
 
     def usable(self, symbol: str) -> Head | None:
@@ -80,5 +80,5 @@ class Heads:
         self._heads.change(symbol, newer)
 
     def forget(self, symbol: str) -> None:
-        """Drop the head of a symbol of which it is not known any more what is there."""
+        """Drop the head of a symbol whose state is not known any more."""
         self._heads.drop(symbol)

@@ -1,7 +1,7 @@
-"""Long lists of labels, put beside the document that names them and read again.
+"""Long lists of labels, stored beside the document that names them.
 
-Invariant: what a version is about to name of others' runs is in the version that it is built on, so that the
-commit's time limit keeps it as it keeps segments; its own runs are put before its document is created.
+The runs that a new version shares are in the version it is built on, so the commit's time limit protects them as
+it does segments; its own runs are put before its document is created.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Libraries of a store: found, made, opened and removed.
 
-Invariant: ``library.json`` is created last and deleted first, so a library is there as a whole or not at all; segments
-that a library keeps in a store of their own belong to one library, which their owner document names.
+``library.json`` is created last and deleted first, so a library exists as a whole or not at all; segments
+in an object store of their own belong to one library, which their owner document names.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def create_library(
         return documents.Library.load(found, where=f"{objects.url} {key}").write_id == document.write_id
 
     if not create_once(objects, key, data, f"library {name!r}", is_own):
-        if segment_objects is not None:  # whoever was first has an owner document of its own
+        if segment_objects is not None:  # the first one has its own owner document
             _release(segment_objects, document)
         raise AlreadyExists(f"{objects.url} already has a library {name!r}: open it with get_library({name!r})")
     library = OpenLibrary(objects, document, segment_objects)
@@ -247,7 +247,7 @@ def _sweep(objects: ObjectStore, root: str, document: str | None) -> DeleteFailu
     remains: list[str] = []
     for _ in range(DELETE_SWEEPS):
         remains = [entry.key for entry in objects.list(root)]
-        if document in remains:  # made again: what is there now is not ours
+        if document in remains:  # made again: what is there now is another library's
             return []
         empty_count = 0 if remains else empty_count + 1
         if empty_count == 2:

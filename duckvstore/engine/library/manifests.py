@@ -1,6 +1,6 @@
 """Long lists of segments, folded into manifests and loaded again.
 
-Invariant: a manifest is put before the document that names it is created, under a key that is never used again; a
+A manifest is put before the document that names it is created, under a key that is never used again; a
 document keeps at most a few hundred segments inline.
 """
 

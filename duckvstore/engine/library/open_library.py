@@ -82,7 +82,7 @@ class OpenLibrary:
         return _reopened, (self._objects[0], self._document, segments)
 
     def label(self, symbol: str) -> str:
-        """Return ``eod/trades``, as messages have it."""
+        """Return ``eod/trades``, as used in messages."""
         return printable(f"{self.name}/{symbol}", is_line=True)
 
     @property
@@ -124,7 +124,7 @@ class OpenLibrary:
         """Return the document of a version in any state, from the cache when it is there and not ``fresh``.
 
         Not ``labelled``: for what it refers to alone; see ``parse_version``.
-        What a deleted library of the same name left behind is returned too: ``catalogue.visible_version`` hides
+        What a deleted library of the same name left is returned too: ``catalogue.visible_version`` hides
         it. Raises NoSuchKey, and NoSuchLibrary or Conflict when it is this library that was deleted.
         """
         cached = None if fresh else self._versions.get((symbol, number))
@@ -153,7 +153,7 @@ class OpenLibrary:
         """Return the version document in ``data``; this library loads its manifests and labels.
 
         Not ``labelled``: where it names runs of labels, these are not read, and its schema is empty. Where one of them
-        is missing or damaged, its schema says so to whoever needs it, and all else of it is known. Raises Integrity,
+        is missing or damaged, its schema raises that on use, and the rest is known. Raises Integrity,
         Unsupported.
         """
         lost: list[Integrity] = []
@@ -220,7 +220,7 @@ class OpenLibrary:
             ) from error
 
     def check_present(self, *, at_once: bool = False) -> None:
-        """Raise NoSuchLibrary when the library was deleted, Conflict when another has its name now.
+        """Raise NoSuchLibrary when the library was deleted, Conflict when its name is another's now.
 
         Asks the object store, unless that was done in the last ``PRESENT_SECONDS`` and not ``at_once``.
         """

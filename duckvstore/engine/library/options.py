@@ -1,7 +1,7 @@
 """Options of a library, as stored: the newest document wins.
 
-Invariant: documents are created once and never edited, so a change is seen by all who look, and two changes at once
-cannot both be number ``n``.
+Documents are created once and never edited, so every reader sees a change, and two simultaneous changes cannot both
+be number ``n``.
 """
 
 from __future__ import annotations

@@ -16,13 +16,13 @@ class Refreshed(Generic[Value]):
     """One value that is read again once it is ``seconds`` old. Thread-safe."""
 
     def __init__(self, read: Callable[[], Value], seconds: float) -> None:
-        """Hold nothing yet."""
+        """Start empty."""
         self._read, self._seconds = read, seconds
         self._lock = forks.lock()
         self._found: tuple[Value, clock.Stopwatch] | None = None
 
     def get(self) -> Value:
-        """Return the value; who wants it while it is read waits for the answer instead of asking too."""
+        """Return the value; callers that want it while it is being read wait for that answer."""
         with self._lock:
             if self._found is None or self._found[1].elapsed_seconds() >= self._seconds:
                 watch = clock.Stopwatch()
@@ -30,5 +30,5 @@ class Refreshed(Generic[Value]):
             return self._found[0]
 
     def put(self, value: Value) -> None:
-        """Hold ``value``, which is known to be the present one."""
+        """Hold ``value``, which is known to be current."""
         self._found = value, clock.Stopwatch()

@@ -1,6 +1,6 @@
-"""Documents that cannot be read, for those who only list: each is named by a warning, and the rest is listed.
+"""Documents that cannot be read, for listings: each is named in a warning, and the rest is listed.
 
-Invariant: nothing that removes, refers to or copies what there is uses this: it must know all of it or stop.
+Nothing that removes, references or copies data uses this: it must know all documents or stop.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Outcome = TypeVar("Outcome")
 
 
 def warn(error: Exception) -> None:
-    """Say that a listing is without a document, and why."""
+    """Warn that a listing lacks a document, and why."""
     warnings.warn(f"left out of what is listed: {error}", DocumentWarning, stacklevel=4)
 
 

@@ -108,7 +108,7 @@ class _Execution:
         return True
 
     def _condemn(self, wanted: Iterable[Garbage]) -> None:
-        """Publish condemnations; the time of each is of now, so after the listing that it rests on."""
+        """Publish condemnations, each with the present time, so after the listing that it is based on."""
         for each in wanted:
             condemned.publish(
                 self.library,

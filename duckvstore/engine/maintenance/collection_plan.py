@@ -68,7 +68,7 @@ class Plan:
     failures: list[DeleteFailure] = field(default_factory=list)
 
     def keep_referenced(self) -> set[str]:
-        """Keep the objects that are referred to after all: a document that should have gone is still there."""
+        """Keep the objects that are still referenced, by a document that should have been removed."""
         kept = {relative for relative in self.unreferenced if relative in self.references}
         for relative in kept:
             del self.unreferenced[relative]
@@ -119,7 +119,7 @@ def make_plan(library: OpenLibrary, wait: timedelta) -> Plan:
 
 
 class _Planner:
-    """What was found so far, and the plan that comes of it."""
+    """What was found so far, and the resulting plan."""
 
     def __init__(self, library: OpenLibrary, wait: timedelta) -> None:
         self.library = library

@@ -1,10 +1,10 @@
-"""Listings that lack what is there: who removes data looks for that first, and refuses to go on.
+"""Incomplete listings: calls that remove data check for them first, and refuse to go on.
 
-A listing is all that says "nothing else refers to this". One that broke off, or that something else than the store
-gave, would let data die that is in use. It is held against a second one, and against what other documents name.
+Only a listing proves that nothing else refers to an object. One that was cut short, or that did not come from the
+store, would let data in use die. It is compared with a second one, and with what other documents name.
 
-Invariant: nothing is changed here, and no cache is asked. What was made after ``before`` may be missing from a listing
-that was begun earlier: it proves nothing.
+Nothing is changed here, and no cache is used. What was made after ``before`` may be missing from a listing that
+started earlier: that proves nothing.
 """
 
 from __future__ import annotations

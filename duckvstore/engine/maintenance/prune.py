@@ -1,6 +1,6 @@
 """Pruning and deleting versions: condemning them, so that a collection removes them after the grace period.
 
-Invariant: never condemned are the newest version of a symbol and, at the time of the look, one that a snapshot holds.
+The newest version of a symbol is never condemned, nor one that a snapshot holds when it is checked.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def prune(
 ) -> tuple[int, ...]:
     """Condemn versions that neither ``keep_last`` nor ``keep_for`` keeps; return their numbers, newest first.
 
-    ``keep_last``: so many of the newest versions are kept. ``keep_for``: a version is kept as long as it was the
+    ``keep_last``: how many of the newest versions are kept. ``keep_for``: a version is kept as long as it was the
     newest at some time within that. With both, either keeps it. The newest version and those that a snapshot holds
     are always kept. Raises NoSuchSymbol, InvalidInput, StorageUnavailable.
     """

@@ -1,6 +1,6 @@
-"""Recovery: bringing back what somebody deleted behind the store's back, where the bucket kept it.
+"""Recovery: bringing back what was deleted by other tools, if the bucket kept it.
 
-Invariant: only what this library still means to have is brought back: version documents that nothing condemned, the
+Only what this library should still have is brought back: version documents that nothing condemned, the
 decisions that they name, and the segments and manifests that documents refer to.
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def recover(library: OpenLibrary, *, dry_run: bool = True) -> RecoveryReport:
     """Bring back deleted version documents, segments and manifests of this library; report what, and what is lost.
 
-    What was pruned or collected stays gone; deleted snapshots do too, since deleting one is nobody's secret. Run
+    What was pruned or collected stays gone; so do deleted snapshots, since nobody deletes one in secret. Run
     ``verify`` afterwards. Raises Unsupported where the store keeps nothing that was deleted, NoSuchLibrary, Conflict,
     StorageUnavailable.
     """

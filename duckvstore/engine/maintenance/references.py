@@ -1,6 +1,6 @@
 """Everything that refers to segments, manifests and label runs: version documents in any state, and staged parts.
 
-Invariant: nothing is left out. A document that cannot be read is an error here, since what it refers to is unknown.
+Nothing is left out. A document that cannot be read is an error here, since what it refers to is unknown.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ BATCH = 500
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What is kept of a version document: enough to decide whether it may go."""
+    """The part of a version document that decides whether it may go."""
 
     symbol: str
     number: int
@@ -55,7 +55,7 @@ class References:
     """How many documents refer to each segment, manifest and label run; a manifest's own segments count once."""
 
     def __init__(self, library: OpenLibrary) -> None:
-        """Count nothing yet."""
+        """Start at zero."""
         self._library = library
         self._counts: Counter[str] = Counter()
 
@@ -139,8 +139,8 @@ def in_batches(action: Callable[[Item], Outcome], items: Sequence[Item], doing: 
 def versions(library: OpenLibrary) -> Iterator[list[tuple[int, Version]]]:
     """Yield every version document that is there, in any state and of any library, with its size in bytes.
 
-    They come some at a time, by symbol, newest first; not labelled, so that lost labels keep nobody from collecting.
-    Raises Integrity or Unsupported for one that cannot be read, or a key that is none of a version.
+    They come some at a time, by symbol, newest first; not labelled, so that lost labels do not prevent a collection.
+    Raises Integrity or Unsupported for one that cannot be read, or a key that is not a version's.
     """
     listed = [
         (*library.layout.parse_version(entry.key), entry.size_bytes or 0)

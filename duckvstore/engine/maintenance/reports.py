@@ -1,6 +1,6 @@
 """What the calls of upkeep report: pruning, collection, verification, recovery, sizes.
 
-Invariant: plain data that prints as a few lines, whatever its length; nothing here makes a request.
+Plain data that prints as a few lines, whatever its length; nothing here makes a request.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _some(items: Sequence[object]) -> list[str]:
 
 @dataclass(slots=True, repr=False)
 class Report:
-    """What is common to all reports: they print as text, and ``to_dict`` gives their fields."""
+    """Base of all reports: they print as text, and ``to_dict`` gives their fields."""
 
     library: str
 
@@ -113,7 +113,7 @@ class VerificationReport(Report):
 
     ``orphans``: segments and manifests that no document refers to, by key: gc's business, or a running writer's.
     ``deep``: whether every byte was read. ``native_versioning``: whether the bucket keeps old versions of objects
-    (None: the store has no such thing).
+    (None: the store cannot).
     """
 
     deep: bool

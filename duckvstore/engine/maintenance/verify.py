@@ -1,6 +1,6 @@
-"""Verification and sizes: what there is, whether all of it is there, and how much it takes.
+"""Verification and sizes: whether everything is there, and how much space it takes.
 
-Invariant: nothing here changes anything, and a verification goes on past what it finds, so that one run tells all.
+Nothing here changes anything, and a verification continues after a problem, so that one run reports all.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class _Verification:
             self._without_problems(read, [entry.key for entry in library.objects.list(prefix)])
 
     def _without_problems(self, read: Callable[[str], Outcome], keys: list[str]) -> list[Outcome]:
-        """Return what ``read`` gives for each key; what cannot be read is a problem, what is gone is none."""
+        """Return what ``read`` gives for each key; an unreadable one is a problem, one that is gone is not."""
 
         def one(key: str) -> tuple[Outcome | None, str | None]:
             try:

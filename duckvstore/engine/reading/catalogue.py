@@ -1,7 +1,6 @@
 """Which versions there are: from a symbol and an ``as_of`` to a version document.
 
-Invariant: a document of an undecided or aborted transaction is treated as absent by everything here, and
-nothing here writes.
+Everything here treats a document of an undecided or aborted transaction as absent, and nothing here writes.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from duckvstore.format.stored.documents import Decision, Snapshot, Version
 
 AsOf: TypeAlias = int | str | datetime | None
-# The newest version of some symbols, as a transaction sees them (None: there is no such symbol).
+# The newest version of some symbols, as a transaction sees them (None: no such symbol).
 Pinned: TypeAlias = "Mapping[str, Version | None]"
 Wanted = TypeVar("Wanted")
 
@@ -173,7 +172,7 @@ def _search(
     *,
     fresh: bool,
 ) -> Version:
-    """Return what ``search`` finds, begun again when a document that it listed has vanished."""
+    """Return what ``search`` finds, and start again when a document that it listed has vanished."""
     for _ in range(SEARCHES_MAX):
         unwanted = condemned.numbers(library, symbol, fresh=fresh)
         try:
@@ -184,12 +183,12 @@ def _search(
 
 
 def no_symbol(library: OpenLibrary, symbol: str) -> NoSuchSymbol:
-    """Return the error for a symbol that has no version, naming the nearest ones."""
+    """Return the error for a symbol without a version, naming the nearest ones."""
     return not_found.no_symbol(library, symbol, symbol_names(library))
 
 
 def utc(time: datetime) -> datetime:
-    """Return a time in UTC, which a naive one is in; raises InvalidInput for NaT and for what UTC cannot say."""
+    """Return a time in UTC, also of a naive one; raises InvalidInput for NaT and for times that UTC cannot express."""
     try:
         if time != time:  # noqa: PLR0124 - pandas' NaT is a datetime that equals nothing
             raise InvalidInput("as_of=NaT is no time: give a datetime")
@@ -286,7 +285,7 @@ def _held(library: OpenLibrary, symbol: str, number: int, snapshot: str, *, fres
 def _first_not_later(library: OpenLibrary, symbol: str, present: Sequence[int], wanted: datetime) -> int:
     """Return the first position in ``present``, newest first, whose document is not later than ``wanted``.
 
-    It is 0 where documents of another library are met, whose times are in no order with ours.
+    It is 0 where documents of another library are met, whose times are not comparable with this one's.
     """
     low, high = 0, len(present)
     while low < high:

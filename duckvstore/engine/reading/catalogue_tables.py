@@ -1,7 +1,7 @@
 """The catalogue as tables: symbols, versions, segments, columns, snapshots.
 
-Invariant: a table's columns and types do not depend on what the library holds, so SQL over an empty library
-works as over a full one; and a document that nobody wants is not read.
+A table's columns and types do not depend on what the library holds, so SQL works on an empty library as on a
+full one; documents that are not needed are not read.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class SegmentCells:
         return all(nulls == segment.row_count for segment, nulls in self._nulls(position))
 
     def has_missing(self, position: int) -> bool:
-        """Whether some row has no value in this column; the first segment that has one ends the search."""
+        """Whether some row is missing a value in this column; the first segment that has one ends the search."""
         return any(nulls for _, nulls in self._nulls(position))
 
     def bounds(self, position: int) -> tuple[Any, Any] | None:
@@ -59,7 +59,7 @@ class SegmentCells:
         return (self._read(position, at) for at in range(len(self._version.segments)))
 
     def _nulls(self, position: int) -> Iterator[tuple[Segment, int]]:
-        """Yield each segment and how many rows of it have no value in the column."""
+        """Yield each segment and how many of its rows lack a value in the column."""
         for at, segment in enumerate(self._version.segments):  # without any, positions may be of another schema
             column = self._version.schema.columns[position]
             known = segment.statistics.get(column.id, _UNKNOWN).null_count

@@ -1,6 +1,6 @@
 """Nested values: their tables to segments and back.
 
-Invariant: the segments of a version are those of its leaves, one leaf after the other, in the order of the document.
+A version's segments are those of its leaves, one leaf after the other, in the order of the document.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Cuts: the newest versions of several symbols as they stood at one moment.
+"""Cuts: the newest versions of several symbols at one moment.
 
-Invariant: a cut is a state that the library was in, with each committed transaction whole; nothing here writes.
+A cut is a state that the library really had, with each committed transaction whole; nothing here writes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CUT_COLLECTIONS_MAX = 3
 
 
 def resolve_cut(library: OpenLibrary, wanted: Sequence[tuple[str, AsOf]]) -> list[Version | DuckVStoreError]:
-    """Resolve several (symbol, as_of) pairs as ``find_cut`` does; one that there is not has a NoSuchSymbol too."""
+    """Resolve several (symbol, as_of) pairs as ``find_cut`` does; a missing one gives a NoSuchSymbol."""
     found = find_cut(library, wanted)
     names = catalogue.symbol_names(library) if None in found else ()
     return [
@@ -70,10 +70,10 @@ def _may_be_newest(as_of: AsOf) -> bool:
 def collect_cut(
     library: OpenLibrary, names: Sequence[str] | None, *, skipped: Collection[str] = ()
 ) -> dict[str, Version | None]:
-    """Return the newest versions of ``names`` as they stood at one moment (None: the symbol has none).
+    """Return the newest versions of ``names`` at one moment (None: the symbol has none).
 
-    ``names`` None means every symbol except those in ``skipped``; which these are is collected anew each time,
-    since a symbol may be made meanwhile. Two successive equal collections of symbols, highest numbers and
+    ``names`` None means every symbol except those in ``skipped``; these are listed again each time,
+    since a symbol may be created meanwhile. Two successive equal collections of symbols, highest numbers and
     decisions prove the cut; the heads that this library remembers of ``names`` do as the first one. After three that
     disagree, the last one is raised (``_raised``).
     """

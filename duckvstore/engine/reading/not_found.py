@@ -1,6 +1,6 @@
 """The errors for what a reader asks for and does not find.
 
-Invariant: nothing here decides what there is; it only says what is not, and what to do.
+These functions decide nothing: they describe what is missing, and what to do about it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def name(library: OpenLibrary, symbol: str) -> str:
 
 
 def no_symbol(library: OpenLibrary, symbol: str, names: Sequence[str]) -> NoSuchSymbol:
-    """Return the error for a symbol that has no version; ``names``: those that have."""
+    """Return the error for a symbol without a version; ``names``: the symbols that have one."""
     return NoSuchSymbol(
         f"library {library.name!r} has no symbol {symbol!r}.{nearest(symbol, names)} It has {len(names)}: "
         "list_symbols() shows them"
@@ -59,7 +59,7 @@ def only_held(library: OpenLibrary, symbol: str, number: int, snapshot: str) -> 
 
 
 def vanishing(library: OpenLibrary, symbol: str) -> Integrity:
-    """Return the error for documents that are listed and then not there, time and again."""
+    """Return the error for documents that repeatedly vanish after being listed."""
     library.check_present(at_once=True)
     return Integrity(
         f"documents of {name(library, symbol)} vanish while they are read: something deletes under "

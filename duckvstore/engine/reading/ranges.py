@@ -1,6 +1,6 @@
 """Ranges and counts of rows as callers give them: checked in one place, whichever call they came with.
 
-Invariant: what these functions return is in order and of the right kind; a range of times is exact to the nanosecond,
+The results are in order and of the right kind; a range of times is exact to the nanosecond,
 and only ``DateRange.ticks`` rounds it, inwards, to the unit of an index.
 """
 
@@ -30,7 +30,7 @@ NO_TICKS: Ticks = (0, -1)
 
 @dataclass(frozen=True, slots=True)
 class DateRange:
-    """A closed range of times, in nanoseconds from 1970 (None: open); what has no zone is taken as UTC.
+    """A closed range of times, in nanoseconds from 1970 (None: open); without a zone they are UTC.
 
     ``zoned``: a bound that has a zone, if any does.
     """
@@ -82,7 +82,7 @@ def date_range_if(given: Any) -> DateRange | None:
 def row_bounds(row_range: Any, row_count: int) -> tuple[int, int]:
     """Return (start, stop) of a ``row_range`` among ``row_count`` rows, as a slice takes it; start <= stop."""
     try:
-        # What has no order, or one that nobody meant: range(1, 3) are rows 1 and 2, and as a pair it would be row 1.
+        # Unordered, or in an order that was not meant: range(1, 3) are rows 1 and 2, but as a pair it would be row 1.
         if isinstance(row_range, (str, dict, set, frozenset, range)):
             raise TypeError  # noqa: TRY301
         first, last = row_range

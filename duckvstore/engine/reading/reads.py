@@ -1,7 +1,7 @@
 """Reading rows of a version without SQL: by columns, by rows, by dates.
 
-Invariant: segments are left out only when their row numbers or the exact bounds of their index prove that
-they hold no wanted row.
+Segments are skipped only when their row numbers or the exact bounds of their index prove that they hold no
+wanted row.
 """
 
 from __future__ import annotations

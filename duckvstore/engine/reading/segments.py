@@ -1,7 +1,7 @@
 """Segments: rows to Parquet objects and back, several at a time.
 
-Invariant: a segment's key carries a random part and is put once, and every whole segment that is read is
-checked against the length and sha256 of its document.
+A segment's key has a random part and is put once, and every segment read as a whole is checked
+against the length and sha256 of its document.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Drafts of versions with another schema: over the same segments, or with one column written anew."""
+"""Drafts of versions with another schema: over the same segments, or with one column rewritten."""
 
 from __future__ import annotations
 

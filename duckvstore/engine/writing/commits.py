@@ -1,7 +1,7 @@
 """Commit: claim the next version number of a symbol by creating its document.
 
-Invariant: creating the document is the only commit point. What fails before it leaves objects that nothing
-names; what fails after it has happened. The rules are argued in FORMAT.md, "Commit protocol".
+Creating the document is the only commit point. A failure before it leaves objects that nothing
+names; after it, the version exists. The rules are argued in FORMAT.md, "Commit protocol".
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def read_head(library: OpenLibrary, call: Call) -> Head:
 
 
 def check_expected(library: OpenLibrary, call: Call, newest: Version | None) -> None:
-    """Raise Conflict when ``newest`` (None: there is no version) is not the one that the caller expects."""
+    """Raise Conflict when ``newest`` (None: no version) is not the one that the caller expects."""
     number = newest.number if newest else None
     if call.expected_version is not None and call.expected_version != number:
         raise Conflict(

@@ -1,7 +1,6 @@
 """Plans of edits: what the next version holds, given the newest. Pure.
 
-Invariant: a plan reads nothing but its arguments, so that it can be made again on a new newest version
-whenever another writer was first.
+A plan reads only its arguments, so that it can be made again on a new head when another writer was first.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ def restore(source: Version) -> Plan:
 
 
 def delete() -> Plan:
-    """Plan a version that says the symbol has no value, unless there is none already."""
+    """Plan a version that marks the symbol as deleted, unless it already is."""
 
     def plan(newest: Version | None) -> Draft | None:
         return None if newest is None or newest.deleted else Draft(operation="delete", kind="deleted")

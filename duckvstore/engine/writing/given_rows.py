@@ -115,7 +115,7 @@ def sorted_alone(given: GivenRows, times: Order | None) -> bool | None:
 
 
 def is_empty(rows: Encoded) -> bool:
-    """Whether a value that is not a stream has no rows, whatever its columns."""
+    """Whether a value that is not a stream is without rows, whatever its columns."""
     if rows.table is None:
         return False
     return not (rows.table.num_rows if rows.schema.columns else values.row_count_without_columns(rows.schema))

@@ -1,7 +1,7 @@
 """Edits of rows by their numbers: some taken out, some replaced, some added, as one version.
 
-Invariant: copy on write by segment, as in ``drafts``; and where the datetime index of a version ascends, it ascends
-in the next one too, because new labels take their place in it.
+Copy on write by segment, as in ``drafts``; an ascending datetime index still ascends in the next version, since new
+labels are inserted in order.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class RowEdits:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is to be done."""
+        """Whether there is nothing to do."""
         return not (len(self.removed) or len(self.changed) or self.added.num_rows)
 
 
@@ -200,7 +200,7 @@ class _Ordered:
         return self.last is None or bool(self.labels(rows.slice(0, 1))[0] >= self.last)
 
     def moved(self, wanted: RowEdits) -> RowEdits:
-        """Return the same edits with rows whose label is another one taken out and added anew."""
+        """Return the same edits with rows whose label changes removed and added again."""
         import numpy as np
         import pyarrow as pa
         import pyarrow.compute as pc

@@ -1,6 +1,6 @@
 """Snapshots: named, consistent sets of versions.
 
-Invariant: a snapshot document is created once and never edited; the versions it names were the newest ones at
+A snapshot document is created once and never edited; the versions it names were the newest ones at
 one moment, unless the caller named others.
 """
 

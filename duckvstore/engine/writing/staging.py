@@ -1,6 +1,6 @@
 """Staged parts: rows that many writers prepare for one symbol, and one call publishes.
 
-Invariant: a staged part is invisible until a version names its segments, and no version takes a part twice: each says
+A staged part is invisible until a version names its segments, and no version takes a part twice: each says
 which parts it was made from. Garbage collection keeps what a part names until the part is older than the grace period.
 """
 
@@ -44,7 +44,7 @@ _WITH_INDEX_COLUMN = ("arrow", "polars")
 
 
 def stage(library: OpenLibrary, call: Call, given: GivenRows) -> str:
-    """Store rows as a part of ``given.symbol`` that nobody sees yet; return the part's id."""
+    """Store rows as a part of ``given.symbol``, invisible to readers; return the part's id."""
     library.check_present()
     draft = whole_values.write(library, given, None, "stage")(None)
     if draft is None:
@@ -194,7 +194,7 @@ def _leader(base: Version | None, parts: Sequence[Version]) -> Version:
 def _fitted(
     library: OpenLibrary, stored: Schema, part: Version, fit: Callable[[Encoded, Schema, str], Encoded]
 ) -> Version:
-    """Return a part whose rows have DuckDB's own types of ``stored``. Raises InvalidInput for a value that has not."""
+    """Return a part whose rows have DuckDB's own types of ``stored``. Raises InvalidInput if it does not fit."""
     where = repr(f"{library.name}/{part.symbol}")
     none = Encoded(part.kind, part.schema, to_arrow(part.schema).empty_table(), None)
     if fit(none, stored, where) is none:
@@ -300,7 +300,7 @@ def _index_column(base: Version | None, parts: Sequence[Version]) -> str | None:
 
 
 def _check_order(library: OpenLibrary, symbol: str, base: Version | None, parts: Sequence[Version]) -> None:
-    """Raise InvalidInput where the times of ``parts``, behind those of ``base``, do not ascend."""
+    """Raise InvalidInput where the times of ``parts``, after those of ``base``, do not ascend."""
     where, otherwise = f"{library.label(symbol)}", f"sort_and_finalize_staged_data({symbol!r}) puts all rows in order"
     timed = [part for part in parts if part.row_count and order.time_level(part.schema) is not None]
     level = _index_column(base, parts)
@@ -373,7 +373,7 @@ def _sorted_rows(library: OpenLibrary, symbol: str, parts: Sequence[Version]) ->
 def _joined(
     library: OpenLibrary, state: Version, kept: tuple[Segment, ...], part: Version
 ) -> tuple[Schema, tuple[Segment, ...], tuple[Segment, ...], tuple[int, int]]:
-    """Return (schema, segments before, segments of the part, (rows, bytes) written anew) of both together."""
+    """Return (schema, segments before, segments of the part, (rows, bytes) rewritten) of both together."""
     where = repr(f"{library.name}/{part.symbol}")
     row_count = sum(segment.row_count for segment in kept)  # with those of the parts that joined already
     joined = replace(state, segments=kept, row_count=row_count)

@@ -1,6 +1,6 @@
 """Transactions: one document per symbol, which one decision makes visible, all together.
 
-Invariant: the decision "committed" is created only after every document is acknowledged, and each of them follows
+The decision "committed" is created only after every document is acknowledged, and each of them follows
 directly what this transaction began from. Until then readers see nothing of it, and whatever fails leaves nothing
 visible. The argument over interleavings is in FORMAT.md, "Transactions".
 """
