@@ -1,4 +1,4 @@
 """Notebooks: the magics and the version browser (extra ``jupyter``).
 
-Invariant: nothing outside this package imports IPython, ipywidgets or anywidget.
+Nothing outside this package imports IPython, ipywidgets or anywidget.
 """

@@ -1,7 +1,7 @@
 """The version browser: a widget that lists symbols, versions and snapshots, and previews rows.
 
-Invariant: what the page shows is in traits, so it survives a reload, and only pages of rows travel as messages;
-every name and value is text, which the page never reads as HTML.
+What the page shows is in traits, so it survives a reload; only pages of rows travel as messages. Every name and
+value is text, which the page never interprets as HTML.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ def _reported(observer: Callable[[Browser, Any], None]) -> Callable[[Browser, An
 
 
 def error_text(error: BaseException) -> str:
-    """Return what to show of an error: our own messages alone, others with their type."""
+    """Return what to show of an error: this package's messages alone, others with their type."""
     return str(error) if isinstance(error, DuckVStoreError) else f"{type(error).__name__}: {error}"
 
 
 class Browser(anywidget.AnyWidget):
     """A library to look around in. ``search``, ``scope``, ``symbol``, ``version`` and ``first_row`` can be set.
 
-    ``scope``: a snapshot's name, to see only what it holds, or "" for all that there is. ``version``: a number, or
+    ``scope``: a snapshot's name, to see only what it holds, or "" for everything. ``version``: a number, or
     None when nothing is chosen. ``sql`` gives the chosen rows; ``data()`` reads them.
     """
 
@@ -91,11 +91,11 @@ class Browser(anywidget.AnyWidget):
         self.refresh()
 
     def __repr__(self) -> str:
-        """Say what is browsed: this is what a page without widgets shows."""
+        """Name what is browsed; pages without widgets show this."""
         return f"Browser({self._library!r})"
 
     def refresh(self) -> None:
-        """Look again what there is, and keep what is chosen."""
+        """Read the catalogue again, and keep the choice."""
         try:
             self.error = ""
             self._names = sorted(self._overview.symbols(), key=lambda name: (name.casefold(), name))
@@ -157,11 +157,11 @@ class Browser(anywidget.AnyWidget):
             self._show_sql()
 
     def _held(self) -> Mapping[str, int] | None:
-        """Return the versions that the chosen snapshot holds, or None when there is no such snapshot."""
+        """Return the versions that the chosen snapshot holds, or None without such a snapshot."""
         return next((found.versions for found in self._snapshots if found.name == self.scope), None)
 
     def _as_of(self, symbol: str, version: Any) -> Any:
-        """Return a version as what the chosen snapshot holds, if it does: it is found even when it was pruned."""
+        """Return a version as the chosen snapshot's, if it holds it: then it is found even when pruned."""
         held = (self._held() or {}).get(symbol)
         return self.scope if held is not None and held == version else version
 
@@ -180,7 +180,7 @@ class Browser(anywidget.AnyWidget):
         }
 
     def _described(self, wanted: Sequence[tuple[str, int | None]]) -> list[SymbolDescription]:
-        """Describe versions; of what cannot be read the widget shows the error."""
+        """Describe versions; for unreadable ones the widget shows the error."""
         errors: list[Exception] = []
         found = self._overview.describe(wanted, errors.append)
         if errors:

@@ -1,7 +1,7 @@
 """Values as short text, for tables that people look at.
 
-Invariant: every value of every Arrow type yields text (None for a null); nothing here raises, and nothing here is
-HTML: whoever puts the text on a page escapes it.
+Every value of every Arrow type yields text (None for a null); nothing here raises. The text is not HTML: callers that
+put it on a page escape it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def cut(text: str) -> str:
 
 
 def is_right_aligned(type_name: str) -> bool:
-    """Return whether values of a DuckDB or Arrow type are read from the right, as numbers are."""
+    """Return whether values of a DuckDB or Arrow type are aligned right, like numbers."""
     return _RIGHT_ALIGNED.match(type_name) is not None and not type_name.endswith("[]")
 
 

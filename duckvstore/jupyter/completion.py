@@ -1,7 +1,7 @@
 """Completion in ``%vstore`` lines and ``%%vstore`` cells: symbols, columns, snapshots, versions, options.
 
-Invariant: completing never raises and never blocks on more than a listing and a few documents; what cannot be
-looked up is just not offered.
+Completion never raises and never waits for more than a listing and a few documents; what cannot be looked up is
+not offered.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _until_cursor(context: CompletionContext) -> str:
 
 
 class Offers:
-    """What can be at a place."""
+    """What can follow at a position."""
 
     def __init__(self, connection: Connection, variables: Callable[[], dict[str, Any]]) -> None:
         """Look up in ``connection``; ``variables`` gives the notebook's."""
@@ -70,7 +70,7 @@ class Offers:
         self._symbols: dict[str, tuple[clock.Stopwatch, list[str]]] = {}
 
     def at(self, text: str, whole: str) -> tuple[str, list[_Offer]]:
-        """Return the begun word at the end of ``text``, and what it may become, as (text, kind).
+        """Return the unfinished word that ends ``text``, and its completions, as (text, kind).
 
         ``whole`` is the cell, of which ``text`` is the part before the cursor.
         """
@@ -142,7 +142,7 @@ class Offers:
         return [*symbols, *_starting(fragment, ["vstore"], "schema")]
 
     def _overviews(self) -> list[Overview]:
-        """Return a look at the library to complete from, if there is one."""
+        """Return a view of the library for completion, if there is one."""
         found = self._connection.overview()
         return [] if found is None else [found]
 
@@ -179,7 +179,7 @@ class Offers:
         return []
 
     def _columns(self, tokens: list[Token], qualifier: str | None) -> list[str]:
-        """Return the columns of the symbols that the SQL names; with ``qualifier`` only of the one called so."""
+        """Return the columns of the symbols that the SQL names; with ``qualifier`` only of the one with that name."""
         found: dict[str, None] = {}
         for overview in self._overviews():
             known = set(self._listed(overview))

@@ -1,6 +1,6 @@
 """What the magics are connected to: a library, or a whole store.
 
-Invariant: SQL without ``-l`` runs on the one handle that ``%vstore`` named last, so its temporary tables stay.
+SQL without ``-l`` runs on the one handle that ``%vstore`` named last, so its temporary tables stay.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Connection:
     """The handle in use, and the libraries of its store that were asked for by name."""
 
     def __init__(self) -> None:
-        """Be connected to nothing."""
+        """Start unconnected."""
         self.handle: Library | Store | None = None
         self._libraries: dict[str, Library] = {}
 
@@ -65,7 +65,7 @@ class Connection:
         return self._libraries[name]
 
     def overview(self) -> Overview | None:
-        """Return a look at the library that can be completed from, without any question that could fail."""
+        """Return a view of the library for completion, without a request that could fail."""
         found = [self.handle] if isinstance(self.handle, Library) else []
         library = next(iter([*found, *self._libraries.values()]), None)
         session = None if self.handle is None else self.handle.session

@@ -1,6 +1,6 @@
 """Tables and lines as HTML outputs of a notebook.
 
-Invariant: every name and value goes through ``html.escape``; a symbol called ``<img onerror=…>`` is just text.
+Every name and value goes through ``html.escape``; a symbol called ``<img onerror=…>`` is just text.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """``%vstore`` and ``%%vstore``: connect to a store, run SQL in a cell, look at what is there.
 
-Invariant: ``unload`` leaves the shell as ``load`` found it, and an error of this package shows as one readable
-block, never as a traceback through our code.
+``unload`` leaves the shell as ``load`` found it, and an error of this package shows as one readable
+block, never as a traceback through its code.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def unload(shell: Any) -> None:
 
 
 def readable(error: BaseException) -> BaseException:
-    """Return ``error``, which a notebook will show as its type and message alone (``%tb`` included)."""
+    """Return ``error``, of which a notebook will show only type and message (``%tb`` included)."""
     name, message = type(error).__name__, str(error)
 
     def render() -> list[str]:
@@ -76,7 +76,7 @@ class VStoreMagics(Magics):
     shell: Any
 
     def __init__(self, shell: Any) -> None:
-        """Belong to ``shell``; nothing is connected yet."""
+        """Attach to ``shell``, not yet connected."""
         super().__init__(shell)
         self.connection = Connection()
         self.matcher = completion.matcher(self.connection, lambda: self.shell.user_ns)

@@ -1,6 +1,6 @@
 """Names as people write them in SQL: quoted only where they must be.
 
-Invariant: what ``sql_name`` returns is one identifier, whatever the name holds.
+What ``sql_name`` returns is one identifier, whatever the name holds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def sql_name(name: str) -> str:
 
 @lru_cache(maxsize=1)
 def _keywords() -> frozenset[str]:
-    """Return the words that the installed DuckDB does not take as every kind of name."""
+    """Return the words that the installed DuckDB does not accept as every kind of name."""
     import duckdb
 
     with duckdb.connect(":memory:") as connection:

@@ -1,7 +1,7 @@
 """One query of a notebook: its parameters, its ``--at``, its rows, and how they are shown.
 
-Invariant: what runs is the text of the cell, with at most an AT form after a name or EXPLAIN in front; places in
-errors are places in the text of the cell.
+The text of the cell runs as it is, with at most AT forms after names and EXPLAIN in front; positions in errors are
+those in the cell.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _INTEGER = re.compile(r"-?[0-9]+")
 
 
 class Query:
-    """A request that runs on construction, apart from its rows. Raises the errors of ``Library.sql``."""
+    """A request that runs on construction, except for its rows. Raises the errors of ``Library.sql``."""
 
     def __init__(self, connection: Connection, asked: Request, scope: dict[str, Any], rows_shown_max: int) -> None:
         """Run what ``asked`` says; ``scope`` holds the notebook's variables."""
@@ -55,7 +55,7 @@ class Query:
         self._table: pa.Table | None = None
 
     def _show_in_cell(self, error: SqlError) -> None:
-        """Make ``error``, about what runs, an error about the text of the cell."""
+        """Turn ``error``, about the SQL that ran, into one about the text of the cell."""
         if error.offset is None or error.sql != self.sql.text or error.sql == self.asked.sql:
             return
         message = str(error).removesuffix(caret(error.sql, error.offset))
@@ -63,7 +63,7 @@ class Query:
         error.args = (message + caret(error.sql, error.offset),)
 
     def _insertions(self) -> list[Splice]:
-        """Return what is put into the text of the cell: AT forms after names, and EXPLAIN."""
+        """Return the insertions into the text of the cell: AT forms after names, and EXPLAIN."""
         insertions: list[Splice] = []
         statements = parser.parse(self.asked.sql) if self.asked.at is not None or self.asked.explain else []
         if self.asked.at is not None:
@@ -80,7 +80,7 @@ class Query:
         return sorted(insertions)
 
     def _at_clause(self, reference: Reference) -> str:
-        """Return the AT form for a name that ``--at`` counts for, else an empty text."""
+        """Return the AT form for a name that ``--at`` applies to, else an empty text."""
         if reference.at is not None or reference.role != "read":
             return ""
         library = self._library_of(reference)
@@ -104,7 +104,7 @@ class Query:
         return library if library.overview().is_symbol(name) else None
 
     def _session_tables(self) -> set[tuple[str, str, str]]:
-        """Return (database, schema, name) of what the user made in DuckDB, in lower case."""
+        """Return (database, schema, name) of the user's own DuckDB objects, in lower case."""
         return self.target.session.tables()
 
     def fetch(self, *, all_rows: bool) -> pa.Table:
@@ -173,7 +173,7 @@ class Query:
 
 
 def as_type(name: str, table: pa.Table, result: Result) -> Any:
-    """Return rows of ``result`` as ``name`` says: pandas, polars or arrow."""
+    """Return rows of ``result`` in the form ``name``: pandas, polars or arrow."""
     from duckvstore.sql.results import conversion
 
     if name == "arrow":
@@ -210,7 +210,7 @@ def parameters(sql: str, given: dict[str, Any], scope: dict[str, Any]) -> dict[s
 
 
 def _plain(value: Any) -> Any:
-    """Return a number of numpy as one of Python, which every release of DuckDB binds."""
+    """Return a numpy number as Python's, which every release of DuckDB binds."""
     if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0 and value.dtype.kind in "biufU":
         return value.item()
     return value
@@ -219,7 +219,7 @@ def _plain(value: Any) -> Any:
 def at_form(library: Library, text: str) -> str:
     """Return the AT form for ``text``: a version number, a snapshot of ``library``, or else a time.
 
-    Raises NoSuchSnapshot when it is none of them.
+    Raises NoSuchSnapshot for anything else.
     """
     if _INTEGER.fullmatch(text):
         return f"AT (VERSION => {int(text)})"

@@ -1,7 +1,7 @@
 """What a ``%vstore`` line or ``%%vstore`` cell asks for: its options and its SQL.
 
-Invariant: only leading options are read; the SQL after them reaches DuckDB as it was typed, so a quote, a
-``--comment`` or an ``a -b`` in it means what it means in SQL.
+Only leading options are parsed; the SQL after them reaches DuckDB as typed, so a quote, a ``--comment`` or an
+``a -b`` in it has its meaning in SQL.
 """
 
 from __future__ import annotations
