@@ -1,6 +1,6 @@
 """Session: runs DuckDB SQL with time travel for one handle of a library or a store.
 
-Invariant: every error that leaves here is one of ``duckvstore.errors`` (or KeyboardInterrupt).
+Every error that leaves here is one of ``duckvstore.errors`` (or KeyboardInterrupt).
 """
 
 from __future__ import annotations

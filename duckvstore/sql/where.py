@@ -1,6 +1,6 @@
 """``read(where=…)``: rows of a version by a SQL predicate, in the types that were stored.
 
-Invariant: DuckDB only says which rows are wanted; the rows themselves never pass through it, so what comes back
+DuckDB only says which rows are wanted; the rows themselves never pass through it, so what comes back
 has the stored types exactly.
 """
 

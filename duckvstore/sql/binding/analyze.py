@@ -1,6 +1,6 @@
 """ANALYZE and VACUUM of a symbol: nothing to do, since segments have their statistics and no room to give back.
 
-Invariant: only a statement that DuckDB would carry out for a table of that name and those columns is taken.
+Only statements that DuckDB would run on a table of that name and those columns are accepted.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Dataframes of the caller that a statement names: which values count as tables, and how DuckDB gets at them.
 
-Invariant: DuckDB sees a value only when it was registered for one statement, under a name of this package's.
+DuckDB sees a value only while it is registered for one statement, under one of this package's names.
 """
 
 from __future__ import annotations

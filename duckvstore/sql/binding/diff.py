@@ -1,7 +1,7 @@
 """``vstore.diff``: what a call of it asks for, and the relation that holds the rows between two versions. Pure.
 
-Invariant: the relation's rows turn the rows of the older version into those of the newer one, and only segments that
-the two do not share are looked at: a row of a shared segment is the same row on either side.
+The relation's rows turn the older version's rows into the newer one's, and only segments that the two do not share
+are read: a row of a shared segment is the same row on both sides.
 """
 
 from __future__ import annotations

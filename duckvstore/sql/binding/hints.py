@@ -1,6 +1,6 @@
 """What to add to an error of DuckDB about a table: the nearest names, or why a known name failed.
 
-Invariant: nothing here raises; what cannot be learned is left out.
+Nothing here raises; what cannot be learned is left out.
 """
 
 from __future__ import annotations

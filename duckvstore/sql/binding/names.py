@@ -1,6 +1,6 @@
 """What the names in a statement mean, all of its symbols resolved in one cut for each library.
 
-Invariant: the order is CTE (the parser has taken those), session table, symbol, dataframe, symbol of another case,
+The order is CTE (the parser has taken those), session table, symbol, dataframe, symbol of another case,
 DuckDB; and a reference with AT is always a symbol.
 """
 

@@ -1,6 +1,6 @@
 """Connections and cursors of PEP 249 over a session.
 
-Each statement commits at once, as in DuckDB, unless BEGIN came before it. Invariant: every error that leaves a
+Each statement commits at once, as in DuckDB, unless BEGIN came before it. Every error that leaves a
 connection or a cursor is an ``Error`` of PEP 249, and rows are pulled from DuckDB as they are fetched.
 """
 

@@ -1,6 +1,6 @@
 """What PEP 249 asks of a module beside connections: its errors, type objects and constructors of values.
 
-Invariant: an error of DuckVStore becomes one that is both what it was and what PEP 249 calls it, with the same
+An error of DuckVStore becomes one that is both what it was and what PEP 249 calls it, with the same
 message and cause, so that ``except`` finds it by either name.
 """
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Warning(Exception):  # noqa: A001 - the names of PEP 249
-    """Something important that is no error; nothing here raises it."""
+    """Something important that is not an error; nothing here raises it."""
 
 
 class Error(DuckVStoreError):

@@ -1,6 +1,6 @@
 """DuckDB's errors, taken apart and turned into those of this package.
 
-Invariant: whatever DuckDB raises, the user sees one error of ``duckvstore.errors`` whose place, if it has one,
+Whatever DuckDB raises, the user sees one error of ``duckvstore.errors`` whose place, if it has one,
 is a place in the user's own text.
 """
 

@@ -1,6 +1,6 @@
 """DuckDB's extension httpfs, which reads S3: found on this machine, or from the network.
 
-Invariant: nothing of a user's home is written except by DuckDB's own INSTALL.
+Nothing of a user's home is written except by DuckDB's own INSTALL.
 """
 
 from __future__ import annotations

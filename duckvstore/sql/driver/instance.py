@@ -1,6 +1,6 @@
 """The DuckDB instance of a session: opened on first use, with the secrets that its scans of S3 need.
 
-Invariant: nothing of a user's environment is changed: the instance is in memory, its secrets are temporary and
+Nothing of a user's environment is changed: the instance is in memory, its secrets are temporary and
 are scoped to one library each, and DuckDB never looks at Python variables by itself.
 """
 

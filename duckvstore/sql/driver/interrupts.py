@@ -1,6 +1,6 @@
 """Signals while DuckDB works: the stop button, alarms, and whatever else a handler raises.
 
-Invariant: what a signal's handler raises leaves the package as it is, after DuckDB has stopped; no other error is taken
+What a signal's handler raises leaves the package as it is, after DuckDB has stopped; no other error is taken
 for it, and nothing in between translates or swallows it.
 """
 

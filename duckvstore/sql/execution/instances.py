@@ -1,6 +1,6 @@
 """Views and macros as they are on a thread's cursor, under the user's names, resolved for the statement that runs.
 
-Invariant: while a statement is bound, its cursor holds these objects as they were resolved for it, and none that was
+While a statement is bound, its cursor holds these objects as they were resolved for it, and none that was
 resolved for another statement, except those of results whose rows are still to come.
 """
 
@@ -73,7 +73,7 @@ class Instances:
             drop(thread.cursor, *key)
             del made[key]
         held: list[Key] = []
-        is_changed = bool(unwanted)  # what uses it is to be made anew, and found not to work any more
+        is_changed = bool(unwanted)  # its users must be created again, and are then found broken
         try:
             for instance in instances:
                 known = made.get(instance.key)

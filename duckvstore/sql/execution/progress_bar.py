@@ -1,6 +1,6 @@
-"""The progress bar of a SQL statement: DuckDB tells how far it is, whoever waits for it draws.
+"""The progress bar of a SQL statement: DuckDB tells how far it is, the waiting thread draws.
 
-Invariant: only the main thread draws, while it waits anyway, and no error of drawing reaches the statement.
+Only the main thread draws, while it waits anyway, and no error of drawing reaches the statement.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One statement on its way through DuckDB: registered, bound, its rows pulled, everything given back.
 
-Invariant: whatever happens, what was registered for a statement is unregistered and its cached files are let go,
+Whatever happens, what was registered for a statement is unregistered and its cached files are let go,
 and the error that leaves is one of ``duckvstore.errors`` with its place in the user's own text.
 """
 

@@ -1,6 +1,6 @@
 """What a sandboxed session may do: queries over copies of segments in one folder, and nothing else.
 
-Invariant: DuckDB is locked before it sees a user's text. It can then reach no file outside of the folder, no network
+DuckDB is locked before it sees a user's text. It can then reach no file outside of the folder, no network
 and no extension, and has no credentials; only statements that DuckDB itself takes for queries are run.
 """
 
@@ -154,7 +154,7 @@ def _refused_calls(cursor: duckdb.DuckDBPyConnection) -> frozenset[str]:
 def check_types(statement: Statement, text: str, cursor: duckdb.DuckDBPyConnection) -> None:
     """Raise SqlError unless ``text``, which is to run for ``statement``, is a query to DuckDB, or EXPLAIN of one.
 
-    EXPLAIN ANALYZE runs what it explains, so the text behind it is looked at. A text that DuckDB cannot read fails
+    EXPLAIN ANALYZE runs what it explains, so the text after it is checked. A text that DuckDB cannot read fails
     when it is run.
     """
     import duckdb

@@ -1,6 +1,6 @@
 """The cursor that each thread of a session has, and the results whose rows are still to come from it.
 
-Invariant: a cursor gives the rows of one statement at a time; nothing that a result needs is taken from it before.
+A cursor gives the rows of one statement at a time; nothing that a result needs is taken from it before.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class ThreadCursor:
         self.interrupts = 0
 
     def set_validation(self, *, on: bool) -> None:
-        """Say whether the next statement asks anew whether a cached file is still the same.
+        """Set whether the next statement checks again that cached files are unchanged.
 
         Segments never change, so a statement that reads nothing else may take them from DuckDB's cache without a
         request. The setting belongs to this cursor: other threads and later statements are not touched.

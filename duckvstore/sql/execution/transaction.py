@@ -1,6 +1,6 @@
 """BEGIN … COMMIT in SQL: what one thread of a session has begun, on the transactions of the engine.
 
-Invariant: statements in it see one moment of each library and its own changes; nothing of it is visible outside before
+Statements in it see one moment of each library and its own changes; nothing of it is visible outside before
 COMMIT, and after it all is. DuckDB's own transaction, for the tables of the session, runs beside it.
 """
 
@@ -26,7 +26,7 @@ class OpenTransaction:
     """A transaction over the symbols of any libraries that are read and of one that is changed."""
 
     def __init__(self, author: str | None, *, is_read_only: bool = False) -> None:
-        """Begin; makes no request. ``is_read_only``: whoever makes versions refuses to in this one."""
+        """Begin; makes no request. ``is_read_only``: statements that make versions are refused."""
         self._author = author
         self.is_read_only = is_read_only
         self._transactions: dict[str, Transaction] = {}

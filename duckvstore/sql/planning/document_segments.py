@@ -1,6 +1,6 @@
 """Version documents as if they were segments: what a predicate says of symbol and number decides which are read.
 
-Invariant: a document is left out only where its own name (library, symbol, number) proves that it has no wanted row.
+A document is skipped only when its own name (library, symbol, number) proves that it has no wanted row.
 """
 
 from __future__ import annotations

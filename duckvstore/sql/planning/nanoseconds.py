@@ -1,6 +1,6 @@
 """Times and durations that are stored to the nanosecond, of which DuckDB reads the microseconds.
 
-DuckDB has no finer INTERVAL, and 1.5 no finer TIMESTAMP WITH TIME ZONE. Invariant: what it cut is never taken for what
+DuckDB has no finer INTERVAL, and 1.5 no finer TIMESTAMP WITH TIME ZONE. What it cut is never taken for what
 is stored: not compared, unless the digits cannot matter, and not stored again.
 """
 

@@ -1,6 +1,6 @@
 """From what names mean to the SQL that DuckDB runs: which segments are left, where they are, what is registered.
 
-Invariant: DuckDB is given URIs of segments that a library's layout allows, and nothing else that a document says.
+DuckDB is given URIs of segments that a library's layout allows, and nothing else that a document says.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A statement with its references replaced by what DuckDB scans.
 
-Invariant: outside the replaced names and the AT forms, the SQL that is run is the user's text, byte for byte; and
+Outside the replaced names and the AT forms, the SQL that is run is the user's text, byte for byte; and
 no name or value becomes SQL except through ``quote`` and ``literal``.
 """
 

@@ -1,6 +1,6 @@
 """Local copies of segments that DuckDB cannot scan where they are.
 
-Invariant: a copy was verified against its document when it was made, and is not removed while a lease holds it.
+A copy was verified against its document when it was made, and is not removed while a lease holds it.
 """
 
 from __future__ import annotations

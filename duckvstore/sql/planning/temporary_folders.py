@@ -1,7 +1,7 @@
 """Temporary folders: one for each user of this process, and the end of those whose process is gone.
 
-Invariant: a folder is locked for as long as its process lives, and nobody removes a folder without its lock. The lock
-is the system's, so that it ends with the process, and no process id is asked for, which another may have by now.
+A folder is locked for as long as its process lives, and nobody removes a folder without its lock. The lock
+is the system's, so that it ends with the process, and does not depend on process ids, which are reused.
 """
 
 from __future__ import annotations

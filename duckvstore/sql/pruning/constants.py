@@ -1,6 +1,6 @@
 """Constants in a predicate: which SQL they are, of which class, and with which columns they may be compared.
 
-Invariant: only constants that give the same value whenever and wherever they are evaluated come back, or one that is
+Only constants that give the same value whenever and wherever they are evaluated come back, or one that is
 said to move with the clock; whatever depends on the session's time zone or a column is none.
 """
 

@@ -1,6 +1,6 @@
 """Functions of constants, which are constants themselves: which functions, and of which class their values are.
 
-Invariant: a function is here only if its value depends on its arguments alone, or on the clock, which is said of the
+A function is here only if its value depends on its arguments alone, or on the clock, which is said of the
 constant. Arguments are constants that were read the same way; what raises an error proves nothing.
 """
 

@@ -1,6 +1,6 @@
 """Which segments a query's own predicates exclude: a condition over the statistics that DuckDB evaluates.
 
-Invariant: a segment for which the condition is FALSE holds no row that can change the statement's result. In any
+A segment for which the condition is FALSE holds no row that can change the statement's result. In any
 doubt there is no condition, or it is NULL for the segment, and the segment is kept.
 
 The user's WHERE stays in the query. What is dropped are rows that fail a conjunct which every row of the result

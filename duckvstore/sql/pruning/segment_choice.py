@@ -1,6 +1,6 @@
 """Which segments of a version a statement scans, and what is remembered of that for the next statement.
 
-Invariant: a segment is left out only where the statement's own predicates prove that it holds no wanted row; any
+A segment is left out only where the statement's own predicates prove that it holds no wanted row; any
 doubt or error keeps it. What is remembered counts for one cursor, until a statement runs that may change settings.
 """
 

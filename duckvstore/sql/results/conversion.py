@@ -1,6 +1,6 @@
 """Rows of a result into Arrow, pandas, polars, tuples and texts, as DuckDB itself would give them.
 
-Invariant: what DuckDB's own ``.df()`` and ``.fetchall()`` give for a statement is what comes out here, though the rows
+What DuckDB's own ``.df()`` and ``.fetchall()`` give for a statement is what comes out here, though the rows
 went through Arrow, in the carriers of ``kinds``: no value becomes another on the way. Where DuckDB has no form for a
 type, or one that loses something, the nearest that holds it comes out instead.
 """

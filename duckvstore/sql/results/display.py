@@ -1,6 +1,6 @@
 """How a result looks: a small table in text or HTML, and the line of figures.
 
-Invariant: names and values are text: whatever they hold, nothing of it is markup.
+Names and values are text: whatever they hold, nothing of it is markup.
 """
 
 from __future__ import annotations

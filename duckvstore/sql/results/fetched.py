@@ -1,6 +1,6 @@
 """Values of a column of a result as the Python objects that DuckDB's own ``fetchall`` gives.
 
-Invariant: no DuckDB takes part, so whatever a result holds, it cannot break what others of the process fetch. The rows
+No DuckDB takes part, so whatever a result holds, it cannot break what others of the process fetch. The rows
 come in the carriers of ``kinds``; times with a zone are in UTC.
 """
 
@@ -151,7 +151,7 @@ def _interval(value: dict[str, int]) -> timedelta:
 
 
 def _clock(text: str) -> time | str:
-    """Return the time of day in ``text``, with its zone; of 24:00:00, which Python has not, the text."""
+    """Return the time of day in ``text``, with its zone; of 24:00:00, which Python lacks, the text."""
     found = _CLOCK.fullmatch(text)
     if found is None or found[1] == "24":
         return text
@@ -211,7 +211,7 @@ def _timestamps(array: pa.Array) -> list[Any]:
 def _date_text(days: int) -> str:
     """Return a date beyond the years that Python has, as DuckDB writes it.
 
-    Any 400 years have the same days, so one within Python's range stands for it.
+    Any 400 years have the same days, so one within Python's range is used.
     """
     cycles, rest = divmod(days + _EPOCH_DAY - 1, 146_097)
     found = date.fromordinal(rest + 1)

@@ -1,6 +1,6 @@
 """What a statement read, and the one line that says so.
 
-Invariant: figures describe what was planned and pulled so far; nothing here runs anything.
+Figures describe what was planned and pulled so far; nothing here runs anything.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Figures:
     in_transaction: bool = False
     #: whether it was logged as a slow one
     is_told: bool = False
-    #: the same by reference, in the order in which they stand
+    #: the same by reference, in their order in the statement
     scans: list[Scanned] = field(default_factory=list)
 
     def add(self, scanned: Scanned) -> None:

@@ -1,6 +1,6 @@
 """Result: the rows that a statement gave, pulled from DuckDB as they are asked for.
 
-Invariant: every row is pulled exactly once and each form (pandas, polars, Arrow, tuples, a stream) shows the same
+Every row is pulled exactly once and each form (pandas, polars, Arrow, tuples, a stream) shows the same
 rows. What has been pulled is kept, except the part of a long stream that its consumer has had already.
 """
 
@@ -218,7 +218,7 @@ class Result(forks.OfOneProcess):
         """Return the schema; the first call starts the statement.
 
         It takes the lock of the rows before that of this result, as a statement does that waits for a result to be
-        pulled to its end: whoever holds this result's lock must have called this before.
+        pulled to its end: callers that hold this result's lock must have called this before.
         """
         import pyarrow as pa
 

@@ -1,6 +1,6 @@
 """Stored columns that carry DuckDB's own types, as Arrow, pandas and polars hold them: what ``read`` gives.
 
-Invariant: no value becomes another. Where a library has no type of its own the values stay in the form in which they
+No value becomes another. Where a library has no type of its own the values stay in the form in which they
 are stored (Arrow, polars) or are the Python objects of ``fetchall`` (pandas); what would lose digits or months is
 Unsupported. docs/types.md lists what becomes of what.
 """

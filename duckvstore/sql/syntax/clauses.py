@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Clauses:
-    """Where the words of a statement outside all parentheses stand: character of each first one, None for none.
+    """Where a statement's words outside all parentheses are: the character of each first one, None for none.
 
-    ``returning``: of RETURNING. ``query``: where the query of CREATE TABLE … AS begins. ``source``: what stands
-    behind USING or FROM; ``where``: of WHERE.
+    ``returning``: of RETURNING. ``query``: where the query of CREATE TABLE … AS begins. ``source``: what comes
+    after USING or FROM; ``where``: of WHERE.
     """
 
     returning: int | None = None
@@ -29,7 +29,7 @@ class Clauses:
 
 
 def find(statement: Statement, target_end: int) -> Clauses:
-    """Return the places of the words behind ``target_end``, the end of the target's name."""
+    """Return the places of the words after ``target_end``, the end of the target's name."""
     tokens = statement.tokens
     found: dict[str, int] = {}
     index = next((at for at, token in enumerate(tokens) if token.start >= target_end), len(tokens))
@@ -50,12 +50,12 @@ def find(statement: Statement, target_end: int) -> Clauses:
 
 
 def noun_start(statement: Statement) -> int:
-    """Return where the word TABLE of CREATE TABLE stands."""
+    """Return where the word TABLE of CREATE TABLE is."""
     return next(token.start for token in statement.tokens if token.upper == "TABLE")
 
 
 def conflict_start(statement: Statement) -> int:
-    """Return where the last ON CONFLICT stands, or else OR REPLACE or OR IGNORE, in an INSERT that has one."""
+    """Return where the last ON CONFLICT is, or else OR REPLACE or OR IGNORE, in an INSERT that has one."""
     tokens = statement.tokens
     pairs = list(pairwise(tokens))
     last = [first.start for first, second in pairs if (first.upper, second.upper) == ("ON", "CONFLICT")]

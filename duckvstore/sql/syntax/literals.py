@@ -1,6 +1,6 @@
 """Names and values as SQL: the one place where either becomes part of a statement.
 
-Invariant: whatever the name or value holds, the result is one identifier or one constant and nothing more.
+Whatever the name or value holds, the result is one identifier or one constant and nothing more.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ sqlglot's parser recurses for each level of nesting, so it gives up some forty l
 and it does not know every word that DuckDB knows. In an outline every expression is the flat list of the qualified
 names and the subqueries in it, which is all that replacing names needs. What it would be pruned by is not there.
 
-Invariant: the text keeps its length and each name its place, as in ``readable``; nothing here recurses.
+The text keeps its length and each name its place, as in ``readable``; nothing here recurses.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class _Frame:
     """What is open up to the token ``end``: a query, joins or a list in parentheses, or other brackets.
 
     ``count``: how many elements its list has so far; ``word``: what is to be written before the first one, and where.
-    ``has_filter``: there is a WHERE, which takes all that is behind FROM.
+    ``has_filter``: there is a WHERE, which takes all that follows FROM.
     """
 
     kind: Kind
@@ -186,7 +186,7 @@ class _Writer:
         return self._expression(frame, index)
 
     def _keyword(self, frame: _Frame, index: int) -> int | None:
-        """Begin what the word at ``index`` begins and return the index behind it; None where it begins nothing."""
+        """Begin what the word at ``index`` begins and return the index after it; None where it begins nothing."""
         word, after = self.words[index], self.words[index + 1]
         if not word or self._is_no_keyword(frame, index):
             return None
@@ -222,7 +222,7 @@ class _Writer:
         return None
 
     def _is_no_keyword(self, frame: _Frame, index: int) -> bool:
-        """Whether the word at ``index`` is a name behind a dot or AS, or the FROM of IS DISTINCT FROM."""
+        """Whether the word at ``index`` is a name after a dot or AS, or the FROM of IS DISTINCT FROM."""
         before = self.words[index - 1] if index else ""
         is_name = before == "." or (before == "AS" and frame.clause not in ("words", "with"))
         return is_name or (self.words[index] == "FROM" and before == "DISTINCT")
@@ -235,7 +235,7 @@ class _Writer:
         return index + 2 * (self.words[index] == "BY")
 
     def _filter(self, frame: _Frame, index: int) -> int:
-        """Begin the one WHERE that takes what is behind FROM; a query in parentheses has no room for one."""
+        """Begin the one WHERE that takes what follows FROM; a query in parentheses has no room for one."""
         if frame.clause == "start":
             frame.begin("skip")
         elif not frame.has_filter:
@@ -321,7 +321,7 @@ class _Writer:
         return self._keep(index, behind)
 
     def _name_end(self, index: int, *, is_listed: bool) -> int:
-        """Return the index behind the qualified name, or rowid, at ``index``; ``index`` where there is none."""
+        """Return the index after the qualified name, or rowid, at ``index``; ``index`` where there is none."""
         behind = index
         while self.tokens[behind : behind + 1] and self.tokens[behind].kind in ("word", "quoted"):
             behind += 1

@@ -1,7 +1,7 @@
 """DuckDB's SQL plus time travel: a text becomes statements, each with its references to tables.
 
-Invariant: every position is a character of the user's own text, and what sqlglot cannot read but DuckDB might
-is handed on untouched, unless it holds an AT form, which only we can resolve.
+Every position is a character of the user's own text, and what sqlglot cannot read but DuckDB might
+is handed on untouched, unless it holds an AT form, which only this package can resolve.
 
 The AT forms are blanked before stock sqlglot reads the text, so no parser is subclassed and it does not matter
 which forms sqlglot itself knows.
@@ -141,7 +141,7 @@ class _Source:
         return replace(_Source(own.text, own, *scan(own.text), self.seen).statement(), written=self.text)
 
     def _body(self) -> Statement | None:
-        """Return the statement behind PREPARE name AS; None where there is none."""
+        """Return the statement after PREPARE name AS; None where there is none."""
         words = [token.upper for token in self.tokens[:4]]
         if len(words) < 4 or words[0] != "PREPARE" or words[2] != "AS" or words[3] == "PREPARE":
             return None

@@ -1,6 +1,6 @@
 """The text that stock sqlglot reads in place of the user's: what it does not know is blanked or spelled another way.
 
-Invariant: the text has the user's length and each name is where the user wrote it, so positions in sqlglot's
+The text has the user's length and each name is where the user wrote it, so positions in sqlglot's
 tree are positions in the user's text.
 """
 
@@ -72,7 +72,7 @@ def _masked(body: list[Token]) -> Iterator[tuple[Token, str]]:
 
 
 def enumeration_end(tokens: list[Token]) -> int:
-    """Return the character behind ENUM in CREATE TYPE … AS ENUM (query), or 0; sqlglot reads only the query of it."""
+    """Return the character after ENUM in CREATE TYPE … AS ENUM (query), or 0; sqlglot reads only the query of it."""
     noun = next((token.upper for token in tokens if token.upper not in _CREATING), "")
     if tokens[0].upper != "CREATE" or noun != "TYPE":
         return 0
@@ -87,7 +87,7 @@ def _is_within(token: Token, spans: list[Span]) -> bool:
 
 
 def _without_pivots(result: str, body: list[Token]) -> str:
-    """Return ``result`` with each PIVOT statement, wherever it stands, as ``FROM`` its source and nothing else.
+    """Return ``result`` with each PIVOT statement, wherever it is, as ``FROM`` its source and nothing else.
 
     sqlglot reads few forms and places of it. Queries in its clauses stay, as further sources.
     """
@@ -137,7 +137,7 @@ def _opening(body: list[Token], index: int) -> int:
 
 
 def _clauses_of_pivot(body: list[Token], index: int) -> int:
-    """Return the index behind the source of the PIVOT at ``index``, whose joins have an ON or USING of their own."""
+    """Return the index after the source of the PIVOT at ``index``, whose joins have an ON or USING of their own."""
     depth = joins = 0
     for at in range(index + 1, len(body)):
         token = body[at]
@@ -154,7 +154,7 @@ def _clauses_of_pivot(body: list[Token], index: int) -> int:
 
 
 def _end_of_query(body: list[Token], index: int) -> int:
-    """Return the index behind the query of which ``index`` is a part."""
+    """Return the index after the query of which ``index`` is a part."""
     depth = 0
     for at in range(index, len(body)):
         depth += {"(": 1, ")": -1}.get(body[at].upper, 0)

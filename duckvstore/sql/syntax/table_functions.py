@@ -1,7 +1,7 @@
 """Tables that a text names: ``query('FROM trades')`` and ``query_table('trades')``, written out as subqueries. Pure.
 
 DuckDB itself reads the text in the place of the call, so that it sees the common table expressions there. Written out,
-its names are those of the statement: symbols at versions, in one cut, by the rules of a sandbox. Invariant: only a
+its names are those of the statement: symbols at versions, in one cut, by the rules of a sandbox. Only a
 text that is wholly there and is one query is written out; of any other call DuckDB says what is wrong.
 """
 
@@ -32,7 +32,7 @@ def written_out(text: str, tokens: list[Token], tree: Any) -> list[Splice]:
 
 
 def _starts(tree: Any) -> set[int]:
-    """Return the places of the names of table functions; behind FROM the words tell as well."""
+    """Return the places of the names of table functions; after FROM the words alone show them too."""
     tables = tree.find_all(exp.Table) if tree is not None else ()
     return {table.parts[0].meta.get("start", -1) for table in tables if len(table.parts) == 1}
 
@@ -110,7 +110,7 @@ def _arguments(tokens: list[Token]) -> list[Any] | None:
 
 
 def _value(tokens: list[Token], index: int) -> tuple[Any, int]:
-    """Return the value at ``index`` and the index behind it."""
+    """Return the value at ``index`` and the index after it."""
     if tokens[index].upper in ("TRUE", "FALSE"):
         return tokens[index].upper == "TRUE", index + 1
     if tokens[index].text == "[":

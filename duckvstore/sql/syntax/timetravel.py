@@ -1,6 +1,6 @@
 """The AT forms: ``AT VERSION 3``, ``AT (SNAPSHOT => 'eod')``, ``FOR TIMESTAMP AS OF …`` and their values.
 
-Invariant: a clause's span covers exactly the words of the form, so that blanking it leaves SQL that stock DuckDB
+A clause's span covers exactly the words of the form, so that blanking it leaves SQL that stock DuckDB
 reads, in which every other character keeps its place.
 """
 
@@ -79,7 +79,7 @@ class Malformed:
 def find(tokens: list[Token], counts: dict[int, int]) -> tuple[list[Clause], list[Malformed]]:
     """Return the AT forms in ``tokens``, in order, and what only looks like one.
 
-    ``counts``: for each ``?``, by the character it stands at, its position in the whole text.
+    ``counts``: for each ``?``, by its character, its position in the whole text.
     """
     clauses: list[Clause] = []
     malformed: list[Malformed] = []
@@ -121,7 +121,7 @@ def _ends_name(token: Token) -> bool:
 
 
 class _Reader:
-    """Reads the value of one AT form; ``index`` ends behind it."""
+    """Reads the value of one AT form; ``index`` ends after it."""
 
     def __init__(
         self, tokens: list[Token], index: int, kind: Kind, counts: dict[int, int], parenthesis: int | None = None
@@ -201,7 +201,7 @@ class _Reader:
         return Expression(_join(used))
 
     def _sum(self) -> None:
-        """Move behind ``constant [+|- constant]…``; no table reference goes on with a sign."""
+        """Move past ``constant [+|- constant]…``; no table reference goes on with a sign."""
         self._constant()
         while self._peek().upper in ("+", "-"):
             self.index += 1

@@ -1,6 +1,6 @@
 """The words of a SQL text, with their places: just enough lexing to find statements, AT forms and parameters.
 
-Invariant: a token's ``start`` and ``end`` are characters of the text as the user wrote it, and nothing inside a
+A token's ``start`` and ``end`` are characters of the text as the user wrote it, and nothing inside a
 string, a quoted name or a comment is ever a token of its own.
 
 sqlglot's own tokenizer cannot be used for this: after EXPLAIN, CALL and other commands it returns the rest of the

@@ -1,6 +1,6 @@
 """DuckDB's types, read from their names, and the form in which the values of each travel through Arrow.
 
-Invariant: ``parse(str(kind)) == kind``; what ``str`` gives is one type in SQL and nothing more, whatever it was read
+``parse(str(kind)) == kind``; what ``str`` gives is one type in SQL and nothing more, whatever it was read
 from. ``decoded(encoded(x))`` is ``x`` for every value of every type: what Arrow has no room for (UHUGEINT, BIT,
 BIGNUM, TIMETZ, TIME_NS, nested ENUMs) travels as text; intervals, unions and tuples as structs, geometries as WKB.
 

@@ -1,6 +1,6 @@
 """Parameter values: which ones a text asks for, which ones DuckDB gets, and what an AT form means.
 
-Invariant: a value that is used only in an AT form never reaches DuckDB's own statement, and every value that was
+A value that is used only in an AT form never reaches DuckDB's own statement, and every value that was
 given is used somewhere.
 """
 

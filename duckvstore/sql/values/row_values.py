@@ -1,6 +1,6 @@
 """The values of a row of DuckDB, as parameters of another statement on the same cursor.
 
-Invariant: DuckDB gives a value back with the type and the text that it had. What Python cannot hold without loss
+DuckDB gives a value back with the type and the text that it had. What Python cannot hold without loss
 (months, nanoseconds, a BIGINT that an INTEGER could hold) is a ``duckdb.Value``, which carries its type.
 """
 

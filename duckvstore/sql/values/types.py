@@ -1,6 +1,6 @@
 """DuckDB's types for Arrow's, and what it takes to get them from Parquet.
 
-Invariant: a column scanned from Parquet through ``from_parquet`` has the type and values that DuckDB gives to the
+A column scanned from Parquet through ``from_parquet`` has the type and values that DuckDB gives to the
 same Arrow column, as run with DuckDB 1.5.5 and 2.0.0. (The one difference: 1.5 reads times of day from Parquet to
 the microsecond only.)
 """

@@ -1,6 +1,6 @@
 """Views and macros over symbols: the user's text is kept in the session and resolved again at each use.
 
-Invariant: a definition's names mean what they would in a statement of its own, except that its own name is never
+A definition's names mean what they would in a statement of its own, except that its own name is never
 itself, and that a name means no view or macro whose name was not there when it was made.
 """
 

@@ -1,7 +1,7 @@
 """What the session lists: symbols, snapshots and the catalogue, in DuckDB's own tables of databases, schemas and views.
 
-Invariant: symbols are listed and never enter DuckDB's catalogue: for a statement that asks for lists, DuckDB's
-functions duckdb_views() and the like (of which information_schema and pg_catalog are views) have our rows as well.
+Symbols are listed and never enter DuckDB's catalogue: for a statement that asks for lists, DuckDB's
+functions duckdb_views() and the like (information_schema and pg_catalog are views of them) return symbols as well.
 """
 
 from __future__ import annotations

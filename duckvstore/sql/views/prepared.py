@@ -1,6 +1,6 @@
 """PREPARE, EXECUTE and DEALLOCATE of statements over symbols: the text is kept, and resolved again at each EXECUTE.
 
-Invariant: under each internal name DuckDB has a statement too, which only gives back its parameters. So it is DuckDB
+Under each internal name DuckDB has a statement too, which only gives back its parameters. So it is DuckDB
 that reads every EXECUTE: what an argument may be, its type, and whether the right ones are there.
 """
 

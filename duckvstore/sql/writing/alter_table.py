@@ -62,7 +62,7 @@ class Action:
     """What an ALTER TABLE asks for. ``name``: of the column; ``to``: its new name, or that of the symbol.
 
     ``type``: the text of a type. ``using``: the text of the expression that gives the new values. ``is_tolerant``: IF
-    [NOT] EXISTS of the column. ``start``: the character of the statement at which the name stands.
+    [NOT] EXISTS of the column. ``start``: the character of the statement at which the name is.
     """
 
     kind: Literal["add", "drop", "rename", "retype", "move"]
@@ -80,7 +80,7 @@ def read(statement: Statement, end: int) -> Action:
 
 
 class _Reading:
-    """The words of an ALTER TABLE behind the name of its table, one after the other."""
+    """The words of an ALTER TABLE after the name of its table, one after the other."""
 
     def __init__(self, statement: Statement, end: int) -> None:
         self.statement = statement

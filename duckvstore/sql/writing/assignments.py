@@ -1,6 +1,6 @@
 """What UPDATE and MERGE give to the columns of what they change, as queries in the statement's own words. Pure.
 
-Invariant: a query gives the values for the rows that the statement gives them to, and maybe for rows of which an
+A query gives the values for the rows that the statement gives them to, and maybe for rows of which an
 earlier WHEN of a MERGE holds. Where a statement is not read here there is no query for it.
 """
 
@@ -60,7 +60,7 @@ def _outer(tokens: Sequence[Token]) -> Iterator[Token]:
 
 
 def _of_update(text: str, relation: str, behind: Sequence[Token]) -> Iterator[tuple[str, str, str]]:
-    """Yield (column, expression, the FROM and WHERE for it) of an UPDATE; ``behind``: the tokens behind its target."""
+    """Yield (column, expression, the FROM and WHERE for it) of an UPDATE; ``behind``: the tokens after its target."""
     places: dict[str, Token] = {}
     for at, token in enumerate(behind):
         if token.upper in _OF_UPDATE and (at == 0 or behind[at - 1].upper != "DISTINCT"):

@@ -1,6 +1,6 @@
 """EXPLAIN of a statement that would change a symbol: DuckDB's plan for it, and the segments that it would look at.
 
-Invariant: nothing is changed, and no row is read. EXPLAIN ANALYZE carries its statement out, as that itself does.
+Nothing is changed, and no row is read. EXPLAIN ANALYZE carries its statement out, as that itself does.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Rows from Python that join columns of DuckDB's own types: what DuckDB casts is taken, anything else is refused.
 
-Invariant: what ``fitted`` returns is in the stored form of these types, so no value of another kind can come in.
+What ``fitted`` returns is in the stored form of these types, so no value of another kind can come in.
 """
 
 from __future__ import annotations

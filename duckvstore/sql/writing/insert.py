@@ -1,6 +1,6 @@
 """The types that an INSERT, UPDATE or MERGE gives to columns without any value: they take them, as in an append.
 
-Invariant: only a column of which no row has a value takes another type: one of the null type, or, in a value of pandas,
+Only a column of which no row has a value takes another type: one of the null type, or, in a value of pandas,
 which has no types to declare, one that is all NaN or NaT and that DuckDB could not cast all new values to. What SQL
 declared keeps its type.
 """
@@ -31,7 +31,7 @@ _UNKNOWN = ColumnStatistics()
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What an INSERT takes its rows from: the ``query`` behind the words ``before``, and the ``columns`` that it fills.
+    """What an INSERT takes its rows from: the ``query`` after the words ``before``, and the ``columns`` that it fills.
 
     ``columns`` None: all of the table in their order, or (``is_by_name``) those that the query's are called like.
     """

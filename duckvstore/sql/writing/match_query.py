@@ -1,6 +1,6 @@
 """Which files hold rows that UPDATE, DELETE or MERGE would change: the question, in the statement's own words. Pure.
 
-Invariant: the answer names every file with a row that the statement matches; where that cannot be asked, there is no
+The answer names every file with a row that the statement matches; where that cannot be asked, there is no
 question. What ``varies`` cannot be asked: the statement would match other rows than the answer is about.
 """
 

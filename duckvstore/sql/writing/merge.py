@@ -1,6 +1,6 @@
 """MERGE INTO on a table with one column more than the user's: actions without a list of columns get one. Pure.
 
-Invariant: the statement means the same as before: DuckDB's INSERT and UPDATE by position take the columns of the
+The statement means the same as before: DuckDB's INSERT and UPDATE by position take the columns of the
 source in their order, and ``INSERT VALUES`` those of the target.
 """
 

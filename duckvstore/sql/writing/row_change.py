@@ -100,7 +100,7 @@ class RowChange(SymbolChange):
         return row_edits.edited(self.library, newest, _OPERATIONS.get(kind, kind), wanted, scratch.rows_of)
 
     def _refuse_rowid(self, newest: Version) -> None:
-        """Raise SqlError for DuckDB's number of a row, which a symbol has not: it would count what was loaded."""
+        """Raise SqlError for DuckDB's row number, which symbols lack: it would count what was loaded."""
         if any(column.name.casefold() == ROW_ID for column in newest.schema.columns):
             return
         own = ("", (self.reference.alias or self.reference.parts[-1]).casefold())
@@ -122,7 +122,7 @@ class RowChange(SymbolChange):
                 )
 
     def _refuse_conflicts(self) -> None:
-        """Raise SqlError for ON CONFLICT, OR REPLACE and OR IGNORE, which need a key that a symbol has not."""
+        """Raise SqlError for ON CONFLICT, OR REPLACE and OR IGNORE, which need a key; symbols have none."""
         tree = self.statement.tree
         if self.statement.kind == "insert" and (tree.args.get("conflict") or tree.args.get("alternative")):
             name = ".".join(self.reference.parts)

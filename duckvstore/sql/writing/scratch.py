@@ -1,6 +1,6 @@
 """The scratch table: rows of a version inside DuckDB, on which the user's own INSERT, UPDATE, DELETE or MERGE runs.
 
-DuckDB decides what a statement does: which rows match, how values are cast, what RETURNING gives. Invariant: a row
+DuckDB decides what a statement does: which rows match, how values are cast, what RETURNING gives. A row
 that the statement left alone keeps its stored values; only what it changed comes back from DuckDB.
 """
 

@@ -1,6 +1,6 @@
 """CREATE SNAPSHOT, DROP SNAPSHOT and RESTORE TABLE, which DuckDB does not have, carried out.
 
-Invariant: an error about a name or a version shows its place in the statement.
+An error about a name or a version shows its place in the statement.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What all statements that change one symbol have in common: what they may, and how DuckDB runs their parts.
 
-Invariant: a statement makes one version or none. It is evaluated on the version that it is committed above: when
+A statement makes one version or none. It is evaluated on the version that it is committed above: when
 another writer was first, it is evaluated again on that writer's version.
 """
 
