@@ -1,6 +1,6 @@
 """Bytes under keys: the only code that knows boto3, SQLAlchemy, pymongo, obstore or the disk.
 
-Invariant: a URL names one object store, the same in every process; what a URL or an option could mean twice is
+A URL names one object store, the same in every process; an ambiguous URL or option is
 refused.
 """
 

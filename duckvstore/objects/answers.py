@@ -4,7 +4,7 @@ HTTP clients take the end of a connection for the end of the head, and a body of
 S3's own parsers take an empty text for an empty listing. So an answer that broke off, or that a gateway gave in the
 server's place, would say that there is nothing.
 
-Invariant: pure functions over the method, status, headers and body (and one reader of lines). What passes is what the
+Pure functions over the method, status, headers and body (and one reader of lines). What passes is what the
 server said, to its last byte.
 """
 

@@ -2,7 +2,7 @@
 
 Keys are non-empty ``/``-separated text of ``[A-Za-z0-9._~-]`` segments (``format.stored.layout`` escapes names that
 users choose), none of them ``.`` or ``..``; no key is also the folder of another (a file system
-cannot hold both). Invariant: what safety rests on is abstract here; there is no default that an
+cannot hold both). What safety rests on is abstract here; there is no default that an
 implementation could inherit by mistake. ``duckvstore.testing`` has the conformance suite.
 """
 
@@ -104,7 +104,7 @@ class ObjectStore(ABC):
     def stored_as(self, parameters: Mapping[str, str]) -> ObjectStore:
         """Return this store, but one that stores objects with S3's ``parameters`` (encryption, storage class).
 
-        Raises Unsupported where there is no such thing; without parameters it is the store itself.
+        Raises Unsupported where that does not exist; without parameters it is the store itself.
         """
         if parameters:
             raise Unsupported(f"{self.url} is not on S3, so {', '.join(parameters)} cannot be asked for there")
@@ -117,7 +117,7 @@ class ObjectStore(ABC):
     # -- optional: stores that keep what was deleted -----------------------------------------------------------
 
     def versioning_enabled(self) -> bool:
-        """Return whether deleted objects can be brought back; raises Unsupported where there is no such thing."""
+        """Return whether deleted objects can be brought back; raises Unsupported where none are kept."""
         raise self._keeps_nothing()
 
     def deleted_keys(self, prefix: str) -> Iterator[str]:  # noqa: ARG002

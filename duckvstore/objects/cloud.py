@@ -3,8 +3,8 @@
 Tested with obstore's own memory, with its S3 client on a real server, and for Azure on the emulator Azurite where that
 is installed; against real Google Cloud Storage and Azure it is untested. The time is this machine's: obstore tells no
 server's. obstore does not outlive a fork.
-Invariant: a create is the service's own conditional PUT, never a look followed by a write, and it is sent once: what
-was sent without an answer may still take effect.
+A create is the service's own conditional PUT, never a check followed by a write, and is sent once: a request without
+an answer may still take effect.
 """
 
 from __future__ import annotations

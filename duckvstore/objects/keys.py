@@ -1,6 +1,6 @@
 """Which keys are legal, and how a listing in folder order becomes one in byte order.
 
-Invariant: what passes ``check_key`` is the same key on every object store: no escaping, no dot segments, no
+What passes ``check_key`` is the same key on every object store: no escaping, no dot segments, no
 empty segments, no segment longer than a folder can hold.
 """
 

@@ -1,6 +1,6 @@
 """Listings out of a database that answers "the next so many keys from here on".
 
-Invariant: every page starts where the one before ended, by key and not by count, so that what is written or deleted
+Every page starts where the one before ended, by key and not by count, so that what is written or deleted
 meanwhile shifts nothing; a folder is passed over by one more question, not by reading all of its keys.
 """
 

@@ -1,6 +1,6 @@
 """Objects as files below a folder of this machine or of a shared file system.
 
-Invariant: a file appears under its key complete and durable or not at all, by rename (put) or link (create)
+A file appears under its key complete and durable or not at all, by rename (put) or link (create)
 from a temporary file of the same file system; no key and no symbolic link leads outside the folder.
 """
 
@@ -363,7 +363,7 @@ def _unlink_quietly(path: str) -> None:
 
 
 def _remove_old_files(folder: str) -> None:
-    """Remove what writers that died left behind, once it is too old to belong to a living one."""
+    """Remove leftovers of writers that died, once they are too old to be a living one's."""
     too_old = clock.utc_now().timestamp() - _TEMPORARY_SECONDS_MAX
     with suppress(OSError):
         for path in Path(folder).iterdir():

@@ -1,6 +1,6 @@
 """Objects in this process's memory: for tests, examples and scratch work.
 
-Invariant: one lock guards the dictionary, so create has exactly one winner and a listing is one moment.
+One lock guards the dictionary, so create has exactly one winner and a listing is one moment.
 """
 
 from __future__ import annotations

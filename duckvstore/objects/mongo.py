@@ -1,7 +1,7 @@
 """Objects as documents of a MongoDB collection, through pymongo.
 
-Tested on mongomock, a stand-in within the process; against a real MongoDB it is untested.
-Invariant: one document makes an object visible, and its key is that document's ``_id``. What is too large for one
+Tested on mongomock, an imitation within the process; not against a real MongoDB.
+One document makes an object visible, and its key is that document's ``_id``. What is too large for one
 document is stored in chunks before that, and a chunk that no such document belongs to is never read.
 """
 
@@ -244,7 +244,7 @@ class MongoObjects(ObjectStore):
     # -- chunks -------------------------------------------------------------------------------------------------------
 
     def _remove_chunks_quietly(self, upload: str) -> None:
-        """Remove chunks; those that stay behind are leftovers that a later process removes."""
+        """Remove chunks; those that remain are removed by a later process."""
         from pymongo.errors import PyMongoError
 
         try:

@@ -2,8 +2,8 @@
 
 Tested on SQLite and PostgreSQL. MySQL, MariaDB, Oracle and SQL Server are a matter of a URL and an installed driver,
 and are untested. A SQLite file gives the room of deleted objects to new ones; it shrinks by ``VACUUM`` only.
-Invariant: one call is one transaction, and a key is the table's primary key: a second create violates it, whoever
-sends it. Nothing in here repeats a create whose first COMMIT may still have taken effect.
+One call is one transaction, and a key is the table's primary key: a second create violates it, whoever
+sends it. Nothing here repeats a create whose first COMMIT may still have taken effect.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Object stores around an object store.
 
-Invariant: a wrapper adds what its name says and passes everything else on unchanged.
+A wrapper adds what its name says and passes everything else on unchanged.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """botocore's part: sessions, credentials, addresses, and a client that carries out every operation of S3 by itself.
 
-Invariant: an operation is sent once (again only to a bucket's own region); its answer is read to its end and counts
-only when it is whole (``answers``): one that is not is no answer, as if the connection had ended before it.
+An operation is sent once (again only to a bucket's own region); its answer is read to its end and counts
+only when it is whole (``answers``): an incomplete one counts as a lost connection.
 """
 
 from __future__ import annotations
@@ -210,7 +210,7 @@ def _with_whole_heads(pool: Any) -> Any:
 
 @cache
 def _api_descriptions() -> Any:
-    """Return the loader of botocore's own data, shared: reading them anew takes 0.1 s for each client."""
+    """Return the loader of botocore's own data, shared: reading it again takes 0.1 s per client."""
     from botocore.loaders import create_loader
 
     return create_loader()

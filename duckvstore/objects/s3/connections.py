@@ -3,7 +3,7 @@
 urllib3's pools keep the connections, as botocore has set them up (proxies, certificates, time-outs). What is sent and
 received goes past urllib3 and most of ``http.client``, which take four times as long as the rest of a request.
 
-Invariant: a connection goes back to the pool after a whole answer only. An error says whether the request may have
+A connection goes back to the pool after a whole answer only. An error says whether the request may have
 reached the server, in botocore's classes (``errors.was_never_sent``).
 """
 

@@ -1,6 +1,6 @@
 """What a bucket with versioning keeps of deleted objects.
 
-Invariant: only delete markers are ever removed here, and only those that are the newest version of their key.
+Only delete markers are ever removed here, and only those that are the newest version of their key.
 """
 
 from __future__ import annotations

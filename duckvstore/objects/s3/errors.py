@@ -1,6 +1,6 @@
 """What botocore's errors mean to a user.
 
-Invariant: a message names the bucket or endpoint and the next step, and never holds a credential.
+A message names the bucket or endpoint and the next step, and never holds a credential.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Credentials, the bucket's address, connections and all other operations are botocore's (``BotoClient``); parameters,
 answers and errors are the same here as there, so nobody can tell the two clients apart but by their cost.
 
-Invariant: a request is sent once; again only when the server has refused it for what can be mended here (its time, its
+A request is sent once; again only when the server has refused it for what can be mended here (its time, its
 region), which has no effect.
 """
 

@@ -1,6 +1,6 @@
 """The storage options of an S3 URL.
 
-Invariant: what is refused here is refused without asking anyone; no text made of options holds a credential.
+What is refused here is refused without asking anyone; no text made of options holds a credential.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What the answers of a server tell about it: its time, by the Date header, and the order of its listings.
 
-Invariant: this machine's clock is corrected only when every answer seen proves that it is wrong.
+This machine's clock is corrected only when every answer seen proves that it is wrong.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The signature of a request to S3 (AWS Signature Version 4), by the headers.
 
-Invariant: pure functions. What is signed is what is sent, to the letter: the path and the query are encoded here, once.
+Pure functions. What is signed is what is sent, to the letter: the path and the query are encoded here, once.
 """
 
 from __future__ import annotations

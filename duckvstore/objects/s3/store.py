@@ -1,6 +1,6 @@
 """Objects in an S3 bucket: what the contract of an object store means in operations of S3.
 
-Invariant: ``create`` sends its conditional PUT once, and says AlreadyExists, done, or OutcomeUnknown; nothing
+``create`` sends its conditional PUT once, and says AlreadyExists, done, or OutcomeUnknown; nothing
 in here repeats a request whose first copy may still take effect. Answers are whole or none (``boto``, ``lean``).
 """
 
