@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, TypeAlias, overload
 
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from msgspec import Struct
 
+from duckvstore.concurrency import IO
 from duckvstore.errors import Integrity
 from duckvstore.format.stored import envelope
 from duckvstore.format.stored.envelope import Count
@@ -109,15 +111,20 @@ class FoldedSegments(Sequence["Segment"]):
         return self._between(0, self._count)
 
     def _between(self, start: int, stop: int) -> Iterator[Segment]:
-        """Yield segments ``start <= n < stop``; loads no manifest outside of them."""
+        """Yield segments ``start <= n < stop``; loads no manifest outside of them, and several of them at a time."""
         begin = 0
+        chosen: list[tuple[Manifest | tuple[Segment, ...], int, int]] = []
         for part in self.parts():
             count = part.segment_count if isinstance(part, Manifest) else len(part)
             first, last = max(start - begin, 0), min(stop - begin, count)
             if first < last:
-                run = self.loaded(part) if isinstance(part, Manifest) else part
-                yield from run[first:last]
+                chosen.append((part, first, last))
             begin += count
+        wanted = [part for part, _, _ in chosen if isinstance(part, Manifest)]
+        with closing(IO.stream(self.loaded, wanted)) as loaded:
+            for part, first, last in chosen:
+                run = next(loaded) if isinstance(part, Manifest) else part
+                yield from run[first:last]
 
     def parts(self) -> Iterator[Manifest | tuple[Segment, ...]]:
         """Yield manifests and runs of inline segments, in row order."""

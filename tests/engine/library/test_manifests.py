@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pytest
 from msgspec import structs
@@ -75,6 +76,32 @@ def test_a_long_list_reads_the_same_and_loads_only_what_is_asked_for(library):
     assert tuple(folded) == plain
     assert folded[250:1000] == plain[250:1000]
     assert folded[10:20:3] == plain[10:20:3]
+
+
+class _Together(MemoryObjects):
+    """Answers no read of a manifest before ``met`` of them have arrived."""
+
+    met: threading.Barrier | None = None
+
+    def read(self, key, start=0, length=None):
+        if self.met is not None:
+            self.met.wait()
+        return super().read(key, start, length)
+
+
+def test_manifests_are_loaded_side_by_side():
+    """All that a slice needs are asked for before the first has come, and none outside of it."""
+    objects = _Together("unit")
+    library = vs.Store(objects).create_library("eod").open_library
+    plain = segments(2000)
+    folded = engine.fold(library, "s", plain)
+    assert isinstance(folded, FoldedSegments)
+    assert len(folded.manifests) == 6
+    for chosen, count in ((slice(300, 700), 2), (slice(None), 4)):  # those of the slice before are in the cache
+        objects.met = threading.Barrier(count, timeout=20)
+        assert folded[chosen] == plain[chosen]
+        assert not objects.met.broken
+        assert objects.met.n_waiting == 0
 
 
 def test_an_append_to_a_hundred_thousand_segments_writes_little(library):
