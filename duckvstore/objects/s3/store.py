@@ -1,7 +1,7 @@
 """Objects in an S3 bucket: what the contract of an object store means in operations of S3.
 
-``create`` sends its conditional PUT once, and says AlreadyExists, done, or OutcomeUnknown; nothing
-in here repeats a request whose first copy may still take effect. Answers are whole or none (``boto``, ``lean``).
+A create says AlreadyExists, done, or OutcomeUnknown: it is sent again only where the server said that it had no effect,
+and no request is repeated whose first copy may still take effect. Answers are whole or none (``boto``, ``lean``).
 """
 
 from __future__ import annotations
