@@ -15,7 +15,7 @@ JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -gt 4 ] && echo 4 || ec
 PYTEST := -m pytest -q -n $(JOBS)
 # How much of the random samples runs, which make test-full runs whole: on DuckDB 1.5, on S3, and on the newest DuckDB. Of
 # the cases of a test of SQL that has many, one of four runs on DuckDB 1.5 and two others on the newest.
-SHARE_DUCKDB1 ?= 0.05
+SHARE_DUCKDB1 ?= 0.1
 SHARE_S3 ?= 0.25
 SHARE ?= 0.25
 LOCAL := -m "not s3 and not browser and not duckdb1"
