@@ -105,7 +105,7 @@ def is_part(told: str, start: int, length: int | None, size: int) -> bool:
 
     That is what there is of it: the object may end earlier (RFC 9110, 14.4).
     """
-    found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", told.strip())
+    found = re.fullmatch(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)", told.strip())
     if not found or int(found[1]) != start or int(found[2]) - start + 1 != size:
         return False
     return size == length or found[3] in {"*", str(int(found[2]) + 1)}

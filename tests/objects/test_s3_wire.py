@@ -268,6 +268,7 @@ def test_a_part_is_the_one_that_was_asked_for(client, pauses):
         ((2, 3), "bytes 2-4/10", b"23", StorageUnavailable),
         ((2, 3), "nothing", b"234", StorageUnavailable),
         ((2, 3), "", b"234", StorageUnavailable),
+        ((2, 3), f"bytes 2-4/{'9' * 5000}", b"234", StorageUnavailable),
         ((0, None), "bytes 0-4/10", b"01234", StorageUnavailable),
     ):
         with Wire(answer(given, "200 OK" if told is None else part, Content_Range=told)) as wire:

@@ -204,7 +204,7 @@ class S3Objects(ObjectStore):
         if not answers.is_part(told, start, length, len(data)):
             raise StorageUnavailable(
                 f"{self.url}: asked for {span.get('Range', 'all bytes')} of {key!r}, {self._endpoint_url()} answered "
-                f"with {len(data)} of {told[:100]!r}: a gateway between here and the bucket may be changing answers"
+                f"with {len(data)} bytes and {told[:100]!r}: ask whoever runs the gateway between here and the bucket"
             )
         return data
 
