@@ -9,7 +9,8 @@ first_that_runs = $(shell for found in $(1); do "$$found" -c '$(2)' 2>/dev/null 
 BIN := .venv/bin
 BIN_DUCKDB1 := .venv-duckdb1/bin
 BIN_OLDEST := .venv-oldest/bin
-PIP := -m pip install --quiet --disable-pip-version-check
+# Without --no-compile half of the time goes into modules that nothing imports.
+PIP := -m pip install --quiet --disable-pip-version-check --no-compile
 # One test process per core, at most four: the servers that the tests start want a core as well.
 JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -gt 4 ] && echo 4 || echo $$n)
 PYTEST := -m pytest -q -n $(JOBS)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from duckvstore.api import cache
 from duckvstore.api.diff import Diff
 from duckvstore.api.items import ColumnInfo, SnapshotInfo, SymbolDescription, SymbolVersion, VersionedItem, VersionInfo
 from duckvstore.api.library import Library
@@ -140,6 +141,7 @@ __all__ = [
     "VersionedItem",
     "WriteMetadataPayload",
     "WritePayload",
+    "cache",
     "combine",
     "load_ipython_extension",
     "open",

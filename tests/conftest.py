@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Nobody's own profile, credentials or store may change what a test does, nor a test reach out of this machine.
-for _name in [name for name in os.environ if name.startswith(("AWS_", "DUCKVSTORE_URL"))]:
+for _name in [name for name in os.environ if name.startswith(("AWS_", "DUCKVSTORE_URL", "DUCKVSTORE_CACHE"))]:
     del os.environ[_name]
 os.environ.update(
     AWS_CONFIG_FILE=os.devnull,
     AWS_SHARED_CREDENTIALS_FILE=os.devnull,
     AWS_EC2_METADATA_DISABLED="true",
     NO_PROXY="127.0.0.1,localhost",
+    DUCKVSTORE_CACHE="off",  # requests are counted; the tests of the cache turn it on
 )
 
 # A shell that runs the tests in the background has told them to ignore Ctrl-C, which some of them are about.

@@ -47,6 +47,8 @@ class ObjectStore(ABC):
     """
 
     url: str
+    #: whether reading again costs as little as reading a file, so that copies on this machine's disk are of no use
+    is_near = False
 
     def __init_subclass__(cls, **options: object) -> None:
         """Count the requests of every object store where somebody traces them: a store need not know of it."""

@@ -50,6 +50,8 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 class LocalObjects(ObjectStore):
     """Bytes under keys as files below ``root``, which is made at the first write."""
 
+    is_near = True
+
     def __init__(self, root: str | os.PathLike[str], *, fsync: bool = True) -> None:
         """Remember where the objects are.
 

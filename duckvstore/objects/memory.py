@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 class MemoryObjects(ObjectStore):
     """Bytes under keys in a dictionary."""
 
+    is_near = True
+
     def __init__(self, name: str = "") -> None:
         """Make an empty object store; ``name`` only shows in ``url``."""
         self.url = f"memory://{name}"

@@ -28,6 +28,7 @@ class WrappedObjects(ObjectStore):
         """Wrap ``inner``."""
         self.inner = inner
         self.url = inner.url
+        self.is_near = inner.is_near
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:  # noqa: D102
         return self.inner.read(key, start, length)

@@ -245,7 +245,7 @@ def _scan_error(library: OpenLibrary, version: Version, error: Exception) -> Duc
     """Return the error for a version that DuckDB cannot scan: the segment at fault, if one is."""
     try:
         for segment in version.segments:
-            segments.fetch(library, segment)
+            segments.fetch_stored(library, segment)
     except DuckVStoreError as found:
         return found
     return duckdb_errors.to_error(

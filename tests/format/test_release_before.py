@@ -35,3 +35,16 @@ def test_it_refuses_metadata_that_it_cannot_give_back(tmp_path, release_before):
     assert "metadata_types" in said
     library.write("eod", pd.DataFrame({"close": [2.5]}), metadata={"one": 1})
     assert release_before(READ, url).strip() == "[2.5]"
+
+
+def test_it_refuses_segments_of_which_parts_can_be_read(tmp_path, release_before):
+    """It would write the list of segments again without what tells of their parts; small frames are read by both."""
+    url = str(tmp_path / "store")
+    library = vs.open(url).create_library("prices")
+    library.write("eod", pd.DataFrame({"close": range(200_000)}).sample(frac=1, random_state=1, ignore_index=True))
+    assert library.read("eod", columns=["close"]).data["close"].nunique() == 200_000
+    said = release_before(READ, url)
+    assert said.startswith("Unsupported")
+    assert "segment_parts" in said
+    library.write("eod", pd.DataFrame({"close": [2.5]}))
+    assert release_before(READ, url).strip() == "[2.5]"

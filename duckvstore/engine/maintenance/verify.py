@@ -223,7 +223,7 @@ class _Verification:
     def _read_segments(self, listed: dict[str, int]) -> None:
         def check(segment: Segment) -> str | None:
             try:
-                segments.fetch(self.library, segment)
+                segments.fetch_stored(self.library, segment)
             except Integrity as error:
                 return f"{error} ({self.used_by[segment.key]})"
             return None

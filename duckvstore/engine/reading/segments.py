@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from duckvstore import clock
 from duckvstore.concurrency import CPU, IO, PARALLEL_REQUESTS, Task
+from duckvstore.engine.reading import segment_cache
 from duckvstore.errors import Integrity, NoSuchKey
-from duckvstore.format.rows import chunking, encoding
+from duckvstore.format.rows import chunking, encoding, parts
 from duckvstore.format.rows.digest import logical_digest
 from duckvstore.format.rows.gathering import Gathered, Gathering
 from duckvstore.format.stored import schema, statistics
@@ -28,13 +29,16 @@ from duckvstore.progress import progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     import pyarrow as pa
 
     from duckvstore.engine.library.open_library import OpenLibrary
+    from duckvstore.engine.reading.segment_cache import SegmentCache
     from duckvstore.format.stored.documents import Schema, Version
 
 FETCHED_BYTES_MAX = 64 * 2**20  # of segments that wait to be decoded
+PARTS_SHARE_MAX = 0.75  # of a segment, above which it is fetched whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,27 +120,169 @@ def _upload_one(
     key = library.layout.segment(symbol, digest, clock.short_id())
     found = statistics.compute(rows, stored, library.options.statistics_columns)
     library.segment_objects.put(library.layout.segment_key(key), data)
+    footer = parts.footer_of(data) if len(data) >= parts.SIZE_BYTES_MIN else None
+    known = (None, None) if footer is None else (len(footer), hashlib.sha256(footer).hexdigest())
     sha256 = hashlib.sha256(data).hexdigest()
-    return Segment(key, rows.num_rows, len(data), sha256, chunking.logical_bytes(rows, stored), found)
+    return Segment(key, rows.num_rows, len(data), sha256, chunking.logical_bytes(rows, stored), found, *known)
 
 
 def fetch(library: OpenLibrary, segment: Segment) -> bytes:
-    """Return a segment's whole object, verified. Raises Integrity when it is missing or not what was written."""
+    """Return a segment's whole object, verified, from this machine's cache if it is there.
+
+    Raises Integrity when it is missing or not what was written.
+    """
+    cache = cache_for(library)
+    if cache is None:
+        return fetch_stored(library, segment)
+    data = cache.read(segment.sha256)
+    if data is not None:
+        if is_whole(segment, data):
+            return data
+        cache.drop(segment.sha256)
+    data = fetch_stored(library, segment)
+    cache.put(segment.sha256, data)
+    return data
+
+
+def fetch_stored(library: OpenLibrary, segment: Segment) -> bytes:
+    """Return a segment's whole object as ``fetch`` does, from the store itself."""
+    data = _read_range(library, segment, 0, None)
+    if not is_whole(segment, data):
+        raise _damaged(library, segment, data)
+    return data
+
+
+def is_whole(segment: Segment, data: bytes) -> bool:
+    """Whether ``data`` is the whole object that was written."""
+    return len(data) == segment.size_bytes and hashlib.sha256(data).hexdigest() == segment.sha256
+
+
+def fetch_parts(library: OpenLibrary, segment: Segment, column_ids: Collection[int]) -> dict[int, bytes] | None:
+    """Return verified bytes of a segment by their place in it: its footer, and what holds the columns ``column_ids``.
+
+    None where the whole segment is better, or is in this machine's cache. Raises Integrity as ``fetch`` does.
+    """
+    if segment.footer_bytes is None:
+        return None
+    cache = cache_for(library)
+    if cache is not None and cache.has(segment.sha256):
+        return None
+    start = segment.size_bytes - segment.footer_bytes
+
+    def is_footer(data: bytes) -> bool:
+        return len(data) == segment.footer_bytes and hashlib.sha256(data).hexdigest() == segment.footer_sha256
+
+    footer = parts.Footer.parse(_part(library, segment, cache, "footer", start, is_footer), segment.size_bytes)
+    ranges = footer.ranges(column_ids)
+    if ranges is None or sum(part.size_bytes for part in ranges) > PARTS_SHARE_MAX * segment.size_bytes:
+        return None
+    found = IO.map(
+        lambda part: _part(
+            library, segment, cache, f"{part.start}-{part.end}", part.start, lambda data: footer.holds(part, data), part
+        ),
+        ranges,
+        at_once=IO.size,
+    )
+    return {**{part.start: data for part, data in zip(ranges, found, strict=True)}, start: footer.data}
+
+
+def _part(
+    library: OpenLibrary,
+    segment: Segment,
+    cache: SegmentCache | None,
+    suffix: str,
+    start: int,
+    is_right: Callable[[bytes], bool],
+    part: parts.Range | None = None,
+) -> bytes:
+    """Return bytes of a segment from ``start`` (to the end, without a ``part``), from the cache or the store."""
+    name = f"{segment.sha256}.{suffix}"
+    data = None if cache is None else cache.read(name)
+    if data is not None and is_right(data):
+        return data
+    data = _read_range(library, segment, start, None if part is None else part.size_bytes)
+    if not is_right(data):
+        raise _damaged(library, segment, data, f" in its bytes from {start} on")
+    if cache is not None:
+        cache.put(name, data)
+    return data
+
+
+def _read_range(library: OpenLibrary, segment: Segment, start: int, length: int | None) -> bytes:
     key = library.layout.segment_key(segment.key)
     try:
-        data = library.segment_objects.read(key)
+        return library.segment_objects.read(key, start, length)
     except NoSuchKey as error:
         raise Integrity(
             f"segment {key} of {library.segment_objects.url} is missing, although a version of library "
             f"{library.name!r} refers to it: restore it from a backup, or read another version"
         ) from error
-    if len(data) != segment.size_bytes or hashlib.sha256(data).hexdigest() != segment.sha256:
-        raise Integrity(
-            f"segment {key} of {library.segment_objects.url} is damaged: expected {segment.size_bytes} bytes with "
-            f"sha256 {segment.sha256[:16]}…, found {len(data)} bytes with {hashlib.sha256(data).hexdigest()[:16]}…: "
-            "restore it from a backup, or read another version"
-        )
-    return data
+
+
+def _damaged(library: OpenLibrary, segment: Segment, data: bytes, where: str = "") -> Integrity:
+    expected = "" if where else f": expected {segment.size_bytes} bytes with sha256 {segment.sha256[:16]}…"
+    key = library.layout.segment_key(segment.key)
+    return Integrity(
+        f"segment {key} of {library.segment_objects.url} is damaged{where}{expected}, "
+        f"found {len(data)} bytes with {hashlib.sha256(data).hexdigest()[:16]}…: restore it from a backup, or read "
+        "another version"
+    )
+
+
+def cache_for(library: OpenLibrary) -> SegmentCache | None:
+    """Return this machine's cache, for a library whose segments are elsewhere."""
+    return None if library.segment_objects.is_near else segment_cache.current()
+
+
+def copy_to(path: Path, library: OpenLibrary, segment: Segment, column_ids: Collection[int] | None) -> int:
+    """Make the file ``path`` of a segment, whole or with what these columns need; return how many bytes it holds.
+
+    A file with holes is as long as the segment: DuckDB reads the footer, and the columns that it wants. Raises
+    Integrity as ``fetch`` does, and OSError.
+    """
+    found = None if column_ids is None else fetch_parts(library, segment, column_ids)
+    if found is not None:
+        with path.open("xb") as file:
+            file.truncate(segment.size_bytes)
+            for start, data in found.items():
+                file.seek(start)
+                file.write(data)
+        return sum(map(len, found.values()))
+    cache, name = cache_for(library), segment.sha256
+    if cache is None:
+        path.write_bytes(fetch_stored(library, segment))
+    elif not _link(cache, segment, path):
+        data = fetch_stored(library, segment)
+        if not (cache.put(name, data) and cache.link(name, path)):
+            path.write_bytes(data)
+    return segment.size_bytes
+
+
+def _link(cache: SegmentCache, segment: Segment, path: Path) -> bool:
+    """Make ``path`` another name of an entry of the cache, if that is there and right."""
+    name = segment.sha256
+    if not cache.link(name, path):
+        return False
+    if name in cache.verified or is_whole(segment, path.read_bytes()):
+        cache.verified.add(name)
+        return True
+    path.unlink()
+    cache.drop(name)
+    return False
+
+
+def _fetch_for(library: OpenLibrary, segment: Segment, column_ids: Collection[int] | None) -> bytes | pa.Buffer:
+    """Return a whole segment, or as long a buffer that has what these columns need and nothing else."""
+    found = None if column_ids is None else fetch_parts(library, segment, column_ids)
+    if found is None:
+        return fetch(library, segment)
+    import numpy as np
+    import pyarrow as pa
+
+    sparse = np.zeros(segment.size_bytes, np.uint8)  # memory is taken where it is written only
+    for start, data in found.items():
+        sparse[start : start + len(data)] = np.frombuffer(data, np.uint8)
+    return pa.py_buffer(sparse)
 
 
 def read_table(
@@ -188,7 +334,8 @@ def _read(
     largest = max((segment.size_bytes for segment in chosen), default=1)
     ahead = max(cores, min(PARALLEL_REQUESTS, FETCHED_BYTES_MAX // max(1, largest)))
     starts = list(accumulate((segment.row_count for segment in chosen), initial=0))
-    fetches = [Task(partial(fetch, library, segment)) for segment in chosen]
+    ids = None if columns is None else _ids(version, columns)
+    fetches = [Task(partial(_fetch_for, library, segment, ids)) for segment in chosen]
 
     def load(position: int) -> pa.Table:
         segment = chosen[position]
@@ -209,6 +356,11 @@ def _read(
     finally:
         for left in fetches:
             left.cancel()
+
+
+def _ids(version: Version, names: Sequence[str]) -> frozenset[int]:
+    wanted = frozenset(names)
+    return frozenset(column.id for column in version.schema.columns if column.name in wanted)
 
 
 def _together(tables: list[pa.Table], version: Version, columns: Sequence[str] | None) -> pa.Table:

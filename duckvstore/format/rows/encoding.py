@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from duckvstore.errors import Integrity, InvalidInput, Unsupported
+from duckvstore.format.rows import parts
 from duckvstore.format.rows.nested_types import exact_nested
 from duckvstore.format.stored import schema as schemas
 from duckvstore.format.stored.schema import FIELD_ID
@@ -145,14 +147,18 @@ def encode(
             )
     chosen = parquet_options(table, schema, compression, choices) if options is None else options
     groups = max(1, round(table.num_rows / ROW_GROUP_ROWS))
-    sink = pa.BufferOutputStream()
+    sink = BytesIO()
     try:
         with pq.ParquetWriter(sink, table.schema, store_schema=False, **chosen) as writer:
             writer.write_table(table, max(1, -(-table.num_rows // groups)))
-            writer.add_key_value_metadata({"ARROW:schema": schema.arrow})  # the stored types, not those of this table
+            known = {b"ARROW:schema": schema.arrow}  # the stored types, not those of this table
+            with sink.getbuffer() as written:
+                if len(written) >= parts.SIZE_BYTES_MIN:
+                    known[parts.BLOCKS_KEY] = parts.block_digests(written).decode()
+            writer.add_key_value_metadata(known)
     except (pa.ArrowException, OSError) as error:  # OSError: a page of over 2 GiB
         raise InvalidInput(f"rows cannot be written as Parquet: {error}") from error
-    return bytes(sink.getvalue().to_pybytes())
+    return sink.getvalue()
 
 
 @lru_cache(maxsize=1)
@@ -179,13 +185,14 @@ def _has_null_array(array: pa.Array) -> bool:
 
 
 def decode(
-    data: bytes, schema: Schema, columns: Sequence[str] | None = None, dictionaries: Collection[str] = ()
+    data: bytes | pa.Buffer, schema: Schema, columns: Sequence[str] | None = None, dictionaries: Collection[str] = ()
 ) -> pa.Table:
     """Return the rows of a segment in the stored schema: all columns, or ``columns`` (stored names) in that order.
 
     Text columns named in ``dictionaries`` stay dictionaries where the file holds them so. Under a ``mixed`` schema
     columns are found by their field id: those that the file lacks are null, narrower ones are cast.
-    ``data``: a whole file whose sha256 was verified. Raises Integrity when the bytes are not such a Parquet file.
+    ``data``: a whole file whose sha256 was verified, or as much of it as the columns need. Raises Integrity when the
+    bytes are not such a Parquet file.
     """
     target = schemas.to_arrow(schema)
     if columns is not None:
@@ -248,7 +255,7 @@ def _read_mixed(file: pq.ParquetFile, target: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(arrays, names=target.names)
 
 
-def _dictionary_columns(data: bytes, wanted: Collection[str]) -> list[str]:
+def _dictionary_columns(data: bytes | pa.Buffer, wanted: Collection[str]) -> list[str]:
     """Return which of the ``wanted`` columns are dictionaries throughout the file."""
     metadata = pq.read_metadata(pa.BufferReader(pa.py_buffer(data)))
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]

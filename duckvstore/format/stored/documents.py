@@ -376,6 +376,7 @@ def schema_from_json(body: dict[str, Any]) -> Schema:
 
 def _features(version: Version, metadata: Any, runs: Sequence[LabelRun]) -> list[str]:
     """Return what a reader of this version must know; ``metadata`` is the user's as JSON, ``runs`` are named."""
+    inline = version.segments.inline if isinstance(version.segments, FoldedSegments) else version.segments
     needed = {
         "mixed_schema": version.schema.mixed,
         "mixed_nested": version.schema.mixed_nested,
@@ -384,6 +385,7 @@ def _features(version: Version, metadata: Any, runs: Sequence[LabelRun]) -> list
         "manifests": isinstance(version.segments, FoldedSegments),
         "index_column": version.kind in ("arrow", "polars") and bool(version.schema.index),
         "missing_markers": any("markers" in value for value in _values(version.schema.value)),
+        "segment_parts": any(map(segments.has_parts, inline)),
         "shared_labels": bool(runs),
         "metadata_types": any(map(user_metadata.has_later_tags, (metadata, *_attributes(version.schema.value)))),
     }

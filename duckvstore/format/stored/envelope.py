@@ -33,6 +33,7 @@ FEATURES = frozenset(  # of documents that this release understands
         "missing_markers",
         "mixed_nested",
         "mixed_schema",
+        "segment_parts",
         "segments_url",
         "shared_labels",
     )

@@ -21,7 +21,7 @@ from duckvstore.concurrency import IO
 from duckvstore.errors import Integrity
 from duckvstore.format.stored import envelope
 from duckvstore.format.stored.envelope import Count
-from duckvstore.format.stored.segments import ColumnStatistics, Segment
+from duckvstore.format.stored.segments import ColumnStatistics, Segment, has_parts
 
 RUN_SEGMENTS = 256
 INLINE_SEGMENTS_MAX = 512
@@ -32,6 +32,7 @@ _PLAIN = {
     "sha256": pa.string(),
     "logical_bytes": pa.int64(),
 }
+_FOOTERS = {"footer_bytes": pa.int64(), "footer_sha256": pa.string()}  # in manifests that know of any
 _STATISTICS = {"min": pa.string(), "max": pa.string(), "nulls": pa.int64(), "nan": pa.bool_()}
 
 
@@ -186,6 +187,8 @@ def encode(segments: Sequence[Segment]) -> bytes:
         }
         for name, kind in _STATISTICS.items():
             columns[f"{name}_{column_id}"] = pa.array(values[name], kind)
+    if any(map(has_parts, segments)):
+        columns |= {name: pa.array([getattr(one, name) for one in segments], kind) for name, kind in _FOOTERS.items()}
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table(columns), sink, compression="zstd", write_page_checksum=True)
     return bytes(sink.getvalue().to_pybytes())
@@ -206,16 +209,17 @@ def decode(data: bytes, manifest: Manifest) -> tuple[Segment, ...]:
             for known, low, high, null_count, nan in zip(statistics, lows, highs, nulls, nans, strict=True):
                 known[column_id] = ColumnStatistics(low, high, null_count, nan)
         plain = [table.column(name).to_pylist() for name in _PLAIN]
+        footers = [table.column(name).to_pylist() for name in _FOOTERS if name in table.column_names]
     except (pa.ArrowException, KeyError, ValueError) as error:
         raise Integrity(f"manifest {manifest.key} cannot be read ({error}): read another version") from error
-    rows: Iterator[Any] = zip(*plain, statistics, strict=True)
+    rows: Iterator[Any] = zip(*plain, statistics, *footers, strict=True)
     return tuple(Segment(*row) for row in rows)
 
 
 def _check_types(table: pa.Table) -> None:
     """Raise ValueError unless the columns have the types that ``encode`` gives them."""
     for field in table.schema:
-        expected = _PLAIN.get(field.name) or _STATISTICS.get(field.name.partition("_")[0])
+        expected = _PLAIN.get(field.name) or _FOOTERS.get(field.name) or _STATISTICS.get(field.name.partition("_")[0])
         if expected is not None and field.type != expected:
             raise ValueError(f"its column {field.name} is of {field.type}, expected {expected}")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, UnsetType, field
 
 from duckvstore.format.stored import envelope
 from duckvstore.format.stored.envelope import Count
@@ -31,7 +31,10 @@ class ColumnStatistics(Struct, frozen=True, gc=False):
 
 
 class Segment(Struct, frozen=True):
-    """One Parquet object: ``key`` relative to the library's root; ``statistics`` by field id."""
+    """One Parquet object: ``key`` relative to the library's root; ``statistics`` by field id.
+
+    ``footer_bytes`` and ``footer_sha256`` are of its end, where parts of it may be read (``format.rows.parts``).
+    """
 
     key: str
     row_count: int
@@ -39,6 +42,8 @@ class Segment(Struct, frozen=True):
     sha256: str
     logical_bytes: int
     statistics: dict[int, ColumnStatistics] = field(default_factory=dict)
+    footer_bytes: int | None = None
+    footer_sha256: str | None = None
 
     @property
     def digest(self) -> str:
@@ -62,10 +67,15 @@ class SegmentLists(Struct, rename={"row_count": "rows", "size_bytes": "bytes"}):
     sha256: list[str]
     logical_bytes: list[Count]
     statistics: dict[int, _StatisticsLists]
+    footer_bytes: list[Count | None] | UnsetType = UNSET
+    footer_sha256: list[str | None] | UnsetType = UNSET
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a key that is not one of a segment."""
+        """Raise ValueError for a key that is not one of a segment, and for a footer that cannot be its end."""
         envelope.check_keys(self.key, "segment")
+        for length, size_bytes in zip(self.footer_bytes or (), self.size_bytes, strict=False):
+            if length is not None and not 0 < length < size_bytes:
+                raise ValueError(f"a footer of {length} bytes in a segment of {size_bytes}")
 
 
 def to_lists(segments: Sequence[Segment]) -> SegmentLists:
@@ -82,7 +92,20 @@ def to_lists(segments: Sequence[Segment]) -> SegmentLists:
             column_id: envelope.lists_of(_StatisticsLists, [s.statistics.get(column_id, unknown) for s in segments])
             for column_id in ids
         },
+        *_footers(segments),
     )
+
+
+def has_parts(segment: Segment) -> bool:
+    """Whether parts of a segment can be verified by themselves."""
+    return segment.footer_bytes is not None
+
+
+def _footers(segments: Sequence[Segment]) -> tuple[list[int | None], list[str | None]] | tuple[()]:
+    """Return what is known of footers; nothing where it is of none, as in documents of earlier releases."""
+    if not any(map(has_parts, segments)):
+        return ()
+    return [segment.footer_bytes for segment in segments], [segment.footer_sha256 for segment in segments]
 
 
 def from_lists(lists: SegmentLists) -> tuple[Segment, ...]:
@@ -92,4 +115,7 @@ def from_lists(lists: SegmentLists) -> tuple[Segment, ...]:
         for known, values in zip(statistics, envelope.rows_of(found), strict=True):
             known[column_id] = ColumnStatistics(*values)
     plain = (lists.key, lists.row_count, lists.size_bytes, lists.sha256, lists.logical_bytes)
-    return tuple(Segment(*values) for values in zip(*plain, statistics, strict=True))
+    if lists.footer_bytes is UNSET or lists.footer_sha256 is UNSET:
+        return tuple(Segment(*values) for values in zip(*plain, statistics, strict=True))
+    footers = (lists.footer_bytes, lists.footer_sha256)
+    return tuple(Segment(*values) for values in zip(*plain, statistics, *footers, strict=True))

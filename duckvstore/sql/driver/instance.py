@@ -114,11 +114,12 @@ class DuckDBInstance:
                 self._own = made
             return self._own
 
-    def try_httpfs(self) -> None:
-        """Load httpfs for a file that the user's SQL names, if that needs no network; DuckDB itself tries the rest."""
+    def try_httpfs(self) -> bool:
+        """Load httpfs, if that needs no network and may be; return whether it is there."""
         with self._lock:
             if not self._has_httpfs and self._lock_down is None:
                 self._has_httpfs = httpfs.load_local(self.opened()) is None
+            return self._has_httpfs
 
     def admit(self, objects: ObjectStore, prefix: str) -> bool:
         """Make DuckDB able to scan what ``objects`` keeps under the URI ``prefix``.

@@ -17,6 +17,7 @@ from duckvstore.concurrency import IO
 from duckvstore.engine.reading import segments as engine_segments
 from duckvstore.format.rows import encoding
 from duckvstore.format.stored import schema as arrow_schema
+from duckvstore.sql.syntax import named_columns
 from duckvstore.sql.values.types import reads_zoned_nanoseconds
 
 if TYPE_CHECKING:
@@ -195,56 +196,22 @@ def uses(statement: Statement, names: Collection[str], constants: Collection[int
 
     ``constants``: the places of parameters whose values have no finer digits.
     """
-    tree = statement.tree
     if not names:
         return Used()
-    if tree is None or statement.is_outline or _takes_all(statement):
+    found = named_columns.identifiers(statement, names)
+    if found is None:
         return Used(tuple(names))
-    tables = {str(table.alias_or_name).casefold() for table in tree.find_all(exp.Table, exp.Subquery)}
-    known = {name.casefold(): name for name in names}
-    targets = set(map(id, _targets(statement)))
     wholly: set[str] = set()
     compared: set[str] = set()
-    for name in tree.find_all(exp.Identifier):
-        word = str(name.name).casefold()
-        if _only_names(name) or id(name.parent) in targets:
-            continue
-        if word in known and not _tells_nothing(name):
-            (compared if _is_compared(name, constants) else wholly).add(known[word])
-        elif word in tables and word not in known:  # a row as a whole
-            return Used(tuple(names))
+    for name, column in found:
+        if not _tells_nothing(name):
+            (compared if _is_compared(name, constants) else wholly).add(column)
     return Used(tuple(sorted(wholly)), tuple(sorted(compared - wholly)))
 
 
 def assigned(statement: Statement) -> frozenset[str]:
     """Return the names of the columns, folded, of which an UPDATE gives a value to each row that it changes."""
-    return frozenset(str(column.name).casefold() for column in _targets(statement))
-
-
-def _targets(statement: Statement) -> list[Any]:
-    """Return the left side in the SET of an UPDATE."""
-    tree = statement.tree
-    if not isinstance(tree, exp.Update):
-        return []
-    settings = [found for found in tree.args.get("expressions") or () if isinstance(found, exp.EQ)]
-    return [found.this for found in settings if isinstance(found.this, exp.Column)]
-
-
-def _takes_all(statement: Statement) -> bool:
-    """Whether all columns of a table may be meant without being named."""
-    tree = statement.tree
-    stars = [star for star in tree.find_all(exp.Star) if not isinstance(star.parent, exp.Count)]
-    joins = [join for join in tree.find_all(exp.Join) if str(join.args.get("method") or "").upper() == "NATURAL"]
-    forms = [found for found in statement.references if found.role == "read" and found.form != "relation"]
-    return bool(stars or joins or forms) or "COLUMNS" in statement.text.upper()
-
-
-def _only_names(name: Any) -> bool:
-    """Whether an identifier gives a name to something, or is that of a table."""
-    parent = name.parent
-    if isinstance(parent, exp.Column):
-        return parent.this is not name
-    return isinstance(parent, (exp.Alias, exp.Table, exp.TableAlias, exp.CTE))
+    return frozenset(str(column.name).casefold() for column in named_columns.targets(statement))
 
 
 def _tells_nothing(name: Any) -> bool:

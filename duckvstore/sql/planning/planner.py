@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+from sqlglot import exp
 
 from duckvstore.engine.reading import catalogue_tables
 from duckvstore.engine.reading import segments as engine_segments
@@ -22,6 +23,7 @@ from duckvstore.sql.driver import duckdb_errors
 from duckvstore.sql.planning import document_segments, nanoseconds, rewrite
 from duckvstore.sql.pruning.segment_choice import Choices, Relation
 from duckvstore.sql.results.figures import Figures, Scanned, ScannedTable
+from duckvstore.sql.syntax import named_columns
 from duckvstore.sql.values import types
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     Hint: TypeAlias = Callable[[Statement, Failure], str]
 
 CHECKED_BYTES_MAX = 2**30
+COPIED_BYTES_MAX = 2**30
 # DuckDB's own limit, by the rows that it expects.
 FEW_ROWS_MAX = 1000
 _OUTER = re.compile(r"\b(?:LEFT|RIGHT|FULL)\b", re.IGNORECASE)
@@ -149,7 +152,7 @@ class Plan:
                 if read_bytes > CHECKED_BYTES_MAX:
                     return None
                 try:
-                    engine_segments.fetch(scan.library, segment)
+                    engine_segments.fetch_stored(scan.library, segment)
                 except Integrity as error:
                     where = f"{scan.library.label(scan.version.symbol)}"
                     found = Integrity(f"version {scan.version.number} of {where!r} cannot be read: {error}")
@@ -298,6 +301,11 @@ class Planner:
         figures.add(Scanned(table, *counts))
         seals = rewrite.names_file_columns(plan.statement)
         refused = self._refused(plan, library, version, choice.segments)
+        needed = self._needed(plan.statement, version)
+        if not refused and self._is_better_copied(plan.statement, library, choice, needed, len(version.schema.columns)):
+            with library.believing(version):
+                copies = self._copies(plan, library, choice.segments, needed)
+            return rewrite.scan(version, copies, seals=seals)
         if refused:
             uris = self.uris(plan, library, choice.segments)
             return rewrite.scan(version, uris, seals=seals, refused=refused)
@@ -307,12 +315,45 @@ class Planner:
         placed = self._in_place(library, choice.segments)
         if placed is None:
             with library.believing(version):
-                copies = self._copies(plan, library, choice.segments)
+                copies = self._copies(plan, library, choice.segments, needed)
             return rewrite.scan(version, copies, seals=seals)
         prefix, uris = placed
         relation = Relation(rewrite.scan(version, uris, seals=seals), prefix)
         choice.relations[library, seals] = relation  # threads may do this twice, each time with the same
         return relation.sql
+
+    def _needed(self, statement: Statement, version: Version) -> frozenset[int] | None:
+        """Return the field ids of the columns that ``statement`` may read; None: perhaps all.
+
+        The body of a macro may name columns that the statement does not.
+        """
+        ids = {column.name: column.id for column in version.schema.columns}
+        named = None if self.choices.has_macros else named_columns.read(statement, ids)
+        return None if named is None else frozenset(ids[name] for name in named)
+
+    def _is_better_copied(
+        self,
+        statement: Statement,
+        library: OpenLibrary,
+        choice: Choice,
+        needed: frozenset[int] | None,
+        column_count: int,
+    ) -> bool:
+        """Whether segments that are elsewhere are fetched before DuckDB runs, many at a time.
+
+        DuckDB itself asks for one thing after the other, so it is left to scan them where they are only if it may need
+        much less of them than their columns (the first rows, those that a join leaves), or if they are too many.
+        """
+        cache = engine_segments.cache_for(library)
+        if cache is None or self._instance.is_locked:
+            return False
+        share = 1.0 if needed is None else len(needed) / max(1, column_count)
+        if choice.bytes_read * share > min(COPIED_BYTES_MAX, cache.bytes_max // 2):
+            return False
+        if all(cache.has(segment.sha256) for segment in choice.segments):
+            return True
+        may_need_less = statement.tree is None or statement.tree.find(exp.Limit, exp.Fetch, exp.TableSample, exp.Join)
+        return not (may_need_less and self._instance.try_httpfs())
 
     def _refused(
         self, plan: Plan, library: OpenLibrary, version: Version, segments: tuple[Segment, ...]
@@ -384,8 +425,14 @@ class Planner:
         placed = self._in_place(library, segments)
         return self._copies(plan, library, segments) if placed is None else placed[1]
 
-    def _copies(self, plan: Plan, library: OpenLibrary, segments: tuple[Segment, ...]) -> list[str]:
-        lease = self._files.lease(library, segments)
+    def _copies(
+        self,
+        plan: Plan,
+        library: OpenLibrary,
+        segments: tuple[Segment, ...],
+        column_ids: frozenset[int] | None = None,
+    ) -> list[str]:
+        lease = self._files.lease(library, segments, column_ids)
         plan.leases.append(lease)
         return lease.paths
 

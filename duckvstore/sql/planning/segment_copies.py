@@ -1,6 +1,7 @@
-"""Local copies of segments that DuckDB cannot scan where they are.
+"""Local copies of segments, for what DuckDB cannot scan where it is, or not as soon.
 
-A copy was verified against its document when it was made, and is not removed while a lease holds it.
+A copy was verified against its document when it was made, and is not removed while a lease holds it. It is a second
+name of what this machine's cache holds, or a file with holes that has only the columns which a statement may read.
 """
 
 from __future__ import annotations
@@ -11,15 +12,20 @@ from typing import TYPE_CHECKING
 
 from duckvstore import forks
 from duckvstore.concurrency import IO
+from duckvstore.engine.reading import segment_cache
 from duckvstore.engine.reading import segments as engine_segments
 from duckvstore.sql.planning.temporary_folders import Folder, room
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
+    from typing import TypeAlias
 
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.format.stored.segments import Segment
+
+    #: library, key of the segment, and the field ids of the columns that are there (None: all)
+    Key: TypeAlias = tuple[str, str, frozenset[int] | None]
 
 SIZE_BYTES_MAX = 2 * 2**30
 
@@ -38,7 +44,7 @@ class SegmentFiles:
         """Make no folder yet. More than ``size_bytes_max`` is kept only while leases hold it."""
         self._size_bytes_max = size_bytes_max
         self._lock = forks.rlock()
-        self._copies: OrderedDict[tuple[str, str], _Copy] = OrderedDict()
+        self._copies: OrderedDict[Key, _Copy] = OrderedDict()
         self._folder: Folder | None = None
         self._count = 0
         forks.follow(self)
@@ -54,19 +60,22 @@ class SegmentFiles:
             self._folder.leave()
         self._folder = None
 
-    def lease(self, library: OpenLibrary, segments: Sequence[Segment]) -> Lease:
+    def lease(
+        self, library: OpenLibrary, segments: Sequence[Segment], column_ids: Collection[int] | None = None
+    ) -> Lease:
         """Return local paths of ``segments``, fetched in parallel where they are not here yet.
 
-        Raises Integrity and StorageUnavailable as ``engine.reading.segments.fetch`` does.
+        ``column_ids``: field ids of the columns that are needed (None: all). Raises Integrity and StorageUnavailable
+        as ``engine.reading.segments.fetch`` does.
         """
         self.folder()
         lease = Lease(self)
+        needed = None if column_ids is None else frozenset(column_ids)
         try:
-            IO.map(lambda segment: self._fetch(library, segment, lease), segments)
+            lease.paths = IO.map(lambda s: self._fetch(library, s, needed, lease), segments, at_once=IO.size)
         except BaseException:
             lease.release()
             raise
-        lease.paths = [str(self._copies[library.library_id, segment.key].path) for segment in segments]
         self._shrink()
         return lease
 
@@ -74,7 +83,8 @@ class SegmentFiles:
         """Return the folder, made if need be. Raises StorageUnavailable."""
         with self._lock:
             if self._folder is None:
-                self._folder = Folder()
+                cache = segment_cache.current()  # a file has a second name on one disk only
+                self._folder = Folder(cache.usable_folder() if cache is not None else None)
             return self._folder.path
 
     def close(self) -> None:
@@ -85,7 +95,7 @@ class SegmentFiles:
         if folder is not None:
             folder.close()
 
-    def release(self, keys: Sequence[tuple[str, str]]) -> None:
+    def release(self, keys: Sequence[Key]) -> None:
         """Let copies go that a lease held."""
         with self._lock:
             for key in keys:
@@ -94,37 +104,37 @@ class SegmentFiles:
                     copy.leases -= 1
         self._shrink()
 
-    def _fetch(self, library: OpenLibrary, segment: Segment, lease: Lease) -> None:
-        key = (library.library_id, segment.key)
-        if self._take(key, lease):
-            return
-        data = engine_segments.fetch(library, segment)
+    def _fetch(self, library: OpenLibrary, segment: Segment, needed: frozenset[int] | None, lease: Lease) -> str:
+        key = (library.library_id, segment.key, needed)
+        taken = self._take((*key[:2], None), lease) or self._take(key, lease)
+        if taken is not None:
+            return taken
         with self._lock:
             self._count += 1
             path = self.folder() / f"{self._count}-{segment.key.rpartition('/')[2]}"
         with room(path.parent):
             try:
-                path.write_bytes(data)
-            except OSError:
+                size_bytes = engine_segments.copy_to(path, library, segment, needed)
+            except BaseException:
                 path.unlink(missing_ok=True)  # part of it, which would take the room that is missing
                 raise
         with self._lock:
             known = self._copies.get(key)
             if known is None:
-                self._copies[key] = _Copy(path, len(data))
+                self._copies[key] = _Copy(path, size_bytes)
             else:  # another thread was faster
                 path.unlink()
-        self._take(key, lease)
+            return f"{self._take(key, lease)}"
 
-    def _take(self, key: tuple[str, str], lease: Lease) -> bool:
+    def _take(self, key: Key, lease: Lease) -> str | None:
         with self._lock:
             copy = self._copies.get(key)
             if copy is None:
-                return False
+                return None
             self._copies.move_to_end(key)
             copy.leases += 1
             lease.keys.append(key)
-            return True
+            return str(copy.path)
 
     def _shrink(self) -> None:
         with self._lock:
@@ -143,7 +153,7 @@ class Lease:
     def __init__(self, files: SegmentFiles) -> None:
         """Hold nothing yet."""
         self.paths: list[str] = []
-        self.keys: list[tuple[str, str]] = []
+        self.keys: list[Key] = []
         self._files = files
 
     def release(self) -> None:

@@ -31,9 +31,12 @@ _fcntl: Any = importlib.import_module("fcntl") if os.name == "posix" else None
 class Folder:
     """A temporary folder that is removed by ``close``, with its object, or by a later process."""
 
-    def __init__(self) -> None:
-        """Make it, after removing what killed processes have left beside it. Raises StorageUnavailable."""
-        parent = Path(tempfile.gettempdir())
+    def __init__(self, parent: Path | None = None) -> None:
+        """Make it in ``parent`` (None: where the system has such folders).
+
+        What killed processes have left there is removed before. Raises StorageUnavailable.
+        """
+        parent = parent or Path(tempfile.gettempdir())
         _remove_abandoned(parent)
         with room(parent):
             made = tempfile.mkdtemp(prefix=_UNFINISHED, dir=parent)

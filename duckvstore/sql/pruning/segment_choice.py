@@ -167,6 +167,11 @@ class Choices:
         self._facts.clear()
         self._choices = weakref.WeakKeyDictionary()
 
+    @property
+    def has_macros(self) -> bool:
+        """Whether a statement has made a macro or a function, whose body may say what the text does not."""
+        return self._has_macros
+
     def forget(self, statement: Statement) -> None:
         """Forget all choices: ``statement`` was run, and may have changed what comparisons or functions mean."""
         with self._lock:
