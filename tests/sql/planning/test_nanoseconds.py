@@ -67,6 +67,16 @@ def test_what_would_lose_them_is_refused(lib, tmp_path, statement, symbol):
     assert lib.list_versions() == before
 
 
+@pytest.mark.parametrize("field", ["d.x", "held.d.x", "d['x']", "main.held.d.x"])
+def test_fields_of_structs_are_refused_too(lib, field):
+    """A field by its name after a dot is one of a column, which was taken for a table and cut."""
+    kind = pa.struct([("x", pa.duration("ns"))])
+    lib.write("held", pa.table({"d": pa.array([{"x": 1_000_000_001}], kind), "p": [1]}))
+    with pytest.raises(SqlError, match=MESSAGE.format("d")):
+        lib.sql(f"CREATE TABLE copy AS SELECT {field} AS y FROM held")
+    lib.sql("CREATE TABLE copy AS SELECT held.p AS y FROM held")
+
+
 @pytest.mark.parametrize("symbol", ["ticks", "waits", "even"])
 def test_what_does_not_depend_on_them_works(lib, symbol):
     for statement in (
