@@ -21,7 +21,8 @@ from duckvstore.sql.binding.meanings import Catalogue, Difference, Frame, Symbol
 from duckvstore.sql.binding.names import with_label
 from duckvstore.sql.driver import duckdb_errors
 from duckvstore.sql.planning import document_segments, nanoseconds, rewrite
-from duckvstore.sql.pruning.segment_choice import Choices, Relation
+from duckvstore.sql.pruning import first_rows
+from duckvstore.sql.pruning.segment_choice import Choice, Choices, Relation
 from duckvstore.sql.results.figures import Figures, Scanned, ScannedTable
 from duckvstore.sql.syntax import named_columns
 from duckvstore.sql.values import types
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from duckvstore.sql.driver.duckdb_errors import Failure
     from duckvstore.sql.driver.instance import DuckDBInstance
     from duckvstore.sql.planning.segment_copies import Lease, SegmentFiles
-    from duckvstore.sql.pruning.segment_choice import Choice
     from duckvstore.sql.syntax.headers import Noun
     from duckvstore.sql.syntax.parser import Statement
     from duckvstore.sql.syntax.source_map import SourceMap
@@ -288,6 +288,10 @@ class Planner:
         """Return the SQL of what the reference at ``position`` means."""
         if isinstance(meaning, Symbol):
             choice = self.choices.choose(plan.statement, position, meaning.version, values, cursor)
+            row_count = first_rows.wanted(plan.statement)
+            if row_count is not None and len(choice.segments) > 1:
+                leading = first_rows.leading(choice.segments, row_count)
+                choice = Choice(leading, sum(segment.size_bytes for segment in leading), choice.bytes_total)
             return self._scan_of(plan, meaning.library, meaning.version, choice, figures)
         if isinstance(meaning, Difference):
             return self._difference(plan, meaning, figures)
@@ -351,6 +355,8 @@ class Planner:
         if choice.bytes_read * share > min(COPIED_BYTES_MAX, cache.bytes_max // 2):
             return False
         if all(cache.has(segment.sha256) for segment in choice.segments):
+            return True
+        if first_rows.wanted(statement) is not None:
             return True
         may_need_less = statement.tree is None or statement.tree.find(exp.Limit, exp.Fetch, exp.TableSample, exp.Join)
         return not (may_need_less and self._instance.try_httpfs())

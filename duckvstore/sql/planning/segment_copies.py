@@ -118,6 +118,8 @@ class SegmentFiles:
             except BaseException:
                 path.unlink(missing_ok=True)  # part of it, which would take the room that is missing
                 raise
+        if size_bytes == segment.size_bytes:  # it is there whole
+            key = (*key[:2], None)
         with self._lock:
             known = self._copies.get(key)
             if known is None:
