@@ -139,8 +139,6 @@ def to_format(
     table's ``to_pandas()`` gives the frame back. The other arguments are those of ``decode``. Raises InvalidInput for
     another format.
     """
-    if output_format not in OUTPUT_FORMATS:
-        raise InvalidInput(f"there is no output format {output_format!r}: use one of {', '.join(OUTPUT_FORMATS)}")
     if kind == "nested":
         raise InvalidInput(f"a nested value has no {output_format} form: read it without output_format")
     if kind in ("dataframe", "series") and output_format == "pandas":
@@ -160,6 +158,8 @@ def to_format(
         from duckvstore.format.codecs import polars_values
 
         return polars_values.from_arrow(plain)
+    if output_format != "pyarrow":
+        raise InvalidInput(f"there is no output format {output_format!r}: use one of {', '.join(OUTPUT_FORMATS)}")
     if kind in ("dataframe", "series"):
         from duckvstore.format.codecs import pandas_notes
 

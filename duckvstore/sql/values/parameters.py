@@ -10,7 +10,7 @@ import operator
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 from duckvstore.errors import InvalidInput, SqlError
 from duckvstore.sql.syntax.parser import Expression, Parameter
@@ -176,6 +176,8 @@ def as_of(at: At, statement: Statement, values: Values, evaluate: Callable[[str]
         if not isinstance(value, str):
             raise statement.error(f"AT SNAPSHOT takes the name of a snapshot, not {value!r}", at.offset)
         return value
+    if at.kind != "timestamp":
+        assert_never(at.kind)
     try:
         return _time(value, evaluate)
     except (ValueError, OverflowError) as error:
