@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from duckvstore.engine.library import manifests
 from duckvstore.engine.reading import reads, segments
 from duckvstore.engine.reading.cells import SegmentCells
-from duckvstore.engine.reading.segments import Placed
 from duckvstore.engine.writing import drafts, edits, given_rows, whole_values
+from duckvstore.engine.writing.segment_upload import Placed, place
 from duckvstore.errors import InvalidInput
 from duckvstore.format.evolution import joins
 from duckvstore.format.evolution.cell_rules import TableCells
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.engine.writing.commits import Draft
     from duckvstore.engine.writing.edits import Plan
-    from duckvstore.format.evolution.joins import Merged
+    from duckvstore.format.evolution.joined_columns import Merged
     from duckvstore.format.rows.order import Order
     from duckvstore.format.stored.documents import Version
 
@@ -66,7 +66,7 @@ def append(library: OpenLibrary, given: given_rows.GivenRows, metadata: Any) -> 
         counts = [segment.row_count for segment in last]
         tail = edits.merged_tail(counts, new.num_rows, 2 * window if window else new.num_rows)
         whole = drafts.joined(library, base, last[len(last) - tail :], [new])
-        placed = segments.place(library, given.symbol, base.schema, drafts.cut(whole, base.schema, window))
+        placed = place(library, given.symbol, base.schema, drafts.cut(whole, base.schema, window))
         return _extended(library, base, tail, placed, metadata, is_sorted, window)
 
     return plan
@@ -154,7 +154,7 @@ def _stored(library: OpenLibrary, given: given_rows.GivenRows, newest: Version |
     window = drafts.window(library, given.rows, newest)
     rows, times = given_rows.watched(given, newest)
     pieces = chunking.pieces(rows, segment_bytes=library.options.segment_bytes, window=window)
-    return segments.place(library, given.symbol, given.rows.schema, pieces), times
+    return place(library, given.symbol, given.rows.schema, pieces), times
 
 
 def _alone(given: given_rows.GivenRows, stored: Placed, times: Order | None, metadata: Any) -> Draft:
@@ -175,7 +175,7 @@ def _joining(
         for segment in stored.segments:  # one at a time: a stream may be larger than memory
             yield merged.rows(segments.read_table(library, replace(part, segments=(segment,))))
 
-    return segments.place(library, given.symbol, base.schema, pieces())
+    return place(library, given.symbol, base.schema, pieces())
 
 
 def _known_times(given: given_rows.GivenRows, base: Version, new: pa.Table | None) -> Order | None:

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from duckvstore.engine.library.open_library import OpenLibrary
-    from duckvstore.engine.reading.segments import Placed
+    from duckvstore.engine.writing.segment_upload import Placed
     from duckvstore.format.evolution.cell_rules import Cells
-    from duckvstore.format.evolution.joins import Merged
+    from duckvstore.format.evolution.joined_columns import Merged
     from duckvstore.format.rows.value_rows import Encoded
     from duckvstore.format.stored.documents import Schema, Version
     from duckvstore.format.stored.segments import Segment

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from duckvstore.engine.library import manifests
 from duckvstore.engine.reading import reads, segments
-from duckvstore.engine.reading.segments import Placed
 from duckvstore.engine.writing import drafts, edits
+from duckvstore.engine.writing.segment_upload import Placed, Shareable, place
 from duckvstore.errors import InvalidInput
 from duckvstore.format.evolution.editing import check_tabular
 from duckvstore.format.stored import statistics
@@ -83,7 +83,7 @@ def delete_rows(
             inside = numbers[(numbers >= starts[run[0]]) & (numbers < starts[run[-1] + 1])]
             keep[inside - starts[run[0]]] = False
             rows = segments.read_table(library, newest, segments=run).filter(keep)
-            placed = segments.place(library, symbol, newest.schema, drafts.cut(rows, newest.schema, window))
+            placed = place(library, symbol, newest.schema, drafts.cut(rows, newest.schema, window))
             found += [*newest.segments[done : run[0]], *placed.segments]
             written = Placed((), written.new_rows + placed.new_rows, written.new_bytes + placed.new_bytes)
             done = run[-1] + 1
@@ -149,7 +149,7 @@ def _appended(library: OpenLibrary, base: Version, added: pa.Table, window: int 
     counts = [segment.row_count for segment in last]
     tail = edits.merged_tail(counts, added.num_rows, 2 * window if window else added.num_rows)
     rows = drafts.joined(library, base, last[len(last) - tail :], [added])
-    placed = segments.place(library, base.symbol, base.schema, drafts.cut(rows, base.schema, window))
+    placed = place(library, base.symbol, base.schema, drafts.cut(rows, base.schema, window))
     found = manifests.extended(library, base.symbol, base.segments, tail, placed.segments)
     return Placed(found, placed.new_rows, placed.new_bytes)
 
@@ -255,14 +255,14 @@ class _Rewriting:
         for run in edits.runs(np.unique(touched).tolist()):
             rows = self._rows(run)
             pieces = drafts.cut(rows, self.base.schema, self.window)
-            shareable = segments.Shareable(self.base.segments[run[0] : run[-1] + 1])
-            one = segments.place(self.library, self.base.symbol, self.base.schema, pieces, shareable)
+            shareable = Shareable(self.base.segments[run[0] : run[-1] + 1])
+            one = place(self.library, self.base.symbol, self.base.schema, pieces, shareable)
             found += [*self.base.segments[done : run[0]], *one.segments]
             new_rows, new_bytes, done = new_rows + one.new_rows, new_bytes + one.new_bytes, run[-1] + 1
         found += self.base.segments[done:]
         if self.owners is None and self.wanted.added.num_rows:
             rest = drafts.cut(self.wanted.added, self.base.schema, self.window)
-            one = segments.place(self.library, self.base.symbol, self.base.schema, rest)
+            one = place(self.library, self.base.symbol, self.base.schema, rest)
             found += one.segments
             new_rows, new_bytes = new_rows + one.new_rows, new_bytes + one.new_bytes
         folded = manifests.fold(self.library, self.base.symbol, found, self.base.segments)

@@ -20,6 +20,7 @@ from duckvstore.engine.reading import cuts, ranges, reads, segments
 from duckvstore.engine.reading.cells import SegmentCells
 from duckvstore.engine.writing import drafts, edits, given_rows, whole_values
 from duckvstore.engine.writing.commits import Draft
+from duckvstore.engine.writing.segment_upload import place
 from duckvstore.errors import InvalidInput, NoSuchColumn, NoSuchKey, StorageUnavailable
 from duckvstore.format.codecs import tables
 from duckvstore.format.evolution import joins
@@ -202,7 +203,7 @@ def _fitted(
     rows = fit(replace(none, table=segments.read_table(library, part)), stored, where)
     if rows.table is None:
         raise AssertionError("a table stays one")  # unreachable
-    placed = segments.place(library, part.symbol, rows.schema, drafts.cut(rows.table, rows.schema, part.window))
+    placed = place(library, part.symbol, rows.schema, drafts.cut(rows.table, rows.schema, part.window))
     return replace(part, schema=rows.schema, segments=tuple(placed.segments))
 
 
@@ -357,7 +358,7 @@ def _sorted_rows(library: OpenLibrary, symbol: str, parts: Sequence[Version]) ->
         )
     rows = rows.take(order.ascending(times))
     schema = drafts.edited_schema(whole.schema, rows.num_rows, is_mixed=False)
-    placed = segments.place(library, symbol, schema, drafts.cut(rows, schema, drafts.window_of(library, whole)))
+    placed = place(library, symbol, schema, drafts.cut(rows, schema, drafts.window_of(library, whole)))
     return [
         replace(
             whole,
@@ -392,5 +393,5 @@ def _joined(
         is_whole = len(part.schema.columns) == len(schema.columns)
         return schema if is_whole else replace(schema, mixed=True), old, tuple(part.segments), (0, 0)
     rows = merged.rows(segments.read_table(library, part))
-    placed = segments.place(library, part.symbol, schema, drafts.cut(rows, schema, part.window))
+    placed = place(library, part.symbol, schema, drafts.cut(rows, schema, part.window))
     return schema, old, tuple(placed.segments), (placed.new_rows, placed.new_bytes)

@@ -9,6 +9,7 @@ from duckvstore.engine.library import manifests
 from duckvstore.engine.reading import reads, segments
 from duckvstore.engine.reading.ranges import NO_TICKS
 from duckvstore.engine.writing import drafts, edits, given_rows, whole_values
+from duckvstore.engine.writing.segment_upload import Placed, Shareable, place
 from duckvstore.errors import InvalidInput
 from duckvstore.format.evolution import joins
 from duckvstore.format.evolution.cell_rules import TableCells
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.engine.reading.ranges import DateRange
-    from duckvstore.engine.reading.segments import Placed
     from duckvstore.engine.writing.commits import Draft
     from duckvstore.engine.writing.edits import Plan
     from duckvstore.format.rows.order import Order
@@ -133,8 +133,8 @@ def _replaced(
             counts = [segment.row_count for segment in base.segments]
             start -= edits.merged_tail(counts, new.num_rows, 2 * window if window else new.num_rows)
             rows = drafts.joined(library, base, base.segments[start:stop], [new])
-    shareable = segments.Shareable(base.segments[start:stop])
-    placed = segments.place(library, base.symbol, base.schema, drafts.cut(rows, base.schema, window), shareable)
+    shareable = Shareable(base.segments[start:stop])
+    placed = place(library, base.symbol, base.schema, drafts.cut(rows, base.schema, window), shareable)
     whole = (*base.segments[:start], *placed.segments, *base.segments[stop:])
     return replace(placed, segments=manifests.fold(library, base.symbol, whole, base.segments)), window
 
