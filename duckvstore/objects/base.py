@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from duckvstore.errors import Unsupported
+from duckvstore.objects.keys import check_key
 from duckvstore.telemetry import counted
 
 if TYPE_CHECKING:
@@ -97,9 +98,10 @@ class ObjectStore(ABC):
     def now(self) -> datetime:
         """Return the store's own time (UTC, microseconds) where it has one, else this machine's."""
 
-    @abstractmethod
     def uri(self, key: str) -> str | None:
         """Return the address under which DuckDB can scan the object exactly, or None when it cannot."""
+        check_key(key)
+        return None
 
     def stored_as(self, parameters: Mapping[str, str]) -> ObjectStore:
         """Return this store, but one that stores objects with S3's ``parameters`` (encryption, storage class).

@@ -10,6 +10,7 @@ an answer may still take effect.
 from __future__ import annotations
 
 import re
+from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
@@ -67,7 +68,8 @@ class CloudObjects(ObjectStore):
         """Pickle as the way to open it again, with the options that were given, or from the stores it has."""
         if self._address is not None:
             return open_cloud, self._address
-        return _rebuilt, (self._store, self.url, self._once, LISTING_ORDERS[self._folder_order])
+        rebuilt = partial(CloudObjects, once=self._once, listing_order=LISTING_ORDERS[self._folder_order])
+        return rebuilt, (self._store, self.url)
 
     def __repr__(self) -> str:
         """Return a text without credentials."""
@@ -227,10 +229,6 @@ class CloudObjects(ObjectStore):
     def now(self) -> datetime:  # noqa: D102
         return clock.utc_now()
 
-    def uri(self, key: str) -> str | None:  # noqa: D102
-        check_key(key)
-        return None
-
     def _mapped(self, error: Exception, action: str, key: str | None = None) -> DuckVStoreError:
         from obstore import exceptions
 
@@ -286,10 +284,6 @@ def open_cloud(url: str, options: Mapping[str, Any]) -> CloudObjects:
     opened = CloudObjects(store, shown, once=once, listing_order=order)
     opened._address = (url, dict(options))  # noqa: SLF001 - what it takes to open it in another process
     return opened
-
-
-def _rebuilt(store: Any, url: str, once: Any, listing_order: str) -> CloudObjects:
-    return CloudObjects(store, url, once=once, listing_order=listing_order)
 
 
 def _is_missing(error: BaseException) -> bool:

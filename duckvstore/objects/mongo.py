@@ -80,7 +80,7 @@ class MongoObjects(ObjectStore):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as the way to open it again."""
-        return _reopened, (self.url, self._password)
+        return partial(MongoObjects, password=self._password), (self.url,)
 
     def __repr__(self) -> str:
         """Return a text without credentials."""
@@ -314,14 +314,6 @@ class MongoObjects(ObjectStore):
         answer = self._asked("ask for the time", lambda: self._client()[self._database].command("hello"))
         time: datetime = answer["localTime"]
         return time.replace(tzinfo=UTC)
-
-    def uri(self, key: str) -> str | None:  # noqa: D102
-        check_key(key)
-        return None
-
-
-def _reopened(url: str, password: str | None) -> MongoObjects:
-    return MongoObjects(url, password=password)
 
 
 def _close(client: Any, pid: int) -> None:

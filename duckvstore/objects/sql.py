@@ -12,6 +12,7 @@ import os
 import re
 import weakref
 from datetime import UTC
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -104,7 +105,7 @@ class SqlObjects(ObjectStore):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as the way to open it again."""
-        return _reopened, (self.url, self._password)
+        return partial(SqlObjects, password=self._password), (self.url,)
 
     def __repr__(self) -> str:
         """Return a text without credentials."""
@@ -349,14 +350,6 @@ class SqlObjects(ObjectStore):
             return clock.utc_now()
         time: datetime = self._transaction("ask for the time", lambda found: found.execute(text(query)).scalar_one())
         return time.replace(tzinfo=UTC)
-
-    def uri(self, key: str) -> str | None:  # noqa: D102
-        check_key(key)
-        return None
-
-
-def _reopened(url: str, password: str | None) -> SqlObjects:
-    return SqlObjects(url, password=password)
 
 
 def _close(engine: Engine, pid: int) -> None:

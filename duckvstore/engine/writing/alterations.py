@@ -33,7 +33,7 @@ def recast(library: OpenLibrary, newest: Version, name: str, column: Encoded) ->
     position = schema.names.index(name)
     rows = drafts.concat([segments.read_table(library, newest)], newest.schema)
     rows = rows.set_column(position, to_arrow(schema).field(position), column.table.column(0)).cast(to_arrow(schema))
-    window = drafts.window(library, None, newest)
+    window = drafts.window(library, newest)
     placed = place(library, newest.symbol, schema, drafts.cut(rows, schema, window))
     folded = replace(placed, segments=manifests.fold(library, newest.symbol, placed.segments, newest.segments))
     return drafts.draft("alter", newest.kind, schema, newest.metadata, folded, newest.is_sorted, window)

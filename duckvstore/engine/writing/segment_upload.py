@@ -39,6 +39,11 @@ class Placed:
         """Rows in all segments together."""
         return totals(self.segments)[0]
 
+    @classmethod
+    def of_parts(cls, segments: Sequence[Segment], parts: Sequence[Placed]) -> Placed:
+        """Return ``segments``, of which those that were written now are in ``parts``."""
+        return cls(segments, sum(part.new_rows for part in parts), sum(part.new_bytes for part in parts))
+
 
 class Shareable:
     """Segments that a version may share with the one before, each at most once. Safe to use from many threads."""

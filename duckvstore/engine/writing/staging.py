@@ -19,7 +19,6 @@ from duckvstore.engine.library.create_once import create_once
 from duckvstore.engine.reading import cuts, ranges, reads, segments
 from duckvstore.engine.reading.cells import SegmentCells
 from duckvstore.engine.writing import drafts, edits, given_rows, whole_values
-from duckvstore.engine.writing.commits import Draft
 from duckvstore.engine.writing.segment_upload import place
 from duckvstore.errors import InvalidInput, NoSuchColumn, NoSuchKey, StorageUnavailable
 from duckvstore.format.codecs import tables
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from duckvstore.engine.library.open_library import OpenLibrary
-    from duckvstore.engine.writing.commits import Call
+    from duckvstore.engine.writing.commits import Call, Draft
     from duckvstore.engine.writing.edits import Plan
     from duckvstore.engine.writing.given_rows import GivenRows
     from duckvstore.format.stored.documents import Schema
@@ -57,18 +56,10 @@ def stage(library: OpenLibrary, call: Call, given: GivenRows) -> str:
         number=0,
         write_id=call.write_id,
         created_at=library.objects.now(),
-        operation=draft.operation,
-        kind=draft.kind,
         author=call.author,
         message=call.message,
-        schema=draft.schema,
-        row_count=draft.row_count,
-        new_rows=draft.new_rows,
-        new_bytes=draft.new_bytes,
-        is_sorted=draft.is_sorted,
-        window=draft.window,
-        segments=draft.segments,
         label_runs=runs,
+        **draft.fields(),
     )
     key = library.layout.staged(call.symbol, call.write_id)
     data = documents.dump_version(part, schema)
@@ -156,16 +147,11 @@ def finalize(
         whole = _together(library, todo[0] if base is None else base, todo[1:] if base is None else todo)
         kept_metadata = base.metadata if metadata is None and base is not None else metadata
         folded = manifests.fold(library, symbol, whole.segments, newest.segments if newest is not None else ())
-        return Draft(
-            operation="finalize",
-            kind=whole.kind,
-            schema=whole.schema,
-            metadata=kept_metadata,
-            row_count=whole.row_count,
+        return replace(
+            edits.same_segments("finalize", whole, kept_metadata),
             new_rows=whole.new_rows + sum(part.new_rows for part in mine),
             new_bytes=whole.new_bytes + sum(part.new_bytes for part in mine),
             is_sorted=is_sorted,
-            window=whole.window,
             parts=identities,
             segments=folded,
         )
@@ -358,7 +344,7 @@ def _sorted_rows(library: OpenLibrary, symbol: str, parts: Sequence[Version]) ->
         )
     rows = rows.take(order.ascending(times))
     schema = drafts.edited_schema(whole.schema, rows.num_rows, is_mixed=False)
-    placed = place(library, symbol, schema, drafts.cut(rows, schema, drafts.window_of(library, whole)))
+    placed = place(library, symbol, schema, drafts.cut(rows, schema, drafts.window(library, whole)))
     return [
         replace(
             whole,

@@ -80,9 +80,7 @@ def update(
         if (new.num_rows == 0 and not touched) or (low, high) == NO_TICKS:
             return drafts.unchanged("update", newest, metadata)
         placed, window = _replaced(library, base, touched, column, (low, high), new)
-        schema = drafts.edited_schema(base.schema, placed.row_count, is_mixed=drafts.is_mixed(base, placed))
-        kept_metadata = newest.metadata if metadata is None else metadata
-        return drafts.draft("update", newest.kind, schema, kept_metadata, placed, True, window)
+        return drafts.edited("update", base, placed, metadata, True, window)
 
     return plan
 
@@ -117,7 +115,7 @@ def _replaced(
 ) -> tuple[Placed, int | None]:
     """Store ``base`` with ``new`` in place of what lies within ``bounds``, which only ``touched`` segments do."""
     low, high = bounds
-    window = drafts.window(library, None, base)
+    window = drafts.window(library, base)
     if touched:
         start, stop = touched[0], touched[-1] + 1
         # The index ascends: only the first and the last of them may have rows on either side.

@@ -46,7 +46,7 @@ def _value(
     shareable: Shareable,
 ) -> Draft:
     encoded, times = given_rows.watched(given, None)
-    window = drafts.window(library, encoded, newest)
+    window = drafts.window(library, newest, encoded)
     pieces = chunking.pieces(encoded, segment_bytes=library.options.segment_bytes, window=window)
     placed = place(library, given.symbol, encoded.schema, pieces, shareable)
     base = newest.segments if newest is not None else ()
@@ -72,6 +72,5 @@ def _nested(
         return placed.segments
 
     schema, found, _ = composite.upload_nested(nested, upload)
-    new_rows, new_bytes = sum(one.new_rows for one in written), sum(one.new_bytes for one in written)
-    folded = manifests.fold(library, given.symbol, found)
-    return drafts.draft(operation, "nested", schema, metadata, Placed(folded, new_rows, new_bytes), None, None)
+    placed = Placed.of_parts(manifests.fold(library, given.symbol, found), written)
+    return drafts.draft(operation, "nested", schema, metadata, placed, None, None)

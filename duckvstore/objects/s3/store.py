@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import os
 import re
+from operator import attrgetter
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from urllib.parse import urlsplit
@@ -309,7 +310,7 @@ class S3Objects(ObjectStore):
             page = [Listed(self._relative(item["Key"]), item["Size"]) for item in answer.get("Contents", ())]
             page += [Listed(self._relative(item["Prefix"]), None) for item in answer.get("CommonPrefixes", ())]
             if folders:
-                page.sort(key=_folder_order_key if self._server.lists_folders else _byte_order_key)
+                page.sort(key=_folder_order_key if self._server.lists_folders else attrgetter("key"))
             yield page
             if not answer.get("IsTruncated"):
                 return
@@ -403,10 +404,6 @@ class S3Objects(ObjectStore):
 def _chain(first: _Page, rest: Iterator[_Page]) -> Iterator[_Page]:
     yield first
     yield from rest
-
-
-def _byte_order_key(entry: Listed) -> str:
-    return entry.key
 
 
 def _folder_order_key(entry: Listed) -> tuple[str, str]:
