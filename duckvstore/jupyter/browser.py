@@ -210,13 +210,7 @@ class Browser(anywidget.AnyWidget):
         found = self._library.get_description(self.symbol, as_of)
         columns = self._overview.columns(self.symbol, as_of, nulls_of=COLUMNS_SHOWN_MAX)
         self.shown = {
-            "symbol": found.symbol,
-            "version": found.version,
-            "kind": found.kind,
-            "row_count": found.row_count,
-            "stored_bytes": found.stored_bytes,
-            "segment_count": found.segment_count,
-            "created_at": _json(found.last_update_time),
+            **_fields(found, "symbol version kind row_count stored_bytes segment_count"),
             "page_rows": PAGE_ROWS,
             "columns": [
                 {**column._asdict(), "is_right": cells.is_right_aligned(column.type)}
@@ -258,30 +252,19 @@ class Browser(anywidget.AnyWidget):
         self.send(answer)
 
 
+def _fields(found: SymbolDescription, names: str) -> dict[str, Any]:
+    """Return what the widget is told of a version: the fields ``names``, when it was made, and if it is a deletion."""
+    row = {name: getattr(found, name) for name in names.split()}
+    return {**row, "created_at": _json(found.last_update_time), "deleted": found.kind == "deleted"}
+
+
 def _symbol_row(found: SymbolDescription) -> dict[str, Any]:
-    return {
-        "name": found.symbol,
-        "version": found.version,
-        "row_count": found.row_count,
-        "column_count": len(found.index) + len(found.columns),
-        "stored_bytes": found.stored_bytes,
-        "created_at": _json(found.last_update_time),
-        "deleted": found.kind == "deleted",
-    }
+    column_count = len(found.index) + len(found.columns)
+    return {**_fields(found, "version row_count stored_bytes"), "name": found.symbol, "column_count": column_count}
 
 
 def _version_row(found: SymbolDescription) -> dict[str, Any]:
-    return {
-        "version": found.version,
-        "created_at": _json(found.last_update_time),
-        "operation": found.operation,
-        "author": found.author,
-        "message": found.message,
-        "row_count": found.row_count,
-        "stored_bytes": found.stored_bytes,
-        "new_bytes": found.new_bytes,
-        "deleted": found.kind == "deleted",
-    }
+    return _fields(found, "version operation author message row_count stored_bytes new_bytes")
 
 
 def _snapshot_row(snapshot: SnapshotInfo) -> dict[str, Any]:

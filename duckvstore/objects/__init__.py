@@ -75,7 +75,7 @@ def open_objects(url: str | os.PathLike[str], storage_options: Mapping[str, Any]
 def _openers() -> dict[str, Callable[[str, dict[str, Any]], ObjectStore]]:
     return {
         "az": _open_cloud,
-        "file": _open_file_url,
+        "file": lambda url, options: _open_path(_path_of_file_url(url), options, is_literal=True),
         "gs": _open_cloud,
         "memory": _open_memory,
         "mongodb": _open_mongo,
@@ -161,10 +161,6 @@ def _check_texts(options: Mapping[str, Any], names: tuple[str, ...]) -> None:
     for name in names:
         if options.get(name) is not None and not isinstance(options[name], str):
             raise InvalidInput(f"storage option {name!r} must be text, not {type(options[name]).__name__}")
-
-
-def _open_file_url(url: str, options: dict[str, Any]) -> ObjectStore:
-    return _open_path(_path_of_file_url(url), options, is_literal=True)
 
 
 def _path_of_file_url(url: str) -> str:

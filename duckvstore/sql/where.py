@@ -25,6 +25,7 @@ from duckvstore.sql.planning.rewrite import quote
 from duckvstore.sql.pruning.segment_choice import kept_segments
 from duckvstore.sql.syntax import parser, tokens
 from duckvstore.sql.syntax.source_map import SourceMap, character
+from duckvstore.sql.syntax.tokens import unquoted
 from duckvstore.sql.values import kinds
 from duckvstore.sql.values.parameters import Values, check_text
 from duckvstore.sql.values.types import readable
@@ -100,11 +101,7 @@ class _Predicate:
 
     def _names(self) -> list[str]:
         """Return every word that could be the name of a column, whatever it is, in the order of the text."""
-        return [
-            token.text if token.kind == "word" else token.text[1:-1].replace('""', '"')
-            for token in self._tokens
-            if token.kind in ("word", "quoted")
-        ]
+        return [unquoted(token) for token in self._tokens if token.kind in ("word", "quoted")]
 
     def _check_case(self) -> None:
         """Raise SqlError for a label that SQL takes for another column, because only the case of letters differs."""

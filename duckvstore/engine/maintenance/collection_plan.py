@@ -15,7 +15,7 @@ from msgspec import structs
 from duckvstore import clock
 from duckvstore.concurrency import IO
 from duckvstore.engine.library import condemned, libraries
-from duckvstore.engine.maintenance import doubts, prune, references
+from duckvstore.engine.maintenance import doubts, references
 from duckvstore.engine.maintenance.reports import CollectionReport
 from duckvstore.engine.maintenance.retention import Retention
 from duckvstore.engine.reading import catalogue
@@ -142,7 +142,7 @@ class _Planner:
         for part in self.parts:
             self.inventory.references.add_keys(part.keys)
         self._load_garbage(entry.key for entry in self.stored.list(self.layout.all_garbage))
-        self.held = prune.holders(self.library)
+        self.held = catalogue.holders(self.library, all_or_none=True)
         self._look_again()
         self._list_objects()
         self._settle_transactions()

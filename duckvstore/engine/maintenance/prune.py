@@ -59,7 +59,11 @@ def _histories(library: OpenLibrary, symbol: str) -> tuple[frozenset[int], list[
     unwanted = condemned.numbers(library, symbol, fresh=True)
     for attempt in range(LISTINGS_MAX):
         documents = catalogue.visible_documents(library, symbol)
-        held = {number: names for (name, number), names in holders(library).items() if name == symbol}
+        held = {
+            number: names
+            for (name, number), names in catalogue.holders(library, all_or_none=True).items()
+            if name == symbol
+        }
         named = {number: f"snapshot {names[0]!r} holds it" for number, names in held.items()}
         for version in documents:
             if version.parent is not None:
@@ -75,15 +79,6 @@ def _histories(library: OpenLibrary, symbol: str) -> tuple[frozenset[int], list[
         raise catalogue.no_symbol(library, symbol)
     # What is condemned and not seen as such would count among those that are kept, in place of another one.
     return unwanted | condemned.numbers(library, symbol, fresh=True), documents, held
-
-
-def holders(library: OpenLibrary) -> dict[tuple[str, int], list[str]]:
-    """Return the names of the snapshots that hold each (symbol, number), read afresh."""
-    found: dict[tuple[str, int], list[str]] = {}
-    for snapshot in catalogue.snapshots(library, all_or_none=True):
-        for pair in snapshot.versions.items():
-            found.setdefault(pair, []).append(snapshot.name)
-    return found
 
 
 def delete_versions(library: OpenLibrary, call: Call, symbol: str, numbers: Iterable[int]) -> tuple[int, ...]:

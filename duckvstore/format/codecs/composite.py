@@ -61,7 +61,7 @@ def encode(value: object, where: str) -> Encoded | Nested:
             "say that there is none"
         )
     nested = take_apart(value, where)
-    text = _dump(nested.tree)
+    text = json.dumps(nested.tree, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     if not nested.leaves:
         return _text_rows("json", text, where)
     if len(text.encode()) <= TREE_BYTES_MAX:
@@ -284,10 +284,6 @@ def _is_tagged(value: Any) -> bool:
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:59] + "…"
-
-
-def _dump(tree: Any) -> str:
-    return json.dumps(tree, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def _text_rows(kind: str, text: str, where: str) -> Encoded:

@@ -328,7 +328,8 @@ def merged(
     for planned in columns:
         nullable = planned.old is None or planned.source is None or planned.is_renewed or before[planned.old].nullable
         fields.append(schemas.identified(planned.name, planned.type, planned.id, nullable=nullable))
-    names = tuple(Column(planned.name, str(planned.type), planned.id, _own(planned, stored)) for planned in columns)
+    own = [None if planned.old is None else stored.columns[planned.old].duckdb for planned in columns]
+    names = tuple(Column(one.name, str(one.type), one.id, kind) for one, kind in zip(columns, own, strict=True))
     schema = replace(known, columns=names, arrow=schemas.encode_ipc(pa.schema(fields)))
     if stored.next_id is not None or any(planned.is_renewed for planned in columns):
         # Segments may have columns that the schema no longer has, so ids are never reused.
@@ -344,10 +345,6 @@ def _is_mixed_inside(planned: Planned, before: pa.Field | None) -> bool:
     if before is None or planned.is_renewed:
         return False
     return is_nested(before.type) and before.type != planned.type
-
-
-def _own(planned: Planned, stored: Schema) -> str | None:
-    return None if planned.old is None else stored.columns[planned.old].duckdb
 
 
 def as_given(schema: Schema, both: Both) -> Merged:
