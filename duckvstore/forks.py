@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from weakref import WeakSet
 
 from duckvstore.errors import Unsupported
@@ -17,14 +17,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-class Follower(Protocol):
+class Follower:
     """Something with a state that belongs to one process."""
 
     def lent(self) -> Iterable[object]:
         """Return what must never be closed in a forked child."""
+        return ()
 
     def start_over(self) -> None:
         """Take a fresh state, in a forked child."""
+        raise NotImplementedError
 
 
 _locks: WeakSet[Any] = WeakSet()

@@ -307,7 +307,7 @@ class Writing(Handle):
         if index_column is not None and not isinstance(index_column, str):
             raise InvalidInput(f"index_column={index_column!r} is no text: give the name of one column")
         data, intervals = arrow_values.with_intervals(data, where) if joins else (data, ())
-        encoded = values.encode_any(data, where=where, allow_pickle=allow_pickle, index_column=index_column)
+        encoded = values.encode(data, where=where, allow_pickle=allow_pickle, index_column=index_column)
         if intervals and isinstance(encoded, Encoded):
             own = ["INTERVAL" if at in intervals else None for at in range(len(encoded.schema.columns))]
             encoded = replace(encoded, schema=schemas.carrying(encoded.schema, own))

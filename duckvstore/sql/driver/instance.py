@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _SECRET_PARAMETER = re.compile(r"[A-Za-z_]+")
 
 
-class _Default:
+class _Default(forks.Follower):
     """The connection that DuckDB makes for itself when it is imported, and closes when the process ends."""
 
     def lent(self) -> list[object]:
@@ -44,7 +44,7 @@ _default = _Default()
 forks.follow(_default)
 
 
-class DuckDBInstance:
+class DuckDBInstance(forks.Follower):
     """A DuckDB instance in memory, opened on first use. Safe to use from many threads."""
 
     def __init__(self, lock_down: Callable[[duckdb.DuckDBPyConnection], None] | None = None) -> None:

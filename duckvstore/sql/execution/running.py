@@ -41,7 +41,7 @@ _OUTER_TYPE = re.compile(r"Join Type:\W*(?:LEFT|RIGHT|FULL|OUTER)")
 _RETURNS = re.compile(r"\bRETURN_(?:FILES|STATS)\b", re.IGNORECASE)
 
 
-class Running:
+class Running(forks.Follower):
     """A planned statement that runs on the cursor of ``thread``."""
 
     def __init__(
@@ -158,21 +158,15 @@ class Running:
         """Run a statement that changes tables of DuckDB to its end; return its rows, None: it gives none."""
 
         def run() -> pa.Table | None:
-            relation: Any = self._cursor.sql(self._plan.sql.text, params=self._parameters)
-            if relation is None:
-                return None
-            return fetched(relation)
+            relation = self._run()
+            return None if relation is None else fetched(relation)
 
         return self._finished(run)
 
     def count(self) -> int:
         """Run a statement that changes rows and has no RETURNING to its end; return how many rows it changed."""
-
-        def run() -> int:
-            row = self._cursor.execute(self._plan.sql.text, self._parameters).fetchone()
-            return int(row[0]) if row else 0
-
-        return self._finished(run)
+        self._finished(self._count)
+        return self.changed or 0
 
     def _finished(self, action: Callable[[], Outcome]) -> Outcome:
         try:

@@ -138,7 +138,7 @@ class _Facts:
     tables: dict[tuple[int, ...], str] = field(default_factory=dict)
 
 
-class Choices:
+class Choices(forks.Follower):
     """Chooses segments for the statements of one session. Safe to use from many threads.
 
     While no settings were changed, questions are asked on a cursor of its own, which keeps statistics in temporary
