@@ -44,6 +44,14 @@ class RowEdits:
     rows: pa.Table
     added: pa.Table
 
+    @classmethod
+    def of(cls, none: pa.Table, *, removed: Any = None, added: pa.Table | None = None) -> RowEdits:
+        """Return edits that change no row; ``none``: a table without rows, in the stored schema."""
+        import numpy as np
+
+        nothing = np.empty(0, dtype=np.int64)
+        return cls(nothing if removed is None else removed, nothing, none, none, none if added is None else added)
+
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
@@ -69,8 +77,7 @@ def delete_rows(
             raise missing()
         check_tabular(newest.kind, operation, repr(f"{library.name}/{symbol}"))
         none = to_arrow(newest.schema).empty_table()
-        removed, unchanged = np.asarray(matching(newest)), np.empty(0, dtype=np.int64)
-        return edited(library, newest, operation, RowEdits(removed, unchanged, none, none, none))
+        return edited(library, newest, operation, RowEdits.of(none, removed=np.asarray(matching(newest))))
 
     return plan
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sys
 import weakref
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from duckvstore import forks
@@ -19,9 +19,10 @@ from duckvstore.sql.driver.interrupts import interruptible, plain
 from duckvstore.sql.syntax.literals import literal, quote
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import duckdb
+    import pyarrow as pa
 
     from duckvstore.objects.base import ObjectStore
 
@@ -186,3 +187,13 @@ def _create_secret(
         raise StorageUnavailable(f"DuckDB did not take the settings for {scope}: {message}") from None
     finally:
         cursor.close()
+
+
+@contextmanager
+def registered(cursor: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> Iterator[None]:
+    """Let ``cursor`` know a table by this name, for the length of a block."""
+    cursor.register(name, table)
+    try:
+        yield
+    finally:
+        cursor.unregister(name)

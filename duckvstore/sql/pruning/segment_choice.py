@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from duckvstore import forks
 from duckvstore.format.stored import statistics
 from duckvstore.sql.driver import duckdb_errors
+from duckvstore.sql.driver.instance import registered
 from duckvstore.sql.driver.interrupts import plain
 from duckvstore.sql.pruning import predicates
 
@@ -64,11 +65,8 @@ def kept_segments(
 
 
 def _ask_on(cursor: duckdb.DuckDBPyConnection, version: Version, condition: Condition) -> list[int]:
-    cursor.register(_STATISTICS, statistics.typed_table(version, condition.column_ids))
-    try:
+    with registered(cursor, _STATISTICS, statistics.typed_table(version, condition.column_ids)):
         return _asked(cursor, condition, _STATISTICS)
-    finally:
-        cursor.unregister(_STATISTICS)
 
 
 def _kept(
@@ -243,11 +241,8 @@ class Choices(forks.Follower):
             if condition.column_ids not in tables:
                 self._table_count += 1
                 name = f"statistics_{self._table_count}"
-                self._own.register(_STATISTICS, statistics.typed_table(version, condition.column_ids))
-                try:
+                with registered(self._own, _STATISTICS, statistics.typed_table(version, condition.column_ids)):
                     self._own.execute(f"CREATE TEMP TABLE {name} AS FROM {_STATISTICS}")
-                finally:
-                    self._own.unregister(_STATISTICS)
                 tables[condition.column_ids] = name
             return _asked(self._own, condition, tables[condition.column_ids])
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from duckvstore.engine.writing import alterations, edits
-from duckvstore.errors import AlreadyExists, NoSuchSymbol, SqlError, nearest
+from duckvstore.errors import AlreadyExists, SqlError, nearest
 from duckvstore.format.evolution import altering
 from duckvstore.format.evolution.editing import check_tabular
 from duckvstore.format.stored.schema import to_arrow
@@ -40,7 +40,7 @@ _FORMS = (
 )
 # Words that begin what a symbol does not keep of a column.
 _CONSTRAINTS = frozenset(
-    (
+    [
         "DEFAULT",
         "NOT",
         "NULL",
@@ -53,7 +53,7 @@ _CONSTRAINTS = frozenset(
         "AS",
         "CONSTRAINT",
         "FOREIGN",
-    )
+    ]
 )
 
 
@@ -200,8 +200,7 @@ class TableAlteration(SymbolChange):
     # -- columns -------------------------------------------------------------------------------------------------
 
     def _altered(self, wanted: Action, newest: Version | None) -> Draft | None:
-        if newest is None or newest.deleted:
-            raise NoSuchSymbol(f"library {self.library.name!r} has no symbol {self.symbol!r}: CREATE TABLE it first")
+        newest = self._known(newest)
         check_tabular(newest.kind, "ALTER TABLE", self.where)
         names = {name.casefold(): name for name in newest.schema.shown_names}
         known = names.get(wanted.name.casefold())
@@ -324,9 +323,7 @@ class TableAlteration(SymbolChange):
             raise self.statement.error(f"{wanted.to!r} is its name already", wanted.start)
         library.layout.symbol_versions(wanted.to)  # refuses a name that cannot be stored
         transaction = context.transaction or OpenTransaction(context.author)
-        source = transaction.newest(library, self.symbol)
-        if source is None or source.deleted:
-            raise NoSuchSymbol(f"library {library.name!r} has no symbol {self.symbol!r}: CREATE TABLE it first")
+        source = self._known(transaction.newest(library, self.symbol))
 
         def move(newest: Version | None) -> Draft:
             if newest is not None and not newest.deleted:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from duckvstore.engine.writing import row_edits
-from duckvstore.errors import DuckVStoreError, NoSuchSymbol
+from duckvstore.errors import DuckVStoreError
 from duckvstore.format.evolution.editing import check_tabular
 from duckvstore.format.stored.schema import to_arrow
 from duckvstore.sql.binding.meanings import Symbol
@@ -69,8 +69,7 @@ class RowChange(SymbolChange):
 
     def _edit(self, newest: Version | None) -> Draft | None:
         """Plan the version above ``newest`` by running the statement on its rows."""
-        if newest is None or newest.deleted:
-            raise NoSuchSymbol(f"library {self.library.name!r} has no symbol {self.symbol!r}: CREATE TABLE it first")
+        newest = self._known(newest)
         kind = self.statement.kind
         check_tabular(newest.kind, kind.upper(), self.where)
         self._refuse_rowid(newest)

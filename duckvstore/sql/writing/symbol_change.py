@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from sqlglot import exp
 
+from duckvstore.errors import NoSuchSymbol
 from duckvstore.format.stored.documents import Version
 from duckvstore.sql.binding import dataframes
 from duckvstore.sql.binding.meanings import Frame, Symbol
@@ -95,6 +96,12 @@ class SymbolChange(ABC):
             raise self.statement.error(f"{words} takes one name: write a statement for each", second.start)
         if self.target.as_of is not None:
             raise self.statement.error("a snapshot never changes: name the symbol alone", self.reference.start)
+
+    def _known(self, newest: Version | None) -> Version:
+        """Return the newest version. Raises NoSuchSymbol where there is none, or a deletion."""
+        if newest is None or newest.deleted:
+            raise NoSuchSymbol(f"library {self.library.name!r} has no symbol {self.symbol!r}: CREATE TABLE it first")
+        return newest
 
     def _refuse_measuring(self, what: str) -> None:
         """Raise SqlError where EXPLAIN ANALYZE is of what runs no query."""
