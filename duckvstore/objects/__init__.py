@@ -10,6 +10,7 @@ import dataclasses
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -225,7 +226,8 @@ def self_test(objects: ObjectStore) -> None:
         if next(iter(objects.list(folder, start_after=folder + "a", limit=1))).key != folder + "c-d":
             raise Unsupported(f"{objects.url} does not start a listing where it was asked to: use another server")
     finally:
-        _remove_probe(objects, [folder + name for name in names])
+        with suppress(StorageUnavailable):  # without the right to delete it stays: a few bytes that nobody reads
+            objects.delete([folder + name for name in names])
 
 
 def _check_create_once(objects: ObjectStore, key: str) -> None:
@@ -240,10 +242,3 @@ def _check_create_once(objects: ObjectStore, key: str) -> None:
         )
     if objects.read(key) != b"a":
         raise Unsupported(f"{objects.url} refused a second create, but its bytes are there: use another server")
-
-
-def _remove_probe(objects: ObjectStore, keys: list[str]) -> None:
-    try:
-        objects.delete(keys)
-    except StorageUnavailable:
-        return  # without the right to delete the probe stays: a few bytes that nobody reads

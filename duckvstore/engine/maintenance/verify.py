@@ -234,8 +234,8 @@ class _Verification:
 
 def _is_there(library: OpenLibrary, pair: tuple[str, int]) -> bool:
     try:
-        return catalogue.visible_version(library, library.version(*pair, fresh=True)) is not None
-    except (NoSuchKey, Integrity, Unsupported):
+        return catalogue.find_visible(library, *pair, fresh=True) is not None
+    except (Integrity, Unsupported):
         return False
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duckvstore.errors import InvalidInput
+from duckvstore.formatting import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +33,7 @@ def _nature_text(kind: pa.DataType, nature: Any) -> str:
         known = {key: value for key, value in dtype.items() if key not in ("type", "missing")}
         words = (f"{key} {_words(value)}" for key, value in known.items())
         text = f"{dtype.get('type', 'a dtype')} ({', '.join(words)})"
-    return f"{kind} as {text if len(text) <= _NATURE_SHOWN_MAX else text[: _NATURE_SHOWN_MAX - 1] + '…'}"
+    return f"{kind} as {shortened(text, _NATURE_SHOWN_MAX)}"
 
 
 def _words(value: Any) -> str:
