@@ -12,10 +12,9 @@ import re
 import weakref
 from datetime import UTC, timedelta
 from functools import partial
-from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from duckvstore import clock
+from duckvstore import clock, forks
 from duckvstore.errors import (
     AccessDenied,
     AlreadyExists,
@@ -74,8 +73,7 @@ class MongoObjects(ObjectStore):
         self._address, self._database, self._collection = _checked(url, collection)
         is_default = self._collection == COLLECTION_DEFAULT
         self.url = self._address if is_default else f"{self._address}#{self._collection}"
-        self._clients_by_pid: dict[int, Any] = {}
-        self._locks_by_pid: dict[int, Lock] = {}
+        self._clients: forks.PerProcess[Any] = forks.PerProcess()
         self._has_cleaned = False
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -89,22 +87,15 @@ class MongoObjects(ObjectStore):
     # -- the server -------------------------------------------------------------------------------------------------
 
     def _client(self) -> Any:
-        """Return this process's client: it must not be shared across a fork."""
-        pid = os.getpid()
-        client = self._clients_by_pid.get(pid)
-        if client is None:
-            with self._locks_by_pid.setdefault(pid, Lock()):
-                client = self._clients_by_pid.get(pid)
-                if client is None:
-                    client = self._clients_by_pid[pid] = self._asked("open", self._make_client)
-                    weakref.finalize(self, _close, client, pid)
-        return client
+        return self._clients.get(lambda: self._asked("open", self._make_client))
 
     def _make_client(self) -> Any:
         from pymongo import MongoClient
 
         credentials: dict[str, Any] = {} if self._password is None else {"password": self._password}
-        return MongoClient(self._address, **credentials)
+        client: Any = MongoClient(self._address, **credentials)
+        weakref.finalize(self, _close, client, os.getpid())
+        return client
 
     def _named(self, name: str) -> Any:
         """Return a collection that is read where it is written, and acknowledged when it is durable."""

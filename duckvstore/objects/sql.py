@@ -14,10 +14,9 @@ import weakref
 from datetime import UTC
 from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from duckvstore import clock
+from duckvstore import clock, forks
 from duckvstore.errors import (
     AccessDenied,
     AlreadyExists,
@@ -98,8 +97,7 @@ class SqlObjects(ObjectStore):
         self.url = shown if self._table_name == TABLE_DEFAULT else f"{shown}#{self._table_name}"
         self._dialect = self._address.get_backend_name()
         self._table = _table(self._table_name)
-        self._engines_by_pid: dict[int, Engine] = {}
-        self._locks_by_pid: dict[int, Lock] = {}
+        self._engines: forks.PerProcess[Engine] = forks.PerProcess()
         self._table_is_there = False
         self._check_driver()
 
@@ -126,18 +124,6 @@ class SqlObjects(ObjectStore):
         except ImportError as error:
             raise Unsupported(f"{self.url} needs the package {error.name}: pip install {error.name}") from error
 
-    def _engine(self) -> Engine:
-        """Return this process's connections: they must not be shared across a fork."""
-        pid = os.getpid()
-        engine = self._engines_by_pid.get(pid)
-        if engine is None:
-            with self._locks_by_pid.setdefault(pid, Lock()):
-                engine = self._engines_by_pid.get(pid)
-                if engine is None:
-                    engine = self._engines_by_pid[pid] = self._make_engine()
-                    weakref.finalize(self, _close, engine, pid)
-        return engine
-
     def _make_engine(self) -> Engine:
         from sqlalchemy import create_engine, event
 
@@ -152,6 +138,7 @@ class SqlObjects(ObjectStore):
         )
         if is_sqlite:
             event.listen(engine, "connect", _make_commits_durable)
+        weakref.finalize(self, _close, engine, os.getpid())
         return engine
 
     def _transaction(self, action: str, work: Callable[[Connection], _T], *, is_create: bool = False) -> _T:
@@ -164,7 +151,7 @@ class SqlObjects(ObjectStore):
         for attempt in range(_ATTEMPTS_MAX):
             commit_was_sent = False
             try:
-                with self._engine().connect() as connection:
+                with self._engines.get(self._make_engine).connect() as connection:
                     result = work(connection)
                     commit_was_sent = True
                     self._commit(connection)

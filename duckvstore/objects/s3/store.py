@@ -7,14 +7,12 @@ and no request is repeated whose first copy may still take effect. Answers are w
 from __future__ import annotations
 
 import copy
-import os
 import re
 from operator import attrgetter
-from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
-from duckvstore import clock
+from duckvstore import clock, forks
 from duckvstore.errors import (
     AlreadyExists,
     DuckVStoreError,
@@ -91,8 +89,7 @@ class S3Objects(ObjectStore):
         self.url = f"s3://{bucket}/{prefix}".rstrip("/")
         self._root = f"{prefix}/" if prefix else ""
         self._parameters: Mapping[str, str] = {}
-        self._clients_by_pid: dict[int, Client] = {}
-        self._locks_by_pid: dict[int, Lock] = {}
+        self._clients: forks.PerProcess[Client] = forks.PerProcess()
         self._server = Server(self.options.listing_order)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -106,15 +103,7 @@ class S3Objects(ObjectStore):
     # -- requests -----------------------------------------------------------------------------------------------
 
     def _client(self) -> Client:
-        """Return this process's client: connections must not be shared across a fork."""
-        pid = os.getpid()
-        client = self._clients_by_pid.get(pid)
-        if client is None:
-            with self._locks_by_pid.setdefault(pid, Lock()):
-                client = self._clients_by_pid.get(pid)
-                if client is None:
-                    client = self._clients_by_pid[pid] = self._make_client()
-        return client
+        return self._clients.get(self._make_client)
 
     def _make_client(self) -> Client:
         from botocore.exceptions import BotoCoreError
@@ -139,7 +128,7 @@ class S3Objects(ObjectStore):
         return mapped(error, action=action, url=self.url, bucket=self.bucket, endpoint=self._endpoint_url())
 
     def _endpoint_url(self) -> str:
-        client = self._clients_by_pid.get(os.getpid())
+        client = self._clients.known
         return client.endpoint_url if client else (self.options.endpoint_url or "AWS")
 
     def _repeated(self, send: Callable[[], Any], is_worth_it: Callable[[Exception], bool], attempts_max: int) -> Any:
