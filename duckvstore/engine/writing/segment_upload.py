@@ -86,7 +86,13 @@ def place(
         is_large = rows.num_rows >= encoding.SAMPLED_ROWS_MIN
         if is_large and not choices:
             choices.append(encoding.choose(rows, schema))
-        return _upload_one(library, symbol, schema, rows, digest, choices[0] if is_large else None), True
+        compression, chosen = library.options.compression, choices[0] if is_large else None
+        data = encoding.encode(rows, schema, compression=compression, choices=chosen)
+        key = library.layout.segment(symbol, digest, clock.short_id())
+        found = statistics.compute(rows, schema, library.options.statistics_columns)
+        library.segment_objects.put(library.layout.segment_key(key), data)
+        sha256 = hashlib.sha256(data).hexdigest()
+        return Segment(key, rows.num_rows, len(data), sha256, chunking.logical_bytes(rows, schema), found), True
 
     with closing(CPU.stream(one, pieces)) as stored:
         placed = list(progress(stored, f"storing {symbol}", "segment"))
@@ -96,19 +102,3 @@ def place(
         sum(segment.row_count for segment in written),
         sum(segment.size_bytes for segment in written),
     )
-
-
-def _upload_one(
-    library: OpenLibrary,
-    symbol: str,
-    stored: Schema,
-    rows: pa.Table,
-    digest: str,
-    choices: encoding.Choices | None,
-) -> Segment:
-    data = encoding.encode(rows, stored, compression=library.options.compression, choices=choices)
-    key = library.layout.segment(symbol, digest, clock.short_id())
-    found = statistics.compute(rows, stored, library.options.statistics_columns)
-    library.segment_objects.put(library.layout.segment_key(key), data)
-    sha256 = hashlib.sha256(data).hexdigest()
-    return Segment(key, rows.num_rows, len(data), sha256, chunking.logical_bytes(rows, stored), found)

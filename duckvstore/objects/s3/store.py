@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import re
+from itertools import chain
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from urllib.parse import urlsplit
@@ -257,7 +258,7 @@ class S3Objects(ObjectStore):
             return
         pages = self._pages(prefix, start_after, limit, folders=folders)
         first = next(pages)  # its answer tells whose order the server keeps
-        entries: Iterator[Listed] = (entry for page in _chain(first, pages) for entry in page)
+        entries: Iterator[Listed] = (entry for page in chain((first,), pages) for entry in page)
         if self._server.lists_folders:
             entries = in_byte_order(entries, prefix, start_after, self._folder_lister(folders=folders))
         previous = start_after or ""
@@ -388,11 +389,6 @@ class S3Objects(ObjectStore):
             if frozen.token:
                 secret["SESSION_TOKEN"] = frozen.token
         return secret
-
-
-def _chain(first: _Page, rest: Iterator[_Page]) -> Iterator[_Page]:
-    yield first
-    yield from rest
 
 
 def _folder_order_key(entry: Listed) -> tuple[str, str]:
