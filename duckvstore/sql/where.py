@@ -194,7 +194,9 @@ class _Predicate:
         rows = pa.table({self._number: np.arange(row_count)})
         for name, column in zip(used.column_names, used.columns, strict=True):
             rows = rows.append_column(name, readable(name, column))
-        opening = f"SELECT {self._number} FROM {self._shown(used.column_names)} AS {self._alias} WHERE ("
+        named = (column for column in self.version.schema.columns if column.name in used.column_names)
+        own = {column.name: kinds.of_column(column) for column in named}
+        opening = f"SELECT {self._number} FROM {kinds.shown(_ROWS, own)} AS {self._alias} WHERE ("
         sql = opening + SourceMap(self.where) + "\n)"
         try:
             connection.execute("SET python_enable_replacements = false")
@@ -211,12 +213,6 @@ class _Predicate:
         mask = np.zeros(row_count, bool)
         mask[found[self._number]] = True
         return mask
-
-    def _shown(self, used: Sequence[str]) -> str:
-        """Return the relation with the rows of these columns, in DuckDB's own types where they have some."""
-        own = [(column.name, kinds.of_column(column)) for column in self.version.schema.columns if column.name in used]
-        decoded = [f"{kinds.decoded(quote(name), kind)} AS {quote(name)}" for name, kind in own if kind is not None]
-        return f"(SELECT * REPLACE ({', '.join(decoded)}) FROM {_ROWS})" if decoded else _ROWS
 
     def _translated(self, failure: Failure, sql: SourceMap) -> DuckVStoreError:
         place = None if failure.position is None else character(sql.text, failure.position)

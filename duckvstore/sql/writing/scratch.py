@@ -55,6 +55,7 @@ class Scratch:
         #: what the statement sees; the rest says how missing rows are marked, and stays with the rows left alone
         self._fields = list(shown(version.schema))
         self._own = {column.name: kind for column in version.schema.columns if (kind := kinds.of_column(column))}
+        self._shown = kinds.shown(_LOADED, self._own)  # in DuckDB's own types
         self._is_numbered = kept is not None
         if not len(self._schema):
             raise SqlError(
@@ -75,12 +76,7 @@ class Scratch:
             columns, names = [*columns, pa.array(self._numbers, pa.int64())], [*names, ROW]
         self._loaded = pa.table(columns, names=names)
         with registered(self._cursor, _LOADED, self._loaded):
-            self._cursor.execute(f"CREATE OR REPLACE TEMP TABLE {quote(NAME)} AS FROM {self._shown()}")
-
-    def _shown(self) -> str:
-        """Return the relation that shows the rows of ``_LOADED`` in DuckDB's own types."""
-        decoded = [f"{kinds.decoded(quote(name), kind)} AS {quote(name)}" for name, kind in self._own.items()]
-        return f"(SELECT * REPLACE ({', '.join(decoded)}) FROM {_LOADED})" if decoded else _LOADED
+            self._cursor.execute(f"CREATE OR REPLACE TEMP TABLE {quote(NAME)} AS FROM {self._shown}")
 
     def _expression(self, field: pa.Field) -> str:
         """Return what selects a column in the form in which it is stored."""
@@ -135,7 +131,7 @@ class Scratch:
 
         is_gone = pa.array(np.isin(self._numbers, self._removed()))
         with registered(self._cursor, _LOADED, self._loaded.drop_columns([ROW]).filter(is_gone)):
-            yield self._shown()
+            yield self._shown
 
     @contextmanager
     def without_rows(self) -> Iterator[str]:
@@ -165,7 +161,7 @@ class Scratch:
         differs = " OR ".join(map(self._differs, self._fields))
         with registered(self._cursor, _LOADED, self._loaded):
             touched = self._query(
-                f"SELECT was.{quote(ROW)} FROM {self._shown()} AS was "
+                f"SELECT was.{quote(ROW)} FROM {self._shown} AS was "
                 f"LEFT JOIN {quote(NAME)} AS is_now USING ({quote(ROW)}) WHERE is_now.{quote(ROW)} IS NULL OR {differs}"
             )
         return self.edits(touched.column(0))
@@ -218,7 +214,7 @@ class Scratch:
         if not finer:
             return {}
         asked = ", ".join(f"({self._differs(field)}) AS {quote(field.name)}" for field in finer)
-        joined = f"{quote(NAME)} AS is_now JOIN {self._shown()} AS was USING ({quote(ROW)})"
+        joined = f"{quote(NAME)} AS is_now JOIN {self._shown} AS was USING ({quote(ROW)})"
         with registered(self._cursor, _LOADED, self._loaded):
             differs = self._query(f"SELECT {asked} FROM {joined} {among}")
         found = {}
