@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, TypeVar
 from weakref import WeakSet
 
@@ -76,6 +77,12 @@ class PerProcess(Generic[Made]):
                 if pid not in self._made:
                     self._made[pid] = make()
         return self._made[pid]
+
+
+def close_with(owner: object, close: Callable[[], object]) -> None:
+    """Have ``close`` called when ``owner`` is gone, but never in a process that was forked meanwhile."""
+    pid = os.getpid()
+    weakref.finalize(owner, lambda: pid == os.getpid() and close())
 
 
 class OfOneProcess:

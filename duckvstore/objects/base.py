@@ -56,6 +56,10 @@ class ObjectStore(ABC):
             if kind in vars(cls):
                 setattr(cls, kind, counted(kind, vars(cls)[kind]))
 
+    def __repr__(self) -> str:
+        """Return a text without credentials."""
+        return f"{type(self).__name__}({self.url!r})"
+
     @abstractmethod
     def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
         """Return the object's bytes from ``start``, at most ``length`` of them (None: to its end).

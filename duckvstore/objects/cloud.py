@@ -27,7 +27,7 @@ from duckvstore.errors import (
     Unsupported,
 )
 from duckvstore.objects.base import DeleteFailure, Listed, ObjectStore
-from duckvstore.objects.keys import check_key, check_prefix, in_byte_order, start_below
+from duckvstore.objects.keys import batches, check_key, check_prefix, in_byte_order, start_below
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -70,10 +70,6 @@ class CloudObjects(ObjectStore):
             return open_cloud, self._address
         rebuilt = partial(CloudObjects, once=self._once, listing_order=LISTING_ORDERS[self._folder_order])
         return rebuilt, (self._store, self.url)
-
-    def __repr__(self) -> str:
-        """Return a text without credentials."""
-        return f"CloudObjects({self.url!r})"
 
     # -- the contract -----------------------------------------------------------------------------------------------
 
@@ -200,13 +196,7 @@ class CloudObjects(ObjectStore):
             raise self._mapped(error, f"list {prefix!r}") from _cause(error)
 
     def delete(self, keys: Iterable[str]) -> DeleteFailures:  # noqa: D102
-        wanted = [*keys]
-        for key in wanted:
-            check_key(key)
-        failures: DeleteFailures = []
-        for first in range(0, len(wanted), _PAGE_KEYS_MAX):
-            failures += self._delete_batch(wanted[first : first + _PAGE_KEYS_MAX])
-        return failures
+        return [failure for batch in batches(keys, _PAGE_KEYS_MAX) for failure in self._delete_batch(batch)]
 
     def _delete_batch(self, keys: _Keys) -> DeleteFailures:
         """Delete together, and where that fails (at the first key that is missing, on some services) one by one."""

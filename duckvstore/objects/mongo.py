@@ -7,9 +7,7 @@ document is stored in chunks before that, and a chunk that no such document belo
 
 from __future__ import annotations
 
-import os
 import re
-import weakref
 from datetime import UTC, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -26,7 +24,7 @@ from duckvstore.errors import (
     StorageUnavailable,
 )
 from duckvstore.objects.base import DeleteFailure, Listed, ObjectStore
-from duckvstore.objects.keys import check_key
+from duckvstore.objects.keys import batches, check_key
 from duckvstore.objects.keyset import list_by_pages
 
 if TYPE_CHECKING:
@@ -80,10 +78,6 @@ class MongoObjects(ObjectStore):
         """Pickle as the way to open it again."""
         return partial(MongoObjects, password=self._password), (self.url,)
 
-    def __repr__(self) -> str:
-        """Return a text without credentials."""
-        return f"MongoObjects({self.url!r})"
-
     # -- the server -------------------------------------------------------------------------------------------------
 
     def _client(self) -> Any:
@@ -94,7 +88,7 @@ class MongoObjects(ObjectStore):
 
         credentials: dict[str, Any] = {} if self._password is None else {"password": self._password}
         client: Any = MongoClient(self._address, **credentials)
-        weakref.finalize(self, _close, client, os.getpid())
+        forks.close_with(self, client.close)
         return client
 
     def _named(self, name: str) -> Any:
@@ -206,12 +200,8 @@ class MongoObjects(ObjectStore):
             self._remove_chunks_quietly(upload)
 
     def delete(self, keys: Iterable[str]) -> DeleteFailures:  # noqa: D102
-        wanted = [*keys]
-        for key in wanted:
-            check_key(key)
         failures: DeleteFailures = []
-        for first in range(0, len(wanted), _DELETE_KEYS_MAX):
-            batch = wanted[first : first + _DELETE_KEYS_MAX]
+        for batch in batches(keys, _DELETE_KEYS_MAX):
             try:
                 self._asked("delete", partial(self._delete_batch, batch))
             except AccessDenied:
@@ -305,12 +295,6 @@ class MongoObjects(ObjectStore):
         answer = self._asked("ask for the time", lambda: self._client()[self._database].command("hello"))
         time: datetime = answer["localTime"]
         return time.replace(tzinfo=UTC)
-
-
-def _close(client: Any, pid: int) -> None:
-    """Close the connections, but never those of the process that this one was forked from."""
-    if pid == os.getpid():
-        client.close()
 
 
 def _chunk_id(upload: str, number: int, key: str) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import weakref
 from datetime import UTC
 from functools import partial
 from pathlib import Path
@@ -28,7 +27,7 @@ from duckvstore.errors import (
     Unsupported,
 )
 from duckvstore.objects.base import DeleteFailure, Listed, ObjectStore
-from duckvstore.objects.keys import check_key
+from duckvstore.objects.keys import batches, check_key
 from duckvstore.objects.keyset import list_by_pages
 from duckvstore.telemetry import retried
 
@@ -105,10 +104,6 @@ class SqlObjects(ObjectStore):
         """Pickle as the way to open it again."""
         return partial(SqlObjects, password=self._password), (self.url,)
 
-    def __repr__(self) -> str:
-        """Return a text without credentials."""
-        return f"SqlObjects({self.url!r})"
-
     # -- the database -------------------------------------------------------------------------------------------
 
     def _check_driver(self) -> None:
@@ -138,7 +133,7 @@ class SqlObjects(ObjectStore):
         )
         if is_sqlite:
             event.listen(engine, "connect", _make_commits_durable)
-        weakref.finalize(self, _close, engine, os.getpid())
+        forks.close_with(self, engine.dispose)
         return engine
 
     def _transaction(self, action: str, work: Callable[[Connection], _T], *, is_create: bool = False) -> _T:
@@ -309,15 +304,11 @@ class SqlObjects(ObjectStore):
         return list_by_pages(fetch, prefix, start_after, limit, folders=folders)
 
     def delete(self, keys: Iterable[str]) -> DeleteFailures:  # noqa: D102
-        wanted = sorted(set(keys))  # all delete in one order, so that two of them do not wait for each other
-        for key in wanted:
-            check_key(key)
+        # All delete in one order, so that two of them do not wait for each other.
+        wanted = batches(sorted(set(keys)), _DELETE_KEYS_MAX)
         if not wanted or not self._has_file() or not self._transaction("delete", self._has_table):
             return []
-        failures: DeleteFailures = []
-        for first in range(0, len(wanted), _DELETE_KEYS_MAX):
-            failures += self._delete_batch(wanted[first : first + _DELETE_KEYS_MAX])
-        return failures
+        return [failure for batch in wanted for failure in self._delete_batch(batch)]
 
     def _delete_batch(self, keys: _Keys) -> DeleteFailures:
         statement = self._table.delete().where(self._table.c.object_key.in_([key.encode() for key in keys]))
@@ -337,12 +328,6 @@ class SqlObjects(ObjectStore):
             return clock.utc_now()
         time: datetime = self._transaction("ask for the time", lambda found: found.execute(text(query)).scalar_one())
         return time.replace(tzinfo=UTC)
-
-
-def _close(engine: Engine, pid: int) -> None:
-    """Close the connections, but never those of the process that this one was forked from."""
-    if pid == os.getpid():
-        engine.dispose()
 
 
 def _make_commits_durable(connection: Any, _: Any) -> None:

@@ -97,10 +97,6 @@ class S3Objects(ObjectStore):
         """Pickle as the way to open it again."""
         return S3Objects, (self.bucket, self._root, self.options)
 
-    def __repr__(self) -> str:
-        """Return a text without credentials."""
-        return f"S3Objects({self.url!r})"
-
     # -- requests -----------------------------------------------------------------------------------------------
 
     def _client(self) -> Client:
