@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from duckvstore.errors import DuckVStoreError, InvalidInput, Unsupported
 from duckvstore.jupyter import cells
 from duckvstore.jupyter.names import sql_name
-from duckvstore.sql.planning.rewrite import literal
+from duckvstore.sql.syntax.literals import literal
 
 try:
     import anywidget

@@ -14,9 +14,9 @@ from duckvstore.api.library import Library
 from duckvstore.errors import InvalidInput, NoSuchSnapshot, SqlError, caret, nearest
 from duckvstore.jupyter import cells, display
 from duckvstore.sql.binding.namespace import is_session_table
-from duckvstore.sql.planning.rewrite import literal
 from duckvstore.sql.results.display import as_text
 from duckvstore.sql.syntax import parser
+from duckvstore.sql.syntax.literals import literal
 from duckvstore.sql.syntax.source_map import SourceMap
 from duckvstore.sql.syntax.tokens import scan
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from duckvstore.jupyter.connection import Connection
     from duckvstore.jupyter.request import Request
     from duckvstore.sql.results.result import Result
-    from duckvstore.sql.syntax.parser import Reference
     from duckvstore.sql.syntax.source_map import Splice
+    from duckvstore.sql.syntax.statement import Reference
 
 _INTEGER = re.compile(r"-?[0-9]+")
 

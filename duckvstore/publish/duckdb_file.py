@@ -24,8 +24,9 @@ from duckvstore.errors import DuckVStoreError, NotFound, SqlError, Unsupported
 from duckvstore.format.stored.envelope import time_to_json
 from duckvstore.sql.driver import duckdb_errors
 from duckvstore.sql.driver.instance import DuckDBInstance
-from duckvstore.sql.planning.rewrite import literal, quote, scan
+from duckvstore.sql.planning.rewrite import scan
 from duckvstore.sql.planning.temporary_folders import Folder
+from duckvstore.sql.syntax.literals import literal, quote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

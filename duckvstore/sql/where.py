@@ -21,9 +21,9 @@ from duckvstore.format.codecs.arrow_values import plain_table
 from duckvstore.sql.driver import duckdb_errors
 from duckvstore.sql.driver.interrupts import interruptible, run_interruptibly
 from duckvstore.sql.planning import nanoseconds
-from duckvstore.sql.planning.rewrite import quote
 from duckvstore.sql.pruning.segment_choice import kept_segments
 from duckvstore.sql.syntax import parser, tokens
+from duckvstore.sql.syntax.literals import quote
 from duckvstore.sql.syntax.source_map import SourceMap, character
 from duckvstore.sql.syntax.tokens import unquoted
 from duckvstore.sql.values import kinds
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.format.stored.documents import Version
     from duckvstore.sql.driver.duckdb_errors import Failure
-    from duckvstore.sql.syntax.parser import Statement
+    from duckvstore.sql.syntax.statement import Statement
 
 _ROWS = "__vstore_rows"
 _NUMBER = "__vstore_row"

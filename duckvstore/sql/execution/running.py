@@ -20,6 +20,7 @@ from duckvstore.sql.execution.progress_bar import Bar
 from duckvstore.sql.planning import rewrite
 from duckvstore.sql.results.result import Rows
 from duckvstore.sql.syntax import clauses
+from duckvstore.sql.syntax.literals import quote
 from duckvstore.sql.values import kinds
 from duckvstore.sql.values.kinds import encoded, known
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from duckvstore.sql.execution.thread_cursor import ThreadCursor
     from duckvstore.sql.planning.planner import Hint, Key, Plan
     from duckvstore.sql.results.result import Result
-    from duckvstore.sql.syntax.parser import Statement
+    from duckvstore.sql.syntax.statement import Statement
     from duckvstore.sql.values.parameters import Values
 
 ROWS_PER_BATCH = 122_880
@@ -346,7 +347,7 @@ def carried(relation: Any) -> Any:
     if all(expression is None for expression in found):
         return relation
     columns = [
-        f"{expression or f'#{at}'} AS {rewrite.quote(name)}"
+        f"{expression or f'#{at}'} AS {quote(name)}"
         for at, (expression, name) in enumerate(zip(found, relation.columns, strict=True), start=1)
     ]
     return relation.project(", ".join(columns))

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from duckvstore.sql.execution.context import StatementContext
     from duckvstore.sql.execution.thread_cursor import ThreadCursor
     from duckvstore.sql.pipeline.steps import Steps
-    from duckvstore.sql.syntax.parser import Statement
+    from duckvstore.sql.syntax.statement import Statement
     from duckvstore.sql.views.definitions import BoundStatement, Definition
     from duckvstore.sql.writing.symbol_change import SymbolChange
 

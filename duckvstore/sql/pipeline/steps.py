@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from duckvstore.sql.execution.context import StatementContext
     from duckvstore.sql.execution.thread_cursor import ThreadCursor, ThreadCursors
     from duckvstore.sql.planning.planner import Instance, Plan, Planner
-    from duckvstore.sql.syntax.parser import Statement
+    from duckvstore.sql.syntax.statement import Statement
     from duckvstore.sql.views.definitions import Definition
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

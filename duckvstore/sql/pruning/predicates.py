@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from duckvstore.format.stored.documents import Version
-    from duckvstore.sql.syntax.parser import Statement
+    from duckvstore.sql.syntax.statement import Statement
 
 _SELECT_PARTS = frozenset(
     ("expressions", "from_", "joins", "where", "group", "having", "qualify", "windows", "order", "limit", "offset")

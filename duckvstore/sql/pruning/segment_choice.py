@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from duckvstore.format.stored.documents import Version
     from duckvstore.format.stored.segments import Segment
     from duckvstore.sql.pruning.predicates import Condition
-    from duckvstore.sql.syntax.parser import Statement
+    from duckvstore.sql.syntax.statement import Statement
     from duckvstore.sql.values.parameters import Values
 
 _STATISTICS = "__vstore_statistics"

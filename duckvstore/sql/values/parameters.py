@@ -13,14 +13,16 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, assert_never
 
 from duckvstore.errors import InvalidInput, SqlError
-from duckvstore.sql.syntax.parser import Expression, Parameter
+from duckvstore.sql.syntax.timetravel import Expression
+from duckvstore.sql.syntax.tokens import Parameter
 from duckvstore.sql.values import row_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from duckvstore.engine.reading.catalogue import AsOf
-    from duckvstore.sql.syntax.parser import At, Statement
+    from duckvstore.sql.syntax.statement import Statement
+    from duckvstore.sql.syntax.timetravel import At
 
 _UNREADABLE = re.compile("[\\0\\ud800-\\udfff]")  # DuckDB would stop reading at a NUL, and run what comes before it
 

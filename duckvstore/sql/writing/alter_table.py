@@ -16,9 +16,9 @@ from duckvstore.format.evolution.editing import check_tabular
 from duckvstore.format.stored.schema import to_arrow
 from duckvstore.sql.execution.running import fetched
 from duckvstore.sql.execution.transaction import OpenTransaction
-from duckvstore.sql.planning import rewrite
 from duckvstore.sql.results.figures import ScannedTable
 from duckvstore.sql.results.result import Result
+from duckvstore.sql.syntax.literals import quote
 from duckvstore.sql.syntax.tokens import closing, dotted
 from duckvstore.sql.values import kinds
 from duckvstore.sql.writing.commit import call, commit
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from duckvstore.engine.writing.commits import Draft
     from duckvstore.format.rows.value_rows import Encoded
     from duckvstore.format.stored.documents import Version
-    from duckvstore.sql.syntax.parser import Statement
+    from duckvstore.sql.syntax.statement import Statement
     from duckvstore.sql.syntax.tokens import Token
 
 _FORMS = (
@@ -40,20 +40,10 @@ _FORMS = (
 )
 # Words that begin what a symbol does not keep of a column.
 _CONSTRAINTS = frozenset(
-    [
-        "DEFAULT",
-        "NOT",
-        "NULL",
-        "CHECK",
-        "UNIQUE",
-        "PRIMARY",
-        "REFERENCES",
-        "COLLATE",
-        "GENERATED",
-        "AS",
-        "CONSTRAINT",
-        "FOREIGN",
-    ]
+    (
+        *("DEFAULT", "NOT", "NULL", "CHECK", "UNIQUE", "PRIMARY", "REFERENCES", "COLLATE", "GENERATED", "AS"),
+        *("CONSTRAINT", "FOREIGN"),
+    )
 )
 
 
@@ -231,14 +221,14 @@ class TableAlteration(SymbolChange):
         """Return no values of the type that ``wanted`` names, as DuckDB understands it."""
         cursor = self.context.thread.cursor
         plan = self._planned(newest)
-        column = f"{rewrite.quote(wanted.name)} {wanted.type}"
-        plan.sql = self._about_target(f"CREATE OR REPLACE TEMP TABLE {rewrite.quote(NAME)} ({column})")
+        column = f"{quote(wanted.name)} {wanted.type}"
+        plan.sql = self._about_target(f"CREATE OR REPLACE TEMP TABLE {quote(NAME)} ({column})")
         try:
             self._running(replace(plan, leases=[]), is_part=True).finish()
-            relation: Any = cursor.sql(f"FROM {rewrite.quote(NAME)}")
+            relation: Any = cursor.sql(f"FROM {quote(NAME)}")
             return fetched(relation)
         finally:
-            cursor.execute(f"DROP TABLE IF EXISTS temp.{rewrite.quote(NAME)}")
+            cursor.execute(f"DROP TABLE IF EXISTS temp.{quote(NAME)}")
 
     def _encoded(self, newest: Version, name: str, rows: pa.Table) -> Encoded:
         """Return a column of DuckDB, as ``fetched``, in its stored form.
@@ -280,7 +270,7 @@ class TableAlteration(SymbolChange):
 
     def _cast(self, wanted: Action, name: str, newest: Version) -> pa.Table:
         """Return the values of a column in its new type, in the order of rows."""
-        quoted = rewrite.quote(name)
+        quoted = quote(name)
         given = quoted if wanted.using is None else f"({wanted.using}\n)"
         cast = f"CAST({given} AS {wanted.type})" if wanted.type else given
         plan = self._planned(newest)
@@ -289,9 +279,7 @@ class TableAlteration(SymbolChange):
             if wanted.using is None:
                 old = kinds.names(newest.schema)[newest.schema.shown_names.index(name)]
                 self._refuse_loss(f"CAST({cast} AS {old})", plan, wanted, name)
-            found = self._asked(
-                plan, f"SELECT {cast} AS {quoted} FROM {rewrite.quote(NAME)} ORDER BY {rewrite.quote(ROW)}"
-            )
+            found = self._asked(plan, f"SELECT {cast} AS {quoted} FROM {quote(NAME)} ORDER BY {quote(ROW)}")
         finally:
             scratch.close()
             plan.release_files()
@@ -300,11 +288,11 @@ class TableAlteration(SymbolChange):
 
     def _refuse_loss(self, back: str, plan: Any, wanted: Action, name: str) -> None:
         """Raise SqlError for a value that does not come back as it was from the new type."""
-        quoted = rewrite.quote(name)
+        quoted = quote(name)
         lost = self._asked(
             plan,
             f"SELECT CAST({quoted} AS VARCHAR), CAST(CAST({quoted} AS {wanted.type}) AS VARCHAR) "
-            f"FROM {rewrite.quote(NAME)} WHERE {quoted} IS NOT NULL AND {back} IS DISTINCT FROM {quoted} LIMIT 1",
+            f"FROM {quote(NAME)} WHERE {quoted} IS NOT NULL AND {back} IS DISTINCT FROM {quoted} LIMIT 1",
         )
         if lost is not None and lost.num_rows:
             was, is_now = (column[0].as_py() for column in lost.columns)

@@ -21,6 +21,7 @@ from duckvstore.sql.pruning.segment_choice import kept_segments
 from duckvstore.sql.results.figures import ScannedTable
 from duckvstore.sql.results.result import Result
 from duckvstore.sql.syntax import clauses, parser
+from duckvstore.sql.syntax.literals import quote
 from duckvstore.sql.values.parameters import Values
 from duckvstore.sql.writing import assignments, insert, match_query, merge
 from duckvstore.sql.writing.commit import commit
@@ -153,7 +154,7 @@ class RowChange(SymbolChange):
         alias = self._own_name()
         others = "" if found.source is None else f", {text[found.source : found.where]}"
         end = found.returning if found.returning is not None else len(text)
-        asked = f"SELECT 1 FROM {rewrite.quote(self.symbol)} AS {alias}{others} {text[found.where : end]}"
+        asked = f"SELECT 1 FROM {quote(self.symbol)} AS {alias}{others} {text[found.where : end]}"
         try:
             statement = parser.parse(asked)[0]
             given = self.context.values.given
@@ -204,7 +205,7 @@ class RowChange(SymbolChange):
     def _decided(self, plan: Plan, newest: Version) -> Version:
         """Return ``newest`` with the types that an INSERT gives to its columns without any value, if it has some."""
         names = insert.undecided(newest) if self.statement.kind == "insert" else []
-        target = rewrite.quote(NAME)
+        target = quote(NAME)
         if not names:
             return newest
         numbered = rewrite.numbered(self.statement, {**plan.replacements, self.position: target})
@@ -233,7 +234,7 @@ class RowChange(SymbolChange):
 
         The scratch table has the rows that it changes.
         """
-        kind, target = self.statement.kind, rewrite.quote(NAME)
+        kind, target = self.statement.kind, quote(NAME)
         names = insert.undecided(newest) if kind in ("update", "merge") else []
         if not names:
             return newest
@@ -283,7 +284,7 @@ class RowChange(SymbolChange):
     def _run_on_scratch(self, plan: Plan, scratch: Scratch, columns: Sequence[str]) -> RowEdits:
         """Run the user's statement on the scratch table; keep what it returns, and return what it did."""
         kind, is_returning = self.statement.kind, self._parts().returning is not None
-        plan.replacements[self.position] = rewrite.quote(NAME)
+        plan.replacements[self.position] = quote(NAME)
         plan.sql = rewrite.rewrite(self.statement, plan.replacements)
         if self.statement.explain:
             plan.sql = self._explicit(plan, columns) if kind == "merge" else plan.sql
@@ -313,7 +314,7 @@ class RowChange(SymbolChange):
 
         In the statement itself, * would have the number of the row, and so would the row as a whole.
         """
-        row = rewrite.quote(ROW)
+        row = quote(ROW)
         if self._parts().returning is None:
             plan.sql += f"\nRETURNING {row}"
             touched = rows_of(self._running(plan).finish())
@@ -334,7 +335,7 @@ class RowChange(SymbolChange):
         DuckDB 1.5.5 crashes in RETURNING, or leaves rows behind, where USING finds a row many times.
         """
         if self.statement.kind == "truncate":
-            plan.sql = self._about_target(f"DELETE FROM {rewrite.quote(NAME)}")
+            plan.sql = self._about_target(f"DELETE FROM {quote(NAME)}")
         if self._parts().returning is None:
             self._running(plan).count()
             return
@@ -351,7 +352,7 @@ class RowChange(SymbolChange):
         So what DuckDB refuses is refused in its words.
         """
         with scratch.without_rows() as name:
-            replaced = {**plan.replacements, self.position: rewrite.quote(name)}
+            replaced = {**plan.replacements, self.position: quote(name)}
             sql = rewrite.rewrite(self.statement, replaced)
             bare = replace(plan, sql=sql, replacements=replaced, leases=[])
             return list(rows_of(self._running(bare).finish()).column_names)
@@ -392,4 +393,4 @@ class RowChange(SymbolChange):
 
     def _own_name(self) -> str:
         """Return the name by which the statement calls what it changes, quoted."""
-        return rewrite.quote(self.reference.alias or self.reference.parts[-1])
+        return quote(self.reference.alias or self.reference.parts[-1])

@@ -18,7 +18,7 @@ from duckvstore.format.rows.encoding import exact
 from duckvstore.format.stored.schema import shown, to_arrow
 from duckvstore.sql.driver.instance import registered
 from duckvstore.sql.driver.interrupts import run_interruptibly
-from duckvstore.sql.planning.rewrite import quote
+from duckvstore.sql.syntax.literals import quote
 from duckvstore.sql.values import kinds
 from duckvstore.sql.values.types import readable
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.sql.binding.namespace import Namespace
     from duckvstore.sql.execution.context import StatementContext
-    from duckvstore.sql.syntax.parser import Statement
+    from duckvstore.sql.syntax.statement import Statement
     from duckvstore.sql.syntax.store_commands import Command
 
 

@@ -16,9 +16,9 @@ from duckvstore.errors import NoSuchSymbol
 from duckvstore.format.stored.documents import Version
 from duckvstore.sql.binding import dataframes
 from duckvstore.sql.binding.meanings import Frame, Symbol
-from duckvstore.sql.planning import rewrite
 from duckvstore.sql.results.result import Result
 from duckvstore.sql.syntax import clauses
+from duckvstore.sql.syntax.literals import quote
 from duckvstore.sql.syntax.source_map import SourceMap
 from duckvstore.sql.values import kinds
 from duckvstore.sql.writing.scratch import BARE, NAME, ROW
@@ -142,7 +142,7 @@ class SymbolChange(ABC):
         own = ".".join(self.reference.parts)
         keys, texts = [column.to_pylist() for column in rows.columns]
         for ours in (NAME, BARE):  # in boxes of the same width, and in the text of the statement
-            texts = [text.replace(rewrite.quote(ours), own).replace(ours, own.ljust(len(ours))) for text in texts]
+            texts = [text.replace(quote(ours), own).replace(ours, own.ljust(len(ours))) for text in texts]
         figures = self.context.figures
         if figures.scans:
             keys, texts = [*keys, "segments"], [*texts, figures.by_reference()]
@@ -172,7 +172,7 @@ class SymbolChange(ABC):
         return self.planning.plan_above(self.context, newest, self.target, bound)
 
     def _running(self, plan: Plan, *, is_part: bool = False) -> Running:
-        row = rewrite.quote(ROW)
+        row = quote(ROW)
         own = ".".join(self.reference.parts)
         names = {f", {row}": "", f"{row}, ": "", NAME: own, BARE: own}
         return self.planning.running(self.context, plan, names, is_part=is_part)
