@@ -190,11 +190,12 @@ class Browser(anywidget.AnyWidget):
     def _show_versions(self, symbol: str) -> None:
         numbers = self._overview.versions(symbol, (self._held() or {}).get(symbol))
         described = self._described([(symbol, number) for number in numbers[: self.versions_wanted]])
-        rows = [{**_version_row(found), "snapshots": self._holders(symbol, found.version)} for found in described]
+        rows = [
+            _fields(found, "version operation author message row_count stored_bytes new_bytes") for found in described
+        ]
+        for row in rows:
+            row["snapshots"] = [each.name for each in self._snapshots if each.versions.get(symbol) == row["version"]]
         self.versions = {"symbol": symbol, "rows": rows, "total_count": len(numbers)}
-
-    def _holders(self, symbol: str, version: int) -> list[str]:
-        return [found.name for found in self._snapshots if found.versions.get(symbol) == version]
 
     def _choose_version(self, symbol: str) -> None:
         """Choose the version that the snapshot holds, else the newest that has rows."""
@@ -261,10 +262,6 @@ def _fields(found: SymbolDescription, names: str) -> dict[str, Any]:
 def _symbol_row(found: SymbolDescription) -> dict[str, Any]:
     column_count = len(found.index) + len(found.columns)
     return {**_fields(found, "version row_count stored_bytes"), "name": found.symbol, "column_count": column_count}
-
-
-def _version_row(found: SymbolDescription) -> dict[str, Any]:
-    return _fields(found, "version operation author message row_count stored_bytes new_bytes")
 
 
 def _snapshot_row(snapshot: SnapshotInfo) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import re
 from itertools import chain
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
@@ -296,7 +295,7 @@ class S3Objects(ObjectStore):
             page = [Listed(self._relative(item["Key"]), item["Size"]) for item in answer.get("Contents", ())]
             page += [Listed(self._relative(item["Prefix"]), None) for item in answer.get("CommonPrefixes", ())]
             if folders:
-                page.sort(key=_folder_order_key if self._server.lists_folders else attrgetter("key"))
+                page.sort(key=lambda entry: (entry.key.rstrip("/") if self._server.lists_folders else "", entry.key))
             yield page
             if not answer.get("IsTruncated"):
                 return
@@ -385,7 +384,3 @@ class S3Objects(ObjectStore):
             if frozen.token:
                 secret["SESSION_TOKEN"] = frozen.token
         return secret
-
-
-def _folder_order_key(entry: Listed) -> tuple[str, str]:
-    return entry.key.rstrip("/"), entry.key
