@@ -279,12 +279,10 @@ class TableAlteration(SymbolChange):
             if wanted.using is None:
                 old = kinds.names(newest.schema)[newest.schema.shown_names.index(name)]
                 self._refuse_loss(f"CAST({cast} AS {old})", plan, wanted, name)
-            found = self._asked(plan, f"SELECT {cast} AS {quoted} FROM {quote(NAME)} ORDER BY {quote(ROW)}")
+            return self._asked(plan, f"SELECT {cast} AS {quoted} FROM {quote(NAME)} ORDER BY {quote(ROW)}")
         finally:
             scratch.close()
             plan.release_files()
-        assert found is not None, "a query gives rows"  # noqa: S101
-        return found
 
     def _refuse_loss(self, back: str, plan: Any, wanted: Action, name: str) -> None:
         """Raise SqlError for a value that does not come back as it was from the new type."""
@@ -294,7 +292,7 @@ class TableAlteration(SymbolChange):
             f"SELECT CAST({quoted} AS VARCHAR), CAST(CAST({quoted} AS {wanted.type}) AS VARCHAR) "
             f"FROM {quote(NAME)} WHERE {quoted} IS NOT NULL AND {back} IS DISTINCT FROM {quoted} LIMIT 1",
         )
-        if lost is not None and lost.num_rows:
+        if lost.num_rows:
             was, is_now = (column[0].as_py() for column in lost.columns)
             raise self.statement.error(
                 f"column {name!r} has the value {was!r}, which as {wanted.type} would be {is_now!r}: where that is "

@@ -185,7 +185,7 @@ class RowChange(SymbolChange):
             found = self._asked(plan, query)
         except DuckVStoreError:
             return kept  # what it is about, the statement itself will meet
-        names = {name.rpartition("/")[2] for name in found.column(0).to_pylist()} if found is not None else set()
+        names = {name.rpartition("/")[2] for name in found.column(0).to_pylist()}
         # A local copy has a number before the name.
         ends = {name[-NAME_CHARACTERS:] for name in names}
         return [at for at, segment in zip(kept, chosen, strict=True) if segment.key[-NAME_CHARACTERS:] in ends]
@@ -216,8 +216,6 @@ class RowChange(SymbolChange):
             rows, described = self._asked(plan, source.shape), self._asked(plan, f"DESCRIBE {source.shape}")
         except DuckVStoreError:
             return newest  # what it is about, the statement itself will meet
-        if rows is None or described is None:
-            return newest
         texts = described.column("column_type").to_pylist()
         filled = source.filled(rows.schema, texts, newest.schema.shown_names)
         stored = to_arrow(newest.schema)
@@ -266,18 +264,17 @@ class RowChange(SymbolChange):
     def _shape(self, plan: Plan, query: str) -> tuple[pa.DataType, str] | None:
         """Return the type of a query's one column, for Arrow and for DuckDB; None: what it asks for is not there."""
         try:
-            rows = rows_of(self._asked(plan, f"SELECT * FROM ({query}\n) LIMIT 0"))
-            described = rows_of(self._asked(plan, f"DESCRIBE SELECT * FROM ({query}\n)"))
+            rows = self._asked(plan, f"SELECT * FROM ({query}\n) LIMIT 0")
+            described = self._asked(plan, f"DESCRIBE SELECT * FROM ({query}\n)")
         except DuckVStoreError:
             return None
         return rows.schema.types[0], str(described.column("column_type")[0])
 
     def _misfits(self, plan: Plan, query: str) -> bool:
         try:
-            found = self._asked(plan, query)
+            return bool(self._asked(plan, query).num_rows)
         except DuckVStoreError:
             return True  # there is no such cast
-        return found is not None and bool(found.num_rows)
 
     # -- the statement on the scratch table --------------------------------------------------------------------------
 
@@ -321,12 +318,12 @@ class RowChange(SymbolChange):
         else:
             names = self._names_returned(plan, scratch)
             words, common, asked = match_query.parted(rewrite.numbered(self.statement, plan.replacements))
-            touched = rows_of(self._asked(plan, words + f"RETURNING {row}"))
+            touched = self._asked(plan, words + f"RETURNING {row}")
         numbers, self._row_count = touched.column(0), touched.num_rows
         if self._parts().returning is not None:
             with scratch.changed(numbers) as relation:
                 found = self._asked(plan, common + "SELECT " + asked + f"\nFROM {relation} AS {self._own_name()}")
-            self._returned = rows_of(found).rename_columns(names)
+            self._returned = found.rename_columns(names)
         return numbers
 
     def _delete(self, plan: Plan, scratch: Scratch) -> None:
@@ -341,10 +338,10 @@ class RowChange(SymbolChange):
             return
         names = self._names_returned(plan, scratch)
         words, common, asked = match_query.parted(rewrite.numbered(self.statement, plan.replacements))
-        self._asked(plan, words)
+        self._running(replace(plan, sql=words, leases=[]), is_part=True).finish()
         with scratch.gone() as relation:
             found = self._asked(plan, common + "SELECT " + asked + f"\nFROM {relation} AS {self._own_name()}")
-        self._returned = rows_of(found).rename_columns(names)
+        self._returned = found.rename_columns(names)
 
     def _names_returned(self, plan: Plan, scratch: Scratch) -> list[str]:
         """Return the names of the columns that RETURNING gives, by the statement itself on a table without rows.
@@ -365,8 +362,7 @@ class RowChange(SymbolChange):
         source_columns: list[str] = []
         query = merge.read(rewrite.numbered(self.statement, plan.replacements)).columns_query
         if query is not None:
-            rows = self._asked(plan, query)
-            source_columns = list(rows.column_names) if rows is not None else []
+            source_columns = list(self._asked(plan, query).column_names)
         is_update = any(kind == "update" for kind, _, _ in found.actions)
         if is_update and len(source_columns) != len(columns):  # DuckDB would not see that they do not match
             raise self.statement.error(

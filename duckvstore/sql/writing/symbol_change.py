@@ -177,10 +177,10 @@ class SymbolChange(ABC):
         names = {f", {row}": "", f"{row}, ": "", NAME: own, BARE: own}
         return self.planning.running(self.context, plan, names, is_part=is_part)
 
-    def _asked(self, plan: Plan, query: SourceMap | str) -> pa.Table | None:
+    def _asked(self, plan: Plan, query: SourceMap | str) -> pa.Table:
         """Return the rows of a question of our own, made of parts of the statement."""
         sql = self._about_target(query) if isinstance(query, str) else query
-        return self._running(replace(plan, sql=sql, leases=[]), is_part=True).finish()
+        return rows_of(self._running(replace(plan, sql=sql, leases=[]), is_part=True).finish())
 
     def _about_target(self, text: str) -> SourceMap:
         """Return SQL of our own, whose errors show the name of what the statement changes."""
