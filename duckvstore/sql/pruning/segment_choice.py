@@ -11,6 +11,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from duckvstore import forks
@@ -54,14 +55,7 @@ def kept_segments(
     Asked on the cursor that the statement runs on, since settings such as the time zone or the collation decide
     what a comparison means. ``has_macros``: somebody may have made macros there, which hide functions.
     """
-    return _kept(
-        statement,
-        position,
-        version,
-        values,
-        lambda condition: _ask_on(cursor, version, condition),
-        has_macros=has_macros,
-    )
+    return _kept(statement, position, version, values, partial(_ask_on, cursor, version), has_macros=has_macros)
 
 
 def _ask_on(cursor: duckdb.DuckDBPyConnection, version: Version, condition: Condition) -> list[int]:
@@ -206,18 +200,14 @@ class Choices(forks.Follower):
             if key is not None and key in known:
                 known.move_to_end(key)
                 return known[key]
-        has_macros = self._has_macros
-        if self._has_settings:
-            kept = kept_segments(statement, position, version, values, cursor, has_macros=has_macros)
-        else:
+        has_settings = self._has_settings
 
-            def ask(condition: Condition) -> list[int]:
-                if not condition.is_moving:
-                    return self._ask(version, condition)
-                return _ask_on(cursor, version, condition)  # where a transaction may have stopped the clock
+        def ask(condition: Condition) -> list[int]:
+            if has_settings or condition.is_moving:  # a transaction may have stopped the clock of the cursor
+                return _ask_on(cursor, version, condition)
+            return self._ask(version, condition)
 
-            kept = _kept(statement, position, version, values, ask, has_macros=has_macros)
-        choice = self.of_all(version, kept)
+        choice = self.of_all(version, _kept(statement, position, version, values, ask, has_macros=self._has_macros))
         if key is not None:
             with self._lock:
                 known[key] = choice
