@@ -87,7 +87,7 @@ class Reading(Handle):
         version = resolve()
         opened = self.open_library
         with opened.believing(version):
-            where = repr(f"{self.name}/{version.symbol}")
+            where = opened.quoted(version.symbol)
             format_composite.refuse_parts(
                 version.kind, version.schema.value, where, columns=columns, **parts, output_format=output_format
             )

@@ -301,7 +301,7 @@ class Writing(Handle):
         """Return a value for an edit. ``joins``: to rows that may be of DuckDB's own types, as which INTERVAL goes."""
         from duckvstore.sql.results.result import Result
 
-        where = repr(f"{self.name}/{symbol}")
+        where = self.open_library.quoted(symbol)
         if isinstance(data, Result):  # a C stream would lose the class of an error that comes with a later row
             data = data.reader()
         if index_column is not None and not isinstance(index_column, str):

@@ -282,7 +282,7 @@ def _macro(symbol: str, query: str) -> str:
 def _choice(contents: _Contents, symbol: str) -> str:
     """Return an expression over ``version``, a whole number or NULL: the query of that version, or an error."""
     numbers_of: dict[str, list[int]] = {}
-    name = f"{contents.library.label(symbol)}"
+    name = contents.library.label(symbol)
     history = contents.histories[symbol]
     for version in history:
         if version.deleted:

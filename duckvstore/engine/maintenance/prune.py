@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from duckvstore.engine.library import condemned
 from duckvstore.engine.maintenance import doubts
 from duckvstore.engine.maintenance.retention import Retention
-from duckvstore.engine.reading import catalogue, not_found
+from duckvstore.engine.reading import catalogue
 from duckvstore.engine.writing import commits, edits
 from duckvstore.engine.writing.commits import Draft
 from duckvstore.errors import InvalidInput, NoSuchVersion
@@ -111,7 +111,7 @@ def _check_there(library: OpenLibrary, symbol: str, wanted: set[int], visible: l
     absent = sorted(wanted - {version.number for version in visible})
     if absent:
         raise NoSuchVersion(
-            f"{not_found.name(library, symbol)} has no version {', '.join(map(str, absent))}, so nothing was deleted: "
+            f"{library.quoted(symbol)} has no version {', '.join(map(str, absent))}, so nothing was deleted: "
             f"list_versions({symbol!r}) shows what there is"
         )
 
@@ -120,7 +120,7 @@ def _check_free(library: OpenLibrary, symbol: str, held: Mapping[int, list[str]]
     if held:
         by_number = "; ".join(f"version {number} by {', '.join(map(repr, names))}" for number, names in held.items())
         raise InvalidInput(
-            f"snapshots hold versions of {not_found.name(library, symbol)}, so nothing was deleted: {by_number}. "
+            f"snapshots hold versions of {library.quoted(symbol)}, so nothing was deleted: {by_number}. "
             "Leave these versions out, or delete_snapshot() first"
         )
 

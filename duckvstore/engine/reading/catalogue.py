@@ -206,7 +206,7 @@ def _by_number(library: OpenLibrary, symbol: str, number: int, *, fresh: bool) -
         if newest is None:
             raise no_symbol(library, symbol)
         raise NoSuchVersion(
-            f"{not_found.name(library, symbol)} has no version {number}; its newest is {newest.number}: "
+            f"{library.quoted(symbol)} has no version {number}; its newest is {newest.number}: "
             f"list_versions({symbol!r}) shows all"
         )
     return version
@@ -254,7 +254,7 @@ def _from_newest(library: OpenLibrary, symbol: str, as_of: int, unwanted: frozen
             return version
     if not found:
         raise no_symbol(library, symbol)
-    raise NoSuchVersion(f"{not_found.name(library, symbol)} has {found} versions, so there is no as_of={as_of}")
+    raise NoSuchVersion(f"{library.quoted(symbol)} has {found} versions, so there is no as_of={as_of}")
 
 
 def _in_snapshot(library: OpenLibrary, symbol: str, name: str, *, fresh: bool) -> Version:
@@ -277,7 +277,7 @@ def _held(library: OpenLibrary, symbol: str, number: int, snapshot: str, *, fres
     version = find_visible(library, symbol, number, fresh=fresh)
     if version is None:
         raise NoSuchVersion(
-            f"version {number} of {not_found.name(library, symbol)} is not there, although a snapshot holds it: "
+            f"version {number} of {library.quoted(symbol)} is not there, although a snapshot holds it: "
             "verify() shows what else is missing, recover() brings back what it can"
         )
     return version
@@ -326,7 +326,7 @@ def _at_time(library: OpenLibrary, symbol: str, wanted: datetime, unwanted: froz
         raise no_symbol(library, symbol)
     first = library.version(symbol, present[-1])
     raise NoSuchVersion(
-        f"{not_found.name(library, symbol)} had no version at {at}; its oldest, version "
+        f"{library.quoted(symbol)} had no version at {at}; its oldest, version "
         f"{first.number}, was created at {envelope.time_to_json(first.created_at)}"
     )
 

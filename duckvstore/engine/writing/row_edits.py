@@ -75,7 +75,7 @@ def delete_rows(
 
         if newest is None or newest.deleted:
             raise missing()
-        check_tabular(newest.kind, operation, repr(f"{library.name}/{symbol}"))
+        check_tabular(newest.kind, operation, library.quoted(symbol))
         none = to_arrow(newest.schema).empty_table()
         return edited(library, newest, operation, RowEdits.of(none, removed=np.asarray(matching(newest))))
 
@@ -124,7 +124,7 @@ def _fitted(library: OpenLibrary, newest: Version, wanted: RowEdits) -> Version:
         return newest
     from duckvstore.format.evolution import pandas_rules
 
-    where = repr(f"{library.name}/{newest.symbol}")
+    where = library.quoted(newest.symbol)
     schema = newest.schema
     for rows in (wanted.rows, wanted.added):
         schema = pandas_rules.fitted(schema, rows, where)

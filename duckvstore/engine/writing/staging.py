@@ -167,7 +167,7 @@ def _as_joining(
 ) -> list[Version]:
     """Return ``parts`` as rows that join ``base``: in DuckDB's own types that it has, and with its index column."""
     for part in parts:
-        given_rows.check_carried(part.schema, base, repr(f"{library.name}/{part.symbol}"))
+        given_rows.check_carried(part.schema, base, library.quoted(part.symbol))
     if base is not None and any(column.duckdb is not None for column in base.schema.columns):
         parts = [_fitted(library, base.schema, part, fit) for part in parts]
     return [_indexed(library, _leader(base, parts), part) for part in parts]
@@ -182,7 +182,7 @@ def _fitted(
     library: OpenLibrary, stored: Schema, part: Version, fit: Callable[[Encoded, Schema, str], Encoded]
 ) -> Version:
     """Return a part whose rows have DuckDB's own types of ``stored``. Raises InvalidInput if it does not fit."""
-    where = repr(f"{library.name}/{part.symbol}")
+    where = library.quoted(part.symbol)
     none = Encoded(part.kind, part.schema, to_arrow(part.schema).empty_table(), None)
     if fit(none, stored, where) is none:
         return part
@@ -288,7 +288,7 @@ def _index_column(base: Version | None, parts: Sequence[Version]) -> str | None:
 
 def _check_order(library: OpenLibrary, symbol: str, base: Version | None, parts: Sequence[Version]) -> None:
     """Raise InvalidInput where the times of ``parts``, after those of ``base``, do not ascend."""
-    where, otherwise = f"{library.label(symbol)}", f"sort_and_finalize_staged_data({symbol!r}) puts all rows in order"
+    where, otherwise = library.label(symbol), f"sort_and_finalize_staged_data({symbol!r}) puts all rows in order"
     timed = [part for part in parts if part.row_count and order.time_level(part.schema) is not None]
     level = _index_column(base, parts)
     for part in parts:
@@ -329,7 +329,7 @@ def _sorted_rows(library: OpenLibrary, symbol: str, parts: Sequence[Version]) ->
     if all(order.time_level(part.schema) is not None for part in parts) and _is_sorted(library, None, parts):
         return list(parts)
     whole = _together(library, parts[0], parts[1:])
-    column, where = order.time_level(whole.schema), f"{library.label(symbol)}"
+    column, where = order.time_level(whole.schema), library.label(symbol)
     if column is None:
         raise InvalidInput(
             f"what is staged for {where} has no index of times to be sorted by: finalize_staged_data({symbol!r}) takes "
@@ -361,7 +361,7 @@ def _joined(
     library: OpenLibrary, state: Version, kept: tuple[Segment, ...], part: Version
 ) -> tuple[Schema, tuple[Segment, ...], tuple[Segment, ...], tuple[int, int]]:
     """Return (schema, segments before, segments of the part, (rows, bytes) rewritten) of both together."""
-    where = repr(f"{library.name}/{part.symbol}")
+    where = library.quoted(part.symbol)
     row_count = sum(segment.row_count for segment in kept)  # with those of the parts that joined already
     joined = replace(state, segments=kept, row_count=row_count)
     before, given = (SegmentCells(library, version) for version in (joined, part))

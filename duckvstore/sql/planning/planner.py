@@ -152,7 +152,7 @@ class Plan:
                 try:
                     engine_segments.fetch(scan.library, segment)
                 except Integrity as error:
-                    where = f"{scan.library.label(scan.version.symbol)}"
+                    where = scan.library.label(scan.version.symbol)
                     found = Integrity(f"version {scan.version.number} of {where!r} cannot be read: {error}")
                     found.__cause__ = error
                     return found

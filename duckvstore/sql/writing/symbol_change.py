@@ -76,7 +76,7 @@ class SymbolChange(ABC):
         self.reference = self.statement.references[position]
         self.target: SymbolLookup = names.targets[position]
         self.library, self.symbol = self.target.library, self.target.name
-        self.where = repr(f"{self.library.name}/{self.symbol}")
+        self.where = self.library.quoted(self.symbol)
         self._fresh: BoundStatement | None = bound
         #: the rows that the statement itself gives, by RETURNING or EXPLAIN ANALYZE
         self._returned: pa.Table | None = None
