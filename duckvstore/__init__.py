@@ -152,37 +152,30 @@ __all__ = [
 
 # What calls return, by where it is: for annotations, and loaded on use.
 _ON_USE = {
-    "Browser": "duckvstore.jupyter.browser",
-    "CollectionReport": "duckvstore.engine.maintenance.reports",
-    "ColumnOverview": "duckvstore.api.overview",
-    "Connection": "duckvstore.sql.dbapi",
-    "Cursor": "duckvstore.sql.dbapi",
-    "DeleteFailure": "duckvstore.objects.base",
-    "Figures": "duckvstore.sql.results.figures",
-    "LeftOut": "duckvstore.publish.duckdb_file",
-    "ObjectStore": "duckvstore.objects.base",
-    "Options": "duckvstore.format.stored.options",
-    "Overview": "duckvstore.api.overview",
-    "Published": "duckvstore.publish.duckdb_file",
-    "RecoveryReport": "duckvstore.engine.maintenance.reports",
-    "Result": "duckvstore.sql.results.result",
-    "RetypedColumn": "duckvstore.api.diff",
-    "Scanned": "duckvstore.sql.results.figures",
-    "ScannedTable": "duckvstore.sql.results.figures",
-    "Session": "duckvstore.sql.session",
-    "Size": "duckvstore.engine.maintenance.reports",
-    "SizesReport": "duckvstore.engine.maintenance.reports",
-    "VerificationReport": "duckvstore.engine.maintenance.reports",
-    "VersionHandle": "duckvstore.api.version_handle",
+    "duckvstore.api.diff": ("RetypedColumn",),
+    "duckvstore.api.overview": ("ColumnOverview", "Overview"),
+    "duckvstore.api.version_handle": ("VersionHandle",),
+    "duckvstore.engine.maintenance.reports": (
+        *("CollectionReport", "RecoveryReport", "Size", "SizesReport", "VerificationReport"),
+    ),
+    "duckvstore.format.stored.options": ("Options",),
+    "duckvstore.jupyter.browser": ("Browser",),
+    "duckvstore.objects.base": ("DeleteFailure", "ObjectStore"),
+    "duckvstore.publish.duckdb_file": ("LeftOut", "Published"),
+    "duckvstore.sql.dbapi": ("Connection", "Cursor"),
+    "duckvstore.sql.results.figures": ("Figures", "Scanned", "ScannedTable"),
+    "duckvstore.sql.results.result": ("Result",),
+    "duckvstore.sql.session": ("Session",),
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _ON_USE:
+    module = next((module for module, names in _ON_USE.items() if name in names), None)
+    if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_ON_USE[name]), name)
+    return getattr(import_module(module), name)
 
 
 def __dir__() -> list[str]:

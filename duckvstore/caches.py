@@ -22,7 +22,7 @@ Value = TypeVar("Value")
 MIB = 2**20
 
 
-class Cache(Generic[Key, Value]):
+class Cache(forks.Follower, Generic[Key, Value]):
     """Values by key, up to ``bytes_max``; the one that was not used for longest is dropped first. Thread-safe."""
 
     def __init__(self, bytes_max: int, size_bytes: Callable[[Value], int]) -> None:
@@ -32,10 +32,6 @@ class Cache(Generic[Key, Value]):
         self._lock = threading.Lock()
         self._values: LRUCache[Key, Value] = LRUCache(bytes_max, size_bytes)
         forks.follow(self)
-
-    def lent(self) -> tuple[()]:
-        """Return nothing: all of it may be closed in a forked child."""
-        return ()
 
     def start_over(self) -> None:
         """Drop, in a forked child, what another thread was in the middle of changing or loading."""

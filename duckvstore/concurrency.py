@@ -97,7 +97,7 @@ class Task(Generic[Outcome]):
         self._outcome = self.error = None
 
 
-class Pool:
+class Pool(forks.Follower):
     """Up to ``size`` threads, each started when it is needed and kept until the interpreter exits."""
 
     def __init__(self, size: int) -> None:
@@ -106,10 +106,6 @@ class Pool:
         self.start_over()
         forks.follow(self)
         atexit.register(self.close)
-
-    def lent(self) -> tuple[()]:
-        """Return nothing: threads are not there in a forked child, and nobody waits for them."""
-        return ()
 
     def start_over(self) -> None:
         """Have no threads: in a forked child there are none."""

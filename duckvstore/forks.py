@@ -8,23 +8,28 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol
+import weakref
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, TypeVar
 from weakref import WeakSet
 
 from duckvstore.errors import Unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+
+Made = TypeVar("Made")
 
 
-class Follower(Protocol):
+class Follower:
     """Something with a state that belongs to one process."""
 
     def lent(self) -> Iterable[object]:
         """Return what must never be closed in a forked child."""
+        return ()
 
     def start_over(self) -> None:
         """Take a fresh state, in a forked child."""
+        raise NotImplementedError
 
 
 _locks: WeakSet[Any] = WeakSet()
@@ -49,6 +54,35 @@ def rlock() -> threading.RLock:
 def follow(follower: Follower) -> None:
     """Make ``follower`` start over in every forked child, for as long as it is used."""
     _followers.add(follower)
+
+
+class PerProcess(Generic[Made]):
+    """What each process makes once, for itself: connections must not be shared across a fork."""
+
+    def __init__(self) -> None:
+        """Make nothing yet."""
+        self._made: dict[int, Made] = {}
+        self._locks: dict[int, threading.Lock] = {}
+
+    @property
+    def known(self) -> Made | None:
+        """What this process has made, if it has."""
+        return self._made.get(os.getpid())
+
+    def get(self, make: Callable[[], Made]) -> Made:
+        """Return what this process has, from ``make`` at the first call."""
+        pid = os.getpid()
+        if pid not in self._made:
+            with self._locks.setdefault(pid, threading.Lock()):
+                if pid not in self._made:
+                    self._made[pid] = make()
+        return self._made[pid]
+
+
+def close_with(owner: object, close: Callable[[], object]) -> None:
+    """Have ``close`` called when ``owner`` is gone, but never in a process that was forked meanwhile."""
+    pid = os.getpid()
+    weakref.finalize(owner, lambda: pid == os.getpid() and close())
 
 
 class OfOneProcess:

@@ -60,9 +60,9 @@ class Batches(Upkeep, Reading):
             payloads,
             WritePayload,
             lambda one: self.write(
-                *(one.symbol, one.data, one.metadata, prune_previous_versions),
+                **_given(one),
+                prune_previous_versions=prune_previous_versions,
                 validate_index=validate_index,
-                index_column=one.index_column,
                 **options,
             ),
             "writing",
@@ -89,7 +89,9 @@ class Batches(Upkeep, Reading):
             append_payloads,
             WritePayload,
             lambda one: self.append(
-                *(one.symbol, one.data, one.metadata, prune_previous_versions, validate_index, one.index_column),
+                **_given(one),
+                prune_previous_versions=prune_previous_versions,
+                validate_index=validate_index,
                 **options,
             ),
             "appending",
@@ -107,16 +109,7 @@ class Batches(Upkeep, Reading):
             update_payloads,
             UpdatePayload,
             lambda one: self.update(
-                *(
-                    one.symbol,
-                    one.data,
-                    one.metadata,
-                    upsert,
-                    one.date_range,
-                    prune_previous_versions,
-                    one.index_column,
-                ),
-                **options,
+                **_given(one), upsert=upsert, prune_previous_versions=prune_previous_versions, **options
             ),
             "updating",
         )
@@ -131,7 +124,7 @@ class Batches(Upkeep, Reading):
         return self._each_symbol_once(
             write_metadata_payloads,
             WriteMetadataPayload,
-            lambda one: self.write_metadata(one.symbol, one.metadata, prune_previous_versions, **options),
+            lambda one: self.write_metadata(**_given(one), prune_previous_versions=prune_previous_versions, **options),
             "describing",
         )
 
@@ -221,6 +214,11 @@ class Batches(Upkeep, Reading):
         if twice:
             raise InvalidInput(f"symbol {twice[0]!r} is in the batch more than once, in no order: give each once")
         return _in_parallel(action, listed, lambda payload: payload.symbol, doing)
+
+
+def _given(payload: Any) -> dict[str, Any]:
+    """Return what an item says, by the names that the method for a single one has for it."""
+    return {name: getattr(payload, name) for name in payload.__dataclass_fields__}
 
 
 def _check(items: Iterable[object], kind: type) -> None:

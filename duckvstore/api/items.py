@@ -44,18 +44,7 @@ class VersionedItem:
     @classmethod
     def of(cls, library: str, version: Version, data: Any = None) -> Self:
         """Return the item for a version document."""
-        return cls(
-            library,
-            version.symbol,
-            version.number,
-            data,
-            version.metadata,
-            version.created_at,
-            version.row_count,
-            version.stored_bytes,
-            version.new_rows,
-            version.new_bytes,
-        )
+        return cls(**_fields_of(cls, version, library=library, version=version.number, data=data))
 
     @property
     def timestamp(self) -> int:
@@ -91,18 +80,7 @@ class VersionInfo:
     @classmethod
     def of(cls, version: Version, snapshots: list[str]) -> Self:
         """Return what ``version``, held by ``snapshots``, says of itself."""
-        return cls(
-            date=version.created_at,
-            deleted=version.deleted,
-            snapshots=snapshots,
-            operation=version.operation,
-            author=version.author,
-            message=version.message,
-            row_count=version.row_count,
-            stored_bytes=version.stored_bytes,
-            new_rows=version.new_rows,
-            new_bytes=version.new_bytes,
-        )
+        return cls(**_fields_of(cls, version, date=version.created_at, snapshots=snapshots))
 
     def __repr__(self) -> str:
         return _text(self)
@@ -123,15 +101,7 @@ class SnapshotInfo:
     @classmethod
     def of(cls, library: str, snapshot: Snapshot) -> Self:
         """Return what the document ``snapshot`` says."""
-        return cls(
-            library=library,
-            name=snapshot.name,
-            created_at=snapshot.created_at,
-            versions=snapshot.versions,
-            metadata=snapshot.metadata,
-            author=snapshot.author,
-            message=snapshot.message,
-        )
+        return cls(**_fields_of(cls, snapshot, library=library))
 
     def __repr__(self) -> str:
         shown = [f"{symbol!r}: {number}" for symbol, number in list(self.versions.items())[:_SHOWN_MAX]]
@@ -178,29 +148,28 @@ class SymbolDescription:
         """Return the description of a version whose index spans ``date_range``."""
         columns = tuple(ColumnInfo(column.name, column.duckdb or column.type) for column in version.schema.shown)
         return cls(
-            symbol=version.symbol,
-            version=version.number,
-            kind=version.kind,
-            columns=tuple(column for column in columns if column.name not in version.schema.index),
-            index=tuple(column for column in columns if column.name in version.schema.index),
-            row_count=version.row_count,
-            last_update_time=version.created_at,
-            date_range=date_range,
-            sorted=_ORDERS[version.is_sorted],
-            segment_count=len(version.segments),
-            logical_bytes=version.logical_bytes,
-            stored_bytes=version.stored_bytes,
-            new_rows=version.new_rows,
-            new_bytes=version.new_bytes,
-            operation=version.operation,
-            author=version.author,
-            message=version.message,
+            **_fields_of(
+                cls,
+                version,
+                version=version.number,
+                columns=tuple(column for column in columns if column.name not in version.schema.index),
+                index=tuple(column for column in columns if column.name in version.schema.index),
+                last_update_time=version.created_at,
+                date_range=date_range,
+                sorted=_ORDERS[version.is_sorted],
+                segment_count=len(version.segments),
+            )
         )
 
     def __repr__(self) -> str:
         columns, index = (", ".join(f"{c.name}: {c.dtype}" for c in part) for part in (self.columns, self.index))
         dates = "None" if self.date_range is None else f"({', '.join(_time_text(time) for time in self.date_range)})"
         return _text(self, columns=f"({columns})", index=f"({index})", date_range=dates)
+
+
+def _fields_of(kind: Any, document: Version | Snapshot, **others: Any) -> dict[str, Any]:
+    """Return the fields of ``kind``: ``others``, and the rest as ``document`` has them."""
+    return {name: getattr(document, name) for name in kind.__dataclass_fields__ if name not in others} | others
 
 
 def nanoseconds(time: datetime) -> int:

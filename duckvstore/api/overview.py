@@ -12,7 +12,6 @@ from duckvstore.api.base import plain
 from duckvstore.api.items import SnapshotInfo, SymbolDescription
 from duckvstore.engine.library import condemned, unreadable
 from duckvstore.engine.reading import catalogue, segments
-from duckvstore.errors import NoSuchKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -88,16 +87,12 @@ class Overview:
 
         def load(pair: tuple[str, int | None]) -> Version | None:
             symbol, number = pair
-            return catalogue.head(self._opened, symbol).newest if number is None else self._found(symbol, number)
+            if number is None:
+                return catalogue.head(self._opened, symbol).newest
+            return catalogue.find_visible(self._opened, symbol, number)
 
         found = unreadable.read_all(load, wanted, report)
         return [SymbolDescription.of(version, None) for version in found]
-
-    def _found(self, symbol: str, number: int) -> Version | None:
-        try:
-            return catalogue.visible_version(self._opened, self._opened.version(symbol, number))
-        except NoSuchKey:
-            return None
 
     def snapshots(self) -> list[SnapshotInfo]:
         """Return all snapshots with what they hold, the newest first."""

@@ -20,7 +20,7 @@ from duckvstore.format.codecs import tables, values
 from duckvstore.format.stored import schema as schemas
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -87,7 +87,7 @@ class Reading(Handle):
         version = resolve()
         opened = self.open_library
         with opened.believing(version):
-            where = repr(f"{self.name}/{version.symbol}")
+            where = opened.quoted(version.symbol)
             format_composite.refuse_parts(
                 version.kind, version.schema.value, where, columns=columns, **parts, output_format=output_format
             )
@@ -208,12 +208,13 @@ class Reading(Handle):
         """
         if snapshot_name is not None:
             held = catalogue.read_snapshot(self.open_library, snapshot_name).versions
-            found = unreadable.read_all(lambda pair: catalogue.resolve(self.open_library, *pair), list(_held(held)))
+            pairs = [(symbol, catalogue.Held(number)) for symbol, number in held.items()]  # pruned or not
+            found = unreadable.read_all(lambda pair: catalogue.resolve(self.open_library, *pair), pairs)
         else:
             found = catalogue.newest_versions(self.open_library)
         if metadata is not None:
             wanted = dict(metadata).items()
-            found = [v for v in found if isinstance(v.metadata, dict) and _has_items(v.metadata, wanted)]
+            found = [v for v in found if isinstance(v.metadata, dict) and wanted <= v.metadata.items()]
         names = sorted(version.symbol for version in found)
         if regex is None:
             return names
@@ -266,9 +267,7 @@ class Reading(Handle):
             only = catalogue.read_snapshot(opened, snapshot)
             holders = {pair: [snapshot] for pair in only.versions.items()}
         elif not skip_snapshots:
-            for found in catalogue.snapshots(opened):
-                for pair in found.versions.items():
-                    holders.setdefault(pair, []).append(found.name)
+            holders = catalogue.holders(opened)
         listed: dict[SymbolVersion, VersionInfo] = {}
         for version in self._listed(symbol, holders if snapshot is not None else None, latest_only=latest_only):
             pair = SymbolVersion(version.symbol, version.number)
@@ -331,12 +330,3 @@ def _known_format(output_format: object) -> str:
     if name not in values.OUTPUT_FORMATS:
         raise InvalidInput(f"output_format={output_format!r} is none of {', '.join(values.OUTPUT_FORMATS)}")
     return str(name)
-
-
-def _held(versions: Mapping[str, int]) -> Iterator[tuple[str, catalogue.Held]]:
-    """Yield (symbol, number) as a snapshot names them, pruned or not."""
-    return ((symbol, catalogue.Held(number)) for symbol, number in versions.items())
-
-
-def _has_items(found: dict[str, Any], wanted: Collection[tuple[str, Any]]) -> bool:
-    return all(key in found and found[key] == value for key, value in wanted)

@@ -48,7 +48,7 @@ class Staging(Writing):
             wanted = [*(sort_columns or ())] if not isinstance(sort_columns, str) else sort_columns
             if sort_on_index and index_column is not None and isinstance(wanted, list):
                 wanted, sort_on_index = [index_column, *wanted], False
-            data = _in_order(data, repr(f"{self.name}/{symbol}"), on_index=sort_on_index, columns=wanted)
+            data = _in_order(data, self.open_library.quoted(symbol), on_index=sort_on_index, columns=wanted)
         given = self._given(symbol, data, validate_index=validate_index, index_column=index_column, joins=True)
         return StageResult(symbol, staging.stage(self.open_library, call, given))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
 from urllib.parse import unquote, urlsplit
 
@@ -47,8 +48,8 @@ class Store(SqlHandle):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as the way to open it again: its URL, with the storage options that were given."""
-        options = self._segments_options
-        return _reopened, (self.objects, self.segments_url, None if options is None else dict(options))
+        options = None if self._segments_options is None else dict(self._segments_options)
+        return partial(Store, segments_url=self.segments_url, segments_options=options), (self.objects,)
 
     def __copy__(self) -> Store:
         """Return another handle on the same store."""
@@ -186,10 +187,6 @@ def _lies_under(path: str, folder: str) -> bool:
     """Return whether ``path`` is within ``folder``, by what links and dots in them lead to."""
     found, root = (os.path.realpath(name) for name in (unquote(path), folder))
     return os.path.commonpath((found, root)) == root
-
-
-def _reopened(objects: ObjectStore, segments_url: str | None, segments_options: Mapping[str, Any] | None) -> Store:
-    return Store(objects, segments_url=segments_url, segments_options=segments_options)
 
 
 def combine(libraries: Mapping[str, Library]) -> Combined:

@@ -301,13 +301,13 @@ class Writing(Handle):
         """Return a value for an edit. ``joins``: to rows that may be of DuckDB's own types, as which INTERVAL goes."""
         from duckvstore.sql.results.result import Result
 
-        where = repr(f"{self.name}/{symbol}")
+        where = self.open_library.quoted(symbol)
         if isinstance(data, Result):  # a C stream would lose the class of an error that comes with a later row
             data = data.reader()
         if index_column is not None and not isinstance(index_column, str):
             raise InvalidInput(f"index_column={index_column!r} is no text: give the name of one column")
         data, intervals = arrow_values.with_intervals(data, where) if joins else (data, ())
-        encoded = values.encode_any(data, where=where, allow_pickle=allow_pickle, index_column=index_column)
+        encoded = values.encode(data, where=where, allow_pickle=allow_pickle, index_column=index_column)
         if intervals and isinstance(encoded, Encoded):
             own = ["INTERVAL" if at in intervals else None for at in range(len(encoded.schema.columns))]
             encoded = replace(encoded, schema=schemas.carrying(encoded.schema, own))

@@ -169,7 +169,8 @@ def _next(library: vs.Library, url: str, symbol: str, numbers: list[int], snapsh
         f'lib.sql("FROM {symbol} AT VERSION {first} LIMIT 5").df()',
         "python",
     )
-    needed = "" if _has_notebooks() else f" (first: {python} -m pip install 'duckvstore[jupyter]')"
+    has_notebooks = all(importlib.util.find_spec(name) for name in ("IPython", "anywidget", "ipywidgets"))
+    needed = "" if has_notebooks else f" (first: {python} -m pip install 'duckvstore[jupyter]')"
     screen.note(f"\nIn a notebook{needed}:")
     screen.code(f"%load_ext duckvstore\n%vstore {url} {LIBRARY}", "python")
     screen.note("and in a cell of its own:")
@@ -195,10 +196,6 @@ def _program(name: str) -> str | None:
     if found is not None and (not beside.exists() or Path(found) == beside):
         return name
     return os.path.relpath(beside) if beside.exists() else None
-
-
-def _has_notebooks() -> bool:
-    return all(importlib.util.find_spec(name) is not None for name in ("IPython", "anywidget", "ipywidgets"))
 
 
 def flights() -> Story:

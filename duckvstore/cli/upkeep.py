@@ -69,7 +69,7 @@ def add_commands(command: AddCommand) -> None:
     recover = add("recover", _recover, "bring back what was deleted behind the library's back (S3 with versioning)")
     recover.add_argument("--yes", action="store_true", help="bring it back, instead of showing what could be")
 
-    add("sizes", _sizes, "show what the library, its symbols and versions take")
+    add("sizes", lambda library, _: _show(library.sizes()), "show what the library, its symbols and versions take")
 
     options = add("options", _options, "show the options of a library, or change them", _OPTIONS_EPILOG)
     options.add_argument("changes", metavar="NAME=VALUE", nargs="*", help="options to change")
@@ -90,6 +90,10 @@ def _gc(library: vs.Library, options: argparse.Namespace) -> None:
     _show(library.gc(options.grace, dry_run=not options.yes))
 
 
+def _recover(library: vs.Library, options: argparse.Namespace) -> None:
+    _show(library.recover(dry_run=not options.yes))
+
+
 def _prune(library: vs.Library, options: argparse.Namespace) -> None:
     if (options.symbol is None) != options.all_symbols:
         raise vs.InvalidInput("name one symbol to prune, or all of them by --all-symbols")
@@ -102,14 +106,6 @@ def _verify(library: vs.Library, options: argparse.Namespace) -> int:
     report = library.verify(deep=not options.shallow)
     _show(report)
     return 0 if report.ok else EXIT_PROBLEMS
-
-
-def _recover(library: vs.Library, options: argparse.Namespace) -> None:
-    _show(library.recover(dry_run=not options.yes))
-
-
-def _sizes(library: vs.Library, _: argparse.Namespace) -> None:
-    _show(library.sizes())
 
 
 def _options(library: vs.Library, options: argparse.Namespace) -> None:

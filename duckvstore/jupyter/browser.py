@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from duckvstore.errors import DuckVStoreError, InvalidInput, Unsupported
 from duckvstore.jupyter import cells
 from duckvstore.jupyter.names import sql_name
-from duckvstore.sql.planning.rewrite import literal
+from duckvstore.sql.syntax.literals import literal
 
 try:
     import anywidget
@@ -190,11 +190,12 @@ class Browser(anywidget.AnyWidget):
     def _show_versions(self, symbol: str) -> None:
         numbers = self._overview.versions(symbol, (self._held() or {}).get(symbol))
         described = self._described([(symbol, number) for number in numbers[: self.versions_wanted]])
-        rows = [{**_version_row(found), "snapshots": self._holders(symbol, found.version)} for found in described]
+        rows = [
+            _fields(found, "version operation author message row_count stored_bytes new_bytes") for found in described
+        ]
+        for row in rows:
+            row["snapshots"] = [each.name for each in self._snapshots if each.versions.get(symbol) == row["version"]]
         self.versions = {"symbol": symbol, "rows": rows, "total_count": len(numbers)}
-
-    def _holders(self, symbol: str, version: int) -> list[str]:
-        return [found.name for found in self._snapshots if found.versions.get(symbol) == version]
 
     def _choose_version(self, symbol: str) -> None:
         """Choose the version that the snapshot holds, else the newest that has rows."""
@@ -210,13 +211,7 @@ class Browser(anywidget.AnyWidget):
         found = self._library.get_description(self.symbol, as_of)
         columns = self._overview.columns(self.symbol, as_of, nulls_of=COLUMNS_SHOWN_MAX)
         self.shown = {
-            "symbol": found.symbol,
-            "version": found.version,
-            "kind": found.kind,
-            "row_count": found.row_count,
-            "stored_bytes": found.stored_bytes,
-            "segment_count": found.segment_count,
-            "created_at": _json(found.last_update_time),
+            **_fields(found, "symbol version kind row_count stored_bytes segment_count"),
             "page_rows": PAGE_ROWS,
             "columns": [
                 {**column._asdict(), "is_right": cells.is_right_aligned(column.type)}
@@ -258,30 +253,15 @@ class Browser(anywidget.AnyWidget):
         self.send(answer)
 
 
+def _fields(found: SymbolDescription, names: str) -> dict[str, Any]:
+    """Return what the widget is told of a version: the fields ``names``, when it was made, and if it is a deletion."""
+    row = {name: getattr(found, name) for name in names.split()}
+    return {**row, "created_at": _json(found.last_update_time), "deleted": found.kind == "deleted"}
+
+
 def _symbol_row(found: SymbolDescription) -> dict[str, Any]:
-    return {
-        "name": found.symbol,
-        "version": found.version,
-        "row_count": found.row_count,
-        "column_count": len(found.index) + len(found.columns),
-        "stored_bytes": found.stored_bytes,
-        "created_at": _json(found.last_update_time),
-        "deleted": found.kind == "deleted",
-    }
-
-
-def _version_row(found: SymbolDescription) -> dict[str, Any]:
-    return {
-        "version": found.version,
-        "created_at": _json(found.last_update_time),
-        "operation": found.operation,
-        "author": found.author,
-        "message": found.message,
-        "row_count": found.row_count,
-        "stored_bytes": found.stored_bytes,
-        "new_bytes": found.new_bytes,
-        "deleted": found.kind == "deleted",
-    }
+    column_count = len(found.index) + len(found.columns)
+    return {**_fields(found, "version row_count stored_bytes"), "name": found.symbol, "column_count": column_count}
 
 
 def _snapshot_row(snapshot: SnapshotInfo) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from duckvstore.formatting import shortened
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -37,7 +39,7 @@ def rows(table: pa.Table, types: Sequence[str] | None = None) -> list[list[str |
 
 def cut(text: str) -> str:
     """Return at most ``TEXT_LENGTH_MAX`` characters of ``text``."""
-    return text if len(text) <= TEXT_LENGTH_MAX else f"{text[: TEXT_LENGTH_MAX - 1]}…"
+    return shortened(text, TEXT_LENGTH_MAX)
 
 
 def is_right_aligned(type_name: str) -> bool:

@@ -16,7 +16,7 @@ from duckvstore import clock
 from duckvstore.errors import NotFound
 from duckvstore.jupyter import request
 from duckvstore.jupyter.names import sql_name
-from duckvstore.sql.syntax.tokens import Token, scan
+from duckvstore.sql.syntax.tokens import Token, scan, unquoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -129,7 +129,7 @@ class Offers:
         return [*_starting(fragment, columns, "column"), *self._tables(fragment)] if fragment or columns else []
 
     def _qualified(self, fragment: str, before: list[Token], whole: list[Token]) -> list[_Offer]:
-        qualifier = _unquoted(before[-2])
+        qualifier = unquoted(before[-2])
         if qualifier.lower() == "vstore":
             return _starting(fragment, _CATALOGUE_TABLES, "table")
         if qualifier in self._snapshots():
@@ -138,16 +138,15 @@ class Offers:
         return _starting(fragment, self._columns(whole, qualifier), "column")
 
     def _tables(self, fragment: str) -> list[_Offer]:
-        symbols = _starting(fragment, [sql_name(name) for name in self._symbol_names()], "symbol")
+        symbols = _starting(
+            fragment, [sql_name(name) for overview in self._overviews() for name in self._listed(overview)], "symbol"
+        )
         return [*symbols, *_starting(fragment, ["vstore"], "schema")]
 
     def _overviews(self) -> list[Overview]:
         """Return a view of the library for completion, if there is one."""
         found = self._connection.overview()
         return [] if found is None else [found]
-
-    def _symbol_names(self) -> list[str]:
-        return [name for overview in self._overviews() for name in self._listed(overview)]
 
     def _listed(self, overview: Overview) -> list[str]:
         watch, names = self._symbols.get(overview.library_id, (None, []))
@@ -173,7 +172,7 @@ class Offers:
         for overview in self._overviews():
             known = set(self._listed(overview))
             for token in reversed(before[:-2]):
-                symbol = _unquoted(token)
+                symbol = unquoted(token)
                 if symbol in known:
                     return list(map(str, overview.versions(symbol)[:VERSIONS_MAX]))
         return []
@@ -184,7 +183,7 @@ class Offers:
         for overview in self._overviews():
             known = set(self._listed(overview))
             for index, token in enumerate(tokens):
-                name = _unquoted(token)
+                name = unquoted(token)
                 if name not in known or not index or tokens[index - 1].upper not in (*_BEFORE_A_TABLE, ",", "."):
                     continue
                 if qualifier in (None, name, *_aliases(tokens[index + 1 :])):
@@ -199,12 +198,8 @@ def _aliases(following: list[Token]) -> list[str]:
     for token in following[:6]:
         if token.upper in ("JOIN", "WHERE", "ON", "GROUP", "ORDER", ",", ";"):
             break
-        words.append(_unquoted(token))
+        words.append(unquoted(token))
     return words
-
-
-def _unquoted(token: Token) -> str:
-    return token.text[1:-1].replace('""', '"') if token.kind == "quoted" else token.text
 
 
 def _starting(fragment: str, texts: Iterable[str], kind: str) -> list[_Offer]:

@@ -7,6 +7,7 @@ block, never as a traceback through its code.
 from __future__ import annotations
 
 import re
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, needs_local_scope, no_var_expand
@@ -67,6 +68,21 @@ def readable(error: BaseException) -> BaseException:
     return error
 
 
+def _readably(magic: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``magic``, whose errors are ``readable``."""
+
+    @wraps(magic)
+    def readably(*arguments: Any, **named: Any) -> Any:
+        try:
+            return magic(*arguments, **named)
+        except DuckVStoreError as error:
+            raise readable(error) from error.__cause__
+        except KeyboardInterrupt as error:
+            raise readable(error) from None
+
+    return readably
+
+
 @magics_class
 class VStoreMagics(Magics):
     """Versioned dataframes in SQL cells. ``%config VStoreMagics`` shows the options."""
@@ -84,6 +100,7 @@ class VStoreMagics(Magics):
     @no_var_expand
     @needs_local_scope
     @line_cell_magic
+    @_readably
     def vstore(self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None) -> Any:
         """Connect to a store, or run SQL in which symbols are tables, at any version.
 
@@ -103,62 +120,47 @@ class VStoreMagics(Magics):
         (or ``VAR <<``) assigns the result, as the type that ``-t`` names. ``--limit`` stops after N rows.
         """
         scope = {**self.shell.user_ns, **(local_ns or {})}
-        return self._readably(
-            lambda: self._run_cell(line, cell, scope) if cell is not None else self._run_line(line, scope)
-        )
+        if cell is None:
+            return self._run_line(line, scope)
+        self._finish(Query(self.connection, request.parse(line, cell), scope, self.displaylimit))
+        return None
 
     @no_var_expand
     @line_magic
+    @_readably
     def vstore_symbols(self, line: str) -> Any:
         """Return the symbols of the library as a dataframe: ``%vstore_symbols [-l LIBRARY] [PATTERN]``."""
-
-        def symbols() -> Any:
-            asked = request.parse(line)
-            frame = self.connection.library(asked.library).sql(
-                "SELECT symbol, version, row_count, column_count, stored_bytes, created_at, author, message "
-                "FROM vstore.symbols ORDER BY symbol"
-            )
-            pattern = asked.sql.strip()
-            found = frame.df()
-            return found if not pattern else found[_matching(found["symbol"], pattern)].reset_index(drop=True)
-
-        return self._readably(symbols)
+        asked = request.parse(line)
+        frame = self.connection.library(asked.library).sql(
+            "SELECT symbol, version, row_count, column_count, stored_bytes, created_at, author, message "
+            "FROM vstore.symbols ORDER BY symbol"
+        )
+        pattern = asked.sql.strip()
+        found = frame.df()
+        return found if not pattern else found[_matching(found["symbol"], pattern)].reset_index(drop=True)
 
     @no_var_expand
     @line_magic
+    @_readably
     def vstore_versions(self, line: str) -> Any:
         """Return the versions of a symbol as a dataframe, newest first: ``%vstore_versions [-l LIBRARY] SYMBOL``."""
-
-        def versions() -> Any:
-            asked = request.parse(line)
-            symbol = _name(asked.sql)
-            if not symbol:
-                raise InvalidInput("name a symbol: %vstore_versions trades")
-            return version_frame(self.connection.library(asked.library), symbol)
-
-        return self._readably(versions)
+        asked = request.parse(line)
+        symbol = request.unquoted(asked.sql.strip())
+        if not symbol:
+            raise InvalidInput("name a symbol: %vstore_versions trades")
+        return version_frame(self.connection.library(asked.library), symbol)
 
     @no_var_expand
     @line_magic
+    @_readably
     def vstore_browse(self, line: str) -> Any:
         """Return the version browser of the library: ``%vstore_browse [-l LIBRARY] [SYMBOL]``."""
-
-        def browse() -> Any:
-            asked = request.parse(line)
-            browser = self.connection.library(asked.library).browse()
-            if _name(asked.sql):
-                browser.symbol = _name(asked.sql)
-            return browser
-
-        return self._readably(browse)
-
-    def _readably(self, action: Callable[[], Any]) -> Any:
-        try:
-            return action()
-        except DuckVStoreError as error:
-            raise readable(error) from error.__cause__
-        except KeyboardInterrupt as error:
-            raise readable(error) from None
+        asked = request.parse(line)
+        browser = self.connection.library(asked.library).browse()
+        symbol = request.unquoted(asked.sql.strip())
+        if symbol:
+            browser.symbol = symbol
+        return browser
 
     def _run_line(self, line: str, scope: dict[str, Any]) -> Any:
         words = line.split()
@@ -179,9 +181,6 @@ class VStoreMagics(Magics):
         self.shell.push({asked.output: value})
         return None
 
-    def _run_cell(self, line: str, cell: str, scope: dict[str, Any]) -> None:
-        self._finish(Query(self.connection, request.parse(line, cell), scope, self.displaylimit))
-
     def _finish(self, query: Query) -> None:
         asked = query.asked
         table = query.fetch(all_rows=asked.output is not None)
@@ -196,7 +195,7 @@ class VStoreMagics(Magics):
         """Connect if the words name a store or a library; return whether they did."""
         place, library = words[0], words[1] if len(words) == 2 else None
         if len(words) > 2:
-            if _URL.match(_name(place)) and not place.startswith("/*"):
+            if _URL.match(request.unquoted(place)) and not place.startswith("/*"):
                 raise InvalidInput(
                     f"%vstore takes a URL and a library, and {words[2]} is too much: for storage options, or spaces "
                     'in a URL, write lib = vs.open("s3://…", {…})["eod"] and then %vstore lib'
@@ -207,9 +206,9 @@ class VStoreMagics(Magics):
             if library is not None and isinstance(known, Library):
                 raise InvalidInput(f"{place!r} is a library already: %vstore {place}")
             self.connection.use(known.get_library(library) if library and isinstance(known, Store) else known)
-        elif _URL.match(_name(place)):
-            store = open_store(_name(place))
-            self.connection.use(store if library is None else store.get_library(_name(library)))
+        elif _URL.match(request.unquoted(place)):
+            store = open_store(request.unquoted(place))
+            self.connection.use(store if library is None else store.get_library(request.unquoted(library)))
         elif library is None and place.isidentifier() and place.upper() not in _STATEMENTS:
             names = [name for name, value in scope.items() if isinstance(value, (Library, Store))]
             raise InvalidInput(
@@ -223,14 +222,6 @@ class VStoreMagics(Magics):
 
 
 _STATEMENTS = ("CHECKPOINT", "BEGIN", "COMMIT", "ROLLBACK", "ABORT")
-
-
-def _name(text: str) -> str:
-    """Return a name that may be quoted, as in a shell or in SQL."""
-    text = text.strip()
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
-        return text[1:-1].replace(text[0] * 2, text[0])
-    return text
 
 
 def _matching(names: Any, pattern: str) -> Any:

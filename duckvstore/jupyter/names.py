@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from duckvstore.sql.planning.rewrite import quote
+from duckvstore.sql.syntax.literals import quote
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 

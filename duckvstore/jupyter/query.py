@@ -14,9 +14,9 @@ from duckvstore.api.library import Library
 from duckvstore.errors import InvalidInput, NoSuchSnapshot, SqlError, caret, nearest
 from duckvstore.jupyter import cells, display
 from duckvstore.sql.binding.namespace import is_session_table
-from duckvstore.sql.planning.rewrite import literal
 from duckvstore.sql.results.display import as_text
 from duckvstore.sql.syntax import parser
+from duckvstore.sql.syntax.literals import literal
 from duckvstore.sql.syntax.source_map import SourceMap
 from duckvstore.sql.syntax.tokens import scan
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from duckvstore.jupyter.connection import Connection
     from duckvstore.jupyter.request import Request
     from duckvstore.sql.results.result import Result
-    from duckvstore.sql.syntax.parser import Reference
     from duckvstore.sql.syntax.source_map import Splice
+    from duckvstore.sql.syntax.statement import Reference
 
 _INTEGER = re.compile(r"-?[0-9]+")
 
@@ -91,7 +91,7 @@ class Query:
     def _library_of(self, reference: Reference) -> Library | None:
         """Return the library whose symbol a name means, or None when it means something else."""
         *qualifiers, name = reference.parts
-        if is_session_table(reference.parts, self._session_tables()):
+        if is_session_table(reference.parts, self.target.session.tables()):
             return None
         if isinstance(self.target, Library):
             library = self.target
@@ -102,10 +102,6 @@ class Query:
         else:
             return None
         return library if library.overview().is_symbol(name) else None
-
-    def _session_tables(self) -> set[tuple[str, str, str]]:
-        """Return (database, schema, name) of the user's own DuckDB objects, in lower case."""
-        return self.target.session.tables()
 
     def fetch(self, *, all_rows: bool) -> pa.Table:
         """Return the rows of the result, or only those that are shown; counts rows and nulls of all of them."""

@@ -85,9 +85,9 @@ def _read_option(line: str, option: re.Match[str], found: dict[str, Any]) -> int
     elif name == "--limit":
         found[attribute] = _count(value)
     elif name == "--output":
-        found[attribute] = _variable(_unquoted(value))
+        found[attribute] = _variable(unquoted(value))
     else:
-        found[attribute] = _type(_unquoted(value)) if name == "--type" else _unquoted(value)
+        found[attribute] = _type(unquoted(value)) if name == "--type" else unquoted(value)
     return end
 
 
@@ -112,7 +112,8 @@ def _value(line: str, start: int) -> tuple[str, int]:
     return line[start:position], position
 
 
-def _unquoted(value: str) -> str:
+def unquoted(value: str) -> str:
+    """Return a name or value that may be quoted, as in a shell or in SQL."""
     if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
         return value[1:-1].replace(value[0] * 2, value[0])
     return value

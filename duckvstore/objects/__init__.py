@@ -10,6 +10,7 @@ import dataclasses
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -75,7 +76,7 @@ def open_objects(url: str | os.PathLike[str], storage_options: Mapping[str, Any]
 def _openers() -> dict[str, Callable[[str, dict[str, Any]], ObjectStore]]:
     return {
         "az": _open_cloud,
-        "file": _open_file_url,
+        "file": lambda url, options: _open_path(_path_of_file_url(url), options, is_literal=True),
         "gs": _open_cloud,
         "memory": _open_memory,
         "mongodb": _open_mongo,
@@ -163,10 +164,6 @@ def _check_texts(options: Mapping[str, Any], names: tuple[str, ...]) -> None:
             raise InvalidInput(f"storage option {name!r} must be text, not {type(options[name]).__name__}")
 
 
-def _open_file_url(url: str, options: dict[str, Any]) -> ObjectStore:
-    return _open_path(_path_of_file_url(url), options, is_literal=True)
-
-
 def _path_of_file_url(url: str) -> str:
     parts = urlsplit(url)
     path = unquote(parts.path)
@@ -229,7 +226,8 @@ def self_test(objects: ObjectStore) -> None:
         if next(iter(objects.list(folder, start_after=folder + "a", limit=1))).key != folder + "c-d":
             raise Unsupported(f"{objects.url} does not start a listing where it was asked to: use another server")
     finally:
-        _remove_probe(objects, [folder + name for name in names])
+        with suppress(StorageUnavailable):  # without the right to delete it stays: a few bytes that nobody reads
+            objects.delete([folder + name for name in names])
 
 
 def _check_create_once(objects: ObjectStore, key: str) -> None:
@@ -244,10 +242,3 @@ def _check_create_once(objects: ObjectStore, key: str) -> None:
         )
     if objects.read(key) != b"a":
         raise Unsupported(f"{objects.url} refused a second create, but its bytes are there: use another server")
-
-
-def _remove_probe(objects: ObjectStore, keys: list[str]) -> None:
-    try:
-        objects.delete(keys)
-    except StorageUnavailable:
-        return  # without the right to delete the probe stays: a few bytes that nobody reads

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from duckvstore.errors import Unsupported
+from duckvstore.objects.keys import check_key
 from duckvstore.telemetry import counted
 
 if TYPE_CHECKING:
@@ -57,6 +58,10 @@ class ObjectStore(ABC):
             if kind in vars(cls):
                 setattr(cls, kind, counted(kind, vars(cls)[kind]))
 
+    def __repr__(self) -> str:
+        """Return a text without credentials."""
+        return f"{type(self).__name__}({self.url!r})"
+
     @abstractmethod
     def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
         """Return the object's bytes from ``start``, at most ``length`` of them (None: to its end).
@@ -99,9 +104,10 @@ class ObjectStore(ABC):
     def now(self) -> datetime:
         """Return the store's own time (UTC, microseconds) where it has one, else this machine's."""
 
-    @abstractmethod
     def uri(self, key: str) -> str | None:
         """Return the address under which DuckDB can scan the object exactly, or None when it cannot."""
+        check_key(key)
+        return None
 
     def stored_as(self, parameters: Mapping[str, str]) -> ObjectStore:
         """Return this store, but one that stores objects with S3's ``parameters`` (encryption, storage class).

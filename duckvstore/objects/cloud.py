@@ -10,6 +10,7 @@ an answer may still take effect.
 from __future__ import annotations
 
 import re
+from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
@@ -26,7 +27,7 @@ from duckvstore.errors import (
     Unsupported,
 )
 from duckvstore.objects.base import DeleteFailure, Listed, ObjectStore
-from duckvstore.objects.keys import check_key, check_prefix, in_byte_order, start_below
+from duckvstore.objects.keys import batches, check_key, check_prefix, in_byte_order, start_below
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -67,11 +68,8 @@ class CloudObjects(ObjectStore):
         """Pickle as the way to open it again, with the options that were given, or from the stores it has."""
         if self._address is not None:
             return open_cloud, self._address
-        return _rebuilt, (self._store, self.url, self._once, LISTING_ORDERS[self._folder_order])
-
-    def __repr__(self) -> str:
-        """Return a text without credentials."""
-        return f"CloudObjects({self.url!r})"
+        rebuilt = partial(CloudObjects, once=self._once, listing_order=LISTING_ORDERS[self._folder_order])
+        return rebuilt, (self._store, self.url)
 
     # -- the contract -----------------------------------------------------------------------------------------------
 
@@ -198,13 +196,7 @@ class CloudObjects(ObjectStore):
             raise self._mapped(error, f"list {prefix!r}") from _cause(error)
 
     def delete(self, keys: Iterable[str]) -> DeleteFailures:  # noqa: D102
-        wanted = [*keys]
-        for key in wanted:
-            check_key(key)
-        failures: DeleteFailures = []
-        for first in range(0, len(wanted), _PAGE_KEYS_MAX):
-            failures += self._delete_batch(wanted[first : first + _PAGE_KEYS_MAX])
-        return failures
+        return [failure for batch in batches(keys, _PAGE_KEYS_MAX) for failure in self._delete_batch(batch)]
 
     def _delete_batch(self, keys: _Keys) -> DeleteFailures:
         """Delete together, and where that fails (at the first key that is missing, on some services) one by one."""
@@ -226,10 +218,6 @@ class CloudObjects(ObjectStore):
 
     def now(self) -> datetime:  # noqa: D102
         return clock.utc_now()
-
-    def uri(self, key: str) -> str | None:  # noqa: D102
-        check_key(key)
-        return None
 
     def _mapped(self, error: Exception, action: str, key: str | None = None) -> DuckVStoreError:
         from obstore import exceptions
@@ -286,10 +274,6 @@ def open_cloud(url: str, options: Mapping[str, Any]) -> CloudObjects:
     opened = CloudObjects(store, shown, once=once, listing_order=order)
     opened._address = (url, dict(options))  # noqa: SLF001 - what it takes to open it in another process
     return opened
-
-
-def _rebuilt(store: Any, url: str, once: Any, listing_order: str) -> CloudObjects:
-    return CloudObjects(store, url, once=once, listing_order=listing_order)
 
 
 def _is_missing(error: BaseException) -> bool:

@@ -32,6 +32,14 @@ def check_key(key: str) -> None:
         )
 
 
+def batches(keys: Iterable[str], count: int) -> list[list[str]]:
+    """Return ``keys``, each of which has been checked, in lists of at most ``count``."""
+    wanted = [*keys]
+    for key in wanted:
+        check_key(key)
+    return [wanted[first : first + count] for first in range(0, len(wanted), count)]
+
+
 def check_prefix(prefix: str) -> None:
     """Raise InvalidInput unless ``prefix`` is the beginning of a legal key."""
     if not _PREFIX.fullmatch(prefix) or _has_bad_segment(prefix.rpartition("/")[0]):

@@ -11,6 +11,7 @@ import os
 import re
 import stat
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -76,7 +77,7 @@ class LocalObjects(ObjectStore):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as the way to open it again."""
-        return _reopened, (self._root, self._fsync)
+        return partial(LocalObjects, fsync=self._fsync), (self._root,)
 
     def __repr__(self) -> str:
         """Return the class and the folder."""
@@ -371,7 +372,3 @@ def _remove_old_files(folder: str) -> None:
         for path in Path(folder).iterdir():
             if path.stat().st_mtime < too_old:
                 _unlink_quietly(str(path))
-
-
-def _reopened(root: str, fsync: bool) -> LocalObjects:  # noqa: FBT001 - the arguments of a pickle have no names
-    return LocalObjects(root, fsync=fsync)

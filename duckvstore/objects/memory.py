@@ -85,7 +85,3 @@ class MemoryObjects(ObjectStore):
 
     def now(self) -> datetime:  # noqa: D102
         return clock.utc_now()
-
-    def uri(self, key: str) -> str | None:  # noqa: D102
-        check_key(key)
-        return None

@@ -7,15 +7,12 @@ document is stored in chunks before that, and a chunk that no such document belo
 
 from __future__ import annotations
 
-import os
 import re
-import weakref
 from datetime import UTC, timedelta
 from functools import partial
-from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from duckvstore import clock
+from duckvstore import clock, forks
 from duckvstore.errors import (
     AccessDenied,
     AlreadyExists,
@@ -27,7 +24,7 @@ from duckvstore.errors import (
     StorageUnavailable,
 )
 from duckvstore.objects.base import DeleteFailure, Listed, ObjectStore
-from duckvstore.objects.keys import check_key
+from duckvstore.objects.keys import batches, check_key
 from duckvstore.objects.keyset import list_by_pages
 
 if TYPE_CHECKING:
@@ -74,37 +71,25 @@ class MongoObjects(ObjectStore):
         self._address, self._database, self._collection = _checked(url, collection)
         is_default = self._collection == COLLECTION_DEFAULT
         self.url = self._address if is_default else f"{self._address}#{self._collection}"
-        self._clients_by_pid: dict[int, Any] = {}
-        self._locks_by_pid: dict[int, Lock] = {}
+        self._clients: forks.PerProcess[Any] = forks.PerProcess()
         self._has_cleaned = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as the way to open it again."""
-        return _reopened, (self.url, self._password)
-
-    def __repr__(self) -> str:
-        """Return a text without credentials."""
-        return f"MongoObjects({self.url!r})"
+        return partial(MongoObjects, password=self._password), (self.url,)
 
     # -- the server -------------------------------------------------------------------------------------------------
 
     def _client(self) -> Any:
-        """Return this process's client: it must not be shared across a fork."""
-        pid = os.getpid()
-        client = self._clients_by_pid.get(pid)
-        if client is None:
-            with self._locks_by_pid.setdefault(pid, Lock()):
-                client = self._clients_by_pid.get(pid)
-                if client is None:
-                    client = self._clients_by_pid[pid] = self._asked("open", self._make_client)
-                    weakref.finalize(self, _close, client, pid)
-        return client
+        return self._clients.get(lambda: self._asked("open", self._make_client))
 
     def _make_client(self) -> Any:
         from pymongo import MongoClient
 
         credentials: dict[str, Any] = {} if self._password is None else {"password": self._password}
-        return MongoClient(self._address, **credentials)
+        client: Any = MongoClient(self._address, **credentials)
+        forks.close_with(self, client.close)
+        return client
 
     def _named(self, name: str) -> Any:
         """Return a collection that is read where it is written, and acknowledged when it is durable."""
@@ -215,12 +200,8 @@ class MongoObjects(ObjectStore):
             self._remove_chunks_quietly(upload)
 
     def delete(self, keys: Iterable[str]) -> DeleteFailures:  # noqa: D102
-        wanted = [*keys]
-        for key in wanted:
-            check_key(key)
         failures: DeleteFailures = []
-        for first in range(0, len(wanted), _DELETE_KEYS_MAX):
-            batch = wanted[first : first + _DELETE_KEYS_MAX]
+        for batch in batches(keys, _DELETE_KEYS_MAX):
             try:
                 self._asked("delete", partial(self._delete_batch, batch))
             except AccessDenied:
@@ -314,20 +295,6 @@ class MongoObjects(ObjectStore):
         answer = self._asked("ask for the time", lambda: self._client()[self._database].command("hello"))
         time: datetime = answer["localTime"]
         return time.replace(tzinfo=UTC)
-
-    def uri(self, key: str) -> str | None:  # noqa: D102
-        check_key(key)
-        return None
-
-
-def _reopened(url: str, password: str | None) -> MongoObjects:
-    return MongoObjects(url, password=password)
-
-
-def _close(client: Any, pid: int) -> None:
-    """Close the connections, but never those of the process that this one was forked from."""
-    if pid == os.getpid():
-        client.close()
 
 
 def _chunk_id(upload: str, number: int, key: str) -> str:

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import os
 import re
-import weakref
 from datetime import UTC
+from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from duckvstore import clock
+from duckvstore import clock, forks
 from duckvstore.errors import (
     AccessDenied,
     AlreadyExists,
@@ -28,7 +27,7 @@ from duckvstore.errors import (
     Unsupported,
 )
 from duckvstore.objects.base import DeleteFailure, Listed, ObjectStore
-from duckvstore.objects.keys import check_key
+from duckvstore.objects.keys import batches, check_key
 from duckvstore.objects.keyset import list_by_pages
 from duckvstore.telemetry import retried
 
@@ -97,18 +96,13 @@ class SqlObjects(ObjectStore):
         self.url = shown if self._table_name == TABLE_DEFAULT else f"{shown}#{self._table_name}"
         self._dialect = self._address.get_backend_name()
         self._table = _table(self._table_name)
-        self._engines_by_pid: dict[int, Engine] = {}
-        self._locks_by_pid: dict[int, Lock] = {}
+        self._engines: forks.PerProcess[Engine] = forks.PerProcess()
         self._table_is_there = False
         self._check_driver()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as the way to open it again."""
-        return _reopened, (self.url, self._password)
-
-    def __repr__(self) -> str:
-        """Return a text without credentials."""
-        return f"SqlObjects({self.url!r})"
+        return partial(SqlObjects, password=self._password), (self.url,)
 
     # -- the database -------------------------------------------------------------------------------------------
 
@@ -125,18 +119,6 @@ class SqlObjects(ObjectStore):
         except ImportError as error:
             raise Unsupported(f"{self.url} needs the package {error.name}: pip install {error.name}") from error
 
-    def _engine(self) -> Engine:
-        """Return this process's connections: they must not be shared across a fork."""
-        pid = os.getpid()
-        engine = self._engines_by_pid.get(pid)
-        if engine is None:
-            with self._locks_by_pid.setdefault(pid, Lock()):
-                engine = self._engines_by_pid.get(pid)
-                if engine is None:
-                    engine = self._engines_by_pid[pid] = self._make_engine()
-                    weakref.finalize(self, _close, engine, pid)
-        return engine
-
     def _make_engine(self) -> Engine:
         from sqlalchemy import create_engine, event
 
@@ -151,6 +133,7 @@ class SqlObjects(ObjectStore):
         )
         if is_sqlite:
             event.listen(engine, "connect", _make_commits_durable)
+        forks.close_with(self, engine.dispose)
         return engine
 
     def _transaction(self, action: str, work: Callable[[Connection], _T], *, is_create: bool = False) -> _T:
@@ -163,7 +146,7 @@ class SqlObjects(ObjectStore):
         for attempt in range(_ATTEMPTS_MAX):
             commit_was_sent = False
             try:
-                with self._engine().connect() as connection:
+                with self._engines.get(self._make_engine).connect() as connection:
                     result = work(connection)
                     commit_was_sent = True
                     self._commit(connection)
@@ -321,15 +304,11 @@ class SqlObjects(ObjectStore):
         return list_by_pages(fetch, prefix, start_after, limit, folders=folders)
 
     def delete(self, keys: Iterable[str]) -> DeleteFailures:  # noqa: D102
-        wanted = sorted(set(keys))  # all delete in one order, so that two of them do not wait for each other
-        for key in wanted:
-            check_key(key)
+        # All delete in one order, so that two of them do not wait for each other.
+        wanted = batches(sorted(set(keys)), _DELETE_KEYS_MAX)
         if not wanted or not self._has_file() or not self._transaction("delete", self._has_table):
             return []
-        failures: DeleteFailures = []
-        for first in range(0, len(wanted), _DELETE_KEYS_MAX):
-            failures += self._delete_batch(wanted[first : first + _DELETE_KEYS_MAX])
-        return failures
+        return [failure for batch in wanted for failure in self._delete_batch(batch)]
 
     def _delete_batch(self, keys: _Keys) -> DeleteFailures:
         statement = self._table.delete().where(self._table.c.object_key.in_([key.encode() for key in keys]))
@@ -349,20 +328,6 @@ class SqlObjects(ObjectStore):
             return clock.utc_now()
         time: datetime = self._transaction("ask for the time", lambda found: found.execute(text(query)).scalar_one())
         return time.replace(tzinfo=UTC)
-
-    def uri(self, key: str) -> str | None:  # noqa: D102
-        check_key(key)
-        return None
-
-
-def _reopened(url: str, password: str | None) -> SqlObjects:
-    return SqlObjects(url, password=password)
-
-
-def _close(engine: Engine, pid: int) -> None:
-    """Close the connections, but never those of the process that this one was forked from."""
-    if pid == os.getpid():
-        engine.dispose()
 
 
 def _make_commits_durable(connection: Any, _: Any) -> None:

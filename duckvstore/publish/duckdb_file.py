@@ -24,8 +24,9 @@ from duckvstore.errors import DuckVStoreError, NotFound, SqlError, Unsupported
 from duckvstore.format.stored.envelope import time_to_json
 from duckvstore.sql.driver import duckdb_errors
 from duckvstore.sql.driver.instance import DuckDBInstance
-from duckvstore.sql.planning.rewrite import literal, quote, scan
+from duckvstore.sql.planning.rewrite import scan
 from duckvstore.sql.planning.temporary_folders import Folder
+from duckvstore.sql.syntax.literals import literal, quote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -281,7 +282,7 @@ def _macro(symbol: str, query: str) -> str:
 def _choice(contents: _Contents, symbol: str) -> str:
     """Return an expression over ``version``, a whole number or NULL: the query of that version, or an error."""
     numbers_of: dict[str, list[int]] = {}
-    name = f"{contents.library.label(symbol)}"
+    name = contents.library.label(symbol)
     history = contents.histories[symbol]
     for version in history:
         if version.deleted:

@@ -21,10 +21,11 @@ from duckvstore.format.codecs.arrow_values import plain_table
 from duckvstore.sql.driver import duckdb_errors
 from duckvstore.sql.driver.interrupts import interruptible, run_interruptibly
 from duckvstore.sql.planning import nanoseconds
-from duckvstore.sql.planning.rewrite import quote
 from duckvstore.sql.pruning.segment_choice import kept_segments
 from duckvstore.sql.syntax import parser, tokens
+from duckvstore.sql.syntax.literals import quote
 from duckvstore.sql.syntax.source_map import SourceMap, character
+from duckvstore.sql.syntax.tokens import unquoted
 from duckvstore.sql.values import kinds
 from duckvstore.sql.values.parameters import Values, check_text
 from duckvstore.sql.values.types import readable
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.format.stored.documents import Version
     from duckvstore.sql.driver.duckdb_errors import Failure
-    from duckvstore.sql.syntax.parser import Statement
+    from duckvstore.sql.syntax.statement import Statement
 
 _ROWS = "__vstore_rows"
 _NUMBER = "__vstore_row"
@@ -100,11 +101,7 @@ class _Predicate:
 
     def _names(self) -> list[str]:
         """Return every word that could be the name of a column, whatever it is, in the order of the text."""
-        return [
-            token.text if token.kind == "word" else token.text[1:-1].replace('""', '"')
-            for token in self._tokens
-            if token.kind in ("word", "quoted")
-        ]
+        return [unquoted(token) for token in self._tokens if token.kind in ("word", "quoted")]
 
     def _check_case(self) -> None:
         """Raise SqlError for a label that SQL takes for another column, because only the case of letters differs."""
@@ -197,7 +194,9 @@ class _Predicate:
         rows = pa.table({self._number: np.arange(row_count)})
         for name, column in zip(used.column_names, used.columns, strict=True):
             rows = rows.append_column(name, readable(name, column))
-        opening = f"SELECT {self._number} FROM {self._shown(used.column_names)} AS {self._alias} WHERE ("
+        named = (column for column in self.version.schema.columns if column.name in used.column_names)
+        own = {column.name: kinds.of_column(column) for column in named}
+        opening = f"SELECT {self._number} FROM {kinds.shown(_ROWS, own)} AS {self._alias} WHERE ("
         sql = opening + SourceMap(self.where) + "\n)"
         try:
             connection.execute("SET python_enable_replacements = false")
@@ -214,12 +213,6 @@ class _Predicate:
         mask = np.zeros(row_count, bool)
         mask[found[self._number]] = True
         return mask
-
-    def _shown(self, used: Sequence[str]) -> str:
-        """Return the relation with the rows of these columns, in DuckDB's own types where they have some."""
-        own = [(column.name, kinds.of_column(column)) for column in self.version.schema.columns if column.name in used]
-        decoded = [f"{kinds.decoded(quote(name), kind)} AS {quote(name)}" for name, kind in own if kind is not None]
-        return f"(SELECT * REPLACE ({', '.join(decoded)}) FROM {_ROWS})" if decoded else _ROWS
 
     def _translated(self, failure: Failure, sql: SourceMap) -> DuckVStoreError:
         place = None if failure.position is None else character(sql.text, failure.position)

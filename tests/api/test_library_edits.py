@@ -11,7 +11,7 @@ from pandas.testing import assert_frame_equal, assert_series_equal
 
 import duckvstore as vs
 from duckvstore.objects.memory import MemoryObjects
-from duckvstore.objects.wrappers import CountingObjects
+from tests.counting import CountingObjects
 from tests.cuts import cut_every
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import duckvstore as vs
 from duckvstore.objects.memory import MemoryObjects
-from duckvstore.objects.wrappers import CountingObjects
+from tests.counting import CountingObjects
 
 
 def frame(seed=0, start="2026-01-01"):

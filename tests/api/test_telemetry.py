@@ -16,7 +16,8 @@ import duckvstore as vs
 from duckvstore import telemetry
 from duckvstore.engine.writing import commits
 from duckvstore.objects.memory import MemoryObjects
-from duckvstore.objects.wrappers import CountingObjects, WrappedObjects
+from duckvstore.objects.wrappers import WrappedObjects
+from tests.counting import CountingObjects
 
 FRAME = pd.DataFrame({"a": range(100)})
 KINDS = ("read", "put", "create", "list", "delete")

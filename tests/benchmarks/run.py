@@ -20,9 +20,9 @@ import numpy as np
 import pandas as pd
 
 import duckvstore as vs
-from duckvstore.objects.wrappers import CountingObjects
 from duckvstore.sql.driver import httpfs
 from duckvstore.sql.session import Session
+from tests.counting import CountingObjects
 from tests.servers import SeaweedServer
 
 SMALL = 50

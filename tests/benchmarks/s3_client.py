@@ -20,8 +20,8 @@ import pandas as pd
 
 import duckvstore as vs
 from duckvstore.objects import open_objects
-from duckvstore.objects.wrappers import CountingObjects
 from tests.benchmarks.delay import delayed
+from tests.counting import CountingObjects
 from tests.servers import SeaweedServer
 
 if TYPE_CHECKING:

@@ -299,10 +299,11 @@ def test_a_listing_of_large_folders_reads_few_rows(sql_place, monkeypatch):
         for folder in b"bcd"
         for number in range(3000)
     ]
-    with objects._engine().begin() as connection:
+    engine = objects._engines.get(objects._make_engine)
+    with engine.begin() as connection:
         connection.execute(insert, rows)
     fetched = []
-    count_rows(objects._engine(), fetched)
+    count_rows(engine, fetched)
     assert [entry.key for entry in objects.list("", folders=True)] == ["a/", "b/", "c/", "d/"]
     assert sum(fetched) < 500
     fetched.clear()

@@ -9,9 +9,9 @@ import pytest
 from duckvstore.errors import NoSuchKey
 from duckvstore.objects import open_objects
 from duckvstore.objects.memory import MemoryObjects
-from duckvstore.objects.wrappers import CountingObjects
 from duckvstore.testing.conformance import Backdoor, ObjectStoreConformance
 from duckvstore.testing.faulty import FaultyObjects
+from tests.counting import CountingObjects
 
 
 def _open_below(url, options, prefix):

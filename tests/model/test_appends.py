@@ -13,8 +13,8 @@ from pandas.testing import assert_frame_equal
 
 import duckvstore as vs
 from duckvstore.objects.memory import MemoryObjects
-from duckvstore.objects.wrappers import CountingObjects
 from tests import children
+from tests.counting import CountingObjects
 from tests.sizes import sized
 
 PROCESSES = 8

@@ -16,8 +16,8 @@ from duckvstore.format.codecs import values
 from duckvstore.format.stored import documents
 from duckvstore.format.stored.documents import Decision, Version
 from duckvstore.objects.memory import MemoryObjects
-from duckvstore.objects.wrappers import CountingObjects
 from duckvstore.testing.faulty import FaultyObjects
+from tests.counting import CountingObjects
 from tests.sizes import sized
 
 SEEDS = sized(60, full=2000)

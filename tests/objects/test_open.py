@@ -12,9 +12,10 @@ from duckvstore.objects import open_objects, self_test
 from duckvstore.objects.local import LocalObjects
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.objects.s3 import S3Objects
-from duckvstore.objects.wrappers import CountingObjects, WrappedObjects
+from duckvstore.objects.wrappers import WrappedObjects
 from duckvstore.testing.faulty import Fault, FaultyObjects, SimulatedCrash
 from tests import ROOT
+from tests.counting import CountingObjects
 
 # -- URLs and options --------------------------------------------------------------------------------------------------
 

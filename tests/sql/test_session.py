@@ -18,11 +18,11 @@ import pytest
 import duckvstore as vs
 from duckvstore.errors import InvalidInput, NoSuchLibrary, NoSuchSnapshot, NoSuchSymbol, NoSuchVersion, SqlError
 from duckvstore.objects.memory import MemoryObjects
-from duckvstore.objects.wrappers import CountingObjects
 from duckvstore.sql.execution.running import Running
 from duckvstore.sql.planning.segment_copies import SegmentFiles
 from duckvstore.sql.pruning import segment_choice
 from duckvstore.sql.syntax import parser
+from tests.counting import CountingObjects
 from tests.cuts import cut_every
 
 TRADES = pd.DataFrame({"n": [1, 2, 3], "price": [10.0, 20.0, 30.0], "sym": ["a", "b", "c"]})

@@ -19,7 +19,7 @@ stores do not repeat creates by themselves, except where they know that a reques
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from duckvstore import clock
 from duckvstore.errors import (
@@ -65,6 +65,15 @@ def create_once(
         f"{objects.url} gave no definite answer in {ATTEMPTS_MAX} attempts to create {what}: it may or may not "
         "be there; look before repeating the call"
     ) from failure
+
+
+def create_document(objects: ObjectStore, key: str, document: Any, what: str) -> bool:
+    """Do what ``create_once`` does for a document, which is this call's when it has the same ``write_id``."""
+
+    def is_own(data: bytes) -> bool:
+        return bool(type(document).load(data, where=f"{objects.url} {key}").write_id == document.write_id)
+
+    return create_once(objects, key, document.dump(), what, is_own)
 
 
 def _create_or_compare(objects: ObjectStore, key: str, data: bytes, is_own: Callable[[bytes], bool]) -> bool:

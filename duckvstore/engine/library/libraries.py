@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from duckvstore import clock
 from duckvstore.concurrency import IO
-from duckvstore.engine.library.create_once import create_once
+from duckvstore.engine.library.create_once import create_document, create_once
 from duckvstore.engine.library.open_library import OpenLibrary
 from duckvstore.errors import (
     AccessDenied,
@@ -114,12 +114,7 @@ def create_library(
         self_test(segment_objects)
         if next(objects.list(key, limit=1), None) is None:
             _claim(segment_objects, objects, document)
-    data = document.dump()
-
-    def is_own(found: bytes) -> bool:
-        return documents.Library.load(found, where=f"{objects.url} {key}").write_id == document.write_id
-
-    if not create_once(objects, key, data, f"library {name!r}", is_own):
+    if not create_document(objects, key, document, f"library {name!r}"):
         if segment_objects is not None:  # the first one has its own owner document
             _release(segment_objects, document)
         raise AlreadyExists(f"{objects.url} already has a library {name!r}: open it with get_library({name!r})")
@@ -132,8 +127,7 @@ def _claim(segment_objects: ObjectStore, objects: ObjectStore, document: documen
     """Create the owner document of a place for segments; raises Conflict when it is another library's."""
     key = Layout(library_root(document.name)).owner
     owner = records.Owner(document.library_id, document.name, objects.url)
-    data = owner.dump()
-    if create_once(segment_objects, key, data, f"owner of {segment_objects.url}"):
+    if create_once(segment_objects, key, owner.dump(), f"owner of {segment_objects.url}"):
         return
     found = records.Owner.load(segment_objects.read(key), where=f"{segment_objects.url} {key}")
     raise Conflict(

@@ -7,6 +7,7 @@ document keeps at most a few hundred segments inline.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from duckvstore import clock
@@ -86,29 +87,20 @@ def _assembled(
     inline: list[Segment] = []
     for part in parts:
         if isinstance(part, Manifest):
-            named.append(_at(part, len(inline)))
+            named.append(replace(part, position=len(inline)))
             continue
         rest = part
         while inline_count > manifests.INLINE_SEGMENTS_MAX and len(rest) >= size:
-            named.append(_at(_put(library, symbol, rest[:size]), len(inline)))
+            named.append(_put(library, symbol, rest[:size], len(inline)))
             rest, inline_count = rest[size:], inline_count - size
         inline.extend(rest)
 
-    def loader(manifest: Manifest) -> tuple[Segment, ...]:
-        return library.manifest(manifest)
-
-    return FoldedSegments(named, inline, loader)
+    return FoldedSegments(named, inline, library.manifest)
 
 
-def _at(manifest: Manifest, position: int) -> Manifest:
-    from dataclasses import replace
-
-    return replace(manifest, position=position)
-
-
-def _put(library: OpenLibrary, symbol: str, run: Sequence[Segment]) -> Manifest:
+def _put(library: OpenLibrary, symbol: str, run: Sequence[Segment], position: int) -> Manifest:
     data = manifests.encode(run)
     key = library.layout.manifest(symbol, clock.short_id())
     library.segment_objects.put(library.layout.manifest_key(key), data)
     rows, size_bytes, logical_bytes = manifests.totals(run)
-    return Manifest(key, 0, len(run), rows, size_bytes, logical_bytes, hashlib.sha256(data).hexdigest())
+    return Manifest(key, position, len(run), rows, size_bytes, logical_bytes, hashlib.sha256(data).hexdigest())

@@ -85,6 +85,10 @@ class OpenLibrary:
         """Return ``eod/trades``, as used in messages."""
         return printable(f"{self.name}/{symbol}", is_line=True)
 
+    def quoted(self, symbol: str) -> str:
+        """Return ``'eod/trades'``, likewise."""
+        return repr(f"{self.name}/{symbol}")
+
     @property
     def is_hybrid(self) -> bool:
         """Whether segments are in another object store than documents."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from duckvstore import clock
 from duckvstore.concurrency import IO
-from duckvstore.engine.library.create_once import create_once
+from duckvstore.engine.library.create_once import create_document
 from duckvstore.errors import Conflict, NoSuchKey
 from duckvstore.format.stored import options as format_options
 from duckvstore.format.stored.options import Options, OptionsDocument
@@ -51,12 +51,7 @@ def change(library: OpenLibrary, changes: Mapping[str, Any]) -> Options:
     number = 0 if newest is None else newest.number + 1
     document = OptionsDocument(library.library_id, number, clock.new_id(), library.objects.now(), asdict(options))
     key = library.layout.option(number)
-
-    def is_own(data: bytes) -> bool:
-        return OptionsDocument.load(data, where=key).write_id == document.write_id
-
-    what = f"options {number} of library {library.name!r}"
-    if not create_once(library.objects, key, document.dump(), what, is_own):
+    if not create_document(library.objects, key, document, f"options {number} of library {library.name!r}"):
         raise Conflict(f"the options of library {library.name!r} were changed by another writer: look, then repeat")
     library.use_options(options)
     return options

@@ -8,7 +8,6 @@ order in which things are read is part of it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from msgspec import structs
@@ -16,8 +15,9 @@ from msgspec import structs
 from duckvstore import clock
 from duckvstore.concurrency import IO
 from duckvstore.engine.library import condemned, libraries
-from duckvstore.engine.maintenance import doubts, prune, references
+from duckvstore.engine.maintenance import doubts, references
 from duckvstore.engine.maintenance.reports import CollectionReport
+from duckvstore.engine.maintenance.retention import Retention
 from duckvstore.engine.reading import catalogue
 from duckvstore.errors import Integrity, NoSuchKey, NoSuchSnapshot, Unsupported
 from duckvstore.format.stored import records
@@ -26,7 +26,7 @@ from duckvstore.progress import progress
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.engine.maintenance.references import Document, References, StagedPart
@@ -142,7 +142,7 @@ class _Planner:
         for part in self.parts:
             self.inventory.references.add_keys(part.keys)
         self._load_garbage(entry.key for entry in self.stored.list(self.layout.all_garbage))
-        self.held = prune.holders(self.library)
+        self.held = catalogue.holders(self.library, all_or_none=True)
         self._look_again()
         self._list_objects()
         self._settle_transactions()
@@ -304,12 +304,9 @@ class _Planner:
 
     def _retain(self) -> None:
         """Condemn what the library's own policy does not keep."""
-        chosen = self.library.options
-        if chosen.keep_last is None and chosen.keep_for_seconds is None:
+        retention = Retention.of(self.library.options)
+        if retention.keeps_all:
             return
-        oldest = None
-        if chosen.keep_for_seconds is not None:
-            oldest = self.started - timedelta(seconds=chosen.keep_for_seconds)
         unwanted = self._condemned_versions()
         visible: dict[str, list[tuple[int, datetime]]] = {}
         for document in self._own_documents():
@@ -318,7 +315,7 @@ class _Planner:
         for symbol, found in visible.items():
             gone = [number for number, _ in found if (symbol, number) in unwanted]
             held = [number for number, _ in found if (symbol, number) in self.held]
-            versions = prune.prunable(sorted(found, reverse=True), chosen.keep_last, oldest, gone, held)
+            versions = retention.prunable(sorted(found, reverse=True), lambda: self.started, gone, held)
             if versions:
                 self.found.condemns_versions.append(self._condemn(symbol, "retention", versions))
 

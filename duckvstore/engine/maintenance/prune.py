@@ -6,19 +6,19 @@ The newest version of a symbol is never condemned, nor one that a snapshot holds
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from duckvstore.engine.library import condemned
 from duckvstore.engine.maintenance import doubts
-from duckvstore.engine.reading import catalogue, not_found
+from duckvstore.engine.maintenance.retention import Retention
+from duckvstore.engine.reading import catalogue
 from duckvstore.engine.writing import commits, edits
 from duckvstore.engine.writing.commits import Draft
 from duckvstore.errors import InvalidInput, NoSuchVersion
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import Iterable, Mapping
+    from datetime import timedelta
 
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.engine.writing.commits import Call
@@ -35,17 +35,16 @@ def prune(
     keep_for: timedelta | None = None,
     reason: str = "prune",
 ) -> tuple[int, ...]:
-    """Condemn versions that neither ``keep_last`` nor ``keep_for`` keeps; return their numbers, newest first.
+    """Condemn versions that ``Retention`` does not keep; return their numbers, newest first.
 
-    ``keep_last``: how many of the newest versions are kept. ``keep_for``: a version is kept as long as it was the
-    newest at some time within that. With both, either keeps it. The newest version and those that a snapshot holds
-    are always kept. Raises NoSuchSymbol, InvalidInput, StorageUnavailable.
+    The newest version and those that a snapshot holds are always kept. Raises NoSuchSymbol, InvalidInput,
+    StorageUnavailable.
     """
-    check_kept(keep_last, keep_for)
+    retention = Retention(keep_last, keep_for)
+    retention.check()
     unwanted, documents, held = _histories(library, symbol)
     visible = [(version.number, version.created_at) for version in documents]
-    oldest = None if keep_for is None else library.objects.now() - keep_for
-    chosen = prunable(visible, keep_last, oldest, unwanted, held)
+    chosen = retention.prunable(visible, library.objects.now, unwanted, held)
     if chosen:
         condemned.publish(library, symbol, reason, versions=chosen)
     return tuple(chosen)
@@ -60,7 +59,11 @@ def _histories(library: OpenLibrary, symbol: str) -> tuple[frozenset[int], list[
     unwanted = condemned.numbers(library, symbol, fresh=True)
     for attempt in range(LISTINGS_MAX):
         documents = catalogue.visible_documents(library, symbol)
-        held = {number: names for (name, number), names in holders(library).items() if name == symbol}
+        held = {
+            number: names
+            for (name, number), names in catalogue.holders(library, all_or_none=True).items()
+            if name == symbol
+        }
         named = {number: f"snapshot {names[0]!r} holds it" for number, names in held.items()}
         for version in documents:
             if version.parent is not None:
@@ -76,50 +79,6 @@ def _histories(library: OpenLibrary, symbol: str) -> tuple[frozenset[int], list[
         raise catalogue.no_symbol(library, symbol)
     # What is condemned and not seen as such would count among those that are kept, in place of another one.
     return unwanted | condemned.numbers(library, symbol, fresh=True), documents, held
-
-
-def check_kept(keep_last: int | None, keep_for: timedelta | None) -> None:
-    """Raise InvalidInput unless these say which versions to keep."""
-    if keep_last is None and keep_for is None:
-        raise InvalidInput("nothing says which versions to keep: give keep_last=, keep_for= or both")
-    if keep_last is not None and (isinstance(keep_last, bool) or not isinstance(keep_last, int) or keep_last < 1):
-        raise InvalidInput(f"keep_last={keep_last!r} is no number of versions: give 1 or more")
-    if keep_for is not None and (not isinstance(keep_for, timedelta) or keep_for < timedelta(0)):
-        raise InvalidInput(f"keep_for={keep_for!r} is no length of time: give a datetime.timedelta")
-
-
-def prunable(
-    visible: Sequence[tuple[int, datetime]],
-    keep_last: int | None,
-    oldest: datetime | None,
-    unwanted: Collection[int],
-    held: Collection[int],
-) -> list[int]:
-    """Return which of ``visible`` (number and time, newest first, all that are there) may go.
-
-    ``oldest``: what was replaced after this time is kept. ``unwanted``: what is condemned already.
-    """
-    chosen = []
-    count = 0
-    replaced_at: datetime | None = None
-    for number, created_at in visible:
-        is_kept = replaced_at is None or (keep_last is not None and count < keep_last) or number in held
-        is_kept = is_kept or (oldest is not None and replaced_at is not None and replaced_at > oldest)
-        if number not in unwanted:
-            count += 1
-            if not is_kept:
-                chosen.append(number)
-        replaced_at = created_at
-    return chosen
-
-
-def holders(library: OpenLibrary) -> dict[tuple[str, int], list[str]]:
-    """Return the names of the snapshots that hold each (symbol, number), read afresh."""
-    found: dict[tuple[str, int], list[str]] = {}
-    for snapshot in catalogue.snapshots(library, all_or_none=True):
-        for pair in snapshot.versions.items():
-            found.setdefault(pair, []).append(snapshot.name)
-    return found
 
 
 def delete_versions(library: OpenLibrary, call: Call, symbol: str, numbers: Iterable[int]) -> tuple[int, ...]:
@@ -152,7 +111,7 @@ def _check_there(library: OpenLibrary, symbol: str, wanted: set[int], visible: l
     absent = sorted(wanted - {version.number for version in visible})
     if absent:
         raise NoSuchVersion(
-            f"{not_found.name(library, symbol)} has no version {', '.join(map(str, absent))}, so nothing was deleted: "
+            f"{library.quoted(symbol)} has no version {', '.join(map(str, absent))}, so nothing was deleted: "
             f"list_versions({symbol!r}) shows what there is"
         )
 
@@ -161,7 +120,7 @@ def _check_free(library: OpenLibrary, symbol: str, held: Mapping[int, list[str]]
     if held:
         by_number = "; ".join(f"version {number} by {', '.join(map(repr, names))}" for number, names in held.items())
         raise InvalidInput(
-            f"snapshots hold versions of {not_found.name(library, symbol)}, so nothing was deleted: {by_number}. "
+            f"snapshots hold versions of {library.quoted(symbol)}, so nothing was deleted: {by_number}. "
             "Leave these versions out, or delete_snapshot() first"
         )
 

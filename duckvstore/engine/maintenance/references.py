@@ -104,14 +104,9 @@ class Inventory:
         self.references.add(version for _, version in found)
         for size_bytes, version in found:
             self.highest[version.symbol] = max(self.highest.get(version.symbol, -1), version.number)
-            self.documents[version.symbol, version.number] = Document(
-                version.symbol,
-                version.number,
-                size_bytes,
-                version.library_id,
-                version.transaction,
-                version.created_at,
-                version.parent,
+            pair = version.symbol, version.number
+            self.documents[pair] = Document(
+                *pair, size_bytes, version.library_id, version.transaction, version.created_at, version.parent
             )
 
 

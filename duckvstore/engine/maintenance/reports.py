@@ -20,11 +20,6 @@ if TYPE_CHECKING:
 _SHOWN_MAX = 10
 
 
-def _time_text(time: timedelta) -> str:
-    """Return ``7 days`` or ``1 day, 12:00:00``."""
-    return str(time).removesuffix(", 0:00:00")
-
-
 def _amount(versions: Sequence[object], objects: Sequence[object], size_bytes: int) -> str:
     return f"{counted(len(versions), 'version')}, {counted(len(objects), 'segment')} ({size(size_bytes)})"
 
@@ -84,6 +79,7 @@ class CollectionReport(Report):
         """Return the text, line by line."""
         title = "dry run, nothing was changed; a real run" if self.dry_run else "this run"
         did = "would have" if self.dry_run else "has"
+        grace = str(self.grace).removesuffix(", 0:00:00")
         small = {
             "transaction that nobody decided": len(self.aborted_transactions),
             "decision": self.removed_decisions,
@@ -93,7 +89,7 @@ class CollectionReport(Report):
         }
         swept = ", ".join(counted(count, noun) for noun, count in small.items() if count)
         text = [
-            f"gc of library {self.library!r}, grace {_time_text(self.grace)}: {title} {did}",
+            f"gc of library {self.library!r}, grace {grace}: {title} {did}",
             f"  removed    {_amount(self.removed_versions, self.deleted_objects, self.deleted_bytes)}"
             + (f"; {swept}" if swept else ""),
             f"  condemned  {_amount(self.condemned_versions, self.condemned_objects, self.condemned_bytes)}, new",

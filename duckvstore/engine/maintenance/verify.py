@@ -9,7 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, TypeVar
 
 from duckvstore.engine.library import condemned
-from duckvstore.engine.maintenance import prune, references
+from duckvstore.engine.maintenance import references
 from duckvstore.engine.maintenance.reports import Size, SizesReport, VerificationReport
 from duckvstore.engine.reading import catalogue, segments
 from duckvstore.errors import AccessDenied, Integrity, NoSuchKey, NoSuchSnapshot, Unsupported
@@ -234,8 +234,8 @@ class _Verification:
 
 def _is_there(library: OpenLibrary, pair: tuple[str, int]) -> bool:
     try:
-        return catalogue.visible_version(library, library.version(*pair, fresh=True)) is not None
-    except (NoSuchKey, Integrity, Unsupported):
+        return catalogue.find_visible(library, *pair, fresh=True) is not None
+    except (Integrity, Unsupported):
         return False
 
 
@@ -264,7 +264,7 @@ def sizes(library: OpenLibrary) -> SizesReport:
     Raises as ``verify`` does, and Integrity for what cannot be read.
     """
     library.check_present(at_once=True)
-    held = prune.holders(library)
+    held = catalogue.holders(library, all_or_none=True)
     unwanted: dict[str, frozenset[int]] = {}
     counts: Counter[str] = Counter()
     stored: dict[str, int] = {}

@@ -206,7 +206,7 @@ def _by_number(library: OpenLibrary, symbol: str, number: int, *, fresh: bool) -
         if newest is None:
             raise no_symbol(library, symbol)
         raise NoSuchVersion(
-            f"{not_found.name(library, symbol)} has no version {number}; its newest is {newest.number}: "
+            f"{library.quoted(symbol)} has no version {number}; its newest is {newest.number}: "
             f"list_versions({symbol!r}) shows all"
         )
     return version
@@ -216,13 +216,13 @@ def _look(library: OpenLibrary, symbol: str, number: int, *, fresh: bool) -> tup
     """Return a visible version and what is condemned of its symbol; neither is older than a few seconds."""
     if fresh:  # in this order: what is there after nothing condemned it stays for the grace period
         unwanted = condemned.numbers(library, symbol, fresh=True)
-        return _present(library, symbol, number, fresh=True), unwanted
+        return find_visible(library, symbol, number, fresh=True), unwanted
     if library.has_cached(symbol, number) and (
         condemned.is_recent(library, symbol) or _was_newest(library, symbol, number)
     ):
-        return _present(library, symbol, number), condemned.known(library, symbol)
+        return find_visible(library, symbol, number), condemned.known(library, symbol)
     looking = condemned.look_beside(library, symbol)
-    version = _present(library, symbol, number, fresh=True)
+    version = find_visible(library, symbol, number, fresh=True)
     return version, looking.result()
 
 
@@ -237,7 +237,8 @@ def _was_newest(library: OpenLibrary, symbol: str, number: int) -> bool:
     )
 
 
-def _present(library: OpenLibrary, symbol: str, number: int, *, fresh: bool = False) -> Version | None:
+def find_visible(library: OpenLibrary, symbol: str, number: int, *, fresh: bool = False) -> Version | None:
+    """Return a version as readers see it; None where there is none, or none that they see."""
     try:
         return visible_version(library, library.version(symbol, number, fresh=fresh))
     except NoSuchKey:
@@ -253,7 +254,7 @@ def _from_newest(library: OpenLibrary, symbol: str, as_of: int, unwanted: frozen
             return version
     if not found:
         raise no_symbol(library, symbol)
-    raise NoSuchVersion(f"{not_found.name(library, symbol)} has {found} versions, so there is no as_of={as_of}")
+    raise NoSuchVersion(f"{library.quoted(symbol)} has {found} versions, so there is no as_of={as_of}")
 
 
 def _in_snapshot(library: OpenLibrary, symbol: str, name: str, *, fresh: bool) -> Version:
@@ -273,10 +274,10 @@ def _held(library: OpenLibrary, symbol: str, number: int, snapshot: str, *, fres
     """Return a version that a snapshot holds: it is there, pruned or not."""
     if fresh and number in condemned.numbers(library, symbol, fresh=True):
         raise not_found.only_held(library, symbol, number, snapshot)
-    version = _present(library, symbol, number, fresh=fresh)
+    version = find_visible(library, symbol, number, fresh=fresh)
     if version is None:
         raise NoSuchVersion(
-            f"version {number} of {not_found.name(library, symbol)} is not there, although a snapshot holds it: "
+            f"version {number} of {library.quoted(symbol)} is not there, although a snapshot holds it: "
             "verify() shows what else is missing, recover() brings back what it can"
         )
     return version
@@ -325,7 +326,7 @@ def _at_time(library: OpenLibrary, symbol: str, wanted: datetime, unwanted: froz
         raise no_symbol(library, symbol)
     first = library.version(symbol, present[-1])
     raise NoSuchVersion(
-        f"{not_found.name(library, symbol)} had no version at {at}; its oldest, version "
+        f"{library.quoted(symbol)} had no version at {at}; its oldest, version "
         f"{first.number}, was created at {envelope.time_to_json(first.created_at)}"
     )
 
@@ -336,15 +337,14 @@ def history(library: OpenLibrary, symbol: str) -> list[Version]:
     Pruned ones are left out, and what cannot be read, which is warned of.
     """
     looking = condemned.look_beside(library, symbol)
-    found = unreadable.read_all(lambda number: _present(library, symbol, number), list(numbers(library, symbol)))
+    found = unreadable.read_all(lambda number: find_visible(library, symbol, number), list(numbers(library, symbol)))
     unwanted = looking.result()
     return [version for version in found if version.number not in unwanted]
 
 
 def visible_documents(library: OpenLibrary, symbol: str) -> list[Version]:
     """Return the versions of a symbol whose documents are there, pruned ones included, newest first."""
-    present = list(numbers(library, symbol))
-    loaded = IO.map(lambda number: _present(library, symbol, number), present)
+    loaded = IO.map(lambda number: find_visible(library, symbol, number), numbers(library, symbol))
     return [version for version in loaded if version is not None]
 
 
@@ -401,11 +401,7 @@ def newest_among(
         symbol, number = found
         if symbol in pinned:
             return pinned[symbol]
-        try:
-            version = visible_version(library, library.version(symbol, number))
-        except NoSuchKey:
-            version = None
-        return version or head(library, symbol).newest
+        return find_visible(library, symbol, number) or head(library, symbol).newest
 
     return sorted(unreadable.read_all(load, heads), key=lambda version: version.symbol)
 
@@ -428,7 +424,7 @@ def versions_among(library: OpenLibrary, documents: Iterable[tuple[str, int]]) -
 
 def versions_held(library: OpenLibrary, documents: Iterable[tuple[str, int]]) -> list[Version]:
     """Return the same of ``documents`` that snapshots hold, pruned or not: one read for each that is not cached."""
-    return unreadable.read_all(lambda found: _present(library, *found), documents)
+    return unreadable.read_all(lambda found: find_visible(library, *found), documents)
 
 
 def snapshot_names(library: OpenLibrary) -> list[str]:
@@ -473,3 +469,12 @@ def snapshots(library: OpenLibrary, *, all_or_none: bool = False) -> list[Snapsh
     if all_or_none:
         return [found for found in IO.map(load, names) if found is not None]
     return unreadable.read_all(load, names)
+
+
+def holders(library: OpenLibrary, *, all_or_none: bool = False) -> dict[tuple[str, int], list[str]]:
+    """Return the names of the snapshots that hold each (symbol, number), read afresh; as ``snapshots`` has them."""
+    found: dict[tuple[str, int], list[str]] = {}
+    for snapshot in snapshots(library, all_or_none=all_or_none):
+        for pair in snapshot.versions.items():
+            found.setdefault(pair, []).append(snapshot.name)
+    return found

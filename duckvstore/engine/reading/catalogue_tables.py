@@ -126,27 +126,19 @@ def metadata_text(value: Any) -> str | None:
 
 def version_row(version: Version) -> Row:
     """Return one row of the table ``versions``, without its snapshots."""
-    return {
-        "symbol": version.symbol,
-        "version": version.number,
-        "created_at": version.created_at,
-        "operation": version.operation,
-        "kind": version.kind,
-        "author": version.author,
-        "message": version.message,
-        "metadata": metadata_text(version.metadata),
-        "row_count": version.row_count,
-        "column_count": len(version.schema.shown),
-        "segment_count": len(version.segments),
-        "logical_bytes": version.logical_bytes,
-        "stored_bytes": version.stored_bytes,
-        "new_rows": version.new_rows,
-        "new_bytes": version.new_bytes,
-        "parent": version.parent,
-        "deleted": version.deleted,
-        "write_id": version.write_id,
-        "transaction": version.transaction,
-    }
+    return _row(
+        _VERSION_COLUMNS,
+        version,
+        version=version.number,
+        metadata=metadata_text(version.metadata),
+        column_count=len(version.schema.shown),
+        segment_count=len(version.segments),
+    )
+
+
+def _row(columns: Iterable[str], of: object, **others: Any) -> Row:
+    """Return a row with ``columns``: ``others``, and the rest as ``of`` has them."""
+    return {name: others[name] if name in others else getattr(of, name) for name in columns}
 
 
 def _versions(library: OpenLibrary, choose: Choose) -> list[Version]:
@@ -162,10 +154,7 @@ def _symbol_rows(library: OpenLibrary, choose: Choose, pinned: Pinned) -> Iterat
 
 
 def _version_rows(library: OpenLibrary, choose: Choose) -> Iterator[Row]:
-    holders: dict[tuple[str, int], list[str]] = {}
-    for snapshot in catalogue.snapshots(library):
-        for pair in snapshot.versions.items():
-            holders.setdefault(pair, []).append(snapshot.name)
+    holders = catalogue.holders(library)
     for version in _versions(library, choose):
         yield {**version_row(version), "snapshots": holders.get((version.symbol, version.number), [])}
 
@@ -174,17 +163,15 @@ def _segment_rows(library: OpenLibrary, choose: Choose) -> Iterator[Row]:
     for version in _versions(library, choose):
         row_start = 0
         for position, segment in enumerate(version.segments):
-            yield {
-                "symbol": version.symbol,
-                "version": version.number,
-                "segment": position,
-                "row_start": row_start,
-                "row_count": segment.row_count,
-                "logical_bytes": segment.logical_bytes,
-                "stored_bytes": segment.size_bytes,
-                "sha256": segment.sha256,
-                "key": segment.key,
-            }
+            yield _row(
+                COLUMNS["segments"],
+                segment,
+                symbol=version.symbol,
+                version=version.number,
+                segment=position,
+                row_start=row_start,
+                stored_bytes=segment.size_bytes,
+            )
             row_start += segment.row_count
 
 
@@ -205,15 +192,10 @@ def _column_rows(library: OpenLibrary, choose: Choose) -> Iterator[Row]:
 def _snapshot_rows(library: OpenLibrary) -> Iterator[Row]:
     for snapshot in catalogue.snapshots(library):
         for symbol, number in snapshot.versions.items() or [(None, None)]:
-            yield {
-                "snapshot": snapshot.name,
-                "created_at": snapshot.created_at,
-                "symbol": symbol,
-                "version": number,
-                "author": snapshot.author,
-                "message": snapshot.message,
-                "metadata": metadata_text(snapshot.metadata),
-            }
+            known = metadata_text(snapshot.metadata)
+            yield _row(
+                COLUMNS["snapshots"], snapshot, snapshot=snapshot.name, symbol=symbol, version=number, metadata=known
+            )
 
 
 _ROWS: dict[str, Callable[[OpenLibrary, Choose], Iterator[Row]]] = {

@@ -176,9 +176,4 @@ def _at_least(library: OpenLibrary, symbol: str, number: int) -> Version | None:
 
 def visible_parent(library: OpenLibrary, version: Version) -> Version | None:
     """Return the version that ``version`` was made from, or None when it was the first or is gone."""
-    if version.parent is None:
-        return None
-    try:
-        return catalogue.visible_version(library, library.version(version.symbol, version.parent))
-    except NoSuchKey:
-        return None
+    return None if version.parent is None else catalogue.find_visible(library, version.symbol, version.parent)

@@ -12,6 +12,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from duckvstore.errors import InvalidInput
+from duckvstore.formatting import shortened
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -144,5 +145,4 @@ def _nanoseconds(time: pd.Timestamp | None) -> int | None:
 
 
 def _shown(given: object) -> str:
-    text = repr(given)
-    return text if len(text) <= _SHOWN_MAX else text[: _SHOWN_MAX - 1] + "…"
+    return shortened(repr(given), _SHOWN_MAX)

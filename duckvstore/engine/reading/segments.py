@@ -1,129 +1,33 @@
-"""Segments: rows to Parquet objects and back, several at a time.
-
-A segment's key has a random part and is put once, and every segment read as a whole is checked
-against the length and sha256 of its document.
-"""
+"""Segments fetched and decoded, several at a time: each is checked against the length and sha256 of its document."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from duckvstore import clock
 from duckvstore.concurrency import CPU, IO, PARALLEL_REQUESTS, Task
 from duckvstore.engine.reading import segment_cache
 from duckvstore.errors import Integrity, NoSuchKey
-from duckvstore.format.rows import chunking, encoding, parts
-from duckvstore.format.rows.digest import logical_digest
+from duckvstore.format.rows import encoding, parts
 from duckvstore.format.rows.gathering import Gathered, Gathering
-from duckvstore.format.stored import schema, statistics
-from duckvstore.format.stored.manifests import totals
-from duckvstore.format.stored.segments import Segment
-from duckvstore.progress import progress
+from duckvstore.format.stored import schema
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     import pyarrow as pa
 
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.engine.reading.segment_cache import SegmentCache
-    from duckvstore.format.stored.documents import Schema, Version
+    from duckvstore.format.stored.documents import Version
+    from duckvstore.format.stored.segments import Segment
 
 FETCHED_BYTES_MAX = 64 * 2**20  # of segments that wait to be decoded
 PARTS_SHARE_MAX = 0.75  # of a segment, above which it is fetched whole
-
-
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """Rows that are stored: their segments in row order, of which some were written now and the rest are shared."""
-
-    segments: Sequence[Segment]
-    new_rows: int
-    new_bytes: int
-
-    @property
-    def row_count(self) -> int:
-        """Rows in all segments together."""
-        return totals(self.segments)[0]
-
-
-class Shareable:
-    """Segments that a version may share with the one before, each at most once. Safe to use from many threads."""
-
-    def __init__(self, found: Iterable[Segment] = ()) -> None:
-        """Offer the segments ``found``."""
-        self._by_digest: dict[str, list[Segment]] = {}
-        self._lock = Lock()
-        for segment in found:
-            self._by_digest.setdefault(segment.digest, []).append(segment)
-
-    def take(self, digest: str) -> Segment | None:
-        """Return a segment whose rows have this logical digest, and offer it no more; None when there is none."""
-        with self._lock:
-            same = self._by_digest.get(digest)
-            return same.pop() if same else None
-
-
-def place(
-    library: OpenLibrary,
-    symbol: str,
-    schema: Schema,
-    pieces: Iterator[pa.Table],
-    shareable: Shareable | None = None,
-) -> Placed:
-    """Store rows that are cut into ``pieces``, except those that ``shareable`` segments hold already.
-
-    A piece whose logical digest is that of a shareable segment is neither encoded nor uploaded; the others are, on
-    several threads. At most two segments per thread are in memory beside the value, so a stream may be larger than
-    memory.
-    """
-    offered = shareable or Shareable()
-    choices: list[encoding.Choices] = []  # of how columns are written, by a look at the first of the large pieces
-
-    def one(rows: pa.Table) -> tuple[Segment, bool]:
-        digest = logical_digest(rows, schema)
-        shared = offered.take(digest)
-        if shared is not None and shared.row_count == rows.num_rows:
-            return shared, False
-        is_large = rows.num_rows >= encoding.SAMPLED_ROWS_MIN
-        if is_large and not choices:
-            choices.append(encoding.choose(rows, schema))
-        return _upload_one(library, symbol, schema, rows, digest, choices[0] if is_large else None), True
-
-    with closing(CPU.stream(one, pieces)) as stored:
-        placed = list(progress(stored, f"storing {symbol}", "segment"))
-    written = [segment for segment, is_new in placed if is_new]
-    return Placed(
-        tuple(segment for segment, _ in placed),
-        sum(segment.row_count for segment in written),
-        sum(segment.size_bytes for segment in written),
-    )
-
-
-def _upload_one(
-    library: OpenLibrary,
-    symbol: str,
-    stored: Schema,
-    rows: pa.Table,
-    digest: str,
-    choices: encoding.Choices | None,
-) -> Segment:
-    data = encoding.encode(rows, stored, compression=library.options.compression, choices=choices)
-    key = library.layout.segment(symbol, digest, clock.short_id())
-    found = statistics.compute(rows, stored, library.options.statistics_columns)
-    library.segment_objects.put(library.layout.segment_key(key), data)
-    footer = parts.footer_of(data) if len(data) >= parts.SIZE_BYTES_MIN else None
-    known = (None, None) if footer is None else (len(footer), hashlib.sha256(footer).hexdigest())
-    sha256 = hashlib.sha256(data).hexdigest()
-    return Segment(key, rows.num_rows, len(data), sha256, chunking.logical_bytes(rows, stored), found, *known)
 
 
 def fetch(library: OpenLibrary, segment: Segment) -> bytes:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from duckvstore.engine.library import manifests
 from duckvstore.engine.reading import segments
 from duckvstore.engine.writing import drafts, edits
+from duckvstore.engine.writing.segment_upload import place
 from duckvstore.format.evolution import altering
 from duckvstore.format.stored.schema import to_arrow
 
@@ -32,7 +33,7 @@ def recast(library: OpenLibrary, newest: Version, name: str, column: Encoded) ->
     position = schema.names.index(name)
     rows = drafts.concat([segments.read_table(library, newest)], newest.schema)
     rows = rows.set_column(position, to_arrow(schema).field(position), column.table.column(0)).cast(to_arrow(schema))
-    window = drafts.window(library, None, newest)
-    placed = segments.place(library, newest.symbol, schema, drafts.cut(rows, schema, window))
+    window = drafts.window(library, newest)
+    placed = place(library, newest.symbol, schema, drafts.cut(rows, schema, window))
     folded = replace(placed, segments=manifests.fold(library, newest.symbol, placed.segments, newest.segments))
     return drafts.draft("alter", newest.kind, schema, newest.metadata, folded, newest.is_sorted, window)

@@ -7,18 +7,16 @@ from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from duckvstore.engine.library import manifests
 from duckvstore.engine.reading import reads, segments
 from duckvstore.engine.reading.cells import SegmentCells
-from duckvstore.engine.reading.segments import Placed
-from duckvstore.engine.writing import drafts, edits, given_rows, whole_values
+from duckvstore.engine.writing import drafts, given_rows, whole_values
+from duckvstore.engine.writing.segment_upload import Placed, place
 from duckvstore.errors import InvalidInput
 from duckvstore.format.evolution import joins
 from duckvstore.format.evolution.cell_rules import TableCells
 from duckvstore.format.evolution.editing import check_tabular
 from duckvstore.format.rows import chunking, order
 from duckvstore.format.rows.encoding import exact
-from duckvstore.format.stored.manifests import tail as tail_of
 from duckvstore.format.stored.schema import to_arrow
 
 if TYPE_CHECKING:
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.engine.writing.commits import Draft
     from duckvstore.engine.writing.edits import Plan
-    from duckvstore.format.evolution.joins import Merged
+    from duckvstore.format.evolution.joined_columns import Merged
     from duckvstore.format.rows.order import Order
     from duckvstore.format.stored.documents import Version
 
@@ -61,13 +59,9 @@ def append(library: OpenLibrary, given: given_rows.GivenRows, metadata: Any) -> 
         base, merged = drafts.evolved(library, newest, given)
         new = merged.rows(table)
         is_sorted = _still_sorted(base, given, _known_times(given, base, new))
-        window = drafts.window(library, given.rows, newest)
-        last = tail_of(base.segments)
-        counts = [segment.row_count for segment in last]
-        tail = edits.merged_tail(counts, new.num_rows, 2 * window if window else new.num_rows)
-        whole = drafts.joined(library, base, last[len(last) - tail :], [new])
-        placed = segments.place(library, given.symbol, base.schema, drafts.cut(whole, base.schema, window))
-        return _extended(library, base, tail, placed, metadata, is_sorted, window)
+        window = drafts.window(library, newest, given.rows)
+        tail, placed = drafts.store_after(library, base, new, window)
+        return drafts.extended(library, "append", base, tail, placed, metadata, is_sorted, window)
 
     return plan
 
@@ -102,15 +96,8 @@ def _append_stream(
     base, merged = evolved
     placed = _joining(library, given, base, merged, stored)
     times = _placed_times(base, placed, read) if times is None else _known_times(given, base, None)
-    return _extended(
-        library,
-        base,
-        0,
-        placed,
-        metadata,
-        _still_sorted(base, given, times),
-        drafts.window(library, given.rows, newest),
-    )
+    window = drafts.window(library, newest, given.rows)
+    return drafts.extended(library, "append", base, 0, placed, metadata, _still_sorted(base, given, times), window)
 
 
 def _begun(given: given_rows.GivenRows) -> tuple[given_rows.GivenRows, pa.Table]:
@@ -131,30 +118,12 @@ def _as_version(newest: Version, given: given_rows.GivenRows, stored: Placed) ->
     return replace(newest, schema=given.rows.schema, segments=stored.segments, row_count=stored.row_count)
 
 
-def _extended(
-    library: OpenLibrary,
-    base: Version,
-    tail: int,
-    placed: Placed,
-    metadata: Any,
-    is_sorted: bool | None,  # noqa: FBT001
-    window: int | None,
-) -> Draft:
-    """Return the draft of an append to ``base`` in which ``placed`` replaces the last ``tail`` segments."""
-    found = manifests.extended(library, base.symbol, base.segments, tail, placed.segments)
-    every = Placed(found, placed.new_rows, placed.new_bytes)
-    keeps_old = base.schema.mixed and len(found) > len(placed.segments)
-    schema = drafts.edited_schema(base.schema, every.row_count, is_mixed=keeps_old)
-    kept_metadata = base.metadata if metadata is None else metadata
-    return drafts.draft("append", base.kind, schema, kept_metadata, every, is_sorted, window)
-
-
 def _stored(library: OpenLibrary, given: given_rows.GivenRows, newest: Version | None) -> tuple[Placed, Order | None]:
     """Store the rows of a stream, in its own schema; return them with the order of their times."""
-    window = drafts.window(library, given.rows, newest)
+    window = drafts.window(library, newest, given.rows)
     rows, times = given_rows.watched(given, newest)
     pieces = chunking.pieces(rows, segment_bytes=library.options.segment_bytes, window=window)
-    return segments.place(library, given.symbol, given.rows.schema, pieces), times
+    return place(library, given.symbol, given.rows.schema, pieces), times
 
 
 def _alone(given: given_rows.GivenRows, stored: Placed, times: Order | None, metadata: Any) -> Draft:
@@ -175,7 +144,7 @@ def _joining(
         for segment in stored.segments:  # one at a time: a stream may be larger than memory
             yield merged.rows(segments.read_table(library, replace(part, segments=(segment,))))
 
-    return segments.place(library, given.symbol, base.schema, pieces())
+    return place(library, given.symbol, base.schema, pieces())
 
 
 def _known_times(given: given_rows.GivenRows, base: Version, new: pa.Table | None) -> Order | None:

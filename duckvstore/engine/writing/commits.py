@@ -7,7 +7,7 @@ names; after it, the version exists. The rules are argued in FORMAT.md, "Commit 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -53,6 +53,10 @@ class Draft:
     window: int | None = None
     parts: tuple[str, ...] = ()
     segments: Sequence[Segment] = ()
+
+    def fields(self) -> dict[str, Any]:
+        """Return all of it by name, as a version has the same."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,23 +247,13 @@ def stamp(library: OpenLibrary, call: Call, draft: Draft, found: Head, transacti
         number=found.highest + 1,
         write_id=call.write_id,
         created_at=created_at,
-        operation=draft.operation,
-        kind=draft.kind,
         parent=found.newest.number if found.newest else None,
         transaction=transaction,
         author=call.author,
         message=call.message,
-        metadata=draft.metadata,
-        schema=draft.schema,
-        row_count=draft.row_count,
         logical_bytes=logical_bytes,
         stored_bytes=stored_bytes,
-        new_bytes=draft.new_bytes,
-        new_rows=draft.new_rows,
-        is_sorted=draft.is_sorted,
-        window=draft.window,
-        parts=draft.parts,
-        segments=draft.segments,
+        **draft.fields(),
     )
 
 

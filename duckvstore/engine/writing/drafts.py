@@ -10,14 +10,17 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from duckvstore.engine.library import manifests
 from duckvstore.engine.reading import segments
 from duckvstore.engine.reading.cells import SegmentCells
 from duckvstore.engine.writing import edits, given_rows
 from duckvstore.engine.writing.commits import Draft
+from duckvstore.engine.writing.segment_upload import Placed, place
 from duckvstore.format.codecs import values
 from duckvstore.format.evolution import joins
 from duckvstore.format.evolution.editing import resized
 from duckvstore.format.rows import chunking
+from duckvstore.format.stored.manifests import tail as tail_of
 from duckvstore.format.stored.schema import to_arrow
 
 if TYPE_CHECKING:
@@ -26,9 +29,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from duckvstore.engine.library.open_library import OpenLibrary
-    from duckvstore.engine.reading.segments import Placed
     from duckvstore.format.evolution.cell_rules import Cells
-    from duckvstore.format.evolution.joins import Merged
+    from duckvstore.format.evolution.joined_columns import Merged
     from duckvstore.format.rows.value_rows import Encoded
     from duckvstore.format.stored.documents import Schema, Version
     from duckvstore.format.stored.segments import Segment
@@ -82,7 +84,7 @@ def evolved(
     return replace(newest, schema=schema, segments=seen), merged
 
 
-def window(library: OpenLibrary, encoded: Encoded | None, newest: Version | None) -> int | None:
+def window(library: OpenLibrary, newest: Version | None, encoded: Encoded | None = None) -> int | None:
     """Return the distance in rows to cut by: the newest version's while it fits (None: not known for a stream)."""
     row_count, size = 0, 0
     if encoded is not None and encoded.table is not None:
@@ -96,11 +98,6 @@ def window(library: OpenLibrary, encoded: Encoded | None, newest: Version | None
     column_count = 0 if schema is None else len(schema.columns)
     wanted = chunking.suited_bytes(column_count, library.options.segment_bytes)
     return chunking.window_rows(row_count, size, wanted, previous)
-
-
-def window_of(library: OpenLibrary, newest: Version) -> int | None:
-    """Return the distance in rows by which edited rows of ``newest`` are cut."""
-    return window(library, None, newest)
 
 
 def joined(library: OpenLibrary, base: Version, old: Sequence[Segment], new: list[pa.Table]) -> pa.Table:
@@ -125,10 +122,51 @@ def cut(rows: pa.Table, schema: Schema, window: int | None) -> Iterator[pa.Table
     return iter(chunking.cut(rows, schema, window) if window else [rows])
 
 
-def is_mixed(base: Version, placed: Placed) -> bool:
-    """Whether a segment that may have another schema is still there."""
-    old = {segment.key for segment in base.segments}
-    return base.schema.mixed and any(segment.key in old for segment in placed.segments)
+def store_after(library: OpenLibrary, base: Version, new: pa.Table, window: int | None) -> tuple[int, Placed]:
+    """Store ``new`` rows to follow those of ``base``, together with small segments at its end; return (these, both)."""
+    last = tail_of(base.segments)
+    counts = [segment.row_count for segment in last]
+    tail = edits.merged_tail(counts, new.num_rows, 2 * window if window else new.num_rows)
+    rows = joined(library, base, last[len(last) - tail :], [new])
+    return tail, place(library, base.symbol, base.schema, cut(rows, base.schema, window))
+
+
+def extended(
+    library: OpenLibrary,
+    operation: str,
+    base: Version,
+    tail: int,
+    placed: Placed,
+    metadata: Any,
+    is_sorted: bool | None,  # noqa: FBT001
+    window: int | None,
+) -> Draft:
+    """Return the draft of the edit of ``base`` in which ``placed`` replaces the last ``tail`` segments."""
+    found = manifests.extended(library, base.symbol, base.segments, tail, placed.segments)
+    keeps_old = len(found) > len(placed.segments)
+    return edited(operation, base, replace(placed, segments=found), metadata, is_sorted, window, keeps_old=keeps_old)
+
+
+def edited(
+    operation: str,
+    base: Version,
+    placed: Placed,
+    metadata: Any,
+    is_sorted: bool | None,  # noqa: FBT001
+    window: int | None,
+    *,
+    keeps_old: bool | None = None,
+) -> Draft:
+    """Return the draft of an edit of ``base`` that has the segments of ``placed``. Metadata None: those of ``base``.
+
+    ``keeps_old``: whether segments of ``base`` are among them (None: the lists are compared).
+    """
+    if keeps_old is None:
+        old = {segment.key for segment in base.segments}
+        keeps_old = any(segment.key in old for segment in placed.segments)
+    schema = edited_schema(base.schema, placed.row_count, is_mixed=base.schema.mixed and keeps_old)
+    kept = base.metadata if metadata is None else metadata
+    return draft(operation, base.kind, schema, kept, placed, is_sorted, window)
 
 
 def edited_schema(schema: Schema, row_count: int, *, is_mixed: bool) -> Schema:

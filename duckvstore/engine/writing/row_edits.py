@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from duckvstore.engine.library import manifests
 from duckvstore.engine.reading import reads, segments
-from duckvstore.engine.reading.segments import Placed
 from duckvstore.engine.writing import drafts, edits
+from duckvstore.engine.writing.segment_upload import Placed, Shareable, place
 from duckvstore.errors import InvalidInput
 from duckvstore.format.evolution.editing import check_tabular
 from duckvstore.format.stored import statistics
-from duckvstore.format.stored.manifests import tail as tail_of
 from duckvstore.format.stored.schema import to_arrow
 
 if TYPE_CHECKING:
@@ -45,6 +44,14 @@ class RowEdits:
     rows: pa.Table
     added: pa.Table
 
+    @classmethod
+    def of(cls, none: pa.Table, *, removed: Any = None, added: pa.Table | None = None) -> RowEdits:
+        """Return edits that change no row; ``none``: a table without rows, in the stored schema."""
+        import numpy as np
+
+        nothing = np.empty(0, dtype=np.int64)
+        return cls(nothing if removed is None else removed, nothing, none, none, none if added is None else added)
+
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
@@ -68,29 +75,9 @@ def delete_rows(
 
         if newest is None or newest.deleted:
             raise missing()
-        check_tabular(newest.kind, operation, repr(f"{library.name}/{symbol}"))
-        numbers = np.asarray(matching(newest))
-        if not len(numbers):
-            return None
-        starts = np.cumsum([0, *(segment.row_count for segment in newest.segments)])
-        touched = np.unique(np.searchsorted(starts, numbers, side="right") - 1).tolist()
-        window = drafts.window(library, None, newest)
-        found: list[Segment] = []
-        written = Placed((), 0, 0)
-        done = 0
-        for run in edits.runs(touched):
-            keep = np.ones(int(starts[run[-1] + 1] - starts[run[0]]), dtype=bool)
-            inside = numbers[(numbers >= starts[run[0]]) & (numbers < starts[run[-1] + 1])]
-            keep[inside - starts[run[0]]] = False
-            rows = segments.read_table(library, newest, segments=run).filter(keep)
-            placed = segments.place(library, symbol, newest.schema, drafts.cut(rows, newest.schema, window))
-            found += [*newest.segments[done : run[0]], *placed.segments]
-            written = Placed((), written.new_rows + placed.new_rows, written.new_bytes + placed.new_bytes)
-            done = run[-1] + 1
-        found += newest.segments[done:]
-        whole = replace(written, segments=manifests.fold(library, symbol, found, newest.segments))
-        schema = drafts.edited_schema(newest.schema, whole.row_count, is_mixed=drafts.is_mixed(newest, whole))
-        return drafts.draft(operation, newest.kind, schema, newest.metadata, whole, newest.is_sorted, window)
+        check_tabular(newest.kind, operation, library.quoted(symbol))
+        none = to_arrow(newest.schema).empty_table()
+        return edited(library, newest, operation, RowEdits.of(none, removed=np.asarray(matching(newest))))
 
     return plan
 
@@ -109,7 +96,8 @@ def edited(
     if wanted.is_empty:
         return None
     newest = _fitted(library, newest, wanted)
-    ordered = _Ordered.of(library, newest)
+    puts_in_order = bool(wanted.added.num_rows or len(wanted.changed))
+    ordered = _Ordered.of(library, newest) if puts_in_order else None
     is_sorted = newest.is_sorted
     if ordered is not None:
         wanted = ordered.moved(wanted)
@@ -122,13 +110,12 @@ def edited(
             ordered, is_sorted = None, False
     if ordered is not None and wanted.added.num_rows:
         wanted = replace(wanted, added=ordered.sorted(wanted.added))
-    window = drafts.window_of(library, newest)
+    window = drafts.window(library, newest)
     if not len(wanted.removed) and not len(wanted.changed) and (ordered is None or ordered.follows(wanted.added)):
-        placed = _appended(library, newest, wanted.added, window)
-    else:
-        placed = _Rewriting(library, newest, wanted, ordered, window, rows_of).placed()
-    schema = drafts.edited_schema(newest.schema, placed.row_count, is_mixed=drafts.is_mixed(newest, placed))
-    return drafts.draft(operation, newest.kind, schema, newest.metadata, placed, is_sorted, window)
+        tail, placed = drafts.store_after(library, newest, wanted.added, window)
+        return drafts.extended(library, operation, newest, tail, placed, None, is_sorted, window)
+    placed = _Rewriting(library, newest, wanted, ordered, window, rows_of).placed()
+    return drafts.edited(operation, newest, placed, None, is_sorted, window)
 
 
 def _fitted(library: OpenLibrary, newest: Version, wanted: RowEdits) -> Version:
@@ -137,21 +124,11 @@ def _fitted(library: OpenLibrary, newest: Version, wanted: RowEdits) -> Version:
         return newest
     from duckvstore.format.evolution import pandas_rules
 
-    where = repr(f"{library.name}/{newest.symbol}")
+    where = library.quoted(newest.symbol)
     schema = newest.schema
     for rows in (wanted.rows, wanted.added):
         schema = pandas_rules.fitted(schema, rows, where)
     return replace(newest, schema=schema)
-
-
-def _appended(library: OpenLibrary, base: Version, added: pa.Table, window: int | None) -> Placed:
-    last = tail_of(base.segments)
-    counts = [segment.row_count for segment in last]
-    tail = edits.merged_tail(counts, added.num_rows, 2 * window if window else added.num_rows)
-    rows = drafts.joined(library, base, last[len(last) - tail :], [added])
-    placed = segments.place(library, base.symbol, base.schema, drafts.cut(rows, base.schema, window))
-    found = manifests.extended(library, base.symbol, base.segments, tail, placed.segments)
-    return Placed(found, placed.new_rows, placed.new_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,22 +228,21 @@ class _Rewriting:
         if self.owners is not None:
             touched = np.concatenate([touched, self.owners])
         found: list[Segment] = []
-        new_rows = new_bytes = done = 0
+        written: list[Placed] = []
+        done = 0
         for run in edits.runs(np.unique(touched).tolist()):
-            rows = self._rows(run)
-            pieces = drafts.cut(rows, self.base.schema, self.window)
-            shareable = segments.Shareable(self.base.segments[run[0] : run[-1] + 1])
-            one = segments.place(self.library, self.base.symbol, self.base.schema, pieces, shareable)
-            found += [*self.base.segments[done : run[0]], *one.segments]
-            new_rows, new_bytes, done = new_rows + one.new_rows, new_bytes + one.new_bytes, run[-1] + 1
+            written.append(self._store(self._rows(run), self.base.segments[run[0] : run[-1] + 1]))
+            found += [*self.base.segments[done : run[0]], *written[-1].segments]
+            done = run[-1] + 1
         found += self.base.segments[done:]
         if self.owners is None and self.wanted.added.num_rows:
-            rest = drafts.cut(self.wanted.added, self.base.schema, self.window)
-            one = segments.place(self.library, self.base.symbol, self.base.schema, rest)
-            found += one.segments
-            new_rows, new_bytes = new_rows + one.new_rows, new_bytes + one.new_bytes
-        folded = manifests.fold(self.library, self.base.symbol, found, self.base.segments)
-        return Placed(folded, new_rows, new_bytes)
+            written.append(self._store(self.wanted.added))
+            found += written[-1].segments
+        return Placed.of_parts(manifests.fold(self.library, self.base.symbol, found, self.base.segments), written)
+
+    def _store(self, rows: pa.Table, replaced: Sequence[Segment] = ()) -> Placed:
+        pieces = drafts.cut(rows, self.base.schema, self.window)
+        return place(self.library, self.base.symbol, self.base.schema, pieces, Shareable(replaced))
 
     def _rows(self, run: Sequence[int]) -> pa.Table:
         """Return the rows of neighbouring segments as they are to be."""
@@ -280,12 +256,15 @@ class _Rewriting:
         stored = to_arrow(self.base.schema)
         old = old if old.schema == stored else old.cast(stored)
         changed = (self.wanted.changed >= start) & (self.wanted.changed < stop)
-        order = np.arange(stop - start)
-        order[self.wanted.changed[changed] - start] = stop - start + np.arange(int(changed.sum()))
         keep = np.ones(stop - start, dtype=bool)
         removed = self.wanted.removed[(self.wanted.removed >= start) & (self.wanted.removed < stop)]
         keep[removed - start] = False
-        rows = pa.concat_tables([old, self.wanted.rows.filter(pa.array(changed))]).take(order[keep])
+        if changed.any():
+            order = np.arange(stop - start)
+            order[self.wanted.changed[changed] - start] = stop - start + np.arange(int(changed.sum()))
+            rows = pa.concat_tables([old, self.wanted.rows.filter(pa.array(changed))]).take(order[keep])
+        else:
+            rows = old.filter(pa.array(keep))
         if self.owners is None or self.ordered is None:
             return rows
         inserted = self.wanted.added.filter(pa.array((self.owners >= run[0]) & (self.owners <= run[-1])))

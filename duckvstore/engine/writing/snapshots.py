@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from duckvstore import clock
 from duckvstore.concurrency import IO
-from duckvstore.engine.library.create_once import create_once
+from duckvstore.engine.library.create_once import create_document
 from duckvstore.engine.reading import catalogue, cuts
 from duckvstore.errors import (
     AccessDenied,
@@ -25,7 +25,6 @@ from duckvstore.errors import (
     Unsupported,
     nearest,
 )
-from duckvstore.format.stored import documents
 from duckvstore.format.stored.documents import Snapshot
 from duckvstore.format.stored.layout import check_unreserved
 
@@ -69,12 +68,7 @@ def create(
         author=author,
         message=message,
     )
-
-    def is_own(data: bytes) -> bool:
-        return documents.Snapshot.load(data, where=key).write_id == snapshot.write_id
-
-    data = snapshot.dump()
-    if not create_once(library.objects, key, data, f"snapshot {name!r} of {library.name!r}", is_own):
+    if not create_document(library.objects, key, snapshot, f"snapshot {name!r} of {library.name!r}"):
         raise _taken(library, name)
     return snapshot
 

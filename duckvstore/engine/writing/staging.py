@@ -19,7 +19,7 @@ from duckvstore.engine.library.create_once import create_once
 from duckvstore.engine.reading import cuts, ranges, reads, segments
 from duckvstore.engine.reading.cells import SegmentCells
 from duckvstore.engine.writing import drafts, edits, given_rows, whole_values
-from duckvstore.engine.writing.commits import Draft
+from duckvstore.engine.writing.segment_upload import place
 from duckvstore.errors import InvalidInput, NoSuchColumn, NoSuchKey, StorageUnavailable
 from duckvstore.format.codecs import tables
 from duckvstore.format.evolution import joins
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from duckvstore.engine.library.open_library import OpenLibrary
-    from duckvstore.engine.writing.commits import Call
+    from duckvstore.engine.writing.commits import Call, Draft
     from duckvstore.engine.writing.edits import Plan
     from duckvstore.engine.writing.given_rows import GivenRows
     from duckvstore.format.stored.documents import Schema
@@ -56,18 +56,10 @@ def stage(library: OpenLibrary, call: Call, given: GivenRows) -> str:
         number=0,
         write_id=call.write_id,
         created_at=library.objects.now(),
-        operation=draft.operation,
-        kind=draft.kind,
         author=call.author,
         message=call.message,
-        schema=draft.schema,
-        row_count=draft.row_count,
-        new_rows=draft.new_rows,
-        new_bytes=draft.new_bytes,
-        is_sorted=draft.is_sorted,
-        window=draft.window,
-        segments=draft.segments,
         label_runs=runs,
+        **draft.fields(),
     )
     key = library.layout.staged(call.symbol, call.write_id)
     data = documents.dump_version(part, schema)
@@ -155,16 +147,11 @@ def finalize(
         whole = _together(library, todo[0] if base is None else base, todo[1:] if base is None else todo)
         kept_metadata = base.metadata if metadata is None and base is not None else metadata
         folded = manifests.fold(library, symbol, whole.segments, newest.segments if newest is not None else ())
-        return Draft(
-            operation="finalize",
-            kind=whole.kind,
-            schema=whole.schema,
-            metadata=kept_metadata,
-            row_count=whole.row_count,
+        return replace(
+            edits.same_segments("finalize", whole, kept_metadata),
             new_rows=whole.new_rows + sum(part.new_rows for part in mine),
             new_bytes=whole.new_bytes + sum(part.new_bytes for part in mine),
             is_sorted=is_sorted,
-            window=whole.window,
             parts=identities,
             segments=folded,
         )
@@ -180,7 +167,7 @@ def _as_joining(
 ) -> list[Version]:
     """Return ``parts`` as rows that join ``base``: in DuckDB's own types that it has, and with its index column."""
     for part in parts:
-        given_rows.check_carried(part.schema, base, repr(f"{library.name}/{part.symbol}"))
+        given_rows.check_carried(part.schema, base, library.quoted(part.symbol))
     if base is not None and any(column.duckdb is not None for column in base.schema.columns):
         parts = [_fitted(library, base.schema, part, fit) for part in parts]
     return [_indexed(library, _leader(base, parts), part) for part in parts]
@@ -195,14 +182,14 @@ def _fitted(
     library: OpenLibrary, stored: Schema, part: Version, fit: Callable[[Encoded, Schema, str], Encoded]
 ) -> Version:
     """Return a part whose rows have DuckDB's own types of ``stored``. Raises InvalidInput if it does not fit."""
-    where = repr(f"{library.name}/{part.symbol}")
+    where = library.quoted(part.symbol)
     none = Encoded(part.kind, part.schema, to_arrow(part.schema).empty_table(), None)
     if fit(none, stored, where) is none:
         return part
     rows = fit(replace(none, table=segments.read_table(library, part)), stored, where)
     if rows.table is None:
         raise AssertionError("a table stays one")  # unreachable
-    placed = segments.place(library, part.symbol, rows.schema, drafts.cut(rows.table, rows.schema, part.window))
+    placed = place(library, part.symbol, rows.schema, drafts.cut(rows.table, rows.schema, part.window))
     return replace(part, schema=rows.schema, segments=tuple(placed.segments))
 
 
@@ -301,7 +288,7 @@ def _index_column(base: Version | None, parts: Sequence[Version]) -> str | None:
 
 def _check_order(library: OpenLibrary, symbol: str, base: Version | None, parts: Sequence[Version]) -> None:
     """Raise InvalidInput where the times of ``parts``, after those of ``base``, do not ascend."""
-    where, otherwise = f"{library.label(symbol)}", f"sort_and_finalize_staged_data({symbol!r}) puts all rows in order"
+    where, otherwise = library.label(symbol), f"sort_and_finalize_staged_data({symbol!r}) puts all rows in order"
     timed = [part for part in parts if part.row_count and order.time_level(part.schema) is not None]
     level = _index_column(base, parts)
     for part in parts:
@@ -342,7 +329,7 @@ def _sorted_rows(library: OpenLibrary, symbol: str, parts: Sequence[Version]) ->
     if all(order.time_level(part.schema) is not None for part in parts) and _is_sorted(library, None, parts):
         return list(parts)
     whole = _together(library, parts[0], parts[1:])
-    column, where = order.time_level(whole.schema), f"{library.label(symbol)}"
+    column, where = order.time_level(whole.schema), library.label(symbol)
     if column is None:
         raise InvalidInput(
             f"what is staged for {where} has no index of times to be sorted by: finalize_staged_data({symbol!r}) takes "
@@ -357,7 +344,7 @@ def _sorted_rows(library: OpenLibrary, symbol: str, parts: Sequence[Version]) ->
         )
     rows = rows.take(order.ascending(times))
     schema = drafts.edited_schema(whole.schema, rows.num_rows, is_mixed=False)
-    placed = segments.place(library, symbol, schema, drafts.cut(rows, schema, drafts.window_of(library, whole)))
+    placed = place(library, symbol, schema, drafts.cut(rows, schema, drafts.window(library, whole)))
     return [
         replace(
             whole,
@@ -374,7 +361,7 @@ def _joined(
     library: OpenLibrary, state: Version, kept: tuple[Segment, ...], part: Version
 ) -> tuple[Schema, tuple[Segment, ...], tuple[Segment, ...], tuple[int, int]]:
     """Return (schema, segments before, segments of the part, (rows, bytes) rewritten) of both together."""
-    where = repr(f"{library.name}/{part.symbol}")
+    where = library.quoted(part.symbol)
     row_count = sum(segment.row_count for segment in kept)  # with those of the parts that joined already
     joined = replace(state, segments=kept, row_count=row_count)
     before, given = (SegmentCells(library, version) for version in (joined, part))
@@ -392,5 +379,5 @@ def _joined(
         is_whole = len(part.schema.columns) == len(schema.columns)
         return schema if is_whole else replace(schema, mixed=True), old, tuple(part.segments), (0, 0)
     rows = merged.rows(segments.read_table(library, part))
-    placed = segments.place(library, part.symbol, schema, drafts.cut(rows, schema, part.window))
+    placed = place(library, part.symbol, schema, drafts.cut(rows, schema, part.window))
     return schema, old, tuple(placed.segments), (placed.new_rows, placed.new_bytes)

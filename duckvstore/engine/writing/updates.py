@@ -9,6 +9,7 @@ from duckvstore.engine.library import manifests
 from duckvstore.engine.reading import reads, segments
 from duckvstore.engine.reading.ranges import NO_TICKS
 from duckvstore.engine.writing import drafts, edits, given_rows, whole_values
+from duckvstore.engine.writing.segment_upload import Placed, Shareable, place
 from duckvstore.errors import InvalidInput
 from duckvstore.format.evolution import joins
 from duckvstore.format.evolution.cell_rules import TableCells
@@ -23,11 +24,9 @@ if TYPE_CHECKING:
 
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.engine.reading.ranges import DateRange
-    from duckvstore.engine.reading.segments import Placed
     from duckvstore.engine.writing.commits import Draft
     from duckvstore.engine.writing.edits import Plan
     from duckvstore.format.rows.order import Order
-    from duckvstore.format.rows.value_rows import Encoded
     from duckvstore.format.stored.documents import Version
 
 
@@ -51,7 +50,12 @@ def update(
     if not is_empty and given.rows.kind not in ("arrow", "polars"):  # these may have the index column of what they join
         _check_times(given)
     given_rows.check_ascends(given.where, given.order, _UPDATES_NEED_IT)
-    whole = drafts.once(lambda newest: _in_memory(given.fitted(newest)))
+
+    def in_memory(newest: Version | None) -> given_rows.GivenRows:
+        fitted = given.fitted(newest)
+        return replace(fitted, encoded=fitted.rows.in_memory())
+
+    whole = drafts.once(in_memory)
 
     def plan(newest: Version | None) -> Draft | None:
         if newest is None or newest.deleted:
@@ -60,10 +64,11 @@ def update(
             if is_empty:
                 return whole_values.write(library, given, metadata, "update")(newest)
             _check_times(given)
-            return whole_values.write(library, _within(*whole(newest), date_range), metadata, "update")(newest)
+            return whole_values.write(library, _within(whole(newest), date_range), metadata, "update")(newest)
         check_tabular(newest.kind, "update", given.where)
         joins.check_kind(newest.kind, given.rows.kind, given.where)
-        joining, table = whole(newest)
+        joining = whole(newest)
+        table: Any = joining.rows.table
         if not table.num_rows and (date_range is None or not newest.row_count):
             return drafts.unchanged("update", newest, metadata)
         if table.num_rows:
@@ -80,9 +85,7 @@ def update(
         if (new.num_rows == 0 and not touched) or (low, high) == NO_TICKS:
             return drafts.unchanged("update", newest, metadata)
         placed, window = _replaced(library, base, touched, column, (low, high), new)
-        schema = drafts.edited_schema(base.schema, placed.row_count, is_mixed=drafts.is_mixed(base, placed))
-        kept_metadata = newest.metadata if metadata is None else metadata
-        return drafts.draft("update", newest.kind, schema, kept_metadata, placed, True, window)
+        return drafts.edited("update", base, placed, metadata, True, window)
 
     return plan
 
@@ -95,16 +98,17 @@ def _check_times(given: given_rows.GivenRows) -> None:
         )
 
 
-def _within(given: given_rows.GivenRows, table: pa.Table, date_range: DateRange | None) -> given_rows.GivenRows:
-    """Return the rows of ``table``, which are those of ``given``, whose times lie within ``date_range`` (None: all)."""
+def _within(given: given_rows.GivenRows, date_range: DateRange | None) -> given_rows.GivenRows:
+    """Return the rows of ``given``, which are in memory, whose times lie within ``date_range`` (None: all)."""
     schema = given.rows.schema
+    table: Any = given.rows.table
     column = schema.index[0]
     if date_range is not None:
         low, high = date_range.ticks(to_arrow(schema).field(column).type, column)
         table = table.filter(reads.between(table.column(column), low, high))
     times = order.of_times(table.column(column))
     given_rows.check_ascends(given.where, times, _UPDATES_NEED_IT)
-    return replace(given, encoded=replace(given.rows, table=table, reader=None), order=times)
+    return replace(given, encoded=replace(given.rows, table=table), order=times)
 
 
 def _replaced(
@@ -117,7 +121,7 @@ def _replaced(
 ) -> tuple[Placed, int | None]:
     """Store ``base`` with ``new`` in place of what lies within ``bounds``, which only ``touched`` segments do."""
     low, high = bounds
-    window = drafts.window(library, None, base)
+    window = drafts.window(library, base)
     if touched:
         start, stop = touched[0], touched[-1] + 1
         # The index ascends: only the first and the last of them may have rows on either side.
@@ -133,8 +137,8 @@ def _replaced(
             counts = [segment.row_count for segment in base.segments]
             start -= edits.merged_tail(counts, new.num_rows, 2 * window if window else new.num_rows)
             rows = drafts.joined(library, base, base.segments[start:stop], [new])
-    shareable = segments.Shareable(base.segments[start:stop])
-    placed = segments.place(library, base.symbol, base.schema, drafts.cut(rows, base.schema, window), shareable)
+    shareable = Shareable(base.segments[start:stop])
+    placed = place(library, base.symbol, base.schema, drafts.cut(rows, base.schema, window), shareable)
     whole = (*base.segments[:start], *placed.segments, *base.segments[stop:])
     return replace(placed, segments=manifests.fold(library, base.symbol, whole, base.segments)), window
 
@@ -145,16 +149,3 @@ def _check_updatable(library: OpenLibrary, newest: Version, given: given_rows.Gi
         raise InvalidInput(
             f"{given.where} cannot be updated by index range: its index is not sorted: write() the whole value in order"
         )
-
-
-def _in_memory(given: given_rows.GivenRows) -> tuple[given_rows.GivenRows, pa.Table]:
-    """Return the same with all rows in a table, and this table."""
-    table = _whole(given.rows)
-    return replace(given, encoded=replace(given.rows, table=table, reader=None)), table
-
-
-def _whole(encoded: Encoded) -> pa.Table:
-    """Return all rows of a value in a table; text that came as dictionaries is dense."""
-    if encoded.reader is None:
-        return encoded.table
-    return encoded.reader.read_all().cast(to_arrow(encoded.schema))

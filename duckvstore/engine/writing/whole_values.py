@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from duckvstore.engine.library import manifests
-from duckvstore.engine.reading import composite, segments
-from duckvstore.engine.reading.segments import Placed
+from duckvstore.engine.reading import composite
 from duckvstore.engine.writing import drafts, given_rows
+from duckvstore.engine.writing.segment_upload import Placed, Shareable, place
 from duckvstore.format.rows import chunking
 from duckvstore.format.rows.value_rows import Encoded, Nested
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from duckvstore.engine.library.open_library import OpenLibrary
-    from duckvstore.engine.reading.segments import Shareable
     from duckvstore.engine.writing.commits import Draft
     from duckvstore.engine.writing.edits import Plan
     from duckvstore.format.stored.documents import Version
@@ -30,7 +29,7 @@ def write(library: OpenLibrary, given: given_rows.GivenRows, metadata: Any, oper
     """
 
     def made(newest: Version | None) -> Draft:
-        shareable = segments.Shareable(newest.segments if newest is not None else ())
+        shareable = Shareable(newest.segments if newest is not None else ())
         if isinstance(given.encoded, Nested):
             return _nested(library, given, given.encoded, metadata, operation, shareable)
         return _value(library, given, metadata, operation, newest, shareable)
@@ -47,9 +46,9 @@ def _value(
     shareable: Shareable,
 ) -> Draft:
     encoded, times = given_rows.watched(given, None)
-    window = drafts.window(library, encoded, newest)
+    window = drafts.window(library, newest, encoded)
     pieces = chunking.pieces(encoded, segment_bytes=library.options.segment_bytes, window=window)
-    placed = segments.place(library, given.symbol, encoded.schema, pieces, shareable)
+    placed = place(library, given.symbol, encoded.schema, pieces, shareable)
     base = newest.segments if newest is not None else ()
     folded = replace(placed, segments=manifests.fold(library, given.symbol, placed.segments, base))
     is_sorted = given_rows.sorted_alone(given, times)
@@ -68,11 +67,10 @@ def _nested(
 
     def upload(leaf: Encoded) -> Sequence[Segment]:
         pieces = chunking.pieces(leaf, segment_bytes=library.options.segment_bytes)
-        placed = segments.place(library, given.symbol, leaf.schema, pieces, shareable)
+        placed = place(library, given.symbol, leaf.schema, pieces, shareable)
         written.append(placed)
         return placed.segments
 
     schema, found, _ = composite.upload_nested(nested, upload)
-    new_rows, new_bytes = sum(one.new_rows for one in written), sum(one.new_bytes for one in written)
-    folded = manifests.fold(library, given.symbol, found)
-    return drafts.draft(operation, "nested", schema, metadata, Placed(folded, new_rows, new_bytes), None, None)
+    placed = Placed.of_parts(manifests.fold(library, given.symbol, found), written)
+    return drafts.draft(operation, "nested", schema, metadata, placed, None, None)

@@ -39,7 +39,7 @@ def stored_type(arrow_type: pa.DataType, where: str) -> pa.DataType:
     if isinstance(arrow_type, pa.BaseExtensionType):
         stored_type(arrow_type.storage_type, where)
         return arrow_type
-    if _is_view(arrow_type):
+    if str(arrow_type) in ("string_view", "binary_view"):
         return pa.large_string() if str(arrow_type).startswith("string") else pa.large_binary()
     if types.is_struct(arrow_type):
         if not arrow_type.num_fields:
@@ -82,10 +82,6 @@ def _is_refused(arrow_type: pa.DataType) -> bool:
     types = pa.types
     unsafe = types.is_union(arrow_type) or types.is_interval(arrow_type) or types.is_run_end_encoded(arrow_type)
     return bool(unsafe) or str(arrow_type).startswith(("list_view", "large_list_view"))
-
-
-def _is_view(arrow_type: pa.DataType) -> bool:
-    return str(arrow_type) in ("string_view", "binary_view")
 
 
 def _stored_nested(arrow_type: pa.DataType, where: str) -> pa.DataType:

@@ -24,6 +24,7 @@ from duckvstore.format.rows.value_rows import Encoded, Nested
 from duckvstore.format.stored import metadata
 from duckvstore.format.stored import schema as schemas
 from duckvstore.format.stored.documents import schema_from_json, schema_to_json
+from duckvstore.formatting import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +62,7 @@ def encode(value: object, where: str) -> Encoded | Nested:
             "say that there is none"
         )
     nested = take_apart(value, where)
-    text = _dump(nested.tree)
+    text = json.dumps(nested.tree, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     if not nested.leaves:
         return _text_rows("json", text, where)
     if len(text.encode()) <= TREE_BYTES_MAX:
@@ -282,12 +283,7 @@ def _is_tagged(value: Any) -> bool:
 
 
 def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:59] + "…"
-
-
-def _dump(tree: Any) -> str:
-    return json.dumps(tree, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return shortened(repr(value), 60)
 
 
 def _text_rows(kind: str, text: str, where: str) -> Encoded:

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from duckvstore.errors import Integrity
+from duckvstore.errors import Integrity, Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +28,15 @@ SPEC = "int8"
 PREFIX = "__vstore_missing_"
 _DECIMAL_NAN = 4
 _FLOATS = frozenset((float, np.float64))
+_OF_TYPE = {
+    "masked": "NA",
+    "arrow": "NA",
+    "datetimetz": "NaT",
+    "period": "NaT",
+    "interval": "NaN",
+    "sparse": "NaN",
+    "categorical": "NaN",
+}
 
 
 @cache
@@ -90,12 +99,17 @@ def put_back(values: Any, codes: pa.ChunkedArray | None, column: pa.ChunkedArray
 
 
 def marker_of(spec: Spec) -> str:
-    """Return the name of the marker that a missing row has in a pandas column of this dtype."""
+    """Return the name of the marker that a missing row has in a pandas column of this dtype.
+
+    Raises Unsupported for a type of column that this release does not know.
+    """
     if isinstance(spec, str):
         return "NaT" if np.dtype(spec).kind in "mM" else "NaN"
     if "missing" in spec:
         return str(spec["missing"])
-    return {"masked": "NA", "arrow": "NA", "datetimetz": "NaT", "period": "NaT"}.get(spec["type"], "NaN")
+    if spec["type"] not in _OF_TYPE:
+        raise Unsupported(f"a column of type {spec['type']!r} was written by a newer release: upgrade duckvstore")
+    return _OF_TYPE[spec["type"]]
 
 
 def codes_for(column: pa.ChunkedArray, name: str, own: pa.ChunkedArray | None = None) -> pa.ChunkedArray:

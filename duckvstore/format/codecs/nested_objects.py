@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from duckvstore.errors import InvalidInput, Unsupported
 from duckvstore.format.codecs.arrow_values import stored_type
+from duckvstore.format.stored.envelope import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +55,7 @@ def encode_nested(values: np.ndarray, value_type: type, missing: np.ndarray | No
     decoded = decode_nested(pa.chunked_array([array]), of)
     for row, (given, back) in enumerate(zip(plain, decoded, strict=True)):
         if not _same(given, back):
-            why = _unkept_marker(plain) or f"row {row} is {_short(given)} and would be {_short(back)}; {_advice(given)}"
+            why = _unkept_marker(plain) or f"row {row} is {shown(given)} and would be {shown(back)}; {_advice(given)}"
             raise Unsupported(f"{what} would not come back equal: {why}")
     return array, of
 
@@ -142,7 +143,7 @@ def _place_of_text(rows: list[Any]) -> str:
         for place, _, value in _inside(cell):
             for text in value if isinstance(value, dict) else [value]:
                 if isinstance(text, str) and any("\ud800" <= character <= "\udfff" for character in text):
-                    return f"{_short(text)} in row {row}" + (f" at {_short_place(place)}" if place else "")
+                    return f"{shown(text)} in row {row}" + (f" at {_short_place(place)}" if place else "")
     return "a text"
 
 
@@ -204,8 +205,3 @@ def _advice(cell: Any) -> str:
 
 def _short_place(place: str) -> str:
     return place if len(place) <= 80 else "…" + place[-79:]
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:79] + "…"

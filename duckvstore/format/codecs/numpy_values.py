@@ -123,10 +123,12 @@ def _encode_rows(rows: np.ndarray, where: str) -> tuple[str, pa.Array]:
         if found is not None:
             return found
     if dtype.kind in "biuf" and dtype.itemsize <= 8:
-        return "list", _fixed_list(pa.array(np.ascontiguousarray(native).reshape(-1), from_pandas=False), items)
+        return "list", pa.FixedSizeListArray.from_arrays(
+            pa.array(np.ascontiguousarray(native).reshape(-1), from_pandas=False), items
+        )
     if dtype.kind == "c" and dtype.itemsize <= 16:
         parts = np.ascontiguousarray(native).reshape(-1).view(f"f{dtype.itemsize // 2}")
-        return "list", _fixed_list(pa.array(parts, from_pandas=False), 2 * items)
+        return "list", pa.FixedSizeListArray.from_arrays(pa.array(parts, from_pandas=False), 2 * items)
     width = items * dtype.itemsize
     buffer = pa.py_buffer(np.ascontiguousarray(rows).tobytes())
     return "bytes", pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(rows), [None, buffer])
@@ -139,15 +141,6 @@ def _refuse_hollow(values: np.ndarray, where: str) -> None:
             raise InvalidInput(
                 f"{where} is of {values.dtype}, and its longest text has {longest} characters: use astype()"
             )
-
-
-def _is_hollow(array_bytes: int, stored_bytes: int) -> bool:
-    """Whether an array of text would be implausibly larger than its text."""
-    return array_bytes > _HOLLOW_BYTES_MIN and array_bytes > _HOLLOW_TIMES * stored_bytes
-
-
-def _fixed_list(flat: pa.Array, size: int) -> pa.Array:
-    return pa.FixedSizeListArray.from_arrays(flat, size)
 
 
 def _encode_natural(values: np.ndarray, where: str) -> tuple[str, pa.Array] | None:
@@ -189,7 +182,7 @@ def _decode_rows(chunk: pa.Array, form: str, dtype: np.dtype[Any], tail: tuple[i
         or (form == "empty") == bool(items * dtype.itemsize)
     ):
         raise ValueError(f"no array of {dtype} and shape {shape} has rows of the form {form!r}")
-    if dtype.kind in "US" and _is_hollow(dtype.itemsize * len(chunk), chunk.nbytes):
+    if dtype.kind in "US" and dtype.itemsize * len(chunk) > max(_HOLLOW_BYTES_MIN, _HOLLOW_TIMES * chunk.nbytes):
         raise ValueError(f"{dtype} is wider by far than the text that it holds")
     if form == "empty":
         return np.zeros(shape, dtype=dtype)

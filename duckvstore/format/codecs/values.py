@@ -15,45 +15,33 @@ import pyarrow as pa
 
 from duckvstore.errors import InvalidInput, Unsupported
 from duckvstore.format.codecs import arrow_values, composite, tables
-from duckvstore.format.rows.value_rows import Encoded, Nested
 from duckvstore.format.stored import schema as schemas
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from duckvstore.format.codecs.pandas_indexes import Rows
+    from duckvstore.format.rows.value_rows import Encoded, Nested
     from duckvstore.format.stored.documents import Schema
 
 OUTPUT_FORMATS = ("pandas", "polars", "pyarrow")
 
 
-def encode(value: object, *, where: str, allow_pickle: bool = False) -> Encoded:
-    """Return ``value`` as Arrow rows and the schema that brings it back.
+def encode(
+    value: object, *, where: str, allow_pickle: bool = False, index_column: str | None = None
+) -> Encoded | Nested:
+    """Return ``value`` as Arrow rows and the schema that brings it back; a dict, list or tuple with tables taken apart.
 
     Args:
         value: a pandas DataFrame or Series, an Arrow Table, RecordBatch or RecordBatchReader, a polars DataFrame,
             LazyFrame or Series, a numpy array, anything with ``__arrow_c_stream__`` (streamed), or a JSON-able value.
         where: names the value in errors, such as ``'eod/trades'`` with its quotes.
         allow_pickle: pickle what cannot be stored otherwise. Reading a pickle runs code, and has to be allowed too.
+        index_column: the column of an Arrow or polars table by whose times its rows go, as by an index.
 
     Raises:
         InvalidInput: the value or one of its columns cannot be stored; the message names column and type.
         Unsupported: a column's type could not come back equal.
-    """
-    encoded = encode_any(value, where=where, allow_pickle=allow_pickle)
-    if isinstance(encoded, Nested):
-        raise InvalidInput(
-            f"{where} is a {type(value).__name__} that holds a table at {encoded.leaves[0][0]}: give one table"
-        )
-    return encoded
-
-
-def encode_any(
-    value: object, *, where: str, allow_pickle: bool = False, index_column: str | None = None
-) -> Encoded | Nested:
-    """Return what ``encode`` does, or a dict, list or tuple that has tables in it taken apart; raises as it does.
-
-    ``index_column``: the column of an Arrow or polars table by whose times its rows go, as by an index.
     """
     if index_column is not None:
         return _with_index(value, index_column, where)
@@ -139,8 +127,6 @@ def to_format(
     table's ``to_pandas()`` gives the frame back. The other arguments are those of ``decode``. Raises InvalidInput for
     another format.
     """
-    if output_format not in OUTPUT_FORMATS:
-        raise InvalidInput(f"there is no output format {output_format!r}: use one of {', '.join(OUTPUT_FORMATS)}")
     if kind == "nested":
         raise InvalidInput(f"a nested value has no {output_format} form: read it without output_format")
     if kind in ("dataframe", "series") and output_format == "pandas":
@@ -160,6 +146,8 @@ def to_format(
         from duckvstore.format.codecs import polars_values
 
         return polars_values.from_arrow(plain)
+    if output_format != "pyarrow":
+        raise InvalidInput(f"there is no output format {output_format!r}: use one of {', '.join(OUTPUT_FORMATS)}")
     if kind in ("dataframe", "series"):
         from duckvstore.format.codecs import pandas_notes
 

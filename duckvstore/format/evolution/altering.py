@@ -140,15 +140,8 @@ def _encoded_column(kind: str, name: str, column: pa.ChunkedArray, where: str) -
 
         return tables.encode_table(pl.DataFrame(table), where)
     if kind in PANDAS:
-        return _whole(tables.encode_table(_frame(table), where))
+        return tables.encode_table(_frame(table), where).in_memory()
     return tables.encode_table(table, where)
-
-
-def _whole(encoded: Encoded) -> Encoded:
-    if encoded.reader is None:
-        return encoded
-    table = encoded.reader.read_all().cast(schemas.to_arrow(encoded.schema))
-    return replace(encoded, table=table, reader=None)
 
 
 def _frame(table: pa.Table) -> Any:

@@ -30,7 +30,8 @@ def logical_digest(rows: pa.Table, schema: Schema) -> str:
     BLAKE3 over the number of rows and, per column, its field id, name and type and the canonical form of its values.
     A column of text may come as dictionaries; it has the digest of the dense text.
     """
-    hasher = blake3(f"duckvstore rows 1;{rows.num_rows}".encode(), max_threads=_threads(rows))
+    threads = blake3.AUTO if rows.nbytes >= THREADS_BYTES_MIN else 1
+    hasher = blake3(f"duckvstore rows 1;{rows.num_rows}".encode(), max_threads=threads)
     for column, known, field in zip(rows.columns, schema.columns, schemas.to_arrow(schema), strict=True):
         hasher.update(f"\0{known.id};{len(known.name.encode())};{known.name};{field.type};{field.nullable}\0".encode())
         whole = _whole(column, field.type)
@@ -40,10 +41,6 @@ def logical_digest(rows: pa.Table, schema: Schema) -> str:
             if len(part):
                 hasher.update(memoryview(part).cast("B"))
     return str(hasher.hexdigest()[:DIGEST_DIGITS])
-
-
-def _threads(rows: pa.Table) -> int:
-    return int(blake3.AUTO) if rows.nbytes >= THREADS_BYTES_MIN else 1
 
 
 def _whole(column: pa.ChunkedArray, stored: pa.DataType) -> pa.Array:

@@ -203,7 +203,7 @@ def decode(
         # which Python ends, to let go of an object of Python's aborts the process. Segments are decoded side by side.
         file = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False, read_dictionary=kept)
         if not columns and columns is not None:
-            return _without_columns(file.metadata.num_rows)
+            return pa.table({"": pa.nulls(file.metadata.num_rows)}).select([])
         if schema.mixed:
             found = _read_mixed(file, target)
         else:
@@ -265,10 +265,6 @@ def _dictionary_columns(data: bytes | pa.Buffer, wanted: Collection[str]) -> lis
         if chunks and chunks[0].path_in_schema in wanted and all(chunk.has_dictionary_page for chunk in chunks):
             kept.append(chunks[0].path_in_schema)
     return kept
-
-
-def _without_columns(row_count: int) -> pa.Table:
-    return pa.table({"": pa.nulls(row_count)}).select([])
 
 
 def _choose(data: pa.ChunkedArray) -> Choice:

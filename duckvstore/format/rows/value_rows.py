@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+from duckvstore.format.stored.schema import to_arrow
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,6 +26,12 @@ class Encoded:
     table: pa.Table | None
     reader: pa.RecordBatchReader | None
     first_level: pa.Array | pa.ChunkedArray | None = None
+
+    def in_memory(self) -> Encoded:
+        """Return the same with all rows in a table; text that came as dictionaries is dense."""
+        if self.reader is None:
+            return self
+        return replace(self, table=self.reader.read_all().cast(to_arrow(self.schema)), reader=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -377,6 +377,8 @@ def schema_from_json(body: dict[str, Any]) -> Schema:
 def _features(version: Version, metadata: Any, runs: Sequence[LabelRun]) -> list[str]:
     """Return what a reader of this version must know; ``metadata`` is the user's as JSON, ``runs`` are named."""
     inline = version.segments.inline if isinstance(version.segments, FoldedSegments) else version.segments
+    values = _values(version.schema.value)
+    users = (metadata, *(value["attrs"] for value in values if "attrs" in value))
     needed = {
         "mixed_schema": version.schema.mixed,
         "mixed_nested": version.schema.mixed_nested,
@@ -384,17 +386,12 @@ def _features(version: Version, metadata: Any, runs: Sequence[LabelRun]) -> list
         "duckdb_types": any(column.duckdb is not None for column in version.schema.columns),
         "manifests": isinstance(version.segments, FoldedSegments),
         "index_column": version.kind in ("arrow", "polars") and bool(version.schema.index),
-        "missing_markers": any("markers" in value for value in _values(version.schema.value)),
+        "missing_markers": any("markers" in value for value in values),
         "segment_parts": any(map(segments.has_parts, inline)),
         "shared_labels": bool(runs),
-        "metadata_types": any(map(user_metadata.has_later_tags, (metadata, *_attributes(version.schema.value)))),
+        "metadata_types": any(map(user_metadata.has_later_tags, users)),
     }
     return [feature for feature, is_needed in needed.items() if is_needed]
-
-
-def _attributes(value: dict[str, Any]) -> list[Any]:
-    """Return the attributes of a pandas value, or of those in the leaves of a nested one, as JSON."""
-    return [found["attrs"] for found in _values(value) if "attrs" in found]
 
 
 def _values(value: dict[str, Any]) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from msgspec import Meta, Struct
 
 from duckvstore.errors import DuckVStoreError, Integrity, Unsupported
 from duckvstore.format.stored import layout
+from duckvstore.formatting import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -179,7 +180,7 @@ def shown(value: object) -> str:
         text = repr(value)
     except (RecursionError, ValueError):  # too deep, or a number of too many digits
         text = f"a {type(value).__name__}"
-    return text if len(text) <= SHOWN_CHARACTERS_MAX else f"{text[: SHOWN_CHARACTERS_MAX - 1]}…"
+    return shortened(text, SHOWN_CHARACTERS_MAX)
 
 
 @contextmanager
@@ -202,9 +203,8 @@ def believing(document: str, where: str) -> Iterator[None]:
 
 def damaged(document: str, where: str, error: Exception) -> Integrity:
     """Return the error for a document that does not say what it must."""
-    text = str(error)
-    short = text if len(text) <= 4 * SHOWN_CHARACTERS_MAX else f"{text[: 4 * SHOWN_CHARACTERS_MAX]}…"
+    text = shortened(str(error), 4 * SHOWN_CHARACTERS_MAX)
     return Integrity(
-        f"the {document} document {where} is damaged ({type(error).__name__}: {short}): restore it from a backup, "
+        f"the {document} document {where} is damaged ({type(error).__name__}: {text}): restore it from a backup, "
         "or read another version"
     )

@@ -93,35 +93,50 @@ def _inverted(number: int) -> str:
     return f"{VERSION_NUMBER_MAX - number:010d}"
 
 
+class _Under:
+    """A key or a prefix that is the same in every library, under its root."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __get__(self, layout: Layout, _: object) -> str:
+        return layout.root + self._path
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """The keys of one library. ``root`` is empty or ends in ``/``."""
 
     root: str
 
-    @property
-    def library(self) -> str:
-        """Key of the library's own document."""
-        return f"{self.root}library.json"
-
-    @property
-    def deleting(self) -> str:
-        """Key of the copy of the library's document that a deletion in progress keeps."""
-        return f"{self.root}deleting.json"
-
-    @property
-    def options(self) -> str:
-        """Prefix of the option documents."""
-        return f"{self.root}options/"
+    #: key of the library's own document
+    library = _Under("library.json")
+    #: key of the copy of the library's document that a deletion in progress keeps
+    deleting = _Under("deleting.json")
+    #: prefix of the option documents
+    options = _Under("options/")
+    #: prefix of all version documents
+    versions = _Under("versions/")
+    #: prefix of all segments
+    segments = _Under("segments/")
+    #: prefix of all manifests
+    manifests = _Under("manifests/")
+    #: prefix of the snapshot documents
+    snapshots = _Under("snapshots/")
+    #: prefix of the decisions
+    transactions = _Under("transactions/")
+    #: prefix of the journal
+    journal = _Under("journal/")
+    #: prefix of what has been condemned, for all symbols
+    all_garbage = _Under("garbage/")
+    #: prefix of all staged parts
+    all_staging = _Under("staging/")
+    #: key, in a store of segments alone, of the document that says whose they are
+    owner = _Under("owner.json")
 
     def option(self, number: int) -> str:
         """Key of option document ``number``; the newest is the first of a listing."""
         return f"{self.options}{_inverted(number)}.json"
-
-    @property
-    def versions(self) -> str:
-        """Prefix of all version documents."""
-        return f"{self.root}versions/"
 
     def symbol_versions(self, symbol: str) -> str:
         """Prefix of one symbol's version documents."""
@@ -138,16 +153,6 @@ class Layout:
         if key.startswith(self.versions) and match and int(match[1]) == VERSION_NUMBER_MAX - int(match[2]):
             return unescape(folder), int(match[2])
         raise Integrity(f"{key!r} is no key of a version document: another program wrote under this prefix")
-
-    @property
-    def segments(self) -> str:
-        """Prefix of all segments."""
-        return f"{self.root}segments/"
-
-    @property
-    def manifests(self) -> str:
-        """Prefix of all manifests."""
-        return f"{self.root}manifests/"
 
     def segment(self, symbol: str, digest: str, unique: str) -> str:
         """Key of a segment, relative to the library's root, as documents name it."""
@@ -184,11 +189,6 @@ class Layout:
             return unescape(relative.split("/")[1])
         raise Integrity(f"a document names {relative!r}, which is no key of a {noun}: do not trust this library")
 
-    @property
-    def snapshots(self) -> str:
-        """Prefix of the snapshot documents."""
-        return f"{self.root}snapshots/"
-
     def snapshot(self, name: str) -> str:
         """Key of a snapshot document."""
         return f"{self.snapshots}{escape(name, noun='snapshot')}.json"
@@ -204,24 +204,9 @@ class Layout:
         """Key of a transaction's decision."""
         return f"{self.transactions}{_checked_identity(identity, 'transaction')}.json"
 
-    @property
-    def transactions(self) -> str:
-        """Prefix of the decisions."""
-        return f"{self.root}transactions/"
-
-    @property
-    def journal(self) -> str:
-        """Prefix of the journal."""
-        return f"{self.root}journal/"
-
     def intent(self, write_id: str) -> str:
         """Key of the journal entry that announces a write."""
         return f"{self.journal}{write_id}"
-
-    @property
-    def all_garbage(self) -> str:
-        """Prefix of what has been condemned, for all symbols."""
-        return f"{self.root}garbage/"
 
     def symbol_garbage(self, symbol: str) -> str:
         """Prefix of what has been condemned of one symbol."""
@@ -238,11 +223,6 @@ class Layout:
             return unescape(folder)
         raise Integrity(f"{key!r} is no key of a garbage document: another program wrote under this prefix")
 
-    @property
-    def all_staging(self) -> str:
-        """Prefix of all staged parts."""
-        return f"{self.root}staging/"
-
     def symbol_staging(self, symbol: str) -> str:
         """Prefix of the parts that writers have staged for a symbol."""
         return f"{self.all_staging}{escape(symbol)}/"
@@ -256,11 +236,6 @@ class Layout:
     def staged(self, symbol: str, identity: str) -> str:
         """Key of a staged part."""
         return f"{self.symbol_staging(symbol)}{_checked_identity(identity, 'staged part')}.json"
-
-    @property
-    def owner(self) -> str:
-        """Key, in a store of segments alone, of the document that says whose they are."""
-        return f"{self.root}owner.json"
 
     def attach_file(self, name: str = "catalog.duckdb") -> str:
         """Key of a derived file for DuckDB's command line."""

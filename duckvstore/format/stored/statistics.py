@@ -89,7 +89,9 @@ def of_column(column: pa.ChunkedArray) -> ColumnStatistics:
         return ColumnStatistics(*_text_bounds(bounds["min"], bounds["max"]), null_count, has_nan=False)
     physical = _physical_type(kind)
     if physical is not None:
-        bounds = pc.min_max(column if physical == kind else _view(column, physical)).as_py()
+        if physical != kind:
+            column = pa.chunked_array([chunk.view(physical) for chunk in column.chunks], type=physical)
+        bounds = pc.min_max(column).as_py()
         return ColumnStatistics(bounds["min"], bounds["max"], null_count, has_nan=False)
     if types.is_decimal(kind) and kind.precision <= DECIMAL_DIGITS_MAX:
         wide = column if kind.bit_width >= 128 else column.cast(pa.decimal128(kind.precision, kind.scale))
@@ -166,10 +168,6 @@ def _physical_type(kind: pa.DataType) -> pa.DataType | None:
     if types.is_date32(kind) or types.is_time32(kind):
         return pa.int32()
     return None
-
-
-def _view(column: pa.ChunkedArray, physical: pa.DataType) -> pa.ChunkedArray:
-    return pa.chunked_array([chunk.view(physical) for chunk in column.chunks], type=physical)
 
 
 def bound_types(kind: pa.DataType) -> frozenset[type]:

@@ -7,13 +7,12 @@ and no request is repeated whose first copy may still take effect. Answers are w
 from __future__ import annotations
 
 import copy
-import os
 import re
-from threading import Lock
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
-from duckvstore import clock
+from duckvstore import clock, forks
 from duckvstore.errors import (
     AlreadyExists,
     DuckVStoreError,
@@ -90,30 +89,17 @@ class S3Objects(ObjectStore):
         self.url = f"s3://{bucket}/{prefix}".rstrip("/")
         self._root = f"{prefix}/" if prefix else ""
         self._parameters: Mapping[str, str] = {}
-        self._clients_by_pid: dict[int, Client] = {}
-        self._locks_by_pid: dict[int, Lock] = {}
+        self._clients: forks.PerProcess[Client] = forks.PerProcess()
         self._server = Server(self.options.listing_order)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as the way to open it again."""
         return S3Objects, (self.bucket, self._root, self.options)
 
-    def __repr__(self) -> str:
-        """Return a text without credentials."""
-        return f"S3Objects({self.url!r})"
-
     # -- requests -----------------------------------------------------------------------------------------------
 
     def _client(self) -> Client:
-        """Return this process's client: connections must not be shared across a fork."""
-        pid = os.getpid()
-        client = self._clients_by_pid.get(pid)
-        if client is None:
-            with self._locks_by_pid.setdefault(pid, Lock()):
-                client = self._clients_by_pid.get(pid)
-                if client is None:
-                    client = self._clients_by_pid[pid] = self._make_client()
-        return client
+        return self._clients.get(self._make_client)
 
     def _make_client(self) -> Client:
         from botocore.exceptions import BotoCoreError
@@ -138,7 +124,7 @@ class S3Objects(ObjectStore):
         return mapped(error, action=action, url=self.url, bucket=self.bucket, endpoint=self._endpoint_url())
 
     def _endpoint_url(self) -> str:
-        client = self._clients_by_pid.get(os.getpid())
+        client = self._clients.known
         return client.endpoint_url if client else (self.options.endpoint_url or "AWS")
 
     def _repeated(self, send: Callable[[], Any], is_worth_it: Callable[[Exception], bool], attempts_max: int) -> Any:
@@ -267,7 +253,7 @@ class S3Objects(ObjectStore):
             return
         pages = self._pages(prefix, start_after, limit, folders=folders)
         first = next(pages)  # its answer tells whose order the server keeps
-        entries: Iterator[Listed] = (entry for page in _chain(first, pages) for entry in page)
+        entries: Iterator[Listed] = (entry for page in chain((first,), pages) for entry in page)
         if self._server.lists_folders:
             entries = in_byte_order(entries, prefix, start_after, self._folder_lister(folders=folders))
         previous = start_after or ""
@@ -309,7 +295,7 @@ class S3Objects(ObjectStore):
             page = [Listed(self._relative(item["Key"]), item["Size"]) for item in answer.get("Contents", ())]
             page += [Listed(self._relative(item["Prefix"]), None) for item in answer.get("CommonPrefixes", ())]
             if folders:
-                page.sort(key=_folder_order_key if self._server.lists_folders else _byte_order_key)
+                page.sort(key=lambda entry: (entry.key.rstrip("/") if self._server.lists_folders else "", entry.key))
             yield page
             if not answer.get("IsTruncated"):
                 return
@@ -398,16 +384,3 @@ class S3Objects(ObjectStore):
             if frozen.token:
                 secret["SESSION_TOKEN"] = frozen.token
         return secret
-
-
-def _chain(first: _Page, rest: Iterator[_Page]) -> Iterator[_Page]:
-    yield first
-    yield from rest
-
-
-def _byte_order_key(entry: Listed) -> str:
-    return entry.key
-
-
-def _folder_order_key(entry: Listed) -> tuple[str, str]:
-    return entry.key.rstrip("/"), entry.key

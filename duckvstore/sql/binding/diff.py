@@ -26,7 +26,7 @@ from duckvstore.sql.values import types
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from duckvstore.sql.syntax.parser import Reference, Statement
+    from duckvstore.sql.syntax.statement import Reference, Statement
     from duckvstore.sql.values.kinds import Kind
 
 CHANGE = "change"

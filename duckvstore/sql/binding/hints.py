@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.engine.reading.catalogue import Pinned
     from duckvstore.sql.driver.duckdb_errors import Failure
-    from duckvstore.sql.syntax.parser import Statement
+    from duckvstore.sql.syntax.statement import Statement
 
 NEAREST = " Names in the store:"
 

@@ -46,7 +46,7 @@ NAMES_CHARACTERS_MAX = 200
 _INTERRUPT_EVERY_SECONDS = 0.05
 
 
-class Connection(forks.OfOneProcess):
+class Connection(forks.OfOneProcess, forks.Follower):
     """A SQL session of its own. Safe to use from many threads.
 
     Transactions and temporary tables belong to the thread that made them. One thread's cursors share them, and a
@@ -78,10 +78,6 @@ class Connection(forks.OfOneProcess):
         self._running: dict[object, int] = {}
         self._changed = threading.Condition(forks.rlock())
         forks.follow(self)
-
-    def lent(self) -> Sequence[object]:
-        """Return nothing: the session lends what is DuckDB's."""
-        return ()
 
     def start_over(self) -> None:
         """Forget what other threads of the process that this one was forked from were running."""
@@ -387,7 +383,5 @@ class Cursor(forks.OfOneProcess):
         self._check_open()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

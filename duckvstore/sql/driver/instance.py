@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sys
 import weakref
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from duckvstore import forks
@@ -19,16 +19,17 @@ from duckvstore.sql.driver.interrupts import interruptible, plain
 from duckvstore.sql.syntax.literals import literal, quote
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import duckdb
+    import pyarrow as pa
 
     from duckvstore.objects.base import ObjectStore
 
 _SECRET_PARAMETER = re.compile(r"[A-Za-z_]+")
 
 
-class _Default:
+class _Default(forks.Follower):
     """The connection that DuckDB makes for itself when it is imported, and closes when the process ends."""
 
     def lent(self) -> list[object]:
@@ -44,7 +45,7 @@ _default = _Default()
 forks.follow(_default)
 
 
-class DuckDBInstance:
+class DuckDBInstance(forks.Follower):
     """A DuckDB instance in memory, opened on first use. Safe to use from many threads."""
 
     def __init__(self, lock_down: Callable[[duckdb.DuckDBPyConnection], None] | None = None) -> None:
@@ -187,3 +188,13 @@ def _create_secret(
         raise StorageUnavailable(f"DuckDB did not take the settings for {scope}: {message}") from None
     finally:
         cursor.close()
+
+
+@contextmanager
+def registered(cursor: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> Iterator[None]:
+    """Let ``cursor`` know a table by this name, for the length of a block."""
+    cursor.register(name, table)
+    try:
+        yield
+    finally:
+        cursor.unregister(name)

@@ -64,10 +64,6 @@ def _is_unwrapped(above: int = 0) -> bool:
     return False
 
 
-def _is_main() -> bool:
-    return threading.get_ident() == threading.main_thread().ident
-
-
 def run_interruptibly(
     cursor: duckdb.DuckDBPyConnection, action: Callable[[], Outcome], look: Callable[[], None] = lambda: None
 ) -> Outcome:
@@ -78,7 +74,7 @@ def run_interruptibly(
     DuckDB makes another error of it, or does not look at signals at all while it works, so on the main thread (the only
     one that gets them) the action runs on a thread of its own while this one waits.
     """
-    if not _is_main():
+    if threading.get_ident() != threading.main_thread().ident:
         return action()
     work = Task(action)
     try:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from duckvstore.sql.execution.thread_cursor import ThreadCursor
     from duckvstore.sql.execution.transaction import OpenTransaction
-    from duckvstore.sql.syntax.parser import Statement
+    from duckvstore.sql.syntax.statement import Statement
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from duckvstore import forks
 from duckvstore.sql.driver import duckdb_errors
 from duckvstore.sql.driver.interrupts import run_interruptibly
 from duckvstore.sql.planning import rewrite
+from duckvstore.sql.syntax.literals import quote
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,7 +118,7 @@ def _make(cursor: duckdb.DuckDBPyConnection, instance: Instance, hint: Hint) -> 
 def drop(cursor: duckdb.DuckDBPyConnection, noun: str, name: str) -> None:
     """Drop a temporary view or macro if it is there; in an aborted transaction it stays."""
     with suppress(Exception):
-        cursor.execute(f"DROP {_WORDS[noun]} IF EXISTS temp.main.{rewrite.quote(name)}")
+        cursor.execute(f"DROP {_WORDS[noun]} IF EXISTS temp.main.{quote(name)}")
 
 
 def _name_columns(cursor: duckdb.DuckDBPyConnection, instance: Instance) -> None:
@@ -143,13 +144,11 @@ def _name_columns(cursor: duckdb.DuckDBPyConnection, instance: Instance) -> None
             with suppress(Exception):
                 cursor.execute(f"DROP VIEW IF EXISTS {name}")
     if len(names) == len(columns) and names != columns:
-        listed = ", ".join(rewrite.quote(name) for name in names)
+        listed = ", ".join(quote(name) for name in names)
         rewritten = rewrite.rewrite(statement, replacements).text[end:]
-        cursor.execute(
-            f"{instance.text[:head]}CREATE OR REPLACE TEMP VIEW {rewrite.quote(instance.name)}({listed}){rewritten}"
-        )
+        cursor.execute(f"{instance.text[:head]}CREATE OR REPLACE TEMP VIEW {quote(instance.name)}({listed}){rewritten}")
 
 
 def _columns(cursor: duckdb.DuckDBPyConnection, name: str) -> list[str]:
-    found = cursor.execute(f"SELECT column_name FROM (DESCRIBE {rewrite.quote(name)})").fetchall()
+    found = cursor.execute(f"SELECT column_name FROM (DESCRIBE {quote(name)})").fetchall()
     return [row[0] for row in found]

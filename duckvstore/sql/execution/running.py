@@ -20,6 +20,7 @@ from duckvstore.sql.execution.progress_bar import Bar
 from duckvstore.sql.planning import rewrite
 from duckvstore.sql.results.result import Rows
 from duckvstore.sql.syntax import clauses
+from duckvstore.sql.syntax.literals import quote
 from duckvstore.sql.values import kinds
 from duckvstore.sql.values.kinds import encoded, known
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from duckvstore.sql.execution.thread_cursor import ThreadCursor
     from duckvstore.sql.planning.planner import Hint, Key, Plan
     from duckvstore.sql.results.result import Result
-    from duckvstore.sql.syntax.parser import Statement
+    from duckvstore.sql.syntax.statement import Statement
     from duckvstore.sql.values.parameters import Values
 
 ROWS_PER_BATCH = 122_880
@@ -41,7 +42,7 @@ _OUTER_TYPE = re.compile(r"Join Type:\W*(?:LEFT|RIGHT|FULL|OUTER)")
 _RETURNS = re.compile(r"\bRETURN_(?:FILES|STATS)\b", re.IGNORECASE)
 
 
-class Running:
+class Running(forks.Follower):
     """A planned statement that runs on the cursor of ``thread``."""
 
     def __init__(
@@ -158,21 +159,15 @@ class Running:
         """Run a statement that changes tables of DuckDB to its end; return its rows, None: it gives none."""
 
         def run() -> pa.Table | None:
-            relation: Any = self._cursor.sql(self._plan.sql.text, params=self._parameters)
-            if relation is None:
-                return None
-            return fetched(relation)
+            relation = self._run()
+            return None if relation is None else fetched(relation)
 
         return self._finished(run)
 
     def count(self) -> int:
         """Run a statement that changes rows and has no RETURNING to its end; return how many rows it changed."""
-
-        def run() -> int:
-            row = self._cursor.execute(self._plan.sql.text, self._parameters).fetchone()
-            return int(row[0]) if row else 0
-
-        return self._finished(run)
+        self._finished(self._count)
+        return self.changed or 0
 
     def _finished(self, action: Callable[[], Outcome]) -> Outcome:
         try:
@@ -352,7 +347,7 @@ def carried(relation: Any) -> Any:
     if all(expression is None for expression in found):
         return relation
     columns = [
-        f"{expression or f'#{at}'} AS {rewrite.quote(name)}"
+        f"{expression or f'#{at}'} AS {quote(name)}"
         for at, (expression, name) in enumerate(zip(found, relation.columns, strict=True), start=1)
     ]
     return relation.project(", ".join(columns))

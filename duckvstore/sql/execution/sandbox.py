@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from duckvstore.sql.syntax.parser import Statement
+    from duckvstore.sql.syntax.statement import Statement
 
 # A PIVOT is several statements to DuckDB: 1.5 makes an enumeration for it first, 2.0 hides them behind one.
 _PIVOT_WORDS = frozenset(("PIVOT", "PIVOT_WIDER"))

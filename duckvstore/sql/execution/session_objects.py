@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from duckvstore.sql.binding.meanings import SessionTables
     from duckvstore.sql.execution.thread_cursor import ThreadCursor
-    from duckvstore.sql.syntax.parser import Statement
+    from duckvstore.sql.syntax.statement import Statement
 
 _TABLES = """
     SELECT lower(database_name), lower(schema_name), lower(name),

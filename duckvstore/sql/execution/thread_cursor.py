@@ -181,7 +181,7 @@ def _settle(result: Result) -> None:
         result.settle()
 
 
-class ThreadCursors:
+class ThreadCursors(forks.Follower):
     """The cursors of a session's threads. Safe to use from many threads."""
 
     def __init__(self, instance: DuckDBInstance) -> None:
@@ -191,10 +191,6 @@ class ThreadCursors:
         self._local = threading.local()
         self._all: weakref.WeakSet[ThreadCursor] = weakref.WeakSet()
         forks.follow(self)
-
-    def lent(self) -> list[object]:
-        """Return nothing: the instance lends its cursors itself."""
-        return []
 
     def start_over(self) -> None:
         """Forget them: each thread of this process gets one of its own."""

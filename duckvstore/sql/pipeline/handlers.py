@@ -10,12 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from duckvstore.errors import NoSuchSymbol
-from duckvstore.sql.binding import analyze
+from duckvstore.sql.binding import analyze_vacuum
 from duckvstore.sql.execution.instances import CHECK
 from duckvstore.sql.execution.transaction import OpenTransaction
 from duckvstore.sql.results.figures import ScannedTable
 from duckvstore.sql.results.result import Result
-from duckvstore.sql.syntax import commands
+from duckvstore.sql.syntax import store_commands
 from duckvstore.sql.views import create_drop, prepared
 from duckvstore.sql.views.definitions import as_created
 from duckvstore.sql.writing import snapshot_statements
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from duckvstore.sql.execution.context import StatementContext
     from duckvstore.sql.execution.thread_cursor import ThreadCursor
     from duckvstore.sql.pipeline.steps import Steps
-    from duckvstore.sql.syntax.parser import Statement
+    from duckvstore.sql.syntax.statement import Statement
     from duckvstore.sql.views.definitions import BoundStatement, Definition
     from duckvstore.sql.writing.symbol_change import SymbolChange
 
@@ -57,12 +57,12 @@ _BY_KIND: dict[str, StatementClass] = {"create_table": "create_table", "drop": "
 
 def classify(statement: Statement) -> StatementClass:
     """Return the class of a statement by its words alone; raises SqlError for one of ours that is malformed."""
-    command = commands.read(statement)
+    command = store_commands.read(statement)
     if command is not None:
         return "transaction" if command.kind in ("begin", "commit", "rollback") else "snapshot"
     if statement.body is not None:
         return "prepare"
-    if analyze.named(statement) is not None:
+    if analyze_vacuum.named(statement) is not None:
         return "maintenance"
     if statement.target is not None:
         return "explain" if statement.explain == "plan" else _BY_KIND.get(statement.kind, "rows")
@@ -135,16 +135,16 @@ def _symbol_change(kind: type[SymbolChange], steps: Steps, context: StatementCon
 
 
 def _snapshot(steps: Steps, context: StatementContext) -> Result:
-    command = commands.read(context.statement)
+    command = store_commands.read(context.statement)
     assert command is not None, "its class says so"  # noqa: S101
     return snapshot_statements.carry_out(context, command, steps.names(context).names.namespace)
 
 
 def _maintenance(steps: Steps, context: StatementContext) -> Result:
     """Do nothing for ANALYZE and VACUUM of a symbol."""
-    named = analyze.named(context.statement)
+    named = analyze_vacuum.named(context.statement)
     assert named is not None, "its class says so"  # noqa: S101
-    if analyze.concerns_symbol(named, steps.bind(context.of(named)).names.meanings):
+    if analyze_vacuum.concerns_symbol(named, steps.bind(context.of(named)).names.meanings):
         return _nothing(context)
     return _other(steps, context)
 
@@ -196,7 +196,7 @@ def _prepare(steps: Steps, context: StatementContext) -> Result:
 def _transaction(steps: Steps, context: StatementContext) -> Result:
     """BEGIN, COMMIT or ROLLBACK, here and in DuckDB, whose own tables take part."""
     thread, transaction, cursor = context.thread, context.transaction, context.thread.cursor
-    command = commands.read(context.statement)
+    command = store_commands.read(context.statement)
     assert command is not None, "its class says so"  # noqa: S101
     context.figures.in_transaction = command.kind == "begin"
     if command.kind == "begin":

@@ -10,10 +10,10 @@ from duckvstore.sql.driver import duckdb_errors
 from duckvstore.sql.execution import sandbox
 from duckvstore.sql.execution.context import StatementContext
 from duckvstore.sql.pipeline.handlers import HANDLERS, classify, roll_back
-from duckvstore.sql.planning import rewrite
 from duckvstore.sql.results.figures import Figures
 from duckvstore.sql.results.result import Result
 from duckvstore.sql.syntax import parser
+from duckvstore.sql.syntax.literals import literal, quote
 from duckvstore.sql.values.parameters import Values
 from duckvstore.sql.views import information_schema, prepared
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from duckvstore.sql.execution.thread_cursor import ThreadCursor
     from duckvstore.sql.pipeline.steps import Steps
-    from duckvstore.sql.syntax.parser import Statement
+    from duckvstore.sql.syntax.statement import Statement
 
 _OWN_TABLES = """
     SELECT name FROM (
@@ -105,9 +105,9 @@ def _tables_query(steps: Steps, thread: ThreadCursor) -> str:
     symbols = ["SELECT symbol AS name FROM vstore.symbols"]
     if steps.default is None:
         symbols = [
-            f"SELECT {rewrite.literal(f'{name}.')} || symbol AS name FROM {rewrite.quote(name)}.vstore.symbols"
+            f"SELECT {literal(f'{name}.')} || symbol AS name FROM {quote(name)}.vstore.symbols"
             for name in steps.libraries
         ]
-    views = ", ".join(rewrite.literal(name) for name in steps.definitions.names(thread))
+    views = ", ".join(literal(name) for name in steps.definitions.names(thread))
     own = [_OWN_TABLES, f"SELECT unnest(CAST([{views}] AS VARCHAR[]))"]
     return f"SELECT name FROM ({' UNION '.join([*symbols, *own])}) ORDER BY name"

@@ -9,7 +9,9 @@ import itertools
 import re
 import weakref
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from duckvstore.engine.reading import catalogue, cuts
@@ -31,7 +33,7 @@ from duckvstore.sql.views.definitions import BoundStatement, Definitions
 from duckvstore.sql.writing import match_query
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.engine.reading.catalogue import AsOf, Pinned
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
     from duckvstore.sql.execution.context import StatementContext
     from duckvstore.sql.execution.thread_cursor import ThreadCursor, ThreadCursors
     from duckvstore.sql.planning.planner import Instance, Plan, Planner
-    from duckvstore.sql.syntax.parser import Statement
+    from duckvstore.sql.syntax.statement import Statement
     from duckvstore.sql.views.definitions import Definition
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -58,26 +60,20 @@ _REMOTE = re.compile(
 )
 
 
+@dataclass(slots=True, eq=False)
 class Steps:
     """What a session's statements share on their way. Safe to use from many threads."""
 
-    def __init__(
-        self,
-        libraries: Mapping[str, OpenLibrary],
-        default: OpenLibrary | None,
-        instance: DuckDBInstance,
-        threads: ThreadCursors,
-        planner: Planner,
-    ) -> None:
-        """Look names up in ``default``, or with None by ``library.symbol`` in ``libraries``."""
-        self.libraries = libraries
-        self.default = default
-        self.instance = instance
-        self.threads = threads
-        self.planner = planner
-        self.definitions = Definitions()
-        self.objects = SessionObjects()
-        self._list_numbers = itertools.count(1)
+    #: by name, in which names are looked up as ``library.symbol``
+    libraries: Mapping[str, OpenLibrary]
+    #: the one whose symbols need no library before their name (None: there is none)
+    default: OpenLibrary | None
+    instance: DuckDBInstance
+    threads: ThreadCursors
+    planner: Planner
+    definitions: Definitions = field(default_factory=Definitions)
+    objects: SessionObjects = field(default_factory=SessionObjects)
+    _list_numbers: Iterator[int] = field(default_factory=partial(itertools.count, 1))
 
     # -- bind ----------------------------------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.format.stored.documents import Version
     from duckvstore.format.stored.segments import Segment
-    from duckvstore.sql.syntax.parser import Statement
+    from duckvstore.sql.syntax.statement import Statement
 
 NANOSECONDS = 1000
 # A constant with more digits than DuckDB compares.

@@ -25,6 +25,7 @@ from duckvstore.sql.pruning import first_rows
 from duckvstore.sql.pruning.segment_choice import Choice, Choices, Relation
 from duckvstore.sql.results.figures import Figures, Scanned, ScannedTable
 from duckvstore.sql.syntax import named_columns
+from duckvstore.sql.syntax.literals import quote
 from duckvstore.sql.values import types
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
     from duckvstore.sql.driver.instance import DuckDBInstance
     from duckvstore.sql.planning.segment_copies import Lease, SegmentFiles
     from duckvstore.sql.syntax.headers import Noun
-    from duckvstore.sql.syntax.parser import Statement
     from duckvstore.sql.syntax.source_map import SourceMap
+    from duckvstore.sql.syntax.statement import Statement
     from duckvstore.sql.values.parameters import Values
 
     #: noun and folded name of a view or macro
@@ -154,7 +155,7 @@ class Plan:
                 try:
                     engine_segments.fetch_stored(scan.library, segment)
                 except Integrity as error:
-                    where = f"{scan.library.label(scan.version.symbol)}"
+                    where = scan.library.label(scan.version.symbol)
                     found = Integrity(f"version {scan.version.number} of {where!r} cannot be read: {error}")
                     found.__cause__ = error
                     return found
@@ -244,7 +245,7 @@ class Planner:
                     if identity not in names:
                         names[identity] = self._register(plan, meaning, uses[identity])
                         self._refuse_digits(plan, position, names[identity])
-                    relation = rewrite.quote(names[identity])
+                    relation = quote(names[identity])
                 plan.replacements[position] = relation
             columns = {
                 position: [column.name.lower() for column in meaning.version.schema.columns]
@@ -296,7 +297,7 @@ class Planner:
         if isinstance(meaning, Difference):
             return self._difference(plan, meaning, figures)
         rows = self._catalogue(plan.statement, position, meaning, values, cursor)
-        return rewrite.quote(self._register(plan, Frame(meaning.name, rows), 1))
+        return quote(self._register(plan, Frame(meaning.name, rows), 1))
 
     def _scan_of(self, plan: Plan, library: OpenLibrary, version: Version, choice: Choice, figures: Figures) -> str:
         plan.scans.append(Scan(library, version, choice.segments))

@@ -23,22 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from duckvstore.format.stored.documents import Version
-    from duckvstore.sql.syntax.parser import Reference, Statement
     from duckvstore.sql.syntax.source_map import SourceMap, Splice
+    from duckvstore.sql.syntax.statement import Reference, Statement
     from duckvstore.sql.values.kinds import Kind
-
-__all__ = [
-    "literal",
-    "names_file_columns",
-    "names_left",
-    "parameters_left",
-    "quote",
-    "rewrite",
-    "scan",
-    "spelled",
-    "splices",
-    "stand_ins",
-]
 
 _NONE: Mapping[str, str] = MappingProxyType({})
 

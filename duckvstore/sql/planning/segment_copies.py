@@ -37,7 +37,7 @@ class _Copy:
     leases: int = 0
 
 
-class SegmentFiles:
+class SegmentFiles(forks.Follower):
     """A folder of segment copies, the least recently used removed first. Safe to use from many threads."""
 
     def __init__(self, size_bytes_max: int = SIZE_BYTES_MAX) -> None:
@@ -48,10 +48,6 @@ class SegmentFiles:
         self._folder: Folder | None = None
         self._count = 0
         forks.follow(self)
-
-    def lent(self) -> Sequence[object]:
-        """Return nothing: files can be let go."""
-        return ()
 
     def start_over(self) -> None:
         """Leave the folder to the process that this one was forked from."""

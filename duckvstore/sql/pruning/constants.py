@@ -21,7 +21,7 @@ from duckvstore.sql.syntax.literals import literal
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from duckvstore.sql.syntax.parser import Statement
+    from duckvstore.sql.syntax.statement import Statement
 
 _NUMBER = re.compile(r"(?P<whole>[0-9]{1,38})(?P<fraction>\.[0-9]*)?(?P<exponent>[eE][+-]?[0-9]{1,3})?")
 _OFFSET = re.compile(r"[0-9-]+[ T][0-9]{2}:[0-9]{2}[0-9:.]*(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)\s*", re.IGNORECASE)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from duckvstore.format.stored.segments import Segment
-    from duckvstore.sql.syntax.parser import Statement
+    from duckvstore.sql.syntax.statement import Statement
 
 # Whatever else a SELECT has may need other rows than the first ones.
 _HARMLESS = {"expressions", "from", "from_", "limit", "offset"}

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from duckvstore.format.stored.documents import Version
-    from duckvstore.sql.syntax.parser import Statement
+    from duckvstore.sql.syntax.statement import Statement
 
 _SELECT_PARTS = frozenset(
     ("expressions", "from_", "joins", "where", "group", "having", "qualify", "windows", "order", "limit", "offset")
@@ -363,7 +363,8 @@ class _Finder:
         known = [constant for constant in constants if constant is not None]
         if column is None or not known or len(known) != len(constants) or not _same_class(column, known):
             return []
-        if len(known) > TERMS_MAX and not _are_whole(known):
+        are_whole = all(constant.kind == "int" and constant.sql.isdigit() for constant in known)
+        if len(known) > TERMS_MAX and not are_whole:
             return []
         matches = (" AND ".join(match) for match in self._matches(column, known))
         return [" OR ".join(f"({match})" for match in matches), f"nulls_{column.id} < rows"]
@@ -448,11 +449,6 @@ def _prefix(node: Any) -> tuple[Any, Any, bool] | None:
     if type(node) is exp.StartsWith and _only(node, frozenset(("this", "expression"))):
         return node.this, node.expression, False
     return None
-
-
-def _are_whole(constants: list[Constant]) -> bool:
-    """Whether all are whole numbers that are written out."""
-    return all(constant.kind == "int" and constant.sql.isdigit() for constant in constants)
 
 
 def _same_class(column: _Column, constants: list[Constant]) -> bool:

@@ -11,11 +11,13 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from duckvstore import forks
 from duckvstore.format.stored import statistics
 from duckvstore.sql.driver import duckdb_errors
+from duckvstore.sql.driver.instance import registered
 from duckvstore.sql.driver.interrupts import plain
 from duckvstore.sql.pruning import predicates
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from duckvstore.format.stored.documents import Version
     from duckvstore.format.stored.segments import Segment
     from duckvstore.sql.pruning.predicates import Condition
-    from duckvstore.sql.syntax.parser import Statement
+    from duckvstore.sql.syntax.statement import Statement
     from duckvstore.sql.values.parameters import Values
 
 _STATISTICS = "__vstore_statistics"
@@ -53,22 +55,12 @@ def kept_segments(
     Asked on the cursor that the statement runs on, since settings such as the time zone or the collation decide
     what a comparison means. ``has_macros``: somebody may have made macros there, which hide functions.
     """
-    return _kept(
-        statement,
-        position,
-        version,
-        values,
-        lambda condition: _ask_on(cursor, version, condition),
-        has_macros=has_macros,
-    )
+    return _kept(statement, position, version, values, partial(_ask_on, cursor, version), has_macros=has_macros)
 
 
 def _ask_on(cursor: duckdb.DuckDBPyConnection, version: Version, condition: Condition) -> list[int]:
-    cursor.register(_STATISTICS, statistics.typed_table(version, condition.column_ids))
-    try:
+    with registered(cursor, _STATISTICS, statistics.typed_table(version, condition.column_ids)):
         return _asked(cursor, condition, _STATISTICS)
-    finally:
-        cursor.unregister(_STATISTICS)
 
 
 def _kept(
@@ -138,7 +130,7 @@ class _Facts:
     tables: dict[tuple[int, ...], str] = field(default_factory=dict)
 
 
-class Choices:
+class Choices(forks.Follower):
     """Chooses segments for the statements of one session. Safe to use from many threads.
 
     While no settings were changed, questions are asked on a cursor of its own, which keeps statistics in temporary
@@ -213,18 +205,14 @@ class Choices:
             if key is not None and key in known:
                 known.move_to_end(key)
                 return known[key]
-        has_macros = self._has_macros
-        if self._has_settings:
-            kept = kept_segments(statement, position, version, values, cursor, has_macros=has_macros)
-        else:
+        has_settings = self._has_settings
 
-            def ask(condition: Condition) -> list[int]:
-                if not condition.is_moving:
-                    return self._ask(version, condition)
-                return _ask_on(cursor, version, condition)  # where a transaction may have stopped the clock
+        def ask(condition: Condition) -> list[int]:
+            if has_settings or condition.is_moving:  # a transaction may have stopped the clock of the cursor
+                return _ask_on(cursor, version, condition)
+            return self._ask(version, condition)
 
-            kept = _kept(statement, position, version, values, ask, has_macros=has_macros)
-        choice = self.of_all(version, kept)
+        choice = self.of_all(version, _kept(statement, position, version, values, ask, has_macros=self._has_macros))
         if key is not None:
             with self._lock:
                 known[key] = choice
@@ -248,11 +236,8 @@ class Choices:
             if condition.column_ids not in tables:
                 self._table_count += 1
                 name = f"statistics_{self._table_count}"
-                self._own.register(_STATISTICS, statistics.typed_table(version, condition.column_ids))
-                try:
+                with registered(self._own, _STATISTICS, statistics.typed_table(version, condition.column_ids)):
                     self._own.execute(f"CREATE TEMP TABLE {name} AS FROM {_STATISTICS}")
-                finally:
-                    self._own.unregister(_STATISTICS)
                 tables[condition.column_ids] = name
             return _asked(self._own, condition, tables[condition.column_ids])
 

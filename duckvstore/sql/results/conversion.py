@@ -33,7 +33,7 @@ _MICROS_MAX = (2**63 - 1) // 1000
 _DAY_MICROS = 86_400_000_000
 
 
-class _Converter:
+class _Converter(forks.Follower):
     """A DuckDB instance that holds nothing and is only used to convert values, made on first use."""
 
     def __init__(self) -> None:

@@ -7,6 +7,7 @@ rows. What has been pulled is kept, except the part of a long stream that its co
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from duckvstore import clock, forks
@@ -19,7 +20,6 @@ from duckvstore.sql.values import kinds
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
-    from types import TracebackType
 
     import duckdb
     import pandas as pd
@@ -32,6 +32,7 @@ _ROWS_PER_FETCH = 2048
 _VERBS = {"create_table": "written", "insert": "added", "copy": "copied", "delete": "deleted", "truncate": "deleted"}
 
 
+@dataclass(slots=True, eq=False)
 class Rows:
     """Rows that DuckDB has yet to give: ``columns`` and ``types`` are known, ``pull`` gives the next batch.
 
@@ -41,24 +42,13 @@ class Rows:
     after an error.
     """
 
-    def __init__(
-        self,
-        columns: list[str],
-        types: list[str],
-        schema: Callable[[], pa.Schema],
-        pull: Callable[[], pa.RecordBatch | None],
-        release: Callable[[], None],
-        lock: AbstractContextManager[Any] | None = None,
-        bar: AbstractContextManager[Any] | None = None,
-    ) -> None:
-        """Take the parts; nothing is pulled yet."""
-        self.columns = columns
-        self.types = types
-        self.schema = schema
-        self.pull = pull
-        self.release = release
-        self.lock = lock or nullcontext()
-        self.bar = bar or nullcontext()
+    columns: list[str]
+    types: list[str]
+    schema: Callable[[], pa.Schema]
+    pull: Callable[[], pa.RecordBatch | None]
+    release: Callable[[], None]
+    lock: AbstractContextManager[Any] = field(default_factory=nullcontext)
+    bar: AbstractContextManager[Any] = field(default_factory=nullcontext)
 
     def followed_by(self, values: Sequence[str]) -> Rows:
         """Return these rows and one more, of text."""
@@ -350,7 +340,5 @@ class Result(forks.OfOneProcess):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

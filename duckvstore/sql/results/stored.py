@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from duckvstore.errors import Unsupported
+from duckvstore.errors import InvalidInput, Unsupported
 from duckvstore.sql.results import conversion, fetched
 
 if TYPE_CHECKING:
@@ -25,11 +25,15 @@ if TYPE_CHECKING:
 def in_format(table: pa.Table, kinds: Sequence[Kind | None], output_format: str) -> Any:
     """Return ``table`` as "pyarrow", "pandas" or "polars". ``kinds``: DuckDB's own types of its columns, None: none.
 
-    Raises Unsupported for values that have no exact form there.
+    Raises Unsupported for values that have no exact form there, and InvalidInput for another format.
     """
     if output_format == "pandas":
         return to_pandas(table, kinds)
-    return to_polars(table, kinds) if output_format == "polars" else to_arrow(table, kinds)
+    if output_format == "polars":
+        return to_polars(table, kinds)
+    if output_format == "pyarrow":
+        return to_arrow(table, kinds)
+    raise InvalidInput(f"there is no output format {output_format!r} for DuckDB's own types")
 
 
 def to_arrow(table: pa.Table, kinds: Sequence[Kind | None]) -> pa.Table:

@@ -30,7 +30,6 @@ class Header:
     ``start`` and ``end``: the characters of the name, of which ``parts`` are the pieces between dots. ``if_exists``:
     IF EXISTS, or IF NOT EXISTS. ``noun``: for DROP MACRO always "macro", for DROP MACRO TABLE "table macro".
     ``columns``: the names in parentheses after the name: the columns of a view, the parameters of a macro.
-    ``has_columns``: whether there are parentheses.
     """
 
     verb: Verb
@@ -41,7 +40,6 @@ class Header:
     is_temporary: bool = False
     replaces: bool = False
     if_exists: bool = False
-    has_columns: bool = False
     columns: tuple[str, ...] = ()
 
     @property
@@ -89,8 +87,7 @@ def _of_object(tokens: Sequence[Token]) -> Header | None:
     if not parts:
         return None
     first = index - 2 * len(parts) + 1
-    has_columns = index < len(tokens) and tokens[index].text == "("
-    end = closing(tokens, index) if has_columns else -1
+    end = closing(tokens, index) if index < len(tokens) and tokens[index].text == "(" else -1
     columns = tuple(_columns(tokens[index + 1 : end])) if end >= 0 else ()
     if noun == "macro" and words[0] == "CREATE" and [t.upper for t in tokens[end + 1 : end + 3]] == ["AS", "TABLE"]:
         noun = "table macro"
@@ -103,7 +100,6 @@ def _of_object(tokens: Sequence[Token]) -> Header | None:
         is_temporary,
         replaces,
         if_exists,
-        has_columns,
         columns,
     )
 

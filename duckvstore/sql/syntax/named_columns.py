@@ -9,7 +9,7 @@ from sqlglot import exp
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from duckvstore.sql.syntax.parser import Statement
+    from duckvstore.sql.syntax.statement import Statement
 
 
 def read(statement: Statement, names: Collection[str]) -> frozenset[str] | None:

@@ -20,13 +20,10 @@ from duckvstore.sql.syntax import effects, sqlglot_text, sqlglot_tree, table_fun
 from duckvstore.sql.syntax.references import References
 from duckvstore.sql.syntax.source_map import SourceMap
 from duckvstore.sql.syntax.statement import Reference, Statement
-from duckvstore.sql.syntax.timetravel import At, Expression
 from duckvstore.sql.syntax.tokens import Parameter, Token, dotted, explain_end, parameter, scan
 
 if TYPE_CHECKING:
     from duckvstore.sql.syntax.sqlglot_tree import Tree
-
-__all__ = ["At", "Expression", "Parameter", "Reference", "Statement", "parse"]
 
 _KINDS: tuple[tuple[type[Any], str], ...] = (
     (exp.Query, "query"),

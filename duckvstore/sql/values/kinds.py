@@ -22,7 +22,7 @@ from duckvstore.sql.values import types as arrow_types
 from duckvstore.sql.values.types import reads_zoned_nanoseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -326,6 +326,12 @@ def decoded(expression: str, kind: Kind) -> str:
     if found is not None and kind.holds(frozenset(("TUPLE",))):
         return found  # DuckDB 1.5 has no name for such a type that it would read
     return f"CAST({found or expression} AS {kind})"
+
+
+def shown(relation: str, own: Mapping[str, Kind | None]) -> str:
+    """Return the relation with the rows of ``relation``, where columns of ``own`` are in their carriers."""
+    found = [f"{decoded(quote(name), kind)} AS {quote(name)}" for name, kind in own.items() if kind is not None]
+    return f"(SELECT * REPLACE ({', '.join(found)}) FROM {relation})" if found else relation
 
 
 def _encoded(value: str, kind: Kind, depth: int) -> str | None:

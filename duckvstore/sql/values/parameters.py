@@ -10,17 +10,19 @@ import operator
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 from duckvstore.errors import InvalidInput, SqlError
-from duckvstore.sql.syntax.parser import Expression, Parameter
+from duckvstore.sql.syntax.timetravel import Expression
+from duckvstore.sql.syntax.tokens import Parameter
 from duckvstore.sql.values import row_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from duckvstore.engine.reading.catalogue import AsOf
-    from duckvstore.sql.syntax.parser import At, Statement
+    from duckvstore.sql.syntax.statement import Statement
+    from duckvstore.sql.syntax.timetravel import At
 
 _UNREADABLE = re.compile("[\\0\\ud800-\\udfff]")  # DuckDB would stop reading at a NUL, and run what comes before it
 
@@ -176,6 +178,8 @@ def as_of(at: At, statement: Statement, values: Values, evaluate: Callable[[str]
         if not isinstance(value, str):
             raise statement.error(f"AT SNAPSHOT takes the name of a snapshot, not {value!r}", at.offset)
         return value
+    if at.kind != "timestamp":
+        assert_never(at.kind)
     try:
         return _time(value, evaluate)
     except (ValueError, OverflowError) as error:

@@ -8,8 +8,8 @@ from duckvstore.sql.binding import dataframes
 from duckvstore.sql.binding.meanings import Frame
 from duckvstore.sql.execution import instances
 from duckvstore.sql.execution.instances import CHECK
-from duckvstore.sql.planning import rewrite
 from duckvstore.sql.syntax import parser
+from duckvstore.sql.syntax.literals import quote
 from duckvstore.sql.views import information_schema
 from duckvstore.sql.views.definitions import Definition, view_named
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from duckvstore.sql.execution.thread_cursor import ThreadCursor
     from duckvstore.sql.planning.planner import Key
     from duckvstore.sql.syntax.headers import Header
-    from duckvstore.sql.syntax.parser import Reference, Statement
+    from duckvstore.sql.syntax.statement import Reference, Statement
     from duckvstore.sql.views.definitions import Definitions
 
 _PLACES = ((), ("main",), ("memory",), ("memory", "main"), ("temp",), ("temp", "main"))
@@ -109,7 +109,7 @@ def register(definitions: Definitions, thread: ThreadCursor, draft: Definition, 
     instances.drop(thread.cursor, draft.noun, CHECK)
     if _exists(definitions, thread, draft, tables):
         kind = {"view": "VIEW", "macro": "MACRO", "table macro": "MACRO TABLE"}[draft.noun]
-        thread.cursor.execute(f"DROP {kind} {draft.place[0]}.main.{rewrite.quote(draft.name)}")
+        thread.cursor.execute(f"DROP {kind} {draft.place[0]}.main.{quote(draft.name)}")
     definitions.put(thread, draft.key, draft, is_temporary=draft.is_temporary)
 
 
@@ -124,7 +124,7 @@ def replaced(definitions: Definitions, thread: ThreadCursor, statement: Statemen
 
 def of_symbol(definitions: Definitions, name: str) -> Definition:
     """Return a view of the symbol ``name`` under its own name, for one statement."""
-    statement = parser.parse(f"CREATE TEMP VIEW {rewrite.quote(name)} AS FROM {rewrite.quote(name)}")[0]
+    statement = parser.parse(f"CREATE TEMP VIEW {quote(name)} AS FROM {quote(name)}")[0]
     header = statement.header
     assert header is not None, "it is ours"  # noqa: S101
     return Definition("view", name, statement, header, {}, definitions.next_number(), True, frozenset())

@@ -17,6 +17,7 @@ from duckvstore.sql.binding.namespace import is_session_table
 from duckvstore.sql.execution.instances import STEP, STEPS_MAX
 from duckvstore.sql.planning import rewrite
 from duckvstore.sql.planning.planner import Instance
+from duckvstore.sql.syntax.literals import quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from duckvstore.sql.execution.thread_cursor import ThreadCursor
     from duckvstore.sql.planning.planner import Key, Plan
     from duckvstore.sql.syntax.headers import Header, Noun
-    from duckvstore.sql.syntax.parser import Statement
+    from duckvstore.sql.syntax.statement import Statement
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,7 +71,7 @@ class Definition:
 def as_created(plan: Plan, header: Header, name: str, *, blanks: int = 0) -> None:
     """Turn the text of ``plan`` into what makes a temporary object ``name``; places in errors stay right."""
     noun = "VIEW" if header.noun == "view" else "MACRO"
-    plan.sql = f"{' ' * blanks}CREATE OR REPLACE TEMP {noun} {rewrite.quote(name)}" + plan.sql[header.end :]
+    plan.sql = f"{' ' * blanks}CREATE OR REPLACE TEMP {noun} {quote(name)}" + plan.sql[header.end :]
 
 
 @dataclass(slots=True)
@@ -242,7 +243,7 @@ class Definitions:
         """Replace names such as memory.main.v in ``plan``: on the cursor, v is a temporary view."""
         visible = self.visible(thread, plan.statement, to)
         found: dict[int, str | None] = {
-            at: rewrite.quote(view.name)
+            at: quote(view.name)
             for at, reference in enumerate(plan.statement.references)
             if reference.role == "read" and reference.at is None and reference.parts[0].casefold() == "memory"
             if (view := view_named(reference.parts, visible, tables)) is not None

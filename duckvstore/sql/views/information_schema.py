@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.engine.reading.catalogue import Pinned
     from duckvstore.format.stored.documents import Version
-    from duckvstore.sql.syntax.parser import Statement
+    from duckvstore.sql.syntax.statement import Statement
     from duckvstore.sql.syntax.tokens import Token
 
 Row = dict[str, Any]

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from duckvstore.sql.binding.names import Names
     from duckvstore.sql.execution.thread_cursor import ThreadCursor
     from duckvstore.sql.planning.planner import Plan
-    from duckvstore.sql.syntax.parser import Statement
     from duckvstore.sql.syntax.source_map import SourceMap
+    from duckvstore.sql.syntax.statement import Statement
 
 
 def concerns_symbols(names: Names) -> bool:

@@ -10,15 +10,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from duckvstore.engine.writing import alterations, edits
-from duckvstore.errors import AlreadyExists, NoSuchSymbol, SqlError, nearest
+from duckvstore.errors import AlreadyExists, SqlError, nearest
 from duckvstore.format.evolution import altering
 from duckvstore.format.evolution.editing import check_tabular
 from duckvstore.format.stored.schema import to_arrow
 from duckvstore.sql.execution.running import fetched
 from duckvstore.sql.execution.transaction import OpenTransaction
-from duckvstore.sql.planning import rewrite
 from duckvstore.sql.results.figures import ScannedTable
 from duckvstore.sql.results.result import Result
+from duckvstore.sql.syntax.literals import quote
 from duckvstore.sql.syntax.tokens import closing, dotted
 from duckvstore.sql.values import kinds
 from duckvstore.sql.writing.commit import call, commit
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from duckvstore.engine.writing.commits import Draft
     from duckvstore.format.rows.value_rows import Encoded
     from duckvstore.format.stored.documents import Version
-    from duckvstore.sql.syntax.parser import Statement
+    from duckvstore.sql.syntax.statement import Statement
     from duckvstore.sql.syntax.tokens import Token
 
 _FORMS = (
@@ -41,18 +41,8 @@ _FORMS = (
 # Words that begin what a symbol does not keep of a column.
 _CONSTRAINTS = frozenset(
     (
-        "DEFAULT",
-        "NOT",
-        "NULL",
-        "CHECK",
-        "UNIQUE",
-        "PRIMARY",
-        "REFERENCES",
-        "COLLATE",
-        "GENERATED",
-        "AS",
-        "CONSTRAINT",
-        "FOREIGN",
+        *("DEFAULT", "NOT", "NULL", "CHECK", "UNIQUE", "PRIMARY", "REFERENCES", "COLLATE", "GENERATED", "AS"),
+        *("CONSTRAINT", "FOREIGN"),
     )
 )
 
@@ -200,8 +190,7 @@ class TableAlteration(SymbolChange):
     # -- columns -------------------------------------------------------------------------------------------------
 
     def _altered(self, wanted: Action, newest: Version | None) -> Draft | None:
-        if newest is None or newest.deleted:
-            raise NoSuchSymbol(f"library {self.library.name!r} has no symbol {self.symbol!r}: CREATE TABLE it first")
+        newest = self._known(newest)
         check_tabular(newest.kind, "ALTER TABLE", self.where)
         names = {name.casefold(): name for name in newest.schema.shown_names}
         known = names.get(wanted.name.casefold())
@@ -232,14 +221,14 @@ class TableAlteration(SymbolChange):
         """Return no values of the type that ``wanted`` names, as DuckDB understands it."""
         cursor = self.context.thread.cursor
         plan = self._planned(newest)
-        column = f"{rewrite.quote(wanted.name)} {wanted.type}"
-        plan.sql = self._about_target(f"CREATE OR REPLACE TEMP TABLE {rewrite.quote(NAME)} ({column})")
+        column = f"{quote(wanted.name)} {wanted.type}"
+        plan.sql = self._about_target(f"CREATE OR REPLACE TEMP TABLE {quote(NAME)} ({column})")
         try:
             self._running(replace(plan, leases=[]), is_part=True).finish()
-            relation: Any = cursor.sql(f"FROM {rewrite.quote(NAME)}")
+            relation: Any = cursor.sql(f"FROM {quote(NAME)}")
             return fetched(relation)
         finally:
-            cursor.execute(f"DROP TABLE IF EXISTS temp.{rewrite.quote(NAME)}")
+            cursor.execute(f"DROP TABLE IF EXISTS temp.{quote(NAME)}")
 
     def _encoded(self, newest: Version, name: str, rows: pa.Table) -> Encoded:
         """Return a column of DuckDB, as ``fetched``, in its stored form.
@@ -281,7 +270,7 @@ class TableAlteration(SymbolChange):
 
     def _cast(self, wanted: Action, name: str, newest: Version) -> pa.Table:
         """Return the values of a column in its new type, in the order of rows."""
-        quoted = rewrite.quote(name)
+        quoted = quote(name)
         given = quoted if wanted.using is None else f"({wanted.using}\n)"
         cast = f"CAST({given} AS {wanted.type})" if wanted.type else given
         plan = self._planned(newest)
@@ -290,24 +279,20 @@ class TableAlteration(SymbolChange):
             if wanted.using is None:
                 old = kinds.names(newest.schema)[newest.schema.shown_names.index(name)]
                 self._refuse_loss(f"CAST({cast} AS {old})", plan, wanted, name)
-            found = self._asked(
-                plan, f"SELECT {cast} AS {quoted} FROM {rewrite.quote(NAME)} ORDER BY {rewrite.quote(ROW)}"
-            )
+            return self._asked(plan, f"SELECT {cast} AS {quoted} FROM {quote(NAME)} ORDER BY {quote(ROW)}")
         finally:
             scratch.close()
             plan.release_files()
-        assert found is not None, "a query gives rows"  # noqa: S101
-        return found
 
     def _refuse_loss(self, back: str, plan: Any, wanted: Action, name: str) -> None:
         """Raise SqlError for a value that does not come back as it was from the new type."""
-        quoted = rewrite.quote(name)
+        quoted = quote(name)
         lost = self._asked(
             plan,
             f"SELECT CAST({quoted} AS VARCHAR), CAST(CAST({quoted} AS {wanted.type}) AS VARCHAR) "
-            f"FROM {rewrite.quote(NAME)} WHERE {quoted} IS NOT NULL AND {back} IS DISTINCT FROM {quoted} LIMIT 1",
+            f"FROM {quote(NAME)} WHERE {quoted} IS NOT NULL AND {back} IS DISTINCT FROM {quoted} LIMIT 1",
         )
-        if lost is not None and lost.num_rows:
+        if lost.num_rows:
             was, is_now = (column[0].as_py() for column in lost.columns)
             raise self.statement.error(
                 f"column {name!r} has the value {was!r}, which as {wanted.type} would be {is_now!r}: where that is "
@@ -324,9 +309,7 @@ class TableAlteration(SymbolChange):
             raise self.statement.error(f"{wanted.to!r} is its name already", wanted.start)
         library.layout.symbol_versions(wanted.to)  # refuses a name that cannot be stored
         transaction = context.transaction or OpenTransaction(context.author)
-        source = transaction.newest(library, self.symbol)
-        if source is None or source.deleted:
-            raise NoSuchSymbol(f"library {library.name!r} has no symbol {self.symbol!r}: CREATE TABLE it first")
+        source = self._known(transaction.newest(library, self.symbol))
 
         def move(newest: Version | None) -> Draft:
             if newest is not None and not newest.deleted:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from duckvstore.sql.syntax.literals import quote
-from duckvstore.sql.syntax.tokens import explain_end, scan
+from duckvstore.sql.syntax.tokens import explain_end, scan, unquoted
 from duckvstore.sql.writing.merge import SOURCE
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _assigned(text: str, inside: Sequence[Token], end: int) -> Iterator[tuple[st
     """Yield (column, expression) of what follows SET, which ends at ``end``."""
     for first, stop in _pieces(inside, end):
         if len(first) > 1 and first[1].text == "=":
-            yield _name(first[0]), text[first[1].end : stop]
+            yield unquoted(first[0]), text[first[1].end : stop]
 
 
 def _pieces(inside: Sequence[Token], end: int) -> Iterator[tuple[list[Token], int]]:
@@ -148,8 +148,4 @@ def _of_action(
             lists.append(list(_pieces(list(_outer(tokens)), closing.start)))
         for (column, _), (values, end) in zip(*lists, strict=False):
             if column and values:
-                yield _name(column[0]), text[values[0].start : end]
-
-
-def _name(token: Token) -> str:
-    return token.text[1:-1].replace('""', '"') if token.text[0] == '"' else token.text
+                yield unquoted(column[0]), text[values[0].start : end]

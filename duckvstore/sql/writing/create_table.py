@@ -16,6 +16,7 @@ from duckvstore.sql.planning import rewrite
 from duckvstore.sql.results.figures import Figures
 from duckvstore.sql.results.result import Result
 from duckvstore.sql.syntax import clauses
+from duckvstore.sql.syntax.literals import quote
 from duckvstore.sql.values import kinds
 from duckvstore.sql.writing.commit import commit
 from duckvstore.sql.writing.scratch import NAME
@@ -61,7 +62,7 @@ class TableCreation(SymbolChange):
             if self._source is not None:
                 self._source.close()  # whatever happened, the cursor must be free
             if self.statement.explain:
-                cursor.execute(f"DROP TABLE IF EXISTS temp.main.{rewrite.quote(NAME)}")
+                cursor.execute(f"DROP TABLE IF EXISTS temp.main.{quote(NAME)}")
         if self.statement.explain:
             return self._plan_shown(self._returned)
         if not self._counts:
@@ -127,7 +128,7 @@ class TableCreation(SymbolChange):
 
     def _measured(self, plan: Plan) -> Rows | None:
         """Run EXPLAIN ANALYZE on a table of the session, keep what it returns, and return the rows of the table."""
-        name = rewrite.quote(NAME)
+        name = quote(NAME)
         self.context.thread.cursor.execute(f"DROP TABLE IF EXISTS temp.main.{name}")
         plan.replacements[self.position] = name
         noun = clauses.noun_start(self.statement)
@@ -176,11 +177,11 @@ class TableCreation(SymbolChange):
             raise self.statement.error("CREATE TABLE needs columns, or AS and a query", self.reference.end)
         cursor = self.context.thread.cursor
         plan = self._planned(None)
-        plan.sql = f"CREATE OR REPLACE TEMP TABLE {rewrite.quote(NAME)} " + self.statement.sql[self.reference.end :]
+        plan.sql = f"CREATE OR REPLACE TEMP TABLE {quote(NAME)} " + self.statement.sql[self.reference.end :]
         try:
             self._running(plan).finish()
-            relation: Any = cursor.sql(f"FROM {rewrite.quote(NAME)}")
+            relation: Any = cursor.sql(f"FROM {quote(NAME)}")
             self._refuse_types(relation.columns, list(map(str, relation.types)))
             return fetched(relation)
         finally:
-            cursor.execute(f"DROP TABLE IF EXISTS temp.{rewrite.quote(NAME)}")
+            cursor.execute(f"DROP TABLE IF EXISTS temp.{quote(NAME)}")

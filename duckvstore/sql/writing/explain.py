@@ -13,6 +13,7 @@ from duckvstore.format.evolution.editing import check_tabular
 from duckvstore.format.stored.documents import Version
 from duckvstore.sql.planning import rewrite
 from duckvstore.sql.results.figures import Scanned, ScannedTable
+from duckvstore.sql.syntax.literals import literal, quote
 from duckvstore.sql.writing.row_change import RowChange
 from duckvstore.sql.writing.scratch import NAME, Scratch
 
@@ -52,7 +53,7 @@ class Explanation(RowChange):
 
     def _explained(self, plan: Plan, name: str) -> Result:
         """Return DuckDB's rows for the statement on the table ``name``."""
-        plan.replacements[self.position] = rewrite.quote(name)
+        plan.replacements[self.position] = quote(name)
         plan.sql = rewrite.rewrite(self.statement, plan.replacements)
         with self._without_statistics():
             return self._plan_shown(self._running(replace(plan, leases=[])).finish())
@@ -66,11 +67,11 @@ class Explanation(RowChange):
         before: str = cursor.execute("SELECT current_setting('disabled_optimizers')").fetchall()[0][0]
         listed = ",".join(filter(None, [before, "statistics_propagation"]))
         try:
-            cursor.execute(f"SET disabled_optimizers = {rewrite.literal(listed)}")
+            cursor.execute(f"SET disabled_optimizers = {literal(listed)}")
         except duckdb.Error:
             yield  # the user has locked the configuration
             return
         try:
             yield
         finally:
-            cursor.execute(f"SET disabled_optimizers = {rewrite.literal(before)}")
+            cursor.execute(f"SET disabled_optimizers = {literal(before)}")

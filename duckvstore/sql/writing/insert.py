@@ -16,7 +16,7 @@ from msgspec import structs
 from duckvstore.format.evolution import altering
 from duckvstore.format.stored import schema as schemas
 from duckvstore.format.stored.segments import ColumnStatistics
-from duckvstore.sql.syntax.tokens import closing, scan
+from duckvstore.sql.syntax.tokens import closing, scan, unquoted
 from duckvstore.sql.values.types import duckdb_type
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def source(text: str, target: str) -> Source | None:
     is_by_name = False
     if at + 1 < len(tokens) and tokens[at].text == "(" and tokens[at + 1].upper not in _QUERIES:
         closed = closing(tokens, at)
-        columns = tuple(_name(token) for token in tokens[at + 1 : closed] if token.text != ",")
+        columns = tuple(unquoted(token) for token in tokens[at + 1 : closed] if token.text != ",")
         at = closed + 1
     if at + 1 < len(tokens) and tokens[at].upper == "BY":
         is_by_name = tokens[at + 1].upper == "NAME"
@@ -111,10 +111,6 @@ def is_shown(kind: pa.DataType, described: str) -> bool:
     shown = duckdb_type(kind).replace('"', "")
     # The sum of whole numbers: what does not fit is DuckDB's error.
     return shown == described.replace('"', "") or (shown == "DECIMAL(38,0)" and described == "HUGEINT")
-
-
-def _name(token: Token) -> str:
-    return token.text[1:-1].replace('""', '"') if token.text[0] == '"' else token.text
 
 
 def _end(tokens: Sequence[Token], start: int) -> int | None:

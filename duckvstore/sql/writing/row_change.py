@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from duckvstore.engine.writing import row_edits
-from duckvstore.errors import DuckVStoreError, NoSuchSymbol
+from duckvstore.errors import DuckVStoreError
 from duckvstore.format.evolution.editing import check_tabular
 from duckvstore.format.stored.schema import to_arrow
 from duckvstore.sql.binding.meanings import Symbol
@@ -21,6 +21,7 @@ from duckvstore.sql.pruning.segment_choice import kept_segments
 from duckvstore.sql.results.figures import ScannedTable
 from duckvstore.sql.results.result import Result
 from duckvstore.sql.syntax import clauses, parser
+from duckvstore.sql.syntax.literals import quote
 from duckvstore.sql.values.parameters import Values
 from duckvstore.sql.writing import assignments, insert, match_query, merge
 from duckvstore.sql.writing.commit import commit
@@ -69,8 +70,7 @@ class RowChange(SymbolChange):
 
     def _edit(self, newest: Version | None) -> Draft | None:
         """Plan the version above ``newest`` by running the statement on its rows."""
-        if newest is None or newest.deleted:
-            raise NoSuchSymbol(f"library {self.library.name!r} has no symbol {self.symbol!r}: CREATE TABLE it first")
+        newest = self._known(newest)
         kind = self.statement.kind
         check_tabular(newest.kind, kind.upper(), self.where)
         self._refuse_rowid(newest)
@@ -154,7 +154,7 @@ class RowChange(SymbolChange):
         alias = self._own_name()
         others = "" if found.source is None else f", {text[found.source : found.where]}"
         end = found.returning if found.returning is not None else len(text)
-        asked = f"SELECT 1 FROM {rewrite.quote(self.symbol)} AS {alias}{others} {text[found.where : end]}"
+        asked = f"SELECT 1 FROM {quote(self.symbol)} AS {alias}{others} {text[found.where : end]}"
         try:
             statement = parser.parse(asked)[0]
             given = self.context.values.given
@@ -185,7 +185,7 @@ class RowChange(SymbolChange):
             found = self._asked(plan, query)
         except DuckVStoreError:
             return kept  # what it is about, the statement itself will meet
-        names = {name.rpartition("/")[2] for name in found.column(0).to_pylist()} if found is not None else set()
+        names = {name.rpartition("/")[2] for name in found.column(0).to_pylist()}
         # A local copy has a number before the name.
         ends = {name[-NAME_CHARACTERS:] for name in names}
         return [at for at, segment in zip(kept, chosen, strict=True) if segment.key[-NAME_CHARACTERS:] in ends]
@@ -205,7 +205,7 @@ class RowChange(SymbolChange):
     def _decided(self, plan: Plan, newest: Version) -> Version:
         """Return ``newest`` with the types that an INSERT gives to its columns without any value, if it has some."""
         names = insert.undecided(newest) if self.statement.kind == "insert" else []
-        target = rewrite.quote(NAME)
+        target = quote(NAME)
         if not names:
             return newest
         numbered = rewrite.numbered(self.statement, {**plan.replacements, self.position: target})
@@ -216,8 +216,6 @@ class RowChange(SymbolChange):
             rows, described = self._asked(plan, source.shape), self._asked(plan, f"DESCRIBE {source.shape}")
         except DuckVStoreError:
             return newest  # what it is about, the statement itself will meet
-        if rows is None or described is None:
-            return newest
         texts = described.column("column_type").to_pylist()
         filled = source.filled(rows.schema, texts, newest.schema.shown_names)
         stored = to_arrow(newest.schema)
@@ -234,7 +232,7 @@ class RowChange(SymbolChange):
 
         The scratch table has the rows that it changes.
         """
-        kind, target = self.statement.kind, rewrite.quote(NAME)
+        kind, target = self.statement.kind, quote(NAME)
         names = insert.undecided(newest) if kind in ("update", "merge") else []
         if not names:
             return newest
@@ -266,25 +264,24 @@ class RowChange(SymbolChange):
     def _shape(self, plan: Plan, query: str) -> tuple[pa.DataType, str] | None:
         """Return the type of a query's one column, for Arrow and for DuckDB; None: what it asks for is not there."""
         try:
-            rows = rows_of(self._asked(plan, f"SELECT * FROM ({query}\n) LIMIT 0"))
-            described = rows_of(self._asked(plan, f"DESCRIBE SELECT * FROM ({query}\n)"))
+            rows = self._asked(plan, f"SELECT * FROM ({query}\n) LIMIT 0")
+            described = self._asked(plan, f"DESCRIBE SELECT * FROM ({query}\n)")
         except DuckVStoreError:
             return None
         return rows.schema.types[0], str(described.column("column_type")[0])
 
     def _misfits(self, plan: Plan, query: str) -> bool:
         try:
-            found = self._asked(plan, query)
+            return bool(self._asked(plan, query).num_rows)
         except DuckVStoreError:
             return True  # there is no such cast
-        return found is not None and bool(found.num_rows)
 
     # -- the statement on the scratch table --------------------------------------------------------------------------
 
     def _run_on_scratch(self, plan: Plan, scratch: Scratch, columns: Sequence[str]) -> RowEdits:
         """Run the user's statement on the scratch table; keep what it returns, and return what it did."""
         kind, is_returning = self.statement.kind, self._parts().returning is not None
-        plan.replacements[self.position] = rewrite.quote(NAME)
+        plan.replacements[self.position] = quote(NAME)
         plan.sql = rewrite.rewrite(self.statement, plan.replacements)
         if self.statement.explain:
             plan.sql = self._explicit(plan, columns) if kind == "merge" else plan.sql
@@ -314,19 +311,19 @@ class RowChange(SymbolChange):
 
         In the statement itself, * would have the number of the row, and so would the row as a whole.
         """
-        row = rewrite.quote(ROW)
+        row = quote(ROW)
         if self._parts().returning is None:
             plan.sql += f"\nRETURNING {row}"
             touched = rows_of(self._running(plan).finish())
         else:
             names = self._names_returned(plan, scratch)
             words, common, asked = match_query.parted(rewrite.numbered(self.statement, plan.replacements))
-            touched = rows_of(self._asked(plan, words + f"RETURNING {row}"))
+            touched = self._asked(plan, words + f"RETURNING {row}")
         numbers, self._row_count = touched.column(0), touched.num_rows
         if self._parts().returning is not None:
             with scratch.changed(numbers) as relation:
                 found = self._asked(plan, common + "SELECT " + asked + f"\nFROM {relation} AS {self._own_name()}")
-            self._returned = rows_of(found).rename_columns(names)
+            self._returned = found.rename_columns(names)
         return numbers
 
     def _delete(self, plan: Plan, scratch: Scratch) -> None:
@@ -335,16 +332,16 @@ class RowChange(SymbolChange):
         DuckDB 1.5.5 crashes in RETURNING, or leaves rows behind, where USING finds a row many times.
         """
         if self.statement.kind == "truncate":
-            plan.sql = self._about_target(f"DELETE FROM {rewrite.quote(NAME)}")
+            plan.sql = self._about_target(f"DELETE FROM {quote(NAME)}")
         if self._parts().returning is None:
             self._running(plan).count()
             return
         names = self._names_returned(plan, scratch)
         words, common, asked = match_query.parted(rewrite.numbered(self.statement, plan.replacements))
-        self._asked(plan, words)
+        self._running(replace(plan, sql=words, leases=[]), is_part=True).finish()
         with scratch.gone() as relation:
             found = self._asked(plan, common + "SELECT " + asked + f"\nFROM {relation} AS {self._own_name()}")
-        self._returned = rows_of(found).rename_columns(names)
+        self._returned = found.rename_columns(names)
 
     def _names_returned(self, plan: Plan, scratch: Scratch) -> list[str]:
         """Return the names of the columns that RETURNING gives, by the statement itself on a table without rows.
@@ -352,7 +349,7 @@ class RowChange(SymbolChange):
         So what DuckDB refuses is refused in its words.
         """
         with scratch.without_rows() as name:
-            replaced = {**plan.replacements, self.position: rewrite.quote(name)}
+            replaced = {**plan.replacements, self.position: quote(name)}
             sql = rewrite.rewrite(self.statement, replaced)
             bare = replace(plan, sql=sql, replacements=replaced, leases=[])
             return list(rows_of(self._running(bare).finish()).column_names)
@@ -365,8 +362,7 @@ class RowChange(SymbolChange):
         source_columns: list[str] = []
         query = merge.read(rewrite.numbered(self.statement, plan.replacements)).columns_query
         if query is not None:
-            rows = self._asked(plan, query)
-            source_columns = list(rows.column_names) if rows is not None else []
+            source_columns = list(self._asked(plan, query).column_names)
         is_update = any(kind == "update" for kind, _, _ in found.actions)
         if is_update and len(source_columns) != len(columns):  # DuckDB would not see that they do not match
             raise self.statement.error(
@@ -393,4 +389,4 @@ class RowChange(SymbolChange):
 
     def _own_name(self) -> str:
         """Return the name by which the statement calls what it changes, quoted."""
-        return rewrite.quote(self.reference.alias or self.reference.parts[-1])
+        return quote(self.reference.alias or self.reference.parts[-1])

@@ -16,8 +16,9 @@ from duckvstore.errors import SqlError
 from duckvstore.format.codecs.arrow_values import plain_table
 from duckvstore.format.rows.encoding import exact
 from duckvstore.format.stored.schema import shown, to_arrow
+from duckvstore.sql.driver.instance import registered
 from duckvstore.sql.driver.interrupts import run_interruptibly
-from duckvstore.sql.planning.rewrite import quote
+from duckvstore.sql.syntax.literals import quote
 from duckvstore.sql.values import kinds
 from duckvstore.sql.values.types import readable
 
@@ -54,6 +55,7 @@ class Scratch:
         #: what the statement sees; the rest says how missing rows are marked, and stays with the rows left alone
         self._fields = list(shown(version.schema))
         self._own = {column.name: kind for column in version.schema.columns if (kind := kinds.of_column(column))}
+        self._shown = kinds.shown(_LOADED, self._own)  # in DuckDB's own types
         self._is_numbered = kept is not None
         if not len(self._schema):
             raise SqlError(
@@ -73,16 +75,8 @@ class Scratch:
         if self._is_numbered:
             columns, names = [*columns, pa.array(self._numbers, pa.int64())], [*names, ROW]
         self._loaded = pa.table(columns, names=names)
-        self._cursor.register(_LOADED, self._loaded)
-        try:
-            self._cursor.execute(f"CREATE OR REPLACE TEMP TABLE {quote(NAME)} AS FROM {self._shown()}")
-        finally:
-            self._cursor.unregister(_LOADED)
-
-    def _shown(self) -> str:
-        """Return the relation that shows the rows of ``_LOADED`` in DuckDB's own types."""
-        decoded = [f"{kinds.decoded(quote(name), kind)} AS {quote(name)}" for name, kind in self._own.items()]
-        return f"(SELECT * REPLACE ({', '.join(decoded)}) FROM {_LOADED})" if decoded else _LOADED
+        with registered(self._cursor, _LOADED, self._loaded):
+            self._cursor.execute(f"CREATE OR REPLACE TEMP TABLE {quote(NAME)} AS FROM {self._shown}")
 
     def _expression(self, field: pa.Field) -> str:
         """Return what selects a column in the form in which it is stored."""
@@ -117,18 +111,11 @@ class Scratch:
 
     def added(self) -> RowEdits:
         """Return the rows that are there as rows to add, in the order in which they came."""
-        import numpy as np
-
-        nothing = np.empty(0, dtype=np.int64)
-        empty = self._rows.slice(0, 0)
-        return RowEdits(nothing, nothing, empty, empty, self._select("ORDER BY rowid"))
+        return RowEdits.of(self._rows.slice(0, 0), added=self._select("ORDER BY rowid"))
 
     def left(self) -> RowEdits:
         """Return the rows that are not there any more as rows to remove."""
-        import numpy as np
-
-        empty = self._rows.slice(0, 0)
-        return RowEdits(self._removed(), np.empty(0, dtype=np.int64), empty, empty, empty)
+        return RowEdits.of(self._rows.slice(0, 0), removed=self._removed())
 
     def _removed(self) -> Any:
         import numpy as np
@@ -143,11 +130,8 @@ class Scratch:
         import pyarrow as pa
 
         is_gone = pa.array(np.isin(self._numbers, self._removed()))
-        self._cursor.register(_LOADED, self._loaded.drop_columns([ROW]).filter(is_gone))
-        try:
-            yield self._shown()
-        finally:
-            self._cursor.unregister(_LOADED)
+        with registered(self._cursor, _LOADED, self._loaded.drop_columns([ROW]).filter(is_gone)):
+            yield self._shown
 
     @contextmanager
     def without_rows(self) -> Iterator[str]:
@@ -165,12 +149,9 @@ class Scratch:
         """Yield the relation with the rows of these ``numbers`` as they are now, each as often as it is there."""
         import pyarrow as pa
 
-        self._cursor.register(_TOUCHED, pa.table({"number": numbers}))
         row = quote(ROW)
-        try:
+        with registered(self._cursor, _TOUCHED, pa.table({"number": numbers})):
             yield f"(SELECT is_now.* EXCLUDE ({row}) FROM {_TOUCHED} JOIN {quote(NAME)} AS is_now ON {row} = number)"
-        finally:
-            self._cursor.unregister(_TOUCHED)
 
     def compared(self) -> RowEdits:
         """Return what became of all rows, by a comparison with what they were.
@@ -178,14 +159,11 @@ class Scratch:
         For MERGE: what its RETURNING gives is not always the row that was changed (DuckDB 1.5).
         """
         differs = " OR ".join(map(self._differs, self._fields))
-        self._cursor.register(_LOADED, self._loaded)
-        try:
+        with registered(self._cursor, _LOADED, self._loaded):
             touched = self._query(
-                f"SELECT was.{quote(ROW)} FROM {self._shown()} AS was "
+                f"SELECT was.{quote(ROW)} FROM {self._shown} AS was "
                 f"LEFT JOIN {quote(NAME)} AS is_now USING ({quote(ROW)}) WHERE is_now.{quote(ROW)} IS NULL OR {differs}"
             )
-        finally:
-            self._cursor.unregister(_LOADED)
         return self.edits(touched.column(0))
 
     def edits(self, touched: pa.ChunkedArray, assigned: Collection[str] = ()) -> RowEdits:
@@ -199,8 +177,7 @@ class Scratch:
 
         asked = pc.unique(touched.drop_null()).sort()
         numbers = asked.to_numpy(zero_copy_only=False).astype(np.int64)
-        self._cursor.register(_TOUCHED, pa.table({"number": asked}))
-        try:
+        with registered(self._cursor, _TOUCHED, pa.table({"number": asked})):
             among = f"WHERE {quote(ROW)} IN (SELECT number FROM {_TOUCHED}) ORDER BY {quote(ROW)}"
             found = self._query(f"SELECT {quote(ROW)} FROM {quote(NAME)} {among}")
             changed = found.column(0).to_numpy().astype(np.int64)
@@ -208,8 +185,6 @@ class Scratch:
             loaded = set(self._loaded.column_names)
             marked = {name: before.column(name) for name in self._schema.names if name not in loaded}
             rows = self._without_markers(self._select(among, {**marked, **self._kept_whole(before, among, assigned)}))
-        finally:
-            self._cursor.unregister(_TOUCHED)
         added = self._select(f"WHERE {quote(ROW)} IS NULL ORDER BY rowid")
         removed = np.setdiff1d(numbers, changed, assume_unique=True)
         return RowEdits(removed, changed, before, self._kept_precision(before, rows, assigned), added)
@@ -239,12 +214,9 @@ class Scratch:
         if not finer:
             return {}
         asked = ", ".join(f"({self._differs(field)}) AS {quote(field.name)}" for field in finer)
-        joined = f"{quote(NAME)} AS is_now JOIN {self._shown()} AS was USING ({quote(ROW)})"
-        self._cursor.register(_LOADED, self._loaded)
-        try:
+        joined = f"{quote(NAME)} AS is_now JOIN {self._shown} AS was USING ({quote(ROW)})"
+        with registered(self._cursor, _LOADED, self._loaded):
             differs = self._query(f"SELECT {asked} FROM {joined} {among}")
-        finally:
-            self._cursor.unregister(_LOADED)
         found = {}
         for field, column in zip(finer, differs.columns, strict=True):
             is_new = column.to_numpy().astype(bool)
@@ -265,11 +237,8 @@ class Scratch:
         columns = list(after.columns)
         for at, field in enumerate(self._schema):
             if _is_finer(field.type) and field.name.casefold() not in assigned:
-                self._cursor.register(_LOADED, pa.table({field.name: before.column(at)}))
-                try:
+                with registered(self._cursor, _LOADED, pa.table({field.name: before.column(at)})):
                     shown = self._query(f"SELECT {_expression(field)} FROM {_LOADED}").column(0)
-                finally:
-                    self._cursor.unregister(_LOADED)
                 is_same = pc.equal(_stored(shown, field.type), columns[at])
                 columns[at] = pc.if_else(pc.fill_null(is_same, False), before.column(at), columns[at])
         return pa.table(columns, schema=after.schema)

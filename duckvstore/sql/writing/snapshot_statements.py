@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.sql.binding.namespace import Namespace
     from duckvstore.sql.execution.context import StatementContext
-    from duckvstore.sql.syntax.commands import Command
-    from duckvstore.sql.syntax.parser import Statement
+    from duckvstore.sql.syntax.statement import Statement
+    from duckvstore.sql.syntax.store_commands import Command
 
 
 def carry_out(context: StatementContext, wanted: Command, namespace: Namespace) -> Result:

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from sqlglot import exp
 
+from duckvstore.errors import NoSuchSymbol
 from duckvstore.format.stored.documents import Version
 from duckvstore.sql.binding import dataframes
 from duckvstore.sql.binding.meanings import Frame, Symbol
-from duckvstore.sql.planning import rewrite
 from duckvstore.sql.results.result import Result
 from duckvstore.sql.syntax import clauses
+from duckvstore.sql.syntax.literals import quote
 from duckvstore.sql.syntax.source_map import SourceMap
 from duckvstore.sql.values import kinds
 from duckvstore.sql.writing.scratch import BARE, NAME, ROW
@@ -75,7 +76,7 @@ class SymbolChange(ABC):
         self.reference = self.statement.references[position]
         self.target: SymbolLookup = names.targets[position]
         self.library, self.symbol = self.target.library, self.target.name
-        self.where = repr(f"{self.library.name}/{self.symbol}")
+        self.where = self.library.quoted(self.symbol)
         self._fresh: BoundStatement | None = bound
         #: the rows that the statement itself gives, by RETURNING or EXPLAIN ANALYZE
         self._returned: pa.Table | None = None
@@ -95,6 +96,12 @@ class SymbolChange(ABC):
             raise self.statement.error(f"{words} takes one name: write a statement for each", second.start)
         if self.target.as_of is not None:
             raise self.statement.error("a snapshot never changes: name the symbol alone", self.reference.start)
+
+    def _known(self, newest: Version | None) -> Version:
+        """Return the newest version. Raises NoSuchSymbol where there is none, or a deletion."""
+        if newest is None or newest.deleted:
+            raise NoSuchSymbol(f"library {self.library.name!r} has no symbol {self.symbol!r}: CREATE TABLE it first")
+        return newest
 
     def _refuse_measuring(self, what: str) -> None:
         """Raise SqlError where EXPLAIN ANALYZE is of what runs no query."""
@@ -135,7 +142,7 @@ class SymbolChange(ABC):
         own = ".".join(self.reference.parts)
         keys, texts = [column.to_pylist() for column in rows.columns]
         for ours in (NAME, BARE):  # in boxes of the same width, and in the text of the statement
-            texts = [text.replace(rewrite.quote(ours), own).replace(ours, own.ljust(len(ours))) for text in texts]
+            texts = [text.replace(quote(ours), own).replace(ours, own.ljust(len(ours))) for text in texts]
         figures = self.context.figures
         if figures.scans:
             keys, texts = [*keys, "segments"], [*texts, figures.by_reference()]
@@ -165,15 +172,15 @@ class SymbolChange(ABC):
         return self.planning.plan_above(self.context, newest, self.target, bound)
 
     def _running(self, plan: Plan, *, is_part: bool = False) -> Running:
-        row = rewrite.quote(ROW)
+        row = quote(ROW)
         own = ".".join(self.reference.parts)
         names = {f", {row}": "", f"{row}, ": "", NAME: own, BARE: own}
         return self.planning.running(self.context, plan, names, is_part=is_part)
 
-    def _asked(self, plan: Plan, query: SourceMap | str) -> pa.Table | None:
+    def _asked(self, plan: Plan, query: SourceMap | str) -> pa.Table:
         """Return the rows of a question of our own, made of parts of the statement."""
         sql = self._about_target(query) if isinstance(query, str) else query
-        return self._running(replace(plan, sql=sql, leases=[]), is_part=True).finish()
+        return rows_of(self._running(replace(plan, sql=sql, leases=[]), is_part=True).finish())
 
     def _about_target(self, text: str) -> SourceMap:
         """Return SQL of our own, whose errors show the name of what the statement changes."""

@@ -28,7 +28,7 @@ from duckvstore.errors import Integrity
 from duckvstore.format.stored import label_runs
 from duckvstore.format.stored.label_runs import LabelRun
 from duckvstore.objects.memory import MemoryObjects
-from duckvstore.objects.wrappers import CountingObjects
+from tests.counting import CountingObjects
 from tests.upkeep import LONGER, keys, move_time
 
 MANY = [f"order-{number:05d}" for number in range(400)]

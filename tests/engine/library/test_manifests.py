@@ -16,7 +16,7 @@ from duckvstore.format.stored import documents, manifests
 from duckvstore.format.stored.manifests import FoldedSegments
 from duckvstore.format.stored.segments import ColumnStatistics, Segment
 from duckvstore.objects.memory import MemoryObjects
-from duckvstore.objects.wrappers import CountingObjects
+from tests.counting import CountingObjects
 
 
 def segment(number):

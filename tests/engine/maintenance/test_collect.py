@@ -23,8 +23,8 @@ from duckvstore.format.stored import documents, manifests, records
 from duckvstore.format.stored.documents import Decision
 from duckvstore.objects.base import DeleteFailure
 from duckvstore.objects.memory import MemoryObjects
-from duckvstore.objects.wrappers import CountingObjects
 from duckvstore.testing.faulty import FaultyObjects
+from tests.counting import CountingObjects
 from tests.upkeep import DAY, GRACE, LONGER, frame, keys, move_time, restore
 
 ALL_AT_ONCE = timedelta(0)

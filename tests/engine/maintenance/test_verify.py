@@ -23,7 +23,7 @@ from duckvstore.engine.writing.commits import Call
 from duckvstore.errors import NoSuchKey
 from duckvstore.format.stored import documents, label_runs, manifests
 from duckvstore.objects.memory import MemoryObjects
-from duckvstore.objects.wrappers import CountingObjects
+from tests.counting import CountingObjects
 from tests.upkeep import frame, keys, restore
 
 ALL_AT_ONCE = timedelta(0)

@@ -16,8 +16,9 @@ from duckvstore.format.rows import chunking
 from duckvstore.format.stored import documents, manifests
 from duckvstore.format.stored.manifests import FoldedSegments
 from duckvstore.objects.memory import MemoryObjects
-from duckvstore.objects.wrappers import CountingObjects, WrappedObjects
+from duckvstore.objects.wrappers import WrappedObjects
 from duckvstore.testing.faulty import Fault, FaultyObjects, SimulatedCrash
+from tests.counting import CountingObjects
 
 SYMBOLS = ("a", "b", "c")
 

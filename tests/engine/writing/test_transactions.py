@@ -18,8 +18,8 @@ from duckvstore.engine.writing import commits, edits
 from duckvstore.engine.writing.transactions import Transaction
 from duckvstore.format.stored import documents
 from duckvstore.objects.memory import MemoryObjects
-from duckvstore.objects.wrappers import CountingObjects
 from duckvstore.testing.faulty import Fault, FaultyObjects, SimulatedCrash
+from tests.counting import CountingObjects
 
 SYMBOLS = ("a", "b", "c")
 

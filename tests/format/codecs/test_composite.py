@@ -152,7 +152,7 @@ def upload(library, leaf) -> list[Segment]:
 
 def stored(library, value, *, allow_pickle=False) -> Version:
     """Store a value; return its version after a trip through the JSON of the document."""
-    encoded = values.encode_any(value, where=WHERE, allow_pickle=allow_pickle)
+    encoded = values.encode(value, where=WHERE, allow_pickle=allow_pickle)
     if isinstance(encoded, Nested):
         kind = "nested"
         schema, made, row_count = engine_composite.upload_nested(encoded, lambda leaf: upload(library, leaf))
@@ -239,7 +239,7 @@ def test_streams_become_arrow_tables_and_are_read_on_the_calling_thread(library)
         threads.setdefault(leaf.table is None, set()).add(current_thread())
         return upload(library, leaf)
 
-    schema, made, row_count = engine_composite.upload_nested(values.encode_any(nested, where=WHERE), noting)
+    schema, made, row_count = engine_composite.upload_nested(values.encode(nested, where=WHERE), noting)
     assert threads[True] == {current_thread()}
     version = replace(stored(library, [1]), kind="nested", schema=schema, segments=tuple(made))
     same(read(library, version), [table, table, table.slice(1), table])
@@ -366,7 +366,7 @@ REFUSED = [
 def test_what_could_not_come_back_equal_is_refused_with_its_place(value, message):
     """The message has the place, the type and the next step."""
     with pytest.raises((InvalidInput, Unsupported), match=message):
-        values.encode_any(value, where=WHERE)
+        values.encode(value, where=WHERE)
 
 
 def test_what_holds_itself_is_refused():
@@ -374,7 +374,7 @@ def test_what_holds_itself_is_refused():
     value: dict = {}
     value["again"] = [value]
     with pytest.raises(InvalidInput, match="or the value holds itself"):
-        values.encode_any(value, where=WHERE)
+        values.encode(value, where=WHERE)
 
 
 @pytest.mark.parametrize("inner", [FRAME, 1])
@@ -385,13 +385,6 @@ def test_a_hundred_levels_are_stored(library, inner):
     for _ in range(100):
         tagged = {"$": tagged}
     same(read(library, stored(library, tagged)), tagged)
-
-
-def test_encode_is_for_one_table_or_json():
-    """Callers that take no nested value are told where its table is."""
-    assert values.encode({"a": 1}, where=WHERE).kind == "json"
-    with pytest.raises(InvalidInput, match=r"'eod/settings' is a dict that holds a table at \['a'\]\[1\]: give one"):
-        values.encode({"a": [1, FRAME]}, where=WHERE)
 
 
 class Model:
@@ -465,9 +458,9 @@ def test_a_pickle_is_not_loaded_without_leave(library):
 def test_what_cannot_be_pickled_and_loaded_is_refused_at_the_write():
     """Never accepted and unreadable."""
     with pytest.raises(InvalidInput, match=r"'eod/settings' cannot be pickled \(.*lambda.*store what it consists of"):
-        values.encode_any({"f": lambda: 1}, where=WHERE, allow_pickle=True)
+        values.encode({"f": lambda: 1}, where=WHERE, allow_pickle=True)
     with pytest.raises(InvalidInput, match=r"cannot be pickled \(TypeError: .*two"):
-        values.encode_any(Unloadable(1, 2), where=WHERE, allow_pickle=True)
+        values.encode(Unloadable(1, 2), where=WHERE, allow_pickle=True)
 
 
 def test_a_pickle_whose_class_is_gone_says_what_is_missing(library, monkeypatch):
@@ -482,9 +475,9 @@ def test_values_beyond_what_parquet_holds_are_refused(monkeypatch):
     """With their size; 2 GiB is where Parquet ends."""
     monkeypatch.setattr(composite, "VALUE_BYTES_MAX", 1000)
     with pytest.raises(InvalidInput, match=r"'eod/settings' takes 1,0\d\d bytes as pickle, more than the 1,000"):
-        values.encode_any({b"a" * 1000}, where=WHERE, allow_pickle=True)
+        values.encode({b"a" * 1000}, where=WHERE, allow_pickle=True)
     with pytest.raises(InvalidInput, match="takes 1,002 bytes as JSON"):
-        values.encode_any("é" * 500, where=WHERE)
+        values.encode("é" * 500, where=WHERE)
 
 
 def test_parts_of_what_is_no_table_are_refused(library):
@@ -567,4 +560,4 @@ def test_the_first_failed_upload_is_raised(library):
         raise Unsupported("no room")
 
     with pytest.raises(Unsupported, match="no room"):
-        engine_composite.upload_nested(values.encode_any([FRAME, np.arange(2)], where=WHERE), failing)
+        engine_composite.upload_nested(values.encode([FRAME, np.arange(2)], where=WHERE), failing)

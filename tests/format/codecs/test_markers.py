@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 import duckvstore as vs
-from duckvstore.errors import Integrity, InvalidInput
+from duckvstore.errors import Integrity, InvalidInput, Unsupported
 from duckvstore.format.codecs import markers
 from duckvstore.objects.memory import MemoryObjects
 from tests.format.codecs.values_cases import assert_round_trip, assert_same, objects, rows_of, stored
@@ -264,6 +264,13 @@ def test_a_code_that_there_is_none_of_is_damage():
         markers.put_back(
             np.array([None, "a"], dtype=object), pa.chunked_array([pa.array([9, None], pa.int8())]), column
         )
+
+
+def test_no_marker_is_guessed_for_a_type_of_column_that_is_not_known():
+    """A newer release knows what is missing in it."""
+    assert markers.marker_of({"type": "categorical", "ordered": False, "categories": {}}) == "NaN"
+    with pytest.raises(Unsupported, match="'complex'"):
+        markers.marker_of({"type": "complex"})
 
 
 @pytest.mark.parametrize("found", [{"1": 7}, {"x": 2}, {"2": "4"}, [1], {"4": 4}, {"1": 4, "2": 4}, {"2": 3}])

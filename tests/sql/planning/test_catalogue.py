@@ -12,7 +12,7 @@ import duckvstore as vs
 from duckvstore.engine.reading import catalogue_tables
 from duckvstore.format.stored import documents
 from duckvstore.objects.memory import MemoryObjects
-from duckvstore.objects.wrappers import CountingObjects
+from tests.counting import CountingObjects
 
 FRAME = pd.DataFrame({"n": [1, 2, 3], "sym": ["a", "b", "c"]})
 HOSTILE = "it's \"; DROP TABLE x; --"

@@ -10,8 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from duckvstore.errors import SqlError
-from duckvstore.sql.syntax.parser import At, Expression, Parameter, Statement, parse
-from duckvstore.sql.syntax.tokens import scan
+from duckvstore.sql.syntax.parser import parse
+from duckvstore.sql.syntax.statement import Statement
+from duckvstore.sql.syntax.timetravel import At, Expression
+from duckvstore.sql.syntax.tokens import Parameter, scan
 from tests.sizes import sized
 
 

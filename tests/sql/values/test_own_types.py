@@ -15,6 +15,7 @@ import pytest
 
 import duckvstore as vs
 from duckvstore.errors import Integrity, InvalidInput, SqlError, Unsupported
+from duckvstore.sql.results.stored import in_format
 from tests import ROOT
 from tests.cuts import cut_every
 from tests.sql.values import every_type
@@ -371,6 +372,12 @@ def test_what_a_library_has_no_exact_form_of_is_refused_in_it_alone(lib):
     lib.sql("UPDATE t SET i = INTERVAL '1 day 1 microsecond', t = '01:00:00.000001'")
     frame = lib.read("t", output_format="pandas").data
     assert frame.values.tolist() == [[pd.Timedelta(timedelta(days=1, microseconds=1)), time(1, 0, 0, 1)]]
+
+
+def test_a_form_that_there_is_none_of_is_refused():
+    """Not taken for Arrow."""
+    with pytest.raises(InvalidInput, match="'numpy'"):
+        in_format(pa.table({"i": [1]}), [None], "numpy")
 
 
 def test_values_of_pandas_and_polars_keep_their_own_types(lib):

@@ -25,8 +25,8 @@ from duckvstore.errors import (
     caret,
 )
 from duckvstore.objects.memory import MemoryObjects
-from duckvstore.objects.wrappers import CountingObjects
 from duckvstore.sql.writing import row_change
+from tests.counting import CountingObjects
 from tests.sizes import sized
 
 ROWS = """SELECT * FROM (VALUES

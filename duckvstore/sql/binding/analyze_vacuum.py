@@ -9,14 +9,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from duckvstore.sql.binding.meanings import Symbol
-from duckvstore.sql.syntax.parser import Reference
+from duckvstore.sql.syntax.statement import Reference
 from duckvstore.sql.syntax.tokens import closing, dotted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from duckvstore.sql.binding.meanings import Meaning
-    from duckvstore.sql.syntax.parser import Statement
+    from duckvstore.sql.syntax.statement import Statement
     from duckvstore.sql.syntax.tokens import Token
 
 _NAME_KINDS = ("word", "quoted", "string")

@@ -1,0 +1,107 @@
+"""Rows become segments: each is encoded and put once, under a key with a random part, several at a time."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import closing
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from duckvstore import clock
+from duckvstore.concurrency import CPU
+from duckvstore.format.rows import chunking, encoding, parts
+from duckvstore.format.rows.digest import logical_digest
+from duckvstore.format.stored import statistics
+from duckvstore.format.stored.manifests import totals
+from duckvstore.format.stored.segments import Segment
+from duckvstore.progress import progress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    import pyarrow as pa
+
+    from duckvstore.engine.library.open_library import OpenLibrary
+    from duckvstore.format.stored.documents import Schema
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Rows that are stored: their segments in row order, of which some were written now and the rest are shared."""
+
+    segments: Sequence[Segment]
+    new_rows: int
+    new_bytes: int
+
+    @property
+    def row_count(self) -> int:
+        """Rows in all segments together."""
+        return totals(self.segments)[0]
+
+    @classmethod
+    def of_parts(cls, segments: Sequence[Segment], parts: Sequence[Placed]) -> Placed:
+        """Return ``segments``, of which those that were written now are in ``parts``."""
+        return cls(segments, sum(part.new_rows for part in parts), sum(part.new_bytes for part in parts))
+
+
+class Shareable:
+    """Segments that a version may share with the one before, each at most once. Safe to use from many threads."""
+
+    def __init__(self, found: Iterable[Segment] = ()) -> None:
+        """Offer the segments ``found``."""
+        self._by_digest: dict[str, list[Segment]] = {}
+        self._lock = Lock()
+        for segment in found:
+            self._by_digest.setdefault(segment.digest, []).append(segment)
+
+    def take(self, digest: str) -> Segment | None:
+        """Return a segment whose rows have this logical digest, and offer it no more; None when there is none."""
+        with self._lock:
+            same = self._by_digest.get(digest)
+            return same.pop() if same else None
+
+
+def place(
+    library: OpenLibrary,
+    symbol: str,
+    schema: Schema,
+    pieces: Iterator[pa.Table],
+    shareable: Shareable | None = None,
+) -> Placed:
+    """Store rows that are cut into ``pieces``, except those that ``shareable`` segments hold already.
+
+    A piece whose logical digest is that of a shareable segment is neither encoded nor uploaded; the others are, on
+    several threads. At most two segments per thread are in memory beside the value, so a stream may be larger than
+    memory.
+    """
+    offered = shareable or Shareable()
+    choices: list[encoding.Choices] = []  # of how columns are written, by a look at the first of the large pieces
+
+    def one(rows: pa.Table) -> tuple[Segment, bool]:
+        digest = logical_digest(rows, schema)
+        shared = offered.take(digest)
+        if shared is not None and shared.row_count == rows.num_rows:
+            return shared, False
+        is_large = rows.num_rows >= encoding.SAMPLED_ROWS_MIN
+        if is_large and not choices:
+            choices.append(encoding.choose(rows, schema))
+        compression, chosen = library.options.compression, choices[0] if is_large else None
+        data = encoding.encode(rows, schema, compression=compression, choices=chosen)
+        key = library.layout.segment(symbol, digest, clock.short_id())
+        found = statistics.compute(rows, schema, library.options.statistics_columns)
+        library.segment_objects.put(library.layout.segment_key(key), data)
+        footer = parts.footer_of(data) if len(data) >= parts.SIZE_BYTES_MIN else None
+        known = (None, None) if footer is None else (len(footer), hashlib.sha256(footer).hexdigest())
+        sha256 = hashlib.sha256(data).hexdigest()
+        logical_bytes = chunking.logical_bytes(rows, schema)
+        return Segment(key, rows.num_rows, len(data), sha256, logical_bytes, found, *known), True
+
+    with closing(CPU.stream(one, pieces)) as stored:
+        placed = list(progress(stored, f"storing {symbol}", "segment"))
+    written = [segment for segment, is_new in placed if is_new]
+    return Placed(
+        tuple(segment for segment, _ in placed),
+        sum(segment.row_count for segment in written),
+        sum(segment.size_bytes for segment in written),
+    )
