@@ -22,7 +22,7 @@ from duckvstore.format.stored.schema import FIELD_ID
 from duckvstore.format.stored.statistics import has_nan
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from duckvstore.format.stored.documents import Schema
 
@@ -48,12 +48,28 @@ MUCH_SMALLER = 0.75
 ENCODED_NUMBERS_LEVEL = -1  # of zstd: as small as at its default of 1, and sooner; plain numbers and text are not
 WORTH_ZSTD = 0.85  # of the bytes with lz4, which decodes two to three times as fast
 SMALL_ROWS = 1024
+MANY_COLUMNS = 100  # of one type: they are written alike
+SAMPLED_COLUMNS = 8
+NEARLY_ALL = 0.9
+BOUNDED_COLUMNS = 32  # of the many columns of short segments: those whose bounds documents have too
 SAMPLED_ROWS_MIN = 16_384  # below, looking costs more than a better encoding gives; appends merge such segments later
 
 
 def choose(table: pa.Table, schema: Schema) -> Choices:
     """Return what suits these rows, for each column."""
-    return {column.name: _choose(table.column(column.name)) for column in schema.columns}
+    if table.num_rows >= SAMPLED_ROWS_MIN:
+        return {column.name: _choose(table.column(column.name)) for column in schema.columns}
+    # Of fewer rows the type decides alone, and of many columns of one type, a few of them.
+    names: dict[pa.DataType, list[str]] = {}
+    for name, kind in zip(table.schema.names, table.schema.types, strict=True):
+        names.setdefault(kind, []).append(name)
+    found: Choices = {}
+    for alike in names.values():
+        is_many = len(alike) >= MANY_COLUMNS
+        spread = [alike[place * (len(alike) - 1) // (SAMPLED_COLUMNS - 1)] for place in range(SAMPLED_COLUMNS)]
+        choice = _choose_alike([table.column(name) for name in spread]) if is_many else None
+        found |= dict.fromkeys(alike, choice or _choose(table.column(alike[0])))
+    return {name: found[name] for name in schema.names}
 
 
 def parquet_options(
@@ -64,16 +80,20 @@ def parquet_options(
     ``choices``: what ``choose`` returned for rows like them; to look at rows costs a tenth of encoding them.
     """
     dictionary, encodings, levels, codecs = [], {}, {}, {}
-    for name, (encoding, codec) in (choose(table, schema) if choices is None else choices).items():
-        data = table.column(name)
+    chosen = choose(table, schema) if choices is None else choices
+    kinds = dict(zip(table.schema.names, table.schema.types, strict=True))
+    for name, (encoding, codec) in chosen.items():
         if codec is not None and compression == "zstd":
             codecs[name] = codec
-        elif encoding is not None and pa.types.is_primitive(data.type):
+        elif encoding is not None and pa.types.is_primitive(kinds[name]):
             levels[name] = ENCODED_NUMBERS_LEVEL
         if encoding == "DICTIONARY":
             dictionary.append(name)
         elif encoding is not None:
             encodings[name] = encoding
+    common = set(codecs.values())
+    if len(common) == 1 and len(codecs) >= max(NEARLY_ALL * len(kinds), MANY_COLUMNS):  # pyarrow is slow with a list
+        compression, codecs = common.pop(), {}
     return {
         "compression": {path: codecs.get(path, compression) for path in _paths(table)} if codecs else compression,
         "compression_level": levels if compression == "zstd" else None,
@@ -81,8 +101,18 @@ def parquet_options(
         "column_encoding": encodings or None,
         "write_page_checksum": True,
         "store_decimal_as_integer": True,
-        "write_statistics": [column.name for column in schema.columns if _has_bounds(table.column(column.name))],
+        "write_statistics": [name for name in _bounded(schema, table.num_rows) if _has_bounds(table.column(name))],
     }
+
+
+def _bounded(schema: Schema, row_count: int) -> Sequence[str]:
+    """Return the columns that may have Parquet's own bounds.
+
+    Whoever skips a short column by its bounds saves less than it costs to write, keep and parse those of thousands.
+    """
+    if len(schema.columns) < MANY_COLUMNS or row_count >= SAMPLED_ROWS_MIN:
+        return schema.names
+    return schema.names[: len(schema.index) + BOUNDED_COLUMNS]
 
 
 def _paths(table: pa.Table) -> list[str]:
@@ -137,8 +167,9 @@ def encode(
     Raises InvalidInput when Parquet cannot hold the values, and Unsupported when this pyarrow could not read them.
     """
     table = _compact(table)
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        if pa.types.is_nested(column.type) and any(map(_has_null_array, column.chunks)) and not reads_null_arrays():
+    for position in _positions_of(table, pa.types.is_nested):
+        name, column = table.schema.names[position], table.column(position)
+        if any(map(_has_null_array, column.chunks)) and not reads_null_arrays():
             raise Unsupported(
                 f"column {name!r} has lists of a fixed size that are null, which pyarrow {pa.__version__} writes and "
                 "cannot read: upgrade pyarrow, or cast them to lists of any size"
@@ -316,6 +347,31 @@ def _usual_choice(kind: pa.DataType) -> str | None:
     return "DICTIONARY"
 
 
+def _choose_alike(columns: Sequence[pa.ChunkedArray]) -> Choice | None:
+    """Return what suits many columns of numbers, all short, of which these are some; None: their type decides.
+
+    Each is compressed by itself, as it is in the file.
+    """
+    kind = columns[0].type
+    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)) or pa.types.is_float16(kind):
+        return None
+    values = [column.drop_null().combine_chunks().to_numpy(zero_copy_only=False) for column in columns]
+    values = [column for column in values if len(column)]
+    if not values:
+        return Choice()
+    plain = [column.tobytes() for column in values]
+    split = [column.view("u1").reshape(len(column), -1).T.tobytes() for column in values]
+
+    def compressed(forms: list[bytes], codec: str) -> int:
+        return sum(len(pa.compress(form, codec=codec)) for form in forms)
+
+    plain_bytes = compressed(plain, "zstd")
+    is_split = pa.types.is_floating(kind) and plain_bytes >= MUCH_SMALLER * compressed(split, "zstd")
+    forms = split if is_split else plain
+    is_fast = compressed(forms, "zstd") > WORTH_ZSTD * compressed(forms, "lz4_raw")
+    return Choice("BYTE_STREAM_SPLIT" if is_split else None, "lz4" if is_fast else None)
+
+
 def _choose_float(sample: pa.Array, share: float, row_count: int) -> str | None:
     """Split bytes into streams, unless the sample says that another form is much smaller (rounded numbers)."""
     if pa.types.is_float16(sample.type):
@@ -378,11 +434,20 @@ def _sample(data: pa.ChunkedArray) -> pa.Array:
 
 def _compact(table: pa.Table) -> pa.Table:
     """Return ``table`` with dictionaries that hold only what these rows use, one per column."""
-    for position, field in enumerate(table.schema):
-        if pa.types.is_dictionary(field.type):
-            column = _compact_dictionary(table.column(position))
-            table = table.set_column(position, field, column)
-    return table
+    coded = _positions_of(table, pa.types.is_dictionary)
+    if not coded:
+        return table
+    columns = table.columns
+    for position in coded:
+        columns[position] = _compact_dictionary(columns[position])
+    return pa.Table.from_arrays(columns, schema=table.schema)
+
+
+def _positions_of(table: pa.Table, is_wanted: Callable[[pa.DataType], bool]) -> list[int]:
+    """Return the positions of the columns whose types are wanted; each type is looked at once."""
+    types = table.schema.types
+    wanted = {kind for kind in set(types) if is_wanted(kind)}
+    return [position for position, kind in enumerate(types) if kind in wanted] if wanted else []
 
 
 def _compact_dictionary(column: pa.ChunkedArray) -> pa.ChunkedArray:
