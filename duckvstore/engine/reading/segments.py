@@ -19,6 +19,7 @@ from duckvstore import clock
 from duckvstore.concurrency import CPU, IO, PARALLEL_REQUESTS, Task
 from duckvstore.errors import Integrity, NoSuchKey
 from duckvstore.format.rows import chunking, encoding
+from duckvstore.format.rows.blocks import MANY_COLUMNS
 from duckvstore.format.rows.digest import logical_digest
 from duckvstore.format.rows.gathering import Gathered, Gathering
 from duckvstore.format.stored import schema, statistics
@@ -85,6 +86,8 @@ def place(
     choices: list[encoding.Choices] = []  # of how columns are written, by a look at the first of the large pieces
 
     def one(rows: pa.Table) -> tuple[Segment, bool]:
+        if rows.num_columns >= MANY_COLUMNS and rows.column(0).num_chunks > 1:
+            rows = rows.combine_chunks()  # at once, not for each column whenever it is looked at
         digest = logical_digest(rows, schema)
         shared = offered.take(digest)
         if shared is not None and shared.row_count == rows.num_rows:

@@ -29,6 +29,7 @@ from duckvstore.format.evolution.type_rules import (
     number_candidates,
     occupied,
 )
+from duckvstore.format.rows.blocks import MANY_COLUMNS
 from duckvstore.format.rows.encoding import exact
 from duckvstore.format.stored import schema as schemas
 from duckvstore.format.stored.documents import Column, Schema
@@ -118,7 +119,7 @@ class Merged:
     """A stored schema and that of new rows as one.
 
     ``schema``: of the new version. ``changed``: whether it has other columns or types than the stored one, so that old
-    segments are read through it.
+    segments are read through it. ``is_as_stored``: new rows have the stored columns already, and ``columns`` is empty.
     """
 
     schema: Schema
@@ -126,6 +127,7 @@ class Merged:
     where: str
     stored: Schema
     columns: tuple[_Planned, ...]
+    is_as_stored: bool = False
 
     def rows(self, table: pa.Table) -> pa.Table:
         """Return rows of the new schema in the merged one: reordered, what is missing null, cast, text dense.
@@ -133,6 +135,8 @@ class Merged:
         Raises InvalidInput for a value that the stored type does not hold exactly.
         """
         target = schemas.to_arrow(self.schema)
+        if self.is_as_stored:
+            return table if table.schema.equals(target, check_metadata=True) else table.cast(target)
         arrays: list[Any] = []
         for planned in self.columns:
             if planned.marks is not None:
@@ -211,6 +215,49 @@ def check_kind(stored_kind: str, new_kind: str, where: str) -> None:
 
 
 def _merge_pandas(stored: Schema, new: Encoded, both: _Both) -> Merged:
+    return _merge_alike(stored, new, both) or _merge_each(stored, new, both)
+
+
+def _merge_alike(stored: Schema, new: Encoded, both: _Both) -> Merged | None:
+    """Return the merging of frames of many columns that are the same, of dtypes of numpy; None: they are not.
+
+    Such a column stays as it is, whatever its rows; so the index is merged, with the first column, and that is all.
+    """
+    count = len(stored.index) + 1
+    own, given = stored.value, new.schema.value
+    if len(stored.columns) < MANY_COLUMNS or both.has_no_stored_rows or "markers" in own or "markers" in given:
+        return None
+    if stored.columns != new.schema.columns or stored.arrow != new.schema.arrow or stored.index != new.schema.index:
+        return None
+    if own["dtypes"] != given["dtypes"] or own.get("columns") != given.get("columns") or "columns" not in own:
+        return None
+    if not all(isinstance(dtype, str) for dtype in own["dtypes"]):
+        return None
+    few, few_given = (_first_columns(schema, count) for schema in (stored, new.schema))
+    table = None if both.table is None else both.table.select(list(range(count)))
+    merged = _merge_each(few, replace(new, schema=few_given), replace(both, table=table, given=few_given))
+    if merged.changed or merged.schema.arrow != few.arrow or len(merged.columns) != count:
+        return None
+    kept = {name: merged.schema.value[name] for name in ("index", "attrs")}
+    schema = replace(stored, value={**own, **kept})
+    return Merged(schema, changed=False, where=both.where, stored=stored, columns=(), is_as_stored=True)
+
+
+def _first_columns(schema: Schema, count: int) -> Schema:
+    """Return the schema of a frame of the same index and the first columns, ``count`` together."""
+    from duckvstore.format.evolution import pandas_rules as rules
+
+    fields = pa.schema([schemas.to_arrow(schema).field(position) for position in range(count)])
+    levels = len(schema.index)
+    value = {
+        **schema.value,
+        "dtypes": schema.value["dtypes"][: count - levels],
+        "columns": rules.first_labels(schema.value["columns"], count - levels),
+    }
+    return replace(schema, columns=schema.columns[:count], arrow=schemas.encode_ipc(fields), value=value)
+
+
+def _merge_each(stored: Schema, new: Encoded, both: _Both) -> Merged:
     from duckvstore.format.evolution import pandas_rules as rules
 
     where = both.where

@@ -15,16 +15,17 @@ MANY_COLUMNS = 100
 BLOCK_BYTES = 8 * 2**20  # of one array: a copy that stays near the processor
 
 
-def numbers(rows: pa.Table, start: int, stop: int) -> np.ndarray | None:
+def numbers(rows: pa.Table, start: int, stop: int, *, with_nan: bool = False) -> np.ndarray | None:
     """Return the columns from ``start`` to ``stop`` as the rows of one array, in their own type.
 
-    None: they are not numbers of one type, some are null, or they are in several chunks.
+    None: they are not numbers of one type, some are null (which may be ``with_nan`` in their place), or they are in
+    several chunks.
     """
     batches = rows.select(list(range(start, stop))).to_batches()
     if len(batches) != 1:
         return None
     try:
-        found: np.ndarray = batches[0].to_tensor(row_major=False).to_numpy()
+        found: np.ndarray = batches[0].to_tensor(null_to_nan=with_nan, row_major=False).to_numpy()
     except (pa.ArrowException, TypeError):
         return None
     return found.T

@@ -225,13 +225,17 @@ def decode(
         kept = _dictionary_columns(data, dictionaries) if dictionaries else []
         # Without threads of Arrow's: they let go of a file a moment after it was read, and where that is the moment in
         # which Python ends, to let go of an object of Python's aborts the process. Segments are decoded side by side.
-        file = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False, read_dictionary=kept)
+        is_flat = not any(kind.num_fields for kind in target.types)
+        opened = _FlatFile if is_flat and not schema.mixed else pq.ParquetFile
+        file = opened(pa.BufferReader(data), pre_buffer=False, read_dictionary=kept)
         if not columns and columns is not None:
             return _without_columns(file.metadata.num_rows)
         if schema.mixed:
             found = _read_mixed(file, target)
         else:
             found = file.read(columns=None if columns is None else list(columns), use_threads=False)
+        if found.schema.equals(target, check_metadata=True):
+            return found
         arrays = [_stored(found.column(field.name), field, kept) for field in target]
         fields = [
             field if array.type == field.type else field.with_type(array.type)
@@ -243,6 +247,19 @@ def decode(
             f"a segment cannot be decoded ({type(error).__name__}: {error}): restore it from a backup, or read "
             "another version"
         ) from error
+
+
+class _FlatFile(pq.ParquetFile):  # type: ignore[misc]
+    """A file whose columns are not nested: pyarrow looks at the paths of all of them in Python, whatever is read."""
+
+    def _build_nested_paths(self) -> dict[str, list[int]]:
+        return {}
+
+    def _get_column_indices(self, column_names: list[str] | None, **_: object) -> list[int] | None:
+        if column_names is None:
+            return None
+        positions = {name: position for position, name in enumerate(self.schema.names)}
+        return [positions[name] for name in column_names]
 
 
 def _stored(column: pa.ChunkedArray, field: pa.Field, kept: Collection[str]) -> pa.ChunkedArray:

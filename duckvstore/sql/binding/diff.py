@@ -264,6 +264,25 @@ def pairs(before: Version, after: Version) -> list[Pair]:
     return [Pair(name, old, new) for name, (old, new) in zip(names, sides, strict=True)]
 
 
+def plain_pairs(
+    before: Version, after: Version, is_plain: Callable[[pa.DataType], bool]
+) -> list[tuple[str | None, str | None]] | None:
+    """Return the names of the columns of ``pairs`` in either version, if each is stored and of one plain type in both.
+
+    None: some is not, or is compared in another type.
+    """
+    if _range_index(before, after) or _range_index(after, before):
+        return None
+    if any(column.duckdb is not None for version in (before, after) for column in version.schema.shown):
+        return None
+    olds, news = ({field.name.casefold(): field for field in _fields(version)} for version in (before, after))
+    kinds = {field.type for fields in (olds, news) for field in fields.values()}
+    if not all(map(is_plain, kinds)) or any(olds[name].type != news[name].type for name in olds.keys() & news.keys()):
+        return None
+    both = [(olds.pop(name).name if name in olds else None, field.name) for name, field in news.items()]
+    return [*both, *((field.name, None) for field in olds.values())]
+
+
 def _columns(version: Version, other: Version) -> list[Column]:
     own = map(duckdb_kinds.of_column, version.schema.shown)
     stored = [
