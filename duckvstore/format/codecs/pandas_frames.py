@@ -280,7 +280,7 @@ def numpy_dtypes(schema: Schema, stored: Collection[str]) -> dict[str, np.dtype]
     """Return the dtypes of the columns and index levels among ``stored`` that are numbers or times of numpy's."""
     levels = schema.value["index"].get("columns", ())
     specs = [None if level.get("gaps") else level["dtype"] for level in levels]
-    types = schemas.to_arrow(schema).types
+    stored_schema = schemas.to_arrow(schema)
     wanted = set(stored)
     found = {}
     known: dict[tuple[str, pa.DataType], np.dtype | None] = {}  # thousands of columns have a few of these
@@ -289,9 +289,10 @@ def numpy_dtypes(schema: Schema, stored: Collection[str]) -> dict[str, np.dtype]
         dtype = numpy_dtype(spec)
         return dtype if dtype is not None and is_of_numpy(kind, dtype) else None
 
-    for name, spec, kind in zip(schema.shown_names, [*specs, *schema.value["dtypes"]], types, strict=False):
+    for position, (name, spec) in enumerate(zip(schema.shown_names, [*specs, *schema.value["dtypes"]], strict=False)):
         if name not in wanted:
             continue
+        kind = stored_schema.field(position).type
         if isinstance(spec, str):
             key = (spec, kind)
             dtype = known[key] if key in known else known.setdefault(key, dtype_of(spec, kind))
@@ -322,7 +323,7 @@ def _decode_all(
     left = dict(arrays)
     names = {name for name, _ in wanted}
     if len(names) == len(wanted) and names <= left.keys() and all(isinstance(spec, str) for _, spec in wanted):
-        return [decode_array(left[name], spec) for name, spec in wanted]
+        return [left[name] for name, _ in wanted]  # they are what numpy has for these dtypes already
 
     def decode(item: tuple[str, Any]) -> Any:
         name, spec = item

@@ -45,6 +45,9 @@ DISTINCT_SHARE_NUMBER = 0.1
 DICTIONARY_COMPACT_MIN = 256
 DICTIONARY_BYTES_MAX = 900_000  # Parquet's writer gives a dictionary up at 1 MiB, after the work
 MUCH_SMALLER = 0.75
+# Footers of thousands of columns are kept: a read of a few of these takes less time than to parse one.
+LONG_FOOTER_BYTES_MIN = 2**18
+LONG_FOOTERS_MAX = 4
 ENCODED_NUMBERS_LEVEL = -1  # of zstd: as small as at its default of 1, and sooner; plain numbers and text are not
 WORTH_ZSTD = 0.85  # of the bytes with lz4, which decodes two to three times as fast
 SMALL_ROWS = 1024
@@ -227,13 +230,10 @@ def decode(
         # which Python ends, to let go of an object of Python's aborts the process. Segments are decoded side by side.
         is_flat = not any(kind.num_fields for kind in target.types)
         opened = _FlatFile if is_flat and not schema.mixed else pq.ParquetFile
-        file = opened(pa.BufferReader(data), pre_buffer=False, read_dictionary=kept)
+        file = opened(pa.BufferReader(data), metadata=_known_footer(data), pre_buffer=False, read_dictionary=kept)
         if not columns and columns is not None:
             return _without_columns(file.metadata.num_rows)
-        if schema.mixed:
-            found = _read_mixed(file, target)
-        else:
-            found = file.read(columns=None if columns is None else list(columns), use_threads=False)
+        found = _read_mixed(file, target) if schema.mixed else _read(file, schema, columns)
         if found.schema.equals(target, check_metadata=True):
             return found
         arrays = [_stored(found.column(field.name), field, kept) for field in target]
@@ -249,8 +249,38 @@ def decode(
         ) from error
 
 
+def _read(file: pq.ParquetFile, schema: Schema, columns: Sequence[str] | None) -> pa.Table:
+    """Return the columns of these names, or all."""
+    if columns is None:
+        return file.read(use_threads=False)
+    wanted = list(columns)
+    if isinstance(file, _FlatFile) and file.metadata.num_columns == len(schema.columns):
+        stored = schemas.to_arrow(schema)
+        file.positions = [stored.get_field_index(name) for name in wanted]
+        found = file.read(columns=wanted, use_threads=False)
+        if sorted(found.column_names) == sorted(wanted):
+            return found
+        file.positions = None  # its columns are in another order
+    return file.read(columns=wanted, use_threads=False)
+
+
+def _known_footer(data: bytes) -> pq.FileMetaData | None:
+    """Return what the footer of a file says where it is long; None: whoever opens the file looks itself."""
+    size = int.from_bytes(data[-8:-4], "little") + 8
+    if not LONG_FOOTER_BYTES_MIN <= size <= len(data):
+        return None
+    return _footer(data[-size:])
+
+
+@lru_cache(maxsize=LONG_FOOTERS_MAX)
+def _footer(data: bytes) -> pq.FileMetaData:
+    return pq.read_metadata(pa.BufferReader(pa.py_buffer(data)))
+
+
 class _FlatFile(pq.ParquetFile):  # type: ignore[misc]
     """A file whose columns are not nested: pyarrow looks at the paths of all of them in Python, whatever is read."""
+
+    positions: Sequence[int] | None = None  # of the columns to read
 
     def _build_nested_paths(self) -> dict[str, list[int]]:
         return {}
@@ -258,6 +288,8 @@ class _FlatFile(pq.ParquetFile):  # type: ignore[misc]
     def _get_column_indices(self, column_names: list[str] | None, **_: object) -> list[int] | None:
         if column_names is None:
             return None
+        if self.positions is not None:
+            return list(self.positions)
         positions = {name: position for position, name in enumerate(self.schema.names)}
         return [positions[name] for name in column_names]
 

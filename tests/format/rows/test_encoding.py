@@ -215,3 +215,27 @@ def test_columns_of_other_types_beside_many_alike():
         (None, None),
     ]
     assert encoding.decode(encoding.encode(table, schema), schema).equals(table)
+
+
+def test_a_few_of_many_columns_are_read_by_their_places(monkeypatch):
+    """By their names where a file has them in another order. Long footers are parsed once, each for its own file."""
+    monkeypatch.setattr(encoding, "LONG_FOOTER_BYTES_MIN", 1000)
+    encoding._footer.cache_clear()
+    table, schema = stored(**{f"c{n}": [n, -n, None] for n in range(120)})
+    data = encoding.encode(table, schema)
+    other, _ = stored(**{f"c{n}": [n + 1, -n] for n in reversed(range(120))})
+    odd = encoding.encode(other.select(table.column_names), schema, {})
+    sink = io.BytesIO()
+    pq.write_table(other, sink)
+    wanted = ["c77", "c3", "c119"]
+    for _ in range(3):
+        assert encoding.decode(data, schema, wanted).equals(table.select(wanted))
+        assert encoding.decode(odd, schema, wanted).equals(other.select(wanted))
+        assert encoding.decode(sink.getvalue(), schema, wanted).equals(other.select(wanted))
+        assert encoding.decode(data, schema).equals(table)
+    assert encoding._footer.cache_info().misses == 3
+    with pytest.raises(Integrity, match="cannot be decoded"):
+        encoding.decode(data[:-400] + data[-300:], schema)
+    fewer, few = stored(c3=[1], c77=[2])
+    with pytest.raises(Integrity, match="cannot be decoded"):
+        encoding.decode(encoding.encode(fewer, few), schema, wanted)
