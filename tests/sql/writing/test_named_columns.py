@@ -24,7 +24,7 @@ def lib():
         "Größe": random.choice(["a", "b", None], 40),
         'quo"te': random.random(40),
         "odd name": range(40),
-        "zoned": pd.date_range("2024", periods=40, tz="UTC", unit="ns") + pd.Timedelta(1, "ns"),
+        "zoned": pd.date_range("2024", periods=40, tz="UTC").as_unit("us"),
         "any": pd.Series([None, np.nan, "x", pd.NA] * 10, dtype=object),
     }
     frame = pd.concat([frame, pd.DataFrame(more)], axis=1)
