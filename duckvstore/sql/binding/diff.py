@@ -283,6 +283,10 @@ def plain_pairs(
     return [*both, *((field.name, None) for field in olds.values())]
 
 
+def _names(version: Version, other: Version) -> list[str]:
+    return [*(column.name for column in _range_index(version, other)), *version.schema.shown_names]
+
+
 def _columns(version: Version, other: Version) -> list[Column]:
     own = map(duckdb_kinds.of_column, version.schema.shown)
     stored = [
@@ -320,7 +324,8 @@ def key_columns(before: Version, after: Version, wanted: Sequence[str] | None) -
 
     ``wanted`` None means the index of ``after``, as far as ``before`` has all columns of it. Raises NoSuchColumn.
     """
-    both = [pair.after.name for pair in pairs(before, after) if pair.before is not None and pair.after is not None]
+    olds = {name.casefold() for name in _names(before, after)}
+    both = [name for name in _names(after, before) if name.casefold() in olds]
     known = {name.casefold(): name for name in both}
     if wanted is None:
         index = after.schema.index or tuple(column.name for column in _range_index(after, before))

@@ -185,7 +185,7 @@ def test_wide_frames_come_back_as_their_columns_one_by_one_would(lib, row_count,
             was, now = (one.iloc[:, position].array for one in (frame, found))
             assert name == "text" or not isinstance(was, np.ndarray) or was.tobytes() == now.tobytes()
         few = lib.read("s", columns=[frame.columns[3]])
-        pd.testing.assert_frame_equal(few.data, frame[[frame.columns[3]]], obj=name)
+        pd.testing.assert_frame_equal(few.data, frame if name == "one name" else frame.iloc[:, 3:4], obj=name)
         with monkeypatch.context() as slowly:
             slowly.setattr(blocks, "MANY_COLUMNS", 10**6)
             slowly.setattr(pandas_frames, "WIDE_COLUMNS_MIN", 10**6)
