@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from duckvstore.sql.results.result import Result
     from duckvstore.sql.session import Session
 
+_COLUMNS_MIN = 100  # from which on DuckDB takes longer to plan a diff than to carry it out
+_CELLS_MAX = 2**27  # a gigabyte: what is more does not lie in memory at once
 _CALL = "vstore.diff($symbol, $before, $after, key := $key)"
 
 
@@ -149,24 +151,56 @@ def difference(
     before, after = _resolved(opened, symbol, plain(from_version), plain(to_version))
     matched = diff.key_columns(before, after, wanted)
     parameters = {"symbol": symbol, "before": before, "after": after, "key": list(matched)}
-    counted = session.sql(f"SELECT change, count(*) FROM {_CALL} GROUP BY change", parameters).fetchall()
-    counts: dict[str, int] = dict(counted)
     olds, news = diff.unshared(before, after)
+    counted = _counted(opened, (before, olds), (after, news), matched)
+    if counted is None:
+        by_change = session.sql(f"SELECT change, count(*) FROM {_CALL} GROUP BY change", parameters).fetchall()
+        counts: dict[str, int] = dict(by_change)
+        counted = (counts.get("insert", 0), counts.get("delete", 0), counts.get("update_postimage", 0))
     return Diff(
         library=opened.name,
         symbol=symbol,
         from_version=before.number,
         to_version=after.number,
         key=matched,
-        inserted=counts.get("insert", 0),
-        deleted=counts.get("delete", 0),
-        updated=counts.get("update_postimage", 0),
+        inserted=counted[0],
+        deleted=counted[1],
+        updated=counted[2],
         **_columns(before, after),
         segments_shared=len(before.segments) - len(olds),
         segments_before=len(olds),
         segments_after=len(news),
         _query=lambda: session.sql(f"FROM {_CALL}", parameters),
     )
+
+
+def _counted(
+    opened: OpenLibrary, before: tuple[Version, list[int]], after: tuple[Version, list[int]], key: tuple[str, ...]
+) -> tuple[int, int, int] | None:
+    """Return how many rows of the segments at these positions were inserted, deleted and updated, counted here.
+
+    None: SQL is to count them, as it does unless there are many columns, all of types that are compared here as there.
+    """
+    from duckvstore.engine.reading import segments
+    from duckvstore.format.rows import row_changes
+    from duckvstore.sql.binding import diff
+
+    sides = (before, after)
+    cells = max(sum(version.segments[at].row_count for at in places) * len(version.schema.columns)
+                for version, places in sides)  # fmt: skip
+    if len(after[0].schema.columns) < _COLUMNS_MIN or cells > _CELLS_MAX:
+        return None
+    pairs = diff.plain_pairs(before[0], after[0], row_changes.is_comparable)
+    if pairs is None:
+        return None
+    names = [
+        list(dict.fromkeys([name for pair in pairs if (name := pair[at]) is not None])) for at in range(len(sides))
+    ]
+    old, new = (
+        segments.read_table(opened, version, columns=wanted, segments=places)
+        for (version, places), wanted in zip(sides, names, strict=True)
+    )
+    return row_changes.count(old, new, pairs, [pair for pair in pairs if pair[1] in key])
 
 
 def _resolved(opened: OpenLibrary, symbol: str, *as_ofs: AsOf) -> list[Version]:

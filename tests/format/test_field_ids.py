@@ -120,9 +120,9 @@ def write_as_before(library, monkeypatch):
             return pa.field(name, schemas.without_metadata(kind), nullable=nullable, metadata=metadata)
 
         before.setattr(schemas, "identified", plain)
-        schemas._whole.cache_clear()
+        schemas.fields_of.cache_clear()
         library.write("s", pa.table({"id": [1, 2, 3], "box": pa.array(ROWS, BOX)}))
-        schemas._whole.cache_clear()
+        schemas.fields_of.cache_clear()
     assert set(stored(files(library)[0]).values()) == {None}
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from duckvstore import clock
 from duckvstore.concurrency import CPU
 from duckvstore.format.rows import chunking, encoding, parts
+from duckvstore.format.rows.blocks import MANY_COLUMNS
 from duckvstore.format.rows.digest import logical_digest
 from duckvstore.format.stored import statistics
 from duckvstore.format.stored.manifests import totals
@@ -79,6 +80,8 @@ def place(
     choices: list[encoding.Choices] = []  # of how columns are written, by a look at the first of the large pieces
 
     def one(rows: pa.Table) -> tuple[Segment, bool]:
+        if rows.num_columns >= MANY_COLUMNS and rows.column(0).num_chunks > 1:
+            rows = rows.combine_chunks()  # at once, not for each column whenever it is looked at
         digest = logical_digest(rows, schema)
         shared = offered.take(digest)
         if shared is not None and shared.row_count == rows.num_rows:

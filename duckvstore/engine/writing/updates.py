@@ -127,8 +127,8 @@ def _replaced(
         # The index ascends: only the first and the last of them may have rows on either side.
         edges = segments.read_table(library, base, segments=sorted({start, stop - 1}))
         ticks = edges.column(column)
-        before = [edges.filter(reads.between(ticks, None, low - 1))] if low is not None else []
-        after = [edges.filter(reads.between(ticks, high + 1, None))] if high is not None else []
+        before = [_kept(edges, reads.between(ticks, None, low - 1))] if low is not None else []
+        after = [_kept(edges, reads.between(ticks, high + 1, None))] if high is not None else []
         rows = drafts.concat([*before, new, *after], base.schema)
     else:
         start = stop = len(reads.segments_between(base, column, None, low))
@@ -141,6 +141,14 @@ def _replaced(
     placed = place(library, base.symbol, base.schema, drafts.cut(rows, base.schema, window), shareable)
     whole = (*base.segments[:start], *placed.segments, *base.segments[stop:])
     return replace(placed, segments=manifests.fold(library, base.symbol, whole, base.segments)), window
+
+
+def _kept(rows: pa.Table, mask: pa.ChunkedArray) -> pa.Table:
+    """Return the rows that the mask keeps: where they are one run, as part of the same buffers."""
+    places = mask.to_numpy().nonzero()[0]
+    if len(places) and int(places[-1] - places[0]) + 1 != len(places):
+        return rows.filter(mask)
+    return rows.slice(int(places[0]) if len(places) else 0, len(places))
 
 
 def _check_updatable(library: OpenLibrary, newest: Version, given: given_rows.GivenRows, times: Order) -> None:

@@ -84,6 +84,22 @@ def _encode_numpy(values: np.ndarray, where: str) -> tuple[pa.Array, Spec]:
     return pa.array(np.ascontiguousarray(values), from_pandas=has_nan), spec
 
 
+def encode_block(columns: np.ndarray, where: str) -> tuple[list[pa.Array], Spec]:
+    """Return the Arrow arrays of the rows of ``columns``, which are the columns of numbers of a frame, and their spec.
+
+    They are as ``encode_array`` makes them of each, in one buffer.
+    """
+    spec = _encode_numpy(columns[:0].reshape(-1), where)[1]
+    columns = np.ascontiguousarray(columns)
+    count, length = columns.shape
+    whole = pa.array(columns.reshape(-1))
+    arrays = [whole.slice(start, length) for start in range(0, count * length, length)] if length else [whole] * count
+    if columns.dtype.kind == "f" and length:
+        for position in np.flatnonzero(np.isnan(columns.min(axis=1))).tolist():
+            arrays[position] = pa.array(columns[position], from_pandas=True)
+    return arrays, spec
+
+
 def _encode_times(values: np.ndarray, where: str, zone: str | None = None) -> pa.Array:
     """Return timestamps or durations without copying; a null where there is NaT."""
     unit = np.datetime_data(values.dtype)[0]

@@ -19,6 +19,7 @@ from duckvstore.format.codecs import markers
 from duckvstore.format.codecs.pandas_arrays import (
     decode_array,
     encode_array,
+    encode_block,
     index_from_json,
     index_to_json,
     is_of_numpy,
@@ -26,7 +27,14 @@ from duckvstore.format.codecs.pandas_arrays import (
     raw_values,
 )
 from duckvstore.format.codecs.pandas_indexes import decode_rows, encode_rows
-from duckvstore.format.codecs.pandas_objects import CODED_TEXT, encode_coded_text, encode_text, has_few_values, is_text
+from duckvstore.format.codecs.pandas_objects import (
+    CODED_TEXT,
+    Spec,
+    encode_coded_text,
+    encode_text,
+    has_few_values,
+    is_text,
+)
 from duckvstore.format.stored import labels, metadata
 from duckvstore.format.stored import schema as schemas
 
@@ -59,7 +67,16 @@ def encode_frame(frame: pd.DataFrame, where: str) -> tuple[Schema, pa.Table | No
     arrays, sql_labels, index, codes = encode_rows(frame.index, where)
     dtypes = []
     later: dict[int, Any] = {}
-    for label, whole in zip(frame.columns, _raw_columns(frame), strict=True):
+    column_labels = frame.columns.tolist()
+    blocks = _encode_blocks(frame, where)
+    for position, label in enumerate(column_labels):
+        if position in blocks:
+            array, spec = blocks[position]
+            arrays.append(array)
+            codes.append(None)
+            dtypes.append(spec)
+            continue
+        whole = raw_values(frame.iloc[:, position])
         place = f"column {label!r} of {where}"
         is_later = len(frame) >= TEXT_BATCHES_ROWS_MIN and is_text(whole)
         if is_later:
@@ -75,7 +92,7 @@ def encode_frame(frame: pd.DataFrame, where: str) -> tuple[Schema, pa.Table | No
         "index": index,
         "attrs": attributes,
     }
-    schema, arrays = _schema(arrays, codes, [*sql_labels, *frame.columns], len(sql_labels), value)
+    schema, arrays = _schema(arrays, codes, [*sql_labels, *column_labels], len(sql_labels), value)
     stored = schemas.to_arrow(schema)
     if not later:
         return schema, pa.Table.from_arrays(arrays, schema=stored), None, None
@@ -86,17 +103,25 @@ def encode_frame(frame: pd.DataFrame, where: str) -> tuple[Schema, pa.Table | No
     return schema, None, reader, arrays[0] if schema.index else None
 
 
-def _raw_columns(frame: pd.DataFrame) -> Iterator[Any]:
-    """Return the array inside of each column.
+def _encode_blocks(frame: pd.DataFrame, where: str) -> dict[int, tuple[pa.Array, Spec]]:
+    """Return the (Arrow array, spec) of each column that is one of many of its dtype, by position.
 
     pandas takes some 50 microseconds to make a Series of each. Many columns of one dtype are one array in it, or soon
     copied to one where rows are few.
     """
-    is_wide = frame.shape[1] >= WIDE_COLUMNS_MIN and len(frame) <= WIDE_ROWS_MAX
-    kinds = set(frame.dtypes) if is_wide else set()
-    if len(kinds) == 1 and all(isinstance(kind, np.dtype) and kind.kind in "biufmM" for kind in kinds):
-        return iter(frame.to_numpy().T)
-    return (raw_values(series) for _, series in frame.items())
+    found: dict[int, tuple[pa.Array, Spec]] = {}
+    if frame.shape[1] < WIDE_COLUMNS_MIN or len(frame) > WIDE_ROWS_MAX:
+        return found
+    dtypes = frame.dtypes.to_numpy()
+    for kind in set(dtypes):
+        if not isinstance(kind, np.dtype) or kind.kind not in "iuf" or kind.itemsize > 8 or not kind.isnative:
+            continue  # pandas does not even select several columns of another byte order
+        positions = np.flatnonzero(dtypes == kind)
+        if len(positions) >= WIDE_COLUMNS_MIN:
+            part = frame if len(positions) == len(dtypes) else frame.iloc[:, positions]
+            arrays, spec = encode_block(part.to_numpy().T, where)
+            found |= zip(positions.tolist(), ((array, spec) for array in arrays), strict=True)
+    return found
 
 
 def _batches(
@@ -167,8 +192,8 @@ def _schema(
         ids = enumerate(found, start=len(arrays) + 1)
         value = {**value, "markers": {str(position + 1): identity for identity, position in ids}}
     every = [*arrays, *found.values()]
-    fields = [pa.field(name, array.type) for name, array in zip(names, every, strict=True)]
-    return schemas.from_arrow(pa.schema(fields), index=names[:level_count], value=value), every
+    fields = pa.schema(zip(names, (array.type for array in every), strict=True))
+    return schemas.from_arrow(fields, index=names[:level_count], value=value), every
 
 
 def column_positions(schema: Schema, columns: Sequence[object]) -> list[int]:
@@ -255,12 +280,25 @@ def numpy_dtypes(schema: Schema, stored: Collection[str]) -> dict[str, np.dtype]
     """Return the dtypes of the columns and index levels among ``stored`` that are numbers or times of numpy's."""
     levels = schema.value["index"].get("columns", ())
     specs = [None if level.get("gaps") else level["dtype"] for level in levels]
-    types = schemas.to_arrow(schema).types
+    stored_schema = schemas.to_arrow(schema)
     wanted = set(stored)
     found = {}
-    for name, spec, kind in zip(schema.shown_names, [*specs, *schema.value["dtypes"]], types, strict=False):
+    known: dict[tuple[str, pa.DataType], np.dtype | None] = {}  # thousands of columns have a few of these
+
+    def dtype_of(spec: Spec, kind: pa.DataType) -> np.dtype | None:
         dtype = numpy_dtype(spec)
-        if name in wanted and dtype is not None and is_of_numpy(kind, dtype):
+        return dtype if dtype is not None and is_of_numpy(kind, dtype) else None
+
+    for position, (name, spec) in enumerate(zip(schema.shown_names, [*specs, *schema.value["dtypes"]], strict=False)):
+        if name not in wanted:
+            continue
+        kind = stored_schema.field(position).type
+        if isinstance(spec, str):
+            key = (spec, kind)
+            dtype = known[key] if key in known else known.setdefault(key, dtype_of(spec, kind))
+        else:
+            dtype = dtype_of(spec, kind)
+        if dtype is not None:
             found[name] = dtype
     return found
 
@@ -283,6 +321,9 @@ def _decode_all(
 ) -> list[Any]:
     """Decode columns, on several threads when they are large (copying numbers releases the GIL)."""
     left = dict(arrays)
+    names = {name for name, _ in wanted}
+    if len(names) == len(wanted) and names <= left.keys() and all(isinstance(spec, str) for _, spec in wanted):
+        return [left[name] for name, _ in wanted]  # they are what numpy has for these dtypes already
 
     def decode(item: tuple[str, Any]) -> Any:
         name, spec = item

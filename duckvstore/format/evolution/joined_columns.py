@@ -121,7 +121,7 @@ class Merged:
     """A stored schema and that of new rows as one.
 
     ``schema``: of the new version. ``changed``: whether it has other columns or types than the stored one, so that old
-    segments are read through it.
+    segments are read through it. ``is_as_stored``: new rows have the stored columns already, and ``columns`` is empty.
     """
 
     schema: Schema
@@ -129,6 +129,7 @@ class Merged:
     where: str
     stored: Schema
     columns: tuple[Planned, ...]
+    is_as_stored: bool = False
 
     def rows(self, table: pa.Table) -> pa.Table:
         """Return rows of the new schema in the merged one: reordered, what is missing null, cast, text dense.
@@ -136,6 +137,8 @@ class Merged:
         Raises InvalidInput for a value that the stored type does not hold exactly.
         """
         target = schemas.to_arrow(self.schema)
+        if self.is_as_stored:
+            return table if table.schema.equals(target, check_metadata=True) else table.cast(target)
         arrays: list[Any] = []
         for planned in self.columns:
             if planned.marks is not None:

@@ -25,6 +25,7 @@ from duckvstore.format.evolution.joined_columns import (
 )
 from duckvstore.format.evolution.refusals import categories, refusal
 from duckvstore.format.evolution.type_rules import common, convertible
+from duckvstore.format.rows.blocks import MANY_COLUMNS
 from duckvstore.format.stored import schema as schemas
 
 if TYPE_CHECKING:
@@ -70,6 +71,49 @@ def check_kind(stored_kind: str, new_kind: str, where: str) -> None:
 
 
 def _merge_pandas(stored: Schema, new: Encoded, both: Both) -> Merged:
+    return _merge_alike(stored, new, both) or _merge_each(stored, new, both)
+
+
+def _merge_alike(stored: Schema, new: Encoded, both: Both) -> Merged | None:
+    """Return the merging of frames of many columns that are the same, of dtypes of numpy; None: they are not.
+
+    Such a column stays as it is, whatever its rows; so the index is merged, with the first column, and that is all.
+    """
+    count = len(stored.index) + 1
+    own, given = stored.value, new.schema.value
+    if len(stored.columns) < MANY_COLUMNS or both.has_no_stored_rows or "markers" in own or "markers" in given:
+        return None
+    if stored.columns != new.schema.columns or stored.arrow != new.schema.arrow or stored.index != new.schema.index:
+        return None
+    if own["dtypes"] != given["dtypes"] or own.get("columns") != given.get("columns") or "columns" not in own:
+        return None
+    if not all(isinstance(dtype, str) for dtype in own["dtypes"]):
+        return None
+    few, few_given = (_first_columns(schema, count) for schema in (stored, new.schema))
+    table = None if both.table is None else both.table.select(list(range(count)))
+    merged = _merge_each(few, replace(new, schema=few_given), replace(both, table=table, given=few_given))
+    if merged.changed or merged.schema.arrow != few.arrow or len(merged.columns) != count:
+        return None
+    kept = {name: merged.schema.value[name] for name in ("index", "attrs")}
+    schema = replace(stored, value={**own, **kept})
+    return Merged(schema, changed=False, where=both.where, stored=stored, columns=(), is_as_stored=True)
+
+
+def _first_columns(schema: Schema, count: int) -> Schema:
+    """Return the schema of a frame of the same index and the first columns, ``count`` together."""
+    from duckvstore.format.evolution import pandas_rules as rules
+
+    fields = pa.schema([schemas.to_arrow(schema).field(position) for position in range(count)])
+    levels = len(schema.index)
+    value = {
+        **schema.value,
+        "dtypes": schema.value["dtypes"][: count - levels],
+        "columns": rules.first_labels(schema.value["columns"], count - levels),
+    }
+    return replace(schema, columns=schema.columns[:count], arrow=schemas.encode_ipc(fields), value=value)
+
+
+def _merge_each(stored: Schema, new: Encoded, both: Both) -> Merged:
     from duckvstore.format.evolution import pandas_rules as rules
 
     where = both.where

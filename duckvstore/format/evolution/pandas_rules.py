@@ -173,6 +173,11 @@ def _is_held(spec: Spec, column: pa.ChunkedArray) -> bool:
     return True
 
 
+def first_labels(columns: dict[str, Any], count: int) -> dict[str, Any]:
+    """Return the JSON of the first ``count`` labels of a frame's columns."""
+    return index_to_json(index_from_json(columns)[:count], "the columns")
+
+
 def nullable(spec: Spec) -> Spec:
     """Return the spec of a dtype that also holds missing rows: numpy's whole numbers and booleans become nullable."""
     if isinstance(spec, dict) and spec["type"] == "sparse":

@@ -78,6 +78,9 @@ def pieces(encoded: Encoded, *, segment_bytes: int = SEGMENT_BYTES, window: int 
         table = encoded.table
         size = logical_bytes(table, encoded.schema)
         found = cut(table, encoded.schema, window or window_rows(table.num_rows, size, segment_bytes))
+        if size <= OVERSIZE_SEGMENTS * segment_bytes:  # so none of them is oversize
+            yield from found
+            return
     elif encoded.reader is not None:
         found = _cut_stream(encoded.reader, encoded.schema, segment_bytes, window)
     for piece in found:

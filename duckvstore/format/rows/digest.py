@@ -6,6 +6,8 @@ read back differently have different ones. A digest may be stricter than needed 
 
 from __future__ import annotations
 
+from functools import lru_cache
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from blake3 import blake3
 
+from duckvstore.format.rows import blocks
 from duckvstore.format.stored import schema as schemas
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
 DIGEST_DIGITS = 32
 THREADS_BYTES_MIN = 4 * 2**20
+THREADS_CELLS_MIN = 2**19
 
 
 def logical_digest(rows: pa.Table, schema: Schema) -> str:
@@ -30,17 +34,41 @@ def logical_digest(rows: pa.Table, schema: Schema) -> str:
     BLAKE3 over the number of rows and, per column, its field id, name and type and the canonical form of its values.
     A column of text may come as dictionaries; it has the digest of the dense text.
     """
-    threads = blake3.AUTO if rows.nbytes >= THREADS_BYTES_MIN else 1
-    hasher = blake3(f"duckvstore rows 1;{rows.num_rows}".encode(), max_threads=threads)
-    for column, known, field in zip(rows.columns, schema.columns, schemas.to_arrow(schema), strict=True):
-        hasher.update(f"\0{known.id};{len(known.name.encode())};{known.name};{field.type};{field.nullable}\0".encode())
-        whole = _whole(column, field.type)
-        if whole.type != field.type:
-            hasher.update(b"plain\0")
-        for part in _canonical(whole):
-            if len(part):
-                hasher.update(memoryview(part).cast("B"))
+    hasher = blake3(f"duckvstore rows 1;{rows.num_rows}".encode(), max_threads=_threads(rows))
+    types, (stored, described) = rows.schema.types, _described(schema.arrow)
+    heads = [
+        f"\0{known.id};{len(known.name.encode())};{known.name};{kind}\0".encode()
+        for known, kind in zip(schema.columns, described, strict=True)
+    ]
+    for start, stop in blocks.runs(types, rows.num_rows):
+        is_run = stop - start > 1 and types[start:stop] == stored[start:stop]
+        block = blocks.numbers(rows, start, stop) if is_run else None
+        if block is not None:  # none of it is null
+            parts = zip(heads[start:stop], repeat(b"v"), block)
+            hasher.update(b"".join(chain.from_iterable(parts)))
+            continue
+        for position in range(start, stop):
+            hasher.update(heads[position])
+            whole = _whole(rows.column(position), stored[position])
+            if whole.type != stored[position]:
+                hasher.update(b"plain\0")
+            for part in _canonical(whole):
+                if len(part):
+                    hasher.update(memoryview(part).cast("B"))
     return str(hasher.hexdigest()[:DIGEST_DIGITS])
+
+
+@lru_cache(maxsize=8)
+def _described(text: str) -> tuple[list[pa.DataType], list[str]]:
+    """Return the types of a stored schema, and what a digest says of each column's."""
+    fields = list(schemas.fields_of(text))
+    return [field.type for field in fields], [f"{field.type};{field.nullable}" for field in fields]
+
+
+def _threads(rows: pa.Table) -> int:
+    if rows.num_columns >= blocks.MANY_COLUMNS:  # whose sizes take longer to add up
+        return int(blake3.AUTO) if rows.num_rows * rows.num_columns >= THREADS_CELLS_MIN else 1
+    return int(blake3.AUTO) if rows.nbytes >= THREADS_BYTES_MIN else 1
 
 
 def _whole(column: pa.ChunkedArray, stored: pa.DataType) -> pa.Array:

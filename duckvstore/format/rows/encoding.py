@@ -24,7 +24,7 @@ from duckvstore.format.stored.schema import FIELD_ID
 from duckvstore.format.stored.statistics import has_nan
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from duckvstore.format.stored.documents import Schema
 
@@ -47,15 +47,34 @@ DISTINCT_SHARE_NUMBER = 0.1
 DICTIONARY_COMPACT_MIN = 256
 DICTIONARY_BYTES_MAX = 900_000  # Parquet's writer gives a dictionary up at 1 MiB, after the work
 MUCH_SMALLER = 0.75
+# Footers of thousands of columns are kept: a read of a few of these takes less time than to parse one.
+LONG_FOOTER_BYTES_MIN = 2**18
+LONG_FOOTERS_MAX = 4
 ENCODED_NUMBERS_LEVEL = -1  # of zstd: as small as at its default of 1, and sooner; plain numbers and text are not
 WORTH_ZSTD = 0.85  # of the bytes with lz4, which decodes two to three times as fast
 SMALL_ROWS = 1024
+MANY_COLUMNS = 100  # of one type: they are written alike
+SAMPLED_COLUMNS = 8
+NEARLY_ALL = 0.9
+BOUNDED_COLUMNS = 32  # of the many columns of short segments: those whose bounds documents have too
 SAMPLED_ROWS_MIN = 16_384  # below, looking costs more than a better encoding gives; appends merge such segments later
 
 
 def choose(table: pa.Table, schema: Schema) -> Choices:
     """Return what suits these rows, for each column."""
-    return {column.name: _choose(table.column(column.name)) for column in schema.columns}
+    if table.num_rows >= SAMPLED_ROWS_MIN:
+        return {column.name: _choose(table.column(column.name)) for column in schema.columns}
+    # Of fewer rows the type decides alone, and of many columns of one type, a few of them.
+    names: dict[pa.DataType, list[str]] = {}
+    for name, kind in zip(table.schema.names, table.schema.types, strict=True):
+        names.setdefault(kind, []).append(name)
+    found: Choices = {}
+    for alike in names.values():
+        is_many = len(alike) >= MANY_COLUMNS
+        spread = [alike[place * (len(alike) - 1) // (SAMPLED_COLUMNS - 1)] for place in range(SAMPLED_COLUMNS)]
+        choice = _choose_alike([table.column(name) for name in spread]) if is_many else None
+        found |= dict.fromkeys(alike, choice or _choose(table.column(alike[0])))
+    return {name: found[name] for name in schema.names}
 
 
 def parquet_options(
@@ -66,16 +85,20 @@ def parquet_options(
     ``choices``: what ``choose`` returned for rows like them; to look at rows costs a tenth of encoding them.
     """
     dictionary, encodings, levels, codecs = [], {}, {}, {}
-    for name, (encoding, codec) in (choose(table, schema) if choices is None else choices).items():
-        data = table.column(name)
+    chosen = choose(table, schema) if choices is None else choices
+    kinds = dict(zip(table.schema.names, table.schema.types, strict=True))
+    for name, (encoding, codec) in chosen.items():
         if codec is not None and compression == "zstd":
             codecs[name] = codec
-        elif encoding is not None and pa.types.is_primitive(data.type):
+        elif encoding is not None and pa.types.is_primitive(kinds[name]):
             levels[name] = ENCODED_NUMBERS_LEVEL
         if encoding == "DICTIONARY":
             dictionary.append(name)
         elif encoding is not None:
             encodings[name] = encoding
+    common = set(codecs.values())
+    if len(common) == 1 and len(codecs) >= max(NEARLY_ALL * len(kinds), MANY_COLUMNS):  # pyarrow is slow with a list
+        compression, codecs = common.pop(), {}
     return {
         "compression": {path: codecs.get(path, compression) for path in _paths(table)} if codecs else compression,
         "compression_level": levels if compression == "zstd" else None,
@@ -83,8 +106,18 @@ def parquet_options(
         "column_encoding": encodings or None,
         "write_page_checksum": True,
         "store_decimal_as_integer": True,
-        "write_statistics": [column.name for column in schema.columns if _has_bounds(table.column(column.name))],
+        "write_statistics": [name for name in _bounded(schema, table.num_rows) if _has_bounds(table.column(name))],
     }
+
+
+def _bounded(schema: Schema, row_count: int) -> Sequence[str]:
+    """Return the columns that may have Parquet's own bounds.
+
+    Whoever skips a short column by its bounds saves less than it costs to write, keep and parse those of thousands.
+    """
+    if len(schema.columns) < MANY_COLUMNS or row_count >= SAMPLED_ROWS_MIN:
+        return schema.names
+    return schema.names[: len(schema.index) + BOUNDED_COLUMNS]
 
 
 def _paths(table: pa.Table) -> list[str]:
@@ -139,8 +172,9 @@ def encode(
     Raises InvalidInput when Parquet cannot hold the values, and Unsupported when this pyarrow could not read them.
     """
     table = _compact(table)
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        if pa.types.is_nested(column.type) and any(map(_has_null_array, column.chunks)) and not reads_null_arrays():
+    for position in _positions_of(table, pa.types.is_nested):
+        name, column = table.schema.names[position], table.column(position)
+        if any(map(_has_null_array, column.chunks)) and not reads_null_arrays():
             raise Unsupported(
                 f"column {name!r} has lists of a fixed size that are null, which pyarrow {pa.__version__} writes and "
                 "cannot read: upgrade pyarrow, or cast them to lists of any size"
@@ -201,13 +235,14 @@ def decode(
         kept = _dictionary_columns(data, dictionaries) if dictionaries else []
         # Without threads of Arrow's: they let go of a file a moment after it was read, and where that is the moment in
         # which Python ends, to let go of an object of Python's aborts the process. Segments are decoded side by side.
-        file = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False, read_dictionary=kept)
+        is_flat = not any(kind.num_fields for kind in target.types)
+        opened = _FlatFile if is_flat and not schema.mixed else pq.ParquetFile
+        file = opened(pa.BufferReader(data), metadata=_known_footer(data), pre_buffer=False, read_dictionary=kept)
         if not columns and columns is not None:
             return pa.table({"": pa.nulls(file.metadata.num_rows)}).select([])
-        if schema.mixed:
-            found = _read_mixed(file, target)
-        else:
-            found = file.read(columns=None if columns is None else list(columns), use_threads=False)
+        found = _read_mixed(file, target) if schema.mixed else _read(file, schema, columns)
+        if found.schema.equals(target, check_metadata=True):
+            return found
         arrays = [_stored(found.column(field.name), field, kept) for field in target]
         fields = [
             field if array.type == field.type else field.with_type(array.type)
@@ -219,6 +254,51 @@ def decode(
             f"a segment cannot be decoded ({type(error).__name__}: {error}): restore it from a backup, or read "
             "another version"
         ) from error
+
+
+def _read(file: pq.ParquetFile, schema: Schema, columns: Sequence[str] | None) -> pa.Table:
+    """Return the columns of these names, or all."""
+    if columns is None:
+        return file.read(use_threads=False)
+    wanted = list(columns)
+    if isinstance(file, _FlatFile) and file.metadata.num_columns == len(schema.columns):
+        stored = schemas.to_arrow(schema)
+        file.positions = [stored.get_field_index(name) for name in wanted]
+        found = file.read(columns=wanted, use_threads=False)
+        if sorted(found.column_names) == sorted(wanted):
+            return found
+        file.positions = None  # its columns are in another order
+    return file.read(columns=wanted, use_threads=False)
+
+
+def _known_footer(data: bytes) -> pq.FileMetaData | None:
+    """Return what the footer of a file says where it is long; None: whoever opens the file looks itself."""
+    size = int.from_bytes(data[-8:-4], "little") + 8
+    if not LONG_FOOTER_BYTES_MIN <= size <= len(data):
+        return None
+    return _footer(data[-size:])
+
+
+@lru_cache(maxsize=LONG_FOOTERS_MAX)
+def _footer(data: bytes) -> pq.FileMetaData:
+    return pq.read_metadata(pa.BufferReader(pa.py_buffer(data)))
+
+
+class _FlatFile(pq.ParquetFile):  # type: ignore[misc]
+    """A file whose columns are not nested: pyarrow looks at the paths of all of them in Python, whatever is read."""
+
+    positions: Sequence[int] | None = None  # of the columns to read
+
+    def _build_nested_paths(self) -> dict[str, list[int]]:
+        return {}
+
+    def _get_column_indices(self, column_names: list[str] | None, **_: object) -> list[int] | None:
+        if column_names is None:
+            return None
+        if self.positions is not None:
+            return list(self.positions)
+        positions = {name: position for position, name in enumerate(self.schema.names)}
+        return [positions[name] for name in column_names]
 
 
 def _stored(column: pa.ChunkedArray, field: pa.Field, kept: Collection[str]) -> pa.ChunkedArray:
@@ -319,6 +399,31 @@ def _usual_choice(kind: pa.DataType) -> str | None:
     return "DICTIONARY"
 
 
+def _choose_alike(columns: Sequence[pa.ChunkedArray]) -> Choice | None:
+    """Return what suits many columns of numbers, all short, of which these are some; None: their type decides.
+
+    Each is compressed by itself, as it is in the file.
+    """
+    kind = columns[0].type
+    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)) or pa.types.is_float16(kind):
+        return None
+    values = [column.drop_null().combine_chunks().to_numpy(zero_copy_only=False) for column in columns]
+    values = [column for column in values if len(column)]
+    if not values:
+        return Choice()
+    plain = [column.tobytes() for column in values]
+    split = [column.view("u1").reshape(len(column), -1).T.tobytes() for column in values]
+
+    def compressed(forms: list[bytes], codec: str) -> int:
+        return sum(len(pa.compress(form, codec=codec)) for form in forms)
+
+    plain_bytes = compressed(plain, "zstd")
+    is_split = pa.types.is_floating(kind) and plain_bytes >= MUCH_SMALLER * compressed(split, "zstd")
+    forms = split if is_split else plain
+    is_fast = compressed(forms, "zstd") > WORTH_ZSTD * compressed(forms, "lz4_raw")
+    return Choice("BYTE_STREAM_SPLIT" if is_split else None, "lz4" if is_fast else None)
+
+
 def _choose_float(sample: pa.Array, share: float, row_count: int) -> str | None:
     """Split bytes into streams, unless the sample says that another form is much smaller (rounded numbers)."""
     if pa.types.is_float16(sample.type):
@@ -381,11 +486,20 @@ def _sample(data: pa.ChunkedArray) -> pa.Array:
 
 def _compact(table: pa.Table) -> pa.Table:
     """Return ``table`` with dictionaries that hold only what these rows use, one per column."""
-    for position, field in enumerate(table.schema):
-        if pa.types.is_dictionary(field.type):
-            column = _compact_dictionary(table.column(position))
-            table = table.set_column(position, field, column)
-    return table
+    coded = _positions_of(table, pa.types.is_dictionary)
+    if not coded:
+        return table
+    columns = table.columns
+    for position in coded:
+        columns[position] = _compact_dictionary(columns[position])
+    return pa.Table.from_arrays(columns, schema=table.schema)
+
+
+def _positions_of(table: pa.Table, is_wanted: Callable[[pa.DataType], bool]) -> list[int]:
+    """Return the positions of the columns whose types are wanted; each type is looked at once."""
+    types = table.schema.types
+    wanted = {kind for kind in set(types) if is_wanted(kind)}
+    return [position for position, kind in enumerate(types) if kind in wanted] if wanted else []
 
 
 def _compact_dictionary(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from duckvstore.errors import Integrity
+from duckvstore.format.rows import blocks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,8 +38,11 @@ class Gathering:
         for name, dtype in dtypes.items():
             names.setdefault(dtype, []).append(name)
         self._arrays: dict[str, np.ndarray] = {}
+        self._places: dict[str, tuple[np.ndarray, int]] = {}  # of each column in the block of its dtype
         for dtype, alike in names.items():
-            self._arrays |= zip(alike, np.empty((len(alike), row_count), dtype), strict=True)
+            block = np.empty((len(alike), row_count), dtype)
+            self._arrays |= zip(alike, block, strict=True)
+            self._places |= ((name, (block, place)) for place, name in enumerate(alike))
         self._row_count = row_count
         self._starts: dict[int, int] = {}
         self._apart: dict[str, dict[int, pa.ChunkedArray]] = {}
@@ -48,20 +52,38 @@ class Gathering:
         if rows.num_rows:
             self._starts[start] = rows.num_rows
         rest = []
-        for position, name in enumerate(rows.schema.names):
-            array = self._arrays.get(name)
-            if array is None:
-                rest.append(position)
+        names = rows.schema.names
+        for first, last in blocks.runs(rows.schema.types, rows.num_rows):
+            if last - first > 1 and self._take_block(start, rows, names, first, last):
                 continue
-            column = rows.column(position)
-            if column.null_count and array.dtype.kind in "iu":  # integers cannot be missing
-                self._apart.setdefault(name, {})[start] = column
-                continue
-            for chunk in column.chunks:
-                array[start : start + len(chunk)] = chunk.to_numpy(zero_copy_only=False)
-                start += len(chunk)
-            start -= rows.num_rows
+            for position in range(first, last):
+                array = self._arrays.get(names[position])
+                if array is None:
+                    rest.append(position)
+                    continue
+                column = rows.column(position)
+                if column.null_count and array.dtype.kind in "iu":  # integers cannot be missing
+                    self._apart.setdefault(names[position], {})[start] = column
+                    continue
+                for chunk in column.chunks:
+                    array[start : start + len(chunk)] = chunk.to_numpy(zero_copy_only=False)
+                    start += len(chunk)
+                start -= rows.num_rows
         return rows.select(rest)
+
+    def _take_block(self, start: int, rows: pa.Table, names: list[str], first: int, last: int) -> bool:
+        """Copy columns that lie in a block as they do in ``rows``; return whether these do."""
+        places = [self._places.get(name) for name in names[first:last]]
+        if places[0] is None:
+            return False
+        block, row = places[0]
+        if any(place is None or place[0] is not block or place[1] != row + at for at, place in enumerate(places)):
+            return False
+        values = blocks.numbers(rows, first, last, with_nan=block.dtype.kind == "f")
+        if values is None or values.dtype != block.dtype:
+            return False
+        block[row : row + last - first, start : start + rows.num_rows] = values
+        return True
 
     def finish(self, table: pa.Table) -> Gathered:
         """Return everything; ``table``: what ``take`` returned, in the order of the rows."""

@@ -34,9 +34,10 @@ def from_arrow(schema: pa.Schema, *, index: Sequence[str] = (), value: dict[str,
     Metadata of the schema and of its fields is left out: what a value needs of it is in ``value``.
     """
     fields = [
-        identified(field.name, without_metadata(field.type), position, nullable=field.nullable)
+        identified(field.name, without_metadata(field.type) if field.type.num_fields else field.type, position,
+                   nullable=field.nullable)
         for position, field in enumerate(schema, start=1)
-    ]
+    ]  # fmt: skip
     columns = tuple(Column(field.name, str(field.type), position) for position, field in enumerate(fields, start=1))
     return Schema(columns, encode_ipc(pa.schema(fields)), tuple(index), value if value is not None else {})
 
@@ -58,12 +59,15 @@ def to_arrow(schema: Schema) -> pa.Schema:
 
     Documents of earlier releases have no ids inside of nested types; they get the same ones each time.
     """
-    return _whole(schema.arrow)
+    return fields_of(schema.arrow)
 
 
 @lru_cache(maxsize=256)
-def _whole(text: str) -> pa.Schema:
+def fields_of(text: str) -> pa.Schema:
+    """Return what ``to_arrow`` does, of the text of a schema."""
     found = decode_ipc(text)
+    if not any(kind.num_fields for kind in found.types):
+        return found
     fields = [
         identified(field.name, field.type, int(field.metadata[FIELD_ID]), nullable=field.nullable)
         if field.type.num_fields and FIELD_ID in (field.metadata or {})

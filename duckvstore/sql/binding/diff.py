@@ -264,6 +264,29 @@ def pairs(before: Version, after: Version) -> list[Pair]:
     return [Pair(name, old, new) for name, (old, new) in zip(names, sides, strict=True)]
 
 
+def plain_pairs(
+    before: Version, after: Version, is_plain: Callable[[pa.DataType], bool]
+) -> list[tuple[str | None, str | None]] | None:
+    """Return the names of the columns of ``pairs`` in either version, if each is stored and of one plain type in both.
+
+    None: some is not, or is compared in another type.
+    """
+    if _range_index(before, after) or _range_index(after, before):
+        return None
+    if any(column.duckdb is not None for version in (before, after) for column in version.schema.shown):
+        return None
+    olds, news = ({field.name.casefold(): field for field in _fields(version)} for version in (before, after))
+    kinds = {field.type for fields in (olds, news) for field in fields.values()}
+    if not all(map(is_plain, kinds)) or any(olds[name].type != news[name].type for name in olds.keys() & news.keys()):
+        return None
+    both = [(olds.pop(name).name if name in olds else None, field.name) for name, field in news.items()]
+    return [*both, *((field.name, None) for field in olds.values())]
+
+
+def _names(version: Version, other: Version) -> list[str]:
+    return [*(column.name for column in _range_index(version, other)), *version.schema.shown_names]
+
+
 def _columns(version: Version, other: Version) -> list[Column]:
     own = map(duckdb_kinds.of_column, version.schema.shown)
     stored = [
@@ -301,7 +324,8 @@ def key_columns(before: Version, after: Version, wanted: Sequence[str] | None) -
 
     ``wanted`` None means the index of ``after``, as far as ``before`` has all columns of it. Raises NoSuchColumn.
     """
-    both = [pair.after.name for pair in pairs(before, after) if pair.before is not None and pair.after is not None]
+    olds = {name.casefold() for name in _names(before, after)}
+    both = [name for name in _names(after, before) if name.casefold() in olds]
     known = {name.casefold(): name for name in both}
     if wanted is None:
         index = after.schema.index or tuple(column.name for column in _range_index(after, before))

@@ -186,6 +186,7 @@ class Running(forks.Follower):
     def _set_up(self) -> None:
         """Set on the cursor what the statement needs, when it is bound and when it runs."""
         self._thread.set_validation(on=not self._plan.only_segments)
+        self._thread.set_footers(kept=self._plan.only_segments and self._plan.is_wide)
         self._thread.set_range_joins(of_few=self._plan.joins_few)
 
     def _register(self) -> None:

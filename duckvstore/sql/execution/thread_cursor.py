@@ -59,6 +59,8 @@ class ThreadCursor:
         self._validates = True
         self._joins_few = False
         self._threshold = 0
+        self._keeps_footers = False
+        self._kept_before = False
         #: the views and macros over symbols that are on it
         self.instances = Instances()
         #: the transaction that the thread has begun
@@ -85,6 +87,24 @@ class ThreadCursor:
                     raise
                 return  # the user has locked the configuration; asking anew is only slower
             self._validates = on
+
+    def set_footers(self, *, kept: bool) -> None:
+        """Set whether DuckDB keeps what the footers of the next statement's files say, which it asks for twice or more.
+
+        Of thousands of columns that is most of what a query of a few of them takes. Later statements are not touched.
+        """
+        if kept == self._keeps_footers or self.is_locked:
+            return
+        setting = "parquet_metadata_cache"
+        try:
+            if kept:
+                self._kept_before = self.cursor.execute(f"SELECT current_setting('{setting}')").fetchall()[0][0]
+            self.cursor.execute(f"SET SESSION {setting} = {kept or self._kept_before}")
+        except Exception as error:
+            if duckdb_errors.of_signal(error) is not None:
+                raise
+            return  # the user has locked the configuration
+        self._keeps_footers = kept
 
     def set_range_joins(self, *, of_few: bool) -> None:
         """Say whether the next statement joins so few rows that ranges are compared one by one.

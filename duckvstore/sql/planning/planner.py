@@ -16,6 +16,7 @@ from sqlglot import exp
 from duckvstore.engine.reading import catalogue_tables
 from duckvstore.engine.reading import segments as engine_segments
 from duckvstore.errors import DuckVStoreError, Integrity, StorageUnavailable
+from duckvstore.format.rows.blocks import MANY_COLUMNS
 from duckvstore.sql.binding import dataframes, diff
 from duckvstore.sql.binding.meanings import Catalogue, Difference, Frame, Symbol
 from duckvstore.sql.binding.names import with_label
@@ -91,6 +92,11 @@ class Plan:
     stores: bool = False
     #: the views and macros that it uses, each after those that it uses itself
     instances: list[Instance] = field(default_factory=list)
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether it scans a version of many columns."""
+        return any(len(scan.version.schema.columns) >= MANY_COLUMNS for scan in self.scans)
 
     def use(self, instances: list[Instance]) -> None:
         """Take over what views and macros scan and hold."""

@@ -134,8 +134,9 @@ def is_open(kind: pa.DataType) -> bool:
 def undecided(version: Version) -> list[str]:
     """Return the columns of which no row has a value, as far as the document says, and that are not declared."""
     found = []
+    candidates = set(version.schema.shown_names).difference(version.schema.index)
     for column, field in zip(version.schema.columns, schemas.to_arrow(version.schema), strict=True):
-        if column.name in version.schema.index or column.name not in version.schema.shown_names:
+        if column.name not in candidates:
             continue
         has_none = is_open(field.type)
         if not has_none and version.kind in altering.PANDAS:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from sqlglot import exp
+
 from duckvstore.sql.syntax.literals import quote
 from duckvstore.sql.syntax.tokens import scan
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from duckvstore.sql.syntax.source_map import SourceMap
+    from duckvstore.sql.syntax.statement import Reference, Statement
     from duckvstore.sql.syntax.tokens import Token
 
 FILE = "__vstore_file"
@@ -26,6 +29,7 @@ _VOLATILE = re.compile(
     r"|(sample|tablesample|limit|fetch)\b|distinct\s+on\b)",
     re.IGNORECASE,
 )
+_UNNAMED = frozenset(("COLUMNS", "NATURAL", "POSITIONAL", "ROW", "PIVOT", "UNPIVOT", "NAME"))
 _ENDS = ("SET", "USING", "FROM", "WHERE", "RETURNING", "WHEN", ";")
 
 
@@ -60,6 +64,28 @@ def question(text: str, relation: str) -> str | None:
         others = f", {text[source.end : where.start]}" if source is not None and source.start < where.start else ""
         joined = f"{target}{others} {text[where.start : stop]}"
     return f"{text[: verb.start]} SELECT DISTINCT {quote(FILE)} FROM {joined}"
+
+
+def columns(statement: Statement, target: Reference) -> frozenset[str] | None:
+    """Return folded names among which are those of all columns of ``target`` that the statement depends on or changes.
+
+    None: some may be meant without being named, as by ``*``, ``COLUMNS(…)``, a whole row or a macro.
+    """
+    tree = statement.tree
+    own = (target.alias or target.parts[-1]).casefold()
+    if not isinstance(tree, exp.Update | exp.Delete) or any(tree.find_all(exp.Star, exp.Anonymous)):
+        return None
+    if any(not column.table and column.name.casefold() == own for column in tree.find_all(exp.Column)):
+        return None
+    if any(token.upper in _UNNAMED for token in statement.tokens):
+        return None
+    quotes = {'"': '"', "`": "`"}
+    return frozenset(
+        (token.text[1:-1].replace(quotes[token.text[0]] * 2, quotes[token.text[0]])
+         if token.kind == "quoted" else token.text).casefold()
+        for token in statement.tokens
+        if token.kind in ("word", "quoted")
+    )  # fmt: skip
 
 
 def parted(sql: SourceMap) -> tuple[SourceMap, SourceMap, SourceMap]:

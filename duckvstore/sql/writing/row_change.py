@@ -14,6 +14,7 @@ from sqlglot import exp
 from duckvstore.engine.writing import row_edits
 from duckvstore.errors import DuckVStoreError
 from duckvstore.format.evolution.editing import check_tabular
+from duckvstore.format.rows.blocks import MANY_COLUMNS
 from duckvstore.format.stored.schema import to_arrow
 from duckvstore.sql.binding.meanings import Symbol
 from duckvstore.sql.planning import nanoseconds, rewrite
@@ -80,7 +81,8 @@ class RowChange(SymbolChange):
         try:
             newest = self._decided(plan, newest)
             kept = None if kind in ("insert", "copy") else self._touched(plan, newest, self._candidates(newest))
-            scratch = Scratch(self.context.thread.cursor, self.library, newest, kept)
+            names = match_query.columns(self.statement, self.reference) if self._changes_named(newest) else None
+            scratch = Scratch(self.context.thread.cursor, self.library, newest, kept, names)
         except BaseException:
             plan.release_files()
             raise
@@ -91,13 +93,19 @@ class RowChange(SymbolChange):
             if assigned is not newest:
                 newest = assigned
                 scratch.close()
-                scratch = Scratch(self.context.thread.cursor, self.library, newest, kept)
+                scratch = Scratch(self.context.thread.cursor, self.library, newest, kept, names)
             wanted = self._run_on_scratch(plan, scratch, newest.schema.shown_names)
             self._outcome = self._result()  # before the commit: where it fails, nothing is changed
         finally:
             scratch.close()
             plan.release_files()
         return row_edits.edited(self.library, newest, _OPERATIONS.get(kind, kind), wanted, scratch.rows_of)
+
+    def _changes_named(self, newest: Version) -> bool:
+        """Whether the statement changes rows in place by the columns that it names, and there are many."""
+        if len(newest.schema.columns) < MANY_COLUMNS or self.statement.explain:
+            return False
+        return self.statement.kind in ("update", "delete") and self._parts().returning is None
 
     def _refuse_rowid(self, newest: Version) -> None:
         """Raise SqlError for DuckDB's row number, which symbols lack: it would count what was loaded."""

@@ -42,10 +42,16 @@ class Scratch:
     """The rows of some segments of a version as a temporary table of one cursor; ``close`` drops it."""
 
     def __init__(
-        self, cursor: duckdb.DuckDBPyConnection, library: OpenLibrary, version: Version, kept: Sequence[int] | None
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        library: OpenLibrary,
+        version: Version,
+        kept: Sequence[int] | None,
+        names: Collection[str] | None = None,
     ) -> None:
         """Load the segments at the positions ``kept`` with their row numbers; None: no rows and no numbers.
 
+        ``names``: the columns that the statement may look at or change, folded (None: all); the others stay as stored.
         Raises SqlError for what SQL cannot hold, and the errors of reading.
         """
         import pyarrow as pa
@@ -53,8 +59,13 @@ class Scratch:
         self._cursor, self._version = cursor, version
         self._schema = to_arrow(version.schema)
         #: what the statement sees; the rest says how missing rows are marked, and stays with the rows left alone
-        self._fields = list(shown(version.schema))
-        self._own = {column.name: kind for column in version.schema.columns if (kind := kinds.of_column(column))}
+        self._fields = [field for field in shown(version.schema) if names is None or field.name.casefold() in names]
+        loaded_names = {field.name for field in self._fields}
+        self._own = {
+            column.name: kind
+            for column in version.schema.columns
+            if column.name in loaded_names and (kind := kinds.of_column(column))
+        }
         self._shown = kinds.shown(_LOADED, self._own)  # in DuckDB's own types
         self._is_numbered = kept is not None
         if not len(self._schema):
@@ -235,8 +246,9 @@ class Scratch:
         import pyarrow.compute as pc
 
         columns = list(after.columns)
+        loaded = {field.name for field in self._fields}
         for at, field in enumerate(self._schema):
-            if _is_finer(field.type) and field.name.casefold() not in assigned:
+            if field.name in loaded and _is_finer(field.type) and field.name.casefold() not in assigned:
                 with registered(self._cursor, _LOADED, pa.table({field.name: before.column(at)})):
                     shown = self._query(f"SELECT {_expression(field)} FROM {_LOADED}").column(0)
                 is_same = pc.equal(_stored(shown, field.type), columns[at])

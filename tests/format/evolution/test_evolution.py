@@ -18,7 +18,7 @@ from pandas.testing import assert_frame_equal, assert_series_equal
 
 import duckvstore as vs
 from duckvstore.errors import InvalidInput
-from duckvstore.format.codecs import values
+from duckvstore.format.codecs import tables, values
 from duckvstore.format.evolution import joins
 from duckvstore.format.rows import encoding
 from duckvstore.format.rows.value_rows import Encoded
@@ -838,3 +838,43 @@ def test_appends_are_a_concatenation(pieces):
         assert all(map(same, found[name], expected[name])), name
         present = int(expected[name].notna().sum())
         assert made.sql(f"SELECT count({name}) FROM s WHERE {name} IS NOT NULL").fetchone() == (present,)
+
+
+INDEXES = {
+    "range": lambda start: pd.RangeIndex(start, start + 4, name="r"),
+    "times": lambda start: pd.date_range("2024", periods=4, name="t") + pd.Timedelta(days=start),
+    "finer times": lambda start: pd.date_range("2024", periods=4, name="t").as_unit("ns" if start else "us"),
+    "labels": lambda start: pd.Index(["a", None, "b", "c"][:start] + ["d"] * (4 - start), name="l"),
+    "levels": lambda start: pd.MultiIndex.from_product([pd.date_range(f"202{start}", periods=2), [1, 2]]),
+    "categories": lambda start: pd.CategoricalIndex(["a", f"b{start}"] * 2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", INDEXES)
+@pytest.mark.parametrize("dtypes", ["float64", "mixed", "objects"])
+def test_many_columns_that_are_the_same_join_as_each_would(name, dtypes, monkeypatch):
+    """In one step, where all are of numpy's dtypes; what is merged and the rows are the same."""
+    random = np.random.default_rng(3)
+    kinds = {"float64": ["float64"], "mixed": ["float64", "float32", "int16", "bool", "M8[ns]"], "objects": [object]}
+    made = []
+    for start in (0, 4):
+        index = INDEXES[name](start)
+        columns = {
+            f"c{n}": pd.Series(random.integers(0, 2, 4), index).astype(kinds[dtypes][n % len(kinds[dtypes])])
+            for n in range(120)
+        }
+        frame = pd.DataFrame(columns, index)
+        if start and dtypes != "objects":
+            frame.iloc[1, 0] = np.nan
+        frame.attrs = {"start": start, f"only {start}": 1}
+        made.append(tables.encode_table(frame, "x"))
+    stored = made[0].schema
+    merge_alike = joins._merge_alike
+    taken = []
+    monkeypatch.setattr(joins, "_merge_alike", lambda *args: taken.append(merge_alike(*args)) or taken[-1])
+    found = joins.merge("dataframe", stored, made[1], where="'s'")
+    assert (taken[0] is not None) == (dtypes != "objects" and name != "finer times")
+    monkeypatch.setattr(joins, "_merge_alike", lambda *_: None)
+    expected = joins.merge("dataframe", stored, made[1], where="'s'")
+    assert (found.schema, found.changed) == (expected.schema, expected.changed)
+    assert found.rows(made[1].table).equals(expected.rows(made[1].table), check_metadata=True)

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
+from duckvstore.format.rows import blocks
 from duckvstore.format.rows.digest import logical_digest
 from duckvstore.format.stored import schema as schemas
 
@@ -216,3 +217,26 @@ def test_the_digest_is_frozen():
     """Stored segments carry it in their keys: what is shared today is shared by later releases."""
     rows = pa.table({"x": pa.array([1, None, 3]), "y": pa.array(["a", "", None], pa.large_string())})
     assert logical_digest(rows, schemas.from_arrow(rows.schema)) == "c9519150b95ea050c431a7dff2189c05"
+
+
+@pytest.mark.parametrize("kind", [pa.float64(), pa.float32(), pa.float16(), pa.int8(), pa.uint64()])
+@pytest.mark.parametrize("layout", ["whole", "slice", "chunks", "missing", "NaN"])
+def test_many_columns_have_the_digest_of_each_by_itself(kind, layout, monkeypatch):
+    """They are taken as blocks; what is null, NaN, -0.0 or infinite counts as it does in one column."""
+    random = np.random.default_rng(5)
+    values = random.integers(0, 100, (150, 7)).astype(kind.to_pandas_dtype())
+    if layout == "NaN" and values.dtype.kind == "f":
+        values[::3, 2:5] = [np.nan, -0.0, np.inf]
+    columns = [pa.array(row) for row in values]
+    if layout == "missing":
+        columns[77] = pa.array(values[77], mask=np.arange(7) == 3)
+    rows = pa.table({"t": pa.array(["a"] * 7), **{f"c{n}": column for n, column in enumerate(columns)}})
+    rows = {"slice": rows.slice(2, 4), "chunks": pa.concat_tables([rows, rows])}.get(layout, rows)
+    schema = schemas.from_arrow(rows.schema)
+    taken = []
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 400)
+    monkeypatch.setattr(blocks, "numbers", lambda *args, real=blocks.numbers: taken.append(real(*args)) or taken[-1])
+    found = logical_digest(rows, schema)
+    assert any(block is not None for block in taken) == (layout != "chunks")
+    monkeypatch.setattr(blocks, "MANY_COLUMNS", 1000)
+    assert logical_digest(rows, schema) == found

@@ -176,3 +176,66 @@ def test_the_size_of_a_set_is_estimated_from_a_sample():
         draws = RANDOM.integers(0, size, 8192)
         share = len(np.unique(draws)) / len(draws)
         assert abs(encoding._distinct_estimate(share, len(draws)) / size - 1) < 0.2
+
+
+@pytest.mark.parametrize(
+    ("values_of", "used", "codec"),
+    [
+        (RANDOM.normal(size=(120, 600)), "BYTE_STREAM_SPLIT", "LZ4"),
+        (np.round(RANDOM.normal(size=(120, 600)), 1), "BYTE_STREAM_SPLIT", "ZSTD"),
+        (RANDOM.integers(-(2**63), 2**63 - 1, (120, 600)), "PLAIN", "LZ4"),
+        (RANDOM.integers(0, 9, (120, 600)), "PLAIN", "ZSTD"),
+        (np.full((120, 600), np.nan), "PLAIN", "ZSTD"),
+        (RANDOM.normal(size=(120, 0)), "PLAIN", "ZSTD"),
+    ],
+)
+def test_many_short_columns_are_written_as_suits_a_few_of_them(values_of, used, codec):
+    """Others beside them as their own type wants; and only the first columns have bounds in the file."""
+    columns = {f"c{n}": pa.array(row, from_pandas=True) for n, row in enumerate(values_of)}
+    table, schema = stored(t=np.arange(values_of.shape[1]).astype("M8[ns]"), **columns)
+    data = encoding.encode(table, schema)
+    assert encoding.decode(data, schema).equals(table)
+    group = pq.ParquetFile(io.BytesIO(data)).metadata.row_group(0)
+    found = [group.column(position) for position in range(1, 121)]
+    assert {(used in one.encodings or not one.num_values, one.compression) for one in found} == {(True, codec)}
+    if np.isfinite(values_of).any():
+        bounded = [one.is_stats_set for one in found]
+        assert bounded == [True] * (encoding.BOUNDED_COLUMNS - 1) + [False] * (121 - encoding.BOUNDED_COLUMNS)
+
+
+def test_columns_of_other_types_beside_many_alike():
+    """Each has an encoding and a codec of its own, in the order of the columns."""
+    numbers = {f"c{n}": row for n, row in enumerate(RANDOM.normal(size=(150, 2000)))}
+    table, schema = stored(a=["x", "y"] * 1000, **numbers, z=[True, False] * 1000)
+    choices = encoding.choose(table, schema)
+    assert list(choices) == table.column_names
+    assert [choices[name] for name in ("a", "c7", "z")] == [
+        ("DICTIONARY", None),
+        ("BYTE_STREAM_SPLIT", "lz4"),
+        (None, None),
+    ]
+    assert encoding.decode(encoding.encode(table, schema), schema).equals(table)
+
+
+def test_a_few_of_many_columns_are_read_by_their_places(monkeypatch):
+    """By their names where a file has them in another order. Long footers are parsed once, each for its own file."""
+    monkeypatch.setattr(encoding, "LONG_FOOTER_BYTES_MIN", 1000)
+    encoding._footer.cache_clear()
+    table, schema = stored(**{f"c{n}": [n, -n, None] for n in range(120)})
+    data = encoding.encode(table, schema)
+    other, _ = stored(**{f"c{n}": [n + 1, -n] for n in reversed(range(120))})
+    odd = encoding.encode(other.select(table.column_names), schema, {})
+    sink = io.BytesIO()
+    pq.write_table(other, sink)
+    wanted = ["c77", "c3", "c119"]
+    for _ in range(3):
+        assert encoding.decode(data, schema, wanted).equals(table.select(wanted))
+        assert encoding.decode(odd, schema, wanted).equals(other.select(wanted))
+        assert encoding.decode(sink.getvalue(), schema, wanted).equals(other.select(wanted))
+        assert encoding.decode(data, schema).equals(table)
+    assert encoding._footer.cache_info().misses == 3
+    with pytest.raises(Integrity, match="cannot be decoded"):
+        encoding.decode(data[:-400] + data[-300:], schema)
+    fewer, few = stored(c3=[1], c77=[2])
+    with pytest.raises(Integrity, match="cannot be decoded"):
+        encoding.decode(encoding.encode(fewer, few), schema, wanted)

@@ -135,3 +135,60 @@ def test_series_and_no_columns(lib):
     assert lib.read("f", columns=[]).data.shape == (2, 0)
     lib.write("n", frame.iloc[:0])
     pd.testing.assert_frame_equal(lib.read("n").data, frame.iloc[:0])
+
+
+WIDE = {
+    "float64": np.array([1.5, np.nan, -0.0, np.inf, -np.inf, 5e-324]),
+    "float32": np.array([1.5, np.nan, -0.0, np.inf, -np.inf, 1e-45], np.float32),
+    "float16": np.array([1.5, np.nan, -0.0, np.inf, -np.inf, 6e-8], np.float16),
+    "int64": np.array([2**63 - 1, -(2**63), 0, 2**53 + 1]),
+    "uint8": np.array([0, 255, 7], np.uint8),
+    "other end": np.array([1, -2, 3], ">i4"),
+    "bool": np.array([True, False]),
+    "time": np.array(["2024-01-01", "NaT", "1969-07-20T20:17:40.000000001"], "M8[ns]"),
+    "text": np.array(["a", None, ""], object),
+}
+
+
+def wide_frames(random, row_count):
+    """Frames of many columns: of one dtype, in either order in memory, and of several dtypes in runs and mixed."""
+    values = {name: random.choice(found, (row_count, 110)) for name, found in WIDE.items()}
+    for name, found in values.items():
+        yield name, pd.DataFrame(found).add_prefix("c")
+    yield "columns first", pd.DataFrame(np.ascontiguousarray(values["float64"].T).T)
+    whole = random.normal(size=(row_count, 110))
+    whole[:, 7] = np.nan
+    yield "some missing", pd.DataFrame(whole, columns=pd.MultiIndex.from_product([["a", "b"], range(55)]))
+    runs = pd.concat([pd.DataFrame(found).add_prefix(name) for name, found in values.items()], axis=1)
+    yield "runs", runs
+    selectable = runs.drop(columns=[name for name in runs if name.startswith("other")])
+    yield "mixed", selectable[random.permutation(selectable.columns)]
+    yield "few of each", selectable.iloc[:, ::9]
+    yield "one name", runs.set_axis(["c"] * runs.shape[1], axis=1)
+
+
+@pytest.mark.parametrize("row_count", [0, 1, 37])
+@pytest.mark.parametrize("index", ["range", "times"])
+def test_wide_frames_come_back_as_their_columns_one_by_one_would(lib, row_count, index, monkeypatch):
+    """Stored as blocks and put together as blocks, from one segment and from several: the same bits, and digests."""
+    from duckvstore.format.codecs import pandas_frames
+    from duckvstore.format.rows import blocks
+
+    random = np.random.default_rng(row_count)
+    lib.set_options(segment_bytes=65_536)
+    for name, plain in wide_frames(random, row_count):
+        frame = plain if index == "range" else plain.set_axis(pd.date_range("2024", periods=row_count, name="t"))
+        lib.write("s", frame)
+        found = lib.read("s").data
+        pd.testing.assert_frame_equal(found, frame, obj=name)
+        for position in range(0, frame.shape[1], 5):
+            was, now = (one.iloc[:, position].array for one in (frame, found))
+            assert name == "text" or not isinstance(was, np.ndarray) or was.tobytes() == now.tobytes()
+        few = lib.read("s", columns=[frame.columns[3]])
+        pd.testing.assert_frame_equal(few.data, frame if name == "one name" else frame.iloc[:, 3:4], obj=name)
+        with monkeypatch.context() as slowly:
+            slowly.setattr(blocks, "MANY_COLUMNS", 10**6)
+            slowly.setattr(pandas_frames, "WIDE_COLUMNS_MIN", 10**6)
+            assert lib.write("s", frame).new_bytes == 0  # equal digests
+            pd.testing.assert_frame_equal(lib.read("s").data, frame, obj=name)
+        lib.delete("s")

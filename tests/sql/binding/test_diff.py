@@ -601,3 +601,70 @@ def test_a_version_that_only_a_snapshot_holds_is_compared(lib):
     diff = lib.diff("trades", "eod")
     assert diff.has_changes is False
     assert diff.arrow().num_rows == 0
+
+
+def many_columns(random, rows, kind):
+    """A frame of 130 columns with few values, of which some are equal to others without being the same."""
+    numbers = random.choice([0.0, -0.0, 1.5, np.nan, np.inf, -np.inf], (rows, 110))
+    frame = pd.DataFrame(numbers, columns=[f"c{n}" for n in range(110)])
+    frame = frame.astype({f"c{n}": "float32" for n in range(3)})
+    found = {
+        "text": random.choice(["a", "b", "", None], rows),
+        "flag": random.choice([True, False], rows),
+        "masked": pd.array(random.choice([1, 2, None], rows), "Int64"),
+        "time": random.choice(np.array(["2020-01-01", "NaT", "2021-01-01"], "M8[ns]"), rows),
+        "label": pd.Categorical(random.choice(["x", "y", None], rows), ["x", "y"]),
+        "real": pd.array(random.choice([1.5, None], rows), "Float64"),
+    }
+    frame = pd.concat([frame, pd.DataFrame(found), pd.DataFrame(np.ones((rows, 12), int)).add_prefix("i")], axis=1)
+    if kind == "range":
+        return frame
+    values = {
+        "unique": random.permutation(rows) * 3,
+        "repeated": random.integers(0, 5, rows),
+        "missing": random.choice([0.0, -0.0, np.nan, 1.0], rows),
+    }
+    return frame.set_index(pd.Index(values[kind], name="id"))
+
+
+def changed(random, frame):
+    """The same with a few cells changed, and some rows added, removed and exchanged."""
+    frame = frame.copy()
+    for row, column in random.integers(0, [len(frame), 110], (4, 2)):
+        frame.iloc[row, column] = random.choice([0.0, 2.5, np.nan])
+    kept = random.permutation(len(frame))[: len(frame) - 2] if random.integers(0, 2) else np.arange(len(frame))
+    return pd.concat([frame.iloc[kept], frame.iloc[: random.integers(0, 3)]], ignore_index=frame.index.name is None)
+
+
+@pytest.mark.parametrize("kind", ["unique", "repeated", "missing", "range"])
+@pytest.mark.parametrize("columns", ["same", "added", "removed", "retyped", "key"])
+def test_changes_of_many_columns_are_counted_as_by_sql(kind, columns, tmp_path, monkeypatch):
+    """Without SQL where all columns are of types that are compared alike; -0.0, NaN and null included."""
+    from duckvstore.api import diff
+    from duckvstore.format.rows import row_changes
+
+    counted = []
+    monkeypatch.setattr(row_changes, "count", lambda *args, real=row_changes.count: counted.append(1) or real(*args))
+    lib = vs.open(tmp_path).create_library("lib", segment_bytes=2**16)
+    for seed in range(3):
+        random = np.random.default_rng([seed, len(kind), len(columns)])
+        first = many_columns(random, 12, kind)
+        second = changed(random, first)
+        if columns == "added":
+            second["more"] = random.choice([1.0, np.nan], len(second))
+        elif columns == "removed":
+            second = second.drop(columns=["c7", "text"])
+        elif columns == "retyped":
+            second = second.astype({"i1": "int8"})
+        lib.write("wide", first)
+        lib.write("wide", second)
+        key = ["text", "flag", "time"] if columns == "key" else None
+        versions = (seed * 2, seed * 2 + 1)
+        found = lib.diff("wide", *versions, key=key)
+        with monkeypatch.context() as slowly:
+            slowly.setattr(diff, "_COLUMNS_MIN", 1000)
+            assert lib.diff("wide", *versions, key=key) == found
+        changes = Counter(found.df()["change"])
+        assert (found.inserted, found.deleted) == (changes["insert"], changes["delete"])
+        assert found.updated == changes["update_preimage"]
+    assert bool(counted) == (columns != "retyped")
