@@ -161,6 +161,7 @@ def carry_out(library: OpenLibrary, call: Call, plan: Callable[[Version | None],
     It is acknowledged before the commit is tried.
     """
     announced = IO.submit(announce, library, call)
+    library.look_at_options()
 
     def planned(newest: Version | None) -> Draft | None:
         draft = plan(newest)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from duckvstore.concurrency import IO
+from duckvstore.concurrency import IO, PARALLEL_DOCUMENTS
 from duckvstore.engine.library import labels, manifests
 from duckvstore.engine.library.create_once import create_once
 from duckvstore.engine.reading import cuts, ranges, reads, segments
@@ -86,7 +86,7 @@ def parts(library: OpenLibrary, symbol: str) -> list[Version]:
         return found if found.library_id == library.library_id else None
 
     keys = [entry.key for entry in library.objects.list(library.layout.symbol_staging(symbol))]
-    found = [part for part in IO.map(load, keys) if part is not None]
+    found = [part for part in IO.map(load, keys, at_once=PARALLEL_DOCUMENTS) if part is not None]
     return sorted(found, key=lambda part: (part.created_at, part.write_id))
 
 
