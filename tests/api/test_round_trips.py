@@ -62,6 +62,27 @@ def used(*symbols):
     return use
 
 
+def three_writes(lib) -> None:
+    with lib.transaction() as transaction:
+        for symbol in names(3):
+            transaction.write(symbol, frame(7))
+
+
+def three_edits(lib) -> None:
+    with lib.transaction() as transaction:
+        transaction.write("s000", frame(7))
+        transaction.append("s001", LATER)
+        transaction.update("s002", frame(7).iloc[2:4])
+
+
+def three_edits_after_a_read(lib) -> None:
+    with lib.transaction() as transaction:
+        transaction.read("s000")
+        transaction.write("s000", frame(7))
+        transaction.append("s001", LATER)
+        transaction.update("s002", frame(7).iloc[2:4])
+
+
 CALLS = {
     # call: what it does, how often on a handle that wrote the symbols before, and on a fresh one
     "write": (lambda lib: lib.write("s000", frame(7)), 2, 4),
@@ -74,6 +95,9 @@ CALLS = {
     "delete": (lambda lib: lib.delete("s000"), 2, 3),
     "read": (lambda lib: lib.read("s000"), 2, 3),
     "read of a version": (lambda lib: lib.read("s000", as_of=0), 2, 2),
+    "transaction of 3 writes": (three_writes, 5, 11),
+    "transaction of a write, an append and an update": (three_edits, 5, 12),
+    "transaction with a read": (three_edits_after_a_read, 9, 15),
     "list_symbols": (lambda lib: lib.list_symbols(), 3, 3),
     "snapshot": (lambda lib: lib.snapshot("first"), 5, 5),
     "sizes": (lambda lib: lib.sizes(), 9, 9),
@@ -83,7 +107,7 @@ CALLS = {
 @pytest.mark.parametrize("call", CALLS)
 def test_one_call(distant, call):
     action, by_used, by_fresh = CALLS[call]
-    with distant(used("s000")) as (lib, distance):
+    with distant(used(*names(3))) as (lib, distance):
         assert distance.trips(lambda: action(lib)) == by_used
     with distant() as (lib, distance):
         assert distance.trips(lambda: action(lib)) == by_fresh

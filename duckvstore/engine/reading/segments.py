@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from contextlib import closing
+from contextlib import closing, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from duckvstore import clock
+from duckvstore import clock, forks
 from duckvstore.concurrency import CPU, IO, PARALLEL_REQUESTS, Task
 from duckvstore.errors import Integrity, NoSuchKey
 from duckvstore.format.rows import chunking, encoding
@@ -27,14 +28,18 @@ from duckvstore.format.stored.segments import Segment
 from duckvstore.progress import progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 
     import pyarrow as pa
 
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.format.stored.documents import Schema, Version
+    from duckvstore.objects.base import ObjectStore
 
 FETCHED_BYTES_MAX = 64 * 2**20  # of segments that wait to be decoded
+UPLOADS_BYTES_MAX = 64 * 2**20  # of segments that are on their way while their writer goes on
+
+_uploads: ContextVar[Uploads | None] = ContextVar("_uploads", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,94 @@ class Shareable:
         with self._lock:
             same = self._by_digest.get(digest)
             return same.pop() if same else None
+
+
+class _Allowance:
+    """How many bytes of segments may be on their way beside their writers, in all of the process."""
+
+    def __init__(self) -> None:
+        self._lock = forks.lock()
+        self.start_over()
+        forks.follow(self)
+
+    def lent(self) -> tuple[()]:
+        return ()
+
+    def start_over(self) -> None:
+        self._used_bytes = 0
+
+    def take(self, size_bytes: int) -> bool:
+        with self._lock:
+            is_there = self._used_bytes + size_bytes <= UPLOADS_BYTES_MAX
+            self._used_bytes += size_bytes if is_there else 0
+            return is_there
+
+    def give_back(self, size_bytes: int) -> None:
+        with self._lock:
+            self._used_bytes -= size_bytes
+
+
+_allowance = _Allowance()
+
+
+class Uploads:
+    """Segments on their way while their writer goes on; nothing may name them before ``wait``. Thread-safe.
+
+    Beyond so many bytes in all of the process, a writer waits for its own.
+    """
+
+    def __init__(self) -> None:
+        """Have none yet."""
+        self._tasks: dict[str, tuple[Task[None], int]] = {}
+
+    @contextmanager
+    def taking(self) -> Generator[None]:
+        """Take what is stored in here: it is on its way afterwards, and found by who reads it in here."""
+        token = _uploads.set(self)
+        try:
+            yield
+        finally:
+            _uploads.reset(token)
+
+    @staticmethod
+    @contextmanager
+    def taking_none() -> Generator[None]:
+        """Store everything before it returns, also within ``taking``: rows may come from code that writes others."""
+        token = _uploads.set(None)
+        try:
+            yield
+        finally:
+            _uploads.reset(token)
+
+    def put(self, objects: ObjectStore, key: str, data: bytes) -> None:
+        """Put a segment, now or beside what the caller does next."""
+        if not _allowance.take(len(data)):
+            objects.put(key, data)
+            return
+
+        def put() -> None:
+            try:
+                objects.put(key, data)
+            finally:
+                _allowance.give_back(len(data))
+
+        self._tasks[key] = (IO.submit(put), len(data))
+
+    def wait(self) -> None:
+        """Wait until all are there, and raise what any of them raised."""
+        for task, _ in list(self._tasks.values()):
+            task.result()
+
+    def wait_for(self, key: str) -> None:
+        """Wait until this one is there, if it is one of these."""
+        if key in self._tasks:
+            self._tasks[key][0].result()
+
+    def cancel(self) -> None:
+        """Put none that is not on its way."""
+        for task, size_bytes in list(self._tasks.values()):
+            if task.cancel():
+                _allowance.give_back(size_bytes)
 
 
 def place(
@@ -115,14 +208,22 @@ def _upload_one(
     data = encoding.encode(rows, stored, compression=library.options.compression, choices=choices)
     key = library.layout.segment(symbol, digest, clock.short_id())
     found = statistics.compute(rows, stored, library.options.statistics_columns)
-    library.segment_objects.put(library.layout.segment_key(key), data)
+    beside = _uploads.get()
+    (beside.put if beside is not None else _put)(library.segment_objects, library.layout.segment_key(key), data)
     sha256 = hashlib.sha256(data).hexdigest()
     return Segment(key, rows.num_rows, len(data), sha256, chunking.logical_bytes(rows, stored), found)
+
+
+def _put(objects: ObjectStore, key: str, data: bytes) -> None:
+    objects.put(key, data)
 
 
 def fetch(library: OpenLibrary, segment: Segment) -> bytes:
     """Return a segment's whole object, verified. Raises Integrity when it is missing or not what was written."""
     key = library.layout.segment_key(segment.key)
+    beside = _uploads.get()
+    if beside is not None:
+        beside.wait_for(key)
     try:
         data = library.segment_objects.read(key)
     except NoSuchKey as error:

@@ -18,6 +18,7 @@ from duckvstore.engine.library import labels
 from duckvstore.engine.library.create_once import create_once
 from duckvstore.engine.library.heads import Head
 from duckvstore.engine.reading import catalogue
+from duckvstore.engine.reading.segments import Uploads
 from duckvstore.errors import Conflict, DuckVStoreError, OutcomeUnknown, StorageUnavailable
 from duckvstore.format.stored import documents, records
 from duckvstore.format.stored.documents import Decision, Schema, Version
@@ -221,15 +222,16 @@ def commit(library: OpenLibrary, call: Call, plan: Callable[[Version | None], Dr
 def _draft(
     library: OpenLibrary, call: Call, plan: Callable[[Version | None], Draft | None], found: Head
 ) -> tuple[Draft | None, Head]:
-    if found.age.started_before(call.age):
-        try:
-            draft = plan(found.newest)
-        except DuckVStoreError:
-            draft = None
-        if draft is not None:
-            return draft, found
-        found = read_head(library, call)
-    return plan(found.newest), found
+    with Uploads.taking_none():
+        if found.age.started_before(call.age):
+            try:
+                draft = plan(found.newest)
+            except DuckVStoreError:
+                draft = None
+            if draft is not None:
+                return draft, found
+            found = read_head(library, call)
+        return plan(found.newest), found
 
 
 def stamp(library: OpenLibrary, call: Call, draft: Draft, found: Head, transaction: str | None = None) -> Version:

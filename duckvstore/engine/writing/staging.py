@@ -46,7 +46,8 @@ _WITH_INDEX_COLUMN = ("arrow", "polars")
 def stage(library: OpenLibrary, call: Call, given: GivenRows) -> str:
     """Store rows as a part of ``given.symbol``, invisible to readers; return the part's id."""
     library.check_present()
-    draft = whole_values.write(library, given, None, "stage")(None)
+    with segments.Uploads.taking_none():
+        draft = whole_values.write(library, given, None, "stage")(None)
     if draft is None:
         raise AssertionError("a write always drafts")  # unreachable
     schema, runs = labels.put(library, call.symbol, draft.schema, None, call.label_runs)
