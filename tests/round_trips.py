@@ -13,11 +13,13 @@ by ``forks`` and ``caches``. A wait that is none of these is noticed (``VirtualT
 from __future__ import annotations
 
 import heapq
+import random
 import threading
 import types
 from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass
+from time import monotonic
 from unittest import mock
 
 from duckvstore import caches, clock, concurrency, forks
@@ -34,6 +36,7 @@ class VirtualTime:
         self.now = 0.0
         self.stalls = 0
         self.seconds_per_trip = 0.0  # how long sleeping is in units of a request; 0: it takes no time
+        self.noise: random.Random | None = None  # a request takes a fifth more or less
         self._lock = threading.Lock()
         self._busy = 0
         self._due: list[tuple[float, int, threading.Lock]] = []
@@ -42,6 +45,10 @@ class VirtualTime:
         self._waiting: dict[int, list[threading.Lock]] = {}  # by task
         self._promised: set[int] = set()  # tasks that a thread was started for
         self._local = threading.local()
+
+    def seconds(self) -> float:
+        """Return the time in seconds that a stopwatch shows."""
+        return self.now * self.seconds_per_trip if self.seconds_per_trip else monotonic()
 
     @property
     def is_mine(self) -> bool:
@@ -65,6 +72,8 @@ class VirtualTime:
         """Wait for an answer."""
         if not self.is_mine or not trips:
             return
+        if self.noise is not None:
+            trips *= self.noise.uniform(0.8, 1.2)
         with self._lock:
             event = _taken()
             self._order += 1
@@ -264,6 +273,11 @@ class Distance:
     def trips(self, action) -> float:
         return self.cost(action).trips
 
+    @property
+    def requests(self) -> int:
+        """Return how many there were so far."""
+        return self._counting.request_count
+
     def _settle(self) -> None:
         """Wait until nothing that was begun is on its way."""
         while self.time._due or any(sum(counts) for counts in self.time._queued.values()):
@@ -308,6 +322,8 @@ def at_a_distance(inner):
         mock.patch.object(concurrency.Pool, "begin", lambda self, task: time.hand_over(begin, self, task)),
         mock.patch.object(concurrency.Task, "do", lambda self: time.carry_out(do, self)),
         mock.patch.object(concurrency.Task, "wait", lambda self, seconds=-1: time.wait_for(wait, self, seconds)),
+        mock.patch.object(clock.Stopwatch, "__init__", lambda self: setattr(self, "_monotonic", time.seconds())),
+        mock.patch.object(clock.Stopwatch, "elapsed_seconds", lambda self: time.seconds() - self._monotonic),
         mock.patch.object(forks, "lock", lambda: Lock(time)),
         mock.patch.object(forks, "rlock", again),
         mock.patch.object(caches, "threading", types.SimpleNamespace(Lock=lambda: Lock(time))),

@@ -39,7 +39,10 @@ if TYPE_CHECKING:
 FETCHED_BYTES_MAX = 64 * 2**20  # of segments that wait to be decoded
 UPLOADS_BYTES_MAX = 64 * 2**20  # of segments that are on their way while their writer goes on
 
+ATTEMPTS_BYTES_MAX = 4 * 2**20  # of segments that are kept for a plan that is made again
+
 _uploads: ContextVar[Uploads | None] = ContextVar("_uploads", default=None)
+_attempts: ContextVar[Attempts | None] = ContextVar("_attempts", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,49 @@ class Shareable:
         with self._lock:
             same = self._by_digest.get(digest)
             return same.pop() if same else None
+
+
+class Attempts:
+    """What one call has stored and read, for a plan that is made again since another writer was first. Thread-safe.
+
+    What it has stored is younger than the call, so the limit of time holds for it as for what the call shares.
+    """
+
+    def __init__(self) -> None:
+        """Have nothing yet."""
+        self._stored: list[Segment] = []
+        self._offered = Shareable()
+        self._read: dict[str, bytes] = {}
+        self._read_bytes = 0
+
+    @contextmanager
+    def next(self) -> Generator[None]:
+        """Make a plan in here: what an earlier one has stored is not stored again, and what it has read not read."""
+        self._offered = Shareable(self._stored)
+        token = _attempts.set(self)
+        try:
+            yield
+        finally:
+            _attempts.reset(token)
+
+    def take(self, digest: str, row_count: int) -> Segment | None:
+        """Return a segment of these rows that an earlier plan has stored, once in each plan."""
+        found = self._offered.take(digest)
+        return found if found is not None and found.row_count == row_count else None
+
+    def stored(self, segment: Segment) -> None:
+        """Keep what was stored."""
+        self._stored.append(segment)
+
+    def read(self, segment: Segment) -> bytes | None:
+        """Return a segment's object, if it was read."""
+        return self._read.get(segment.key)
+
+    def keep(self, segment: Segment, data: bytes) -> None:
+        """Keep what was read, unless it is too much."""
+        if self._read_bytes + len(data) <= ATTEMPTS_BYTES_MAX:
+            self._read_bytes += len(data)
+            self._read[segment.key] = data
 
 
 class _Allowance:
@@ -124,11 +170,12 @@ class Uploads:
     @contextmanager
     def taking_none() -> Generator[None]:
         """Store everything before it returns, also within ``taking``: rows may come from code that writes others."""
-        token = _uploads.set(None)
+        tokens = _uploads.set(None), _attempts.set(None)
         try:
             yield
         finally:
-            _uploads.reset(token)
+            _uploads.reset(tokens[0])
+            _attempts.reset(tokens[1])
 
     def put(self, objects: ObjectStore, key: str, data: bytes) -> None:
         """Put a segment, now or beside what the caller does next."""
@@ -182,10 +229,17 @@ def place(
         shared = offered.take(digest)
         if shared is not None and shared.row_count == rows.num_rows:
             return shared, False
+        attempts = _attempts.get()
+        again = None if attempts is None else attempts.take(digest, rows.num_rows)
+        if again is not None:
+            return again, True
         is_large = rows.num_rows >= encoding.SAMPLED_ROWS_MIN
         if is_large and not choices:
             choices.append(encoding.choose(rows, schema))
-        return _upload_one(library, symbol, schema, rows, digest, choices[0] if is_large else None), True
+        made = _upload_one(library, symbol, schema, rows, digest, choices[0] if is_large else None)
+        if attempts is not None:
+            attempts.stored(made)
+        return made, True
 
     with closing(CPU.stream(one, pieces)) as stored:
         placed = list(progress(stored, f"storing {symbol}", "segment"))
@@ -221,9 +275,12 @@ def _put(objects: ObjectStore, key: str, data: bytes) -> None:
 def fetch(library: OpenLibrary, segment: Segment) -> bytes:
     """Return a segment's whole object, verified. Raises Integrity when it is missing or not what was written."""
     key = library.layout.segment_key(segment.key)
-    beside = _uploads.get()
+    beside, attempts = _uploads.get(), _attempts.get()
     if beside is not None:
         beside.wait_for(key)
+    kept = None if attempts is None else attempts.read(segment)
+    if kept is not None:
+        return kept
     try:
         data = library.segment_objects.read(key)
     except NoSuchKey as error:
@@ -237,6 +294,8 @@ def fetch(library: OpenLibrary, segment: Segment) -> bytes:
             f"sha256 {segment.sha256[:16]}…, found {len(data)} bytes with {hashlib.sha256(data).hexdigest()[:16]}…: "
             "restore it from a backup, or read another version"
         )
+    if attempts is not None:
+        attempts.keep(segment, data)
     return data
 
 
