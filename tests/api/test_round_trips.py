@@ -11,7 +11,9 @@ import pytest
 
 import duckvstore as vs
 from duckvstore import clock
+from duckvstore.format.stored import manifests
 from duckvstore.objects.memory import MemoryObjects
+from tests.cuts import cut_every
 from tests.round_trips import at_a_distance
 
 
@@ -114,6 +116,23 @@ def test_one_call(distant, call):
         assert distance.trips(lambda: action(lib)) == by_used
     with distant() as (lib, distance):
         assert distance.trips(lambda: action(lib)) == by_fresh
+
+
+def test_the_end_of_a_long_list_of_segments_is_near(monkeypatch):
+    """Of many manifests: listing, document, manifests, segments."""
+    cut_every(monkeypatch, 5)
+    monkeypatch.setattr(manifests, "RUN_SEGMENTS", 4)
+    monkeypatch.setattr(manifests, "INLINE_SEGMENTS_MAX", 8)
+    objects = MemoryObjects("distant")
+    written = frame(rows=1000)
+    vs.Store(objects).create_library("eod").write("long", written)
+    with at_a_distance(objects) as distance:
+        lib = vs.Store(distance.objects).get_library("eod")
+        assert len(lib.open_library.version("long", 0).segments.manifests) > 40
+        lib = vs.Store(distance.objects).get_library("eod")
+        found = []
+        assert distance.trips(lambda: found.append(lib.tail("long", 7).data)) == 4
+        pd.testing.assert_frame_equal(found[0], written.tail(7), check_freq=False)
 
 
 @pytest.mark.parametrize("seed", range(2))
