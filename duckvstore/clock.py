@@ -60,6 +60,11 @@ def jitter(seconds: float) -> float:
     return seconds * (0.5 + 0.5 * _random.random())
 
 
+def part_of(seconds: float) -> float:
+    """Return a random number of seconds up to ``seconds``."""
+    return seconds * _random.random()
+
+
 def back_off(attempt: int, first_seconds: float, seconds_max: float) -> None:
     """Wait before a repetition: ``first_seconds``, doubled ``attempt`` times, up to ``seconds_max``, with jitter."""
     sleep(jitter(min(first_seconds * 2.0 ** min(attempt, 60), seconds_max)))

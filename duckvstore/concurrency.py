@@ -33,6 +33,7 @@ Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
 PARALLEL_REQUESTS = 16
+PARALLEL_DOCUMENTS = 64  # of answers so small that nothing but the distance is waited for
 
 
 class Task(Generic[Outcome]):
@@ -158,18 +159,26 @@ class Pool(forks.Follower):
         """
         tasks = [Task(partial(action, item)) for item in items]
         left = iter(tasks)
+        failed: list[None] = []
 
-        def work_off() -> None:
-            for task in left:
+        def work_off(until: Task[Outcome] | None = None) -> None:
+            while not failed and not (until is not None and until.is_done):
+                task = next(left, None)
+                if task is None:
+                    break
                 task.do()
                 if task.error is not None:
-                    break
+                    failed.append(None)
+
+        def outcome_of(task: Task[Outcome]) -> Outcome:
+            work_off(task)  # rather than wait for it: this thread is one of ``at_once``
+            return task.result()
 
         try:
             for _ in range(min(len(tasks), at_once) - 1):
                 self.submit(work_off)
             shown = tasks if doing is None else progress(tasks, doing, unit, len(tasks))
-            return [task.result() for task in shown]
+            return [outcome_of(task) for task in shown]
         finally:
             _end(tasks, waits=finishes)
 
@@ -212,5 +221,5 @@ def _end(tasks: Iterable[Task[Any]], *, waits: bool) -> None:
         task.forget()  # a thread that finds nothing left to do may still hold it
 
 
-IO = Pool(2 * PARALLEL_REQUESTS)
+IO = Pool(2 * PARALLEL_DOCUMENTS)  # a batch of writes has two requests of each symbol on their way
 CPU = Pool(max(4, (os.cpu_count() or 1) + 2))

@@ -70,7 +70,7 @@ class Handle:
     def _looking_ahead(self, call: commits.Call) -> commits.Call:
         """Return ``call`` with what it will need of the object store on its way, while its value is encoded."""
         opened = self.open_library
-        IO.submit(lambda: opened.options)
+        opened.look_at_options()
         return replace(call, ahead=IO.submit(commits.current_head, opened, call))
 
     def _commit(self, call: commits.Call, plan: Plan) -> Version | None:

@@ -21,7 +21,7 @@ from duckvstore.api.payloads import (
 )
 from duckvstore.api.reading import Reading
 from duckvstore.api.upkeep import Upkeep
-from duckvstore.concurrency import IO
+from duckvstore.concurrency import IO, PARALLEL_DOCUMENTS
 from duckvstore.engine.reading import cuts
 from duckvstore.errors import DuckVStoreError, InvalidInput
 
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
-PARALLEL_ITEMS = 8
+LARGE_AT_ONCE = 8
+ITEMS_BYTES_MAX = 256 * 2**20  # of those that are carried out at once, where they are more than that
 
 
 class Batches(Upkeep, Reading):
@@ -181,7 +182,9 @@ class Batches(Upkeep, Reading):
 
             return self._read_version(resolved, request)
 
-        return _in_parallel(one, list(zip(wanted, versions, strict=True)), lambda item: item[0].symbol, "reading")
+        sizes = [version.logical_bytes for version in versions if not isinstance(version, DuckVStoreError)]
+        items = list(zip(wanted, versions, strict=True))
+        return _in_parallel(one, items, lambda item: item[0].symbol, "reading", sizes)
 
     def read_metadata_batch(self, symbols: Sequence[str | ReadInfoRequest]) -> list[VersionedItem | DataError]:
         """Read the metadata of many symbols, as of one moment where no version is named."""
@@ -213,7 +216,8 @@ class Batches(Upkeep, Reading):
         twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
         if twice:
             raise InvalidInput(f"symbol {twice[0]!r} is in the batch more than once, in no order: give each once")
-        return _in_parallel(action, listed, lambda payload: payload.symbol, doing)
+        sizes = [_size_bytes(getattr(payload, "data", None)) for payload in listed]
+        return _in_parallel(action, listed, lambda payload: payload.symbol, doing, sizes)
 
 
 def _given(payload: Any) -> dict[str, Any]:
@@ -234,10 +238,33 @@ def _text(symbol: object) -> str:
     return symbol
 
 
+def _size_bytes(value: Any) -> int | None:
+    """Return about how much memory a value takes; None: it is not known without a look at what is in it."""
+    if value is None or isinstance(value, (bool, int, float)):
+        return 0
+    if isinstance(value, (str, bytes)):
+        return len(value)
+    try:
+        if hasattr(value, "memory_usage") and hasattr(value, "columns"):
+            return int(value.memory_usage().sum())
+        size = value.estimated_size() if hasattr(value, "estimated_size") else value.nbytes
+        return int(size)
+    except Exception:  # noqa: BLE001 - of whatever type it is, or named like
+        return None
+
+
 def _in_parallel(
-    action: Callable[[Item], Outcome], items: Sequence[Item], symbol: Callable[[Item], str], doing: str
+    action: Callable[[Item], Outcome],
+    items: Sequence[Item],
+    symbol: Callable[[Item], str],
+    doing: str,
+    sizes: Sequence[int | None] = (),
 ) -> list[Outcome | DataError]:
-    """Return ``action(item)``, or a DataError, for every item in order; an interrupt starts no further one."""
+    """Return ``action(item)``, or a DataError, for every item in order; an interrupt starts no further one.
+
+    ``sizes``: what items take in memory. So many are carried out at once that it is the distance of the object store
+    that does not matter, but of large ones a few.
+    """
 
     def one(item: Item) -> Outcome | DataError:
         try:
@@ -245,4 +272,6 @@ def _in_parallel(
         except DuckVStoreError as error:
             return DataError(symbol(item), error)
 
-    return IO.map(one, items, at_once=PARALLEL_ITEMS, doing=doing, unit="symbol", finishes=True)
+    largest = max((ITEMS_BYTES_MAX if size is None else size for size in sizes), default=0)
+    at_once = min(PARALLEL_DOCUMENTS, max(LARGE_AT_ONCE, ITEMS_BYTES_MAX // max(1, largest)))
+    return IO.map(one, items, at_once=at_once, doing=doing, unit="symbol", finishes=True)

@@ -256,7 +256,7 @@ class Writing(Handle):
             >>> lib.read("trades").row_count
             2
         """
-        call = self._call(symbol, author, message)
+        call = self._looking_ahead(self._call(symbol, author, message))
         source = catalogue.resolve_to_refer(self.open_library, symbol, plain(as_of))
         if message is None:
             call = replace(call, message=f"restored version {source.number}")  # its age began with the first read
@@ -267,10 +267,7 @@ class Writing(Handle):
 
         Does nothing when there is no such symbol.
         """
-        call = self._call(symbol, author, message)
-        newest = self._newest(symbol)
-        if newest is not None and not newest.deleted:
-            self._commit(call, edits.delete())
+        self._commit(self._call(symbol, author, message), edits.delete())
 
     def _without(self, call: commits.Call, operation: str, matching: Any, *, prune: bool) -> VersionedItem:
         def missing() -> Exception:

@@ -203,7 +203,7 @@ def test_a_snapshot_has_a_symbol_that_is_made_while_it_is_taken():
     lib = vs.Store(objects := FaultyObjects(inner)).get_library("sim")
 
     def others(request) -> None:
-        if request.method == "list" and "/versions/old/" in request.key and not writer.has_symbol("new"):
+        if request.method == "read" and "/versions/old/" in request.key and not writer.has_symbol("new"):
             writer.write("new", writer.read("old").data)
             writer.write("old", writer.read("old").data)
 

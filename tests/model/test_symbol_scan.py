@@ -1,8 +1,9 @@
-"""The listing of symbols skips histories page by page: every symbol once, whatever its name and the server's order."""
+"""The listing of symbols skips histories: every symbol once, whatever its name, its history and the server's order."""
 
 from __future__ import annotations
 
 import random
+from itertools import product
 
 import pytest
 
@@ -31,12 +32,13 @@ def expected(counts: dict[str, int]) -> list[tuple[str, int]]:
 def test_every_symbol_is_found_once_at_any_page_size(monkeypatch):
     """Pages that end before, in and after a history; names whose folders sort between one another's."""
     choose = random.Random(5)
-    for size in (1, 2, 3, 4, 7, 50):
+    for size, symbols_min in product((1, 2, 3, 4, 7, 50), (0, 2)):
         monkeypatch.setattr(catalogue, "SYMBOLS_PAGE", size)
-        for _ in range(30):
+        monkeypatch.setattr(catalogue, "SYMBOLS_OF_A_PAGE_MIN", symbols_min)
+        for _ in range(15):
             counts = {name: choose.choice((0, 1, 2, 3, 4, 9)) for name in choose.sample(NAMES, 8)}
             library = fill(MemoryObjects("scan"), counts)
-            assert list(catalogue.symbol_heads(library)) == expected(counts), (size, counts)
+            assert catalogue.symbol_heads(library) == expected(counts), (size, symbols_min, counts)
 
 
 @pytest.mark.timeout(120)
@@ -44,6 +46,7 @@ def test_every_symbol_is_found_once_on_a_server_that_lists_folder_by_folder(s3_b
     """SeaweedFS walks a tree, where the folder of "a" comes before those of "a-b" and "a.b"."""
     counts = {name: 1 + index % 4 for index, name in enumerate(NAMES)}
     library = fill(vs.open(s3_bucket.url, s3_bucket.storage_options).objects, counts)
-    for size in (1, 2, 3, 5, 1000):
+    for size, symbols_min in product((1, 2, 3, 5, 1000), (0, 2)):
         monkeypatch.setattr(catalogue, "SYMBOLS_PAGE", size)
-        assert list(catalogue.symbol_heads(library)) == expected(counts), size
+        monkeypatch.setattr(catalogue, "SYMBOLS_OF_A_PAGE_MIN", symbols_min)
+        assert catalogue.symbol_heads(library) == expected(counts), (size, symbols_min)

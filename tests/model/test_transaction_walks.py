@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 from datetime import timedelta
 
 import pandas as pd
@@ -184,9 +185,13 @@ def test_readers_between_any_two_requests_see_all_of_it_or_nothing(operation):
     lib, objects = opened(is_warm=False)
     cached = eod(objects.inner)
     states = []
+    one_at_a_time = threading.Lock()  # requests that are on their way together
 
     def look(request):
-        before, objects.before = objects.before, None
+        with one_at_a_time:
+            look_alone(request)
+
+    def look_alone(request):
         for reader in (cached, eod(objects.inner)):
             cut = cuts.collect_cut(reader.open_library, SYMBOLS)
             numbers = {version.number for version in cut.values()}
@@ -197,7 +202,6 @@ def test_readers_between_any_two_requests_see_all_of_it_or_nothing(operation):
             assert set(reader.snapshot(name).versions.values()) == {states[-1]}, request
             rows = reader.sql("SELECT sum(seed) FROM (SELECT seed FROM a UNION ALL SELECT seed FROM b)").fetchall()
             assert rows[0][0] in (8, sum(int(EXPECTED[operation][symbol]["seed"].sum()) for symbol in "ab"))
-        objects.before = before
 
     objects.before = look
     operation(lib)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from duckvstore import clock
-from duckvstore.concurrency import IO, Task
+from duckvstore.concurrency import IO, PARALLEL_DOCUMENTS, Task
 from duckvstore.engine.library import unreadable
 from duckvstore.engine.library.create_once import create_once
 from duckvstore.engine.library.garbage_seen import Look
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from duckvstore.engine.library.open_library import OpenLibrary
 
 RECENT_SECONDS = 5.0
-PARALLEL_READS = 8
 
 
 def known(library: OpenLibrary, symbol: str) -> frozenset[int]:
@@ -109,7 +108,7 @@ def _read_all(
             failures[key] = error
             return None
 
-    found = IO.map(one, keys, at_once=PARALLEL_READS)
+    found = IO.map(one, keys, at_once=PARALLEL_DOCUMENTS)
     return [garbage for garbage in found if garbage is not None and garbage.library_id == library.library_id]
 
 

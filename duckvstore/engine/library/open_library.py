@@ -99,6 +99,11 @@ class OpenLibrary:
         """The options in force; asks the object store once a minute at most: one listing, and a document if any."""
         return self._options.get()
 
+    def look_at_options(self) -> None:
+        """Have ``options`` asked for beside what the caller does next, unless they are known."""
+        if not self._options.is_known:
+            IO.submit(self._options.get)
+
     def _read_options(self) -> Options:
         entry = next(iter(self.objects.list(self.layout.options, limit=1)), None)
         options = Options()

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from duckvstore import clock
-from duckvstore.concurrency import IO
+from duckvstore.concurrency import IO, PARALLEL_DOCUMENTS
 from duckvstore.engine.library.create_once import create_document
 from duckvstore.errors import Conflict, NoSuchKey
 from duckvstore.format.stored import options as format_options
@@ -33,7 +33,7 @@ def documents(library: OpenLibrary) -> list[OptionsDocument]:
         return found if found.library_id == library.library_id else None
 
     keys = [entry.key for entry in library.objects.list(library.layout.options)]
-    return [found for found in IO.map(load, keys) if found is not None]
+    return [found for found in IO.map(load, keys, at_once=PARALLEL_DOCUMENTS) if found is not None]
 
 
 def change(library: OpenLibrary, changes: Mapping[str, Any]) -> Options:

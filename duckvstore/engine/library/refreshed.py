@@ -29,6 +29,11 @@ class Refreshed(Generic[Value]):
                 self._found = self._read(), watch
             return self._found[0]
 
+    @property
+    def is_known(self) -> bool:
+        """Whether ``get`` would make no request of its own, since the value is there or on its way."""
+        return self._lock.locked() or (self._found is not None and self._found[1].elapsed_seconds() < self._seconds)
+
     def put(self, value: Value) -> None:
         """Hold ``value``, which is known to be current."""
         self._found = value, clock.Stopwatch()

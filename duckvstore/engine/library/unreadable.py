@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, TypeVar
 
-from duckvstore.concurrency import IO
+from duckvstore.concurrency import IO, PARALLEL_DOCUMENTS
 from duckvstore.errors import DocumentWarning, Integrity, Unsupported
 from duckvstore.format.stored.documents import Version
 
@@ -41,7 +41,7 @@ def read_all(
         return outcome if lost is None else Integrity(lost)
 
     found: list[Outcome] = []
-    for outcome in IO.map(one, items):
+    for outcome in IO.map(one, items, at_once=PARALLEL_DOCUMENTS):
         if isinstance(outcome, Integrity | Unsupported):
             report(outcome)
         elif outcome is not None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from duckvstore import clock
-from duckvstore.concurrency import IO
+from duckvstore.concurrency import IO, PARALLEL_DOCUMENTS
 from duckvstore.engine.library import condemned, libraries
 from duckvstore.engine.maintenance import doubts, references
 from duckvstore.engine.maintenance.reports import CollectionReport
@@ -167,7 +167,7 @@ class _Planner:
         keys = list(listed)
         for start in range(0, len(keys), references.BATCH):
             batch = keys[start : start + references.BATCH]
-            loaded = IO.map(lambda key: condemned.read(self.library, key), batch)
+            loaded = IO.map(lambda key: condemned.read(self.library, key), batch, at_once=PARALLEL_DOCUMENTS)
             for key, garbage in zip(batch, loaded, strict=True):
                 if garbage is not None:
                     is_own = garbage.library_id == self.library.library_id
@@ -273,7 +273,8 @@ class _Planner:
             if document.transaction is not None:
                 first = began.get(document.transaction, document.created_at)
                 began[document.transaction] = min(first, document.created_at)
-        for name, decision in zip(began, IO.map(self.library.decision, began), strict=True):
+        decisions = IO.map(self.library.decision, began, at_once=PARALLEL_DOCUMENTS)
+        for name, decision in zip(began, decisions, strict=True):
             self.decided[name] = decision.outcome if decision is not None else "undecided"
             if decision is None and self._is_due(began[name]):
                 self.found.aborts.append(name)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from duckvstore.concurrency import IO
+from duckvstore.concurrency import IO, PARALLEL_DOCUMENTS
 from duckvstore.errors import NoSuchKey, StorageUnavailable
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def shown_again(library: OpenLibrary, prefix: str, seen: Container[str]) -> list
 
 def present(library: OpenLibrary, named: Iterable[tuple[str, int]]) -> list[Version]:
     """Return those of the named versions of this library that are there, in any state."""
-    found = IO.map(lambda pair: _read(library, pair), named)
+    found = IO.map(lambda pair: _read(library, pair), named, at_once=PARALLEL_DOCUMENTS)
     return [version for version in found if version is not None]
 
 

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from duckvstore.concurrency import IO
+from duckvstore.concurrency import IO, PARALLEL_DOCUMENTS
 from duckvstore.errors import NoSuchKey
 from duckvstore.format.stored.manifests import FoldedSegments
 from duckvstore.progress import progress
@@ -125,10 +125,16 @@ def own_keys(version: Version) -> list[str]:
     return [segment.key for segment in inline_segments(version)] + [run.key for run in version.label_runs]
 
 
-def in_batches(action: Callable[[Item], Outcome], items: Sequence[Item], doing: str = "verifying") -> Iterator[Outcome]:
+def in_batches(
+    action: Callable[[Item], Outcome],
+    items: Sequence[Item],
+    doing: str = "verifying",
+    *,
+    at_once: int = PARALLEL_DOCUMENTS,
+) -> Iterator[Outcome]:
     """Yield ``action(item)`` for every item, in order, some at a time."""
     for start in progress(range(0, len(items), BATCH), doing, "batch"):
-        yield from IO.map(action, items[start : start + BATCH])
+        yield from IO.map(action, items[start : start + BATCH], at_once=at_once)
 
 
 def versions(library: OpenLibrary) -> Iterator[list[tuple[int, Version]]]:
@@ -150,7 +156,7 @@ def versions(library: OpenLibrary) -> Iterator[list[tuple[int, Version]]]:
             return None  # another collection removed it, which is always safe
 
     for start in progress(range(0, len(listed), BATCH), "reading versions", "batch"):
-        loaded = IO.map(load, listed[start : start + BATCH])
+        loaded = IO.map(load, listed[start : start + BATCH], at_once=PARALLEL_DOCUMENTS)
         yield [each for each in loaded if each is not None]
 
 

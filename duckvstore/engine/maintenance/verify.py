@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, TypeVar
 
+from duckvstore.concurrency import IO, PARALLEL_DOCUMENTS, PARALLEL_REQUESTS
 from duckvstore.engine.library import condemned
 from duckvstore.engine.maintenance import references
 from duckvstore.engine.maintenance.reports import Size, SizesReport, VerificationReport
@@ -229,7 +230,8 @@ class _Verification:
             return None
 
         there = [segment for key, segment in self.segments.items() if listed.get(key) == segment.size_bytes]
-        self.report.problems += [problem for problem in references.in_batches(check, there) if problem is not None]
+        found = references.in_batches(check, there, at_once=PARALLEL_REQUESTS)  # each takes memory
+        self.report.problems += [problem for problem in found if problem is not None]
 
 
 def _is_there(library: OpenLibrary, pair: tuple[str, int]) -> bool:
@@ -271,8 +273,9 @@ def sizes(library: OpenLibrary) -> SizesReport:
     found: list[tuple[Version, tuple[str, ...]]] = []
     names: dict[str, str] = {}  # one text for each key, however many versions refer to it
     for batch in references.versions(library):
-        for symbol in {version.symbol for _, version in batch} - unwanted.keys():
-            unwanted[symbol] = condemned.numbers(library, symbol)
+        new = list({version.symbol for _, version in batch} - unwanted.keys())
+        numbers = IO.map(lambda symbol: condemned.numbers(library, symbol), new, at_once=PARALLEL_DOCUMENTS)
+        unwanted.update(zip(new, numbers, strict=True))
         for _, document in batch:
             version = catalogue.visible_version(library, document)
             pair = (document.symbol, document.number)

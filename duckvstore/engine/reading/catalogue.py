@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from duckvstore import clock
-from duckvstore.concurrency import IO
+from duckvstore.concurrency import IO, PARALLEL_DOCUMENTS
 from duckvstore.engine.library import condemned, unreadable
 from duckvstore.engine.library.heads import Head
 from duckvstore.engine.reading import not_found
@@ -27,7 +27,7 @@ from duckvstore.errors import (
 from duckvstore.format.stored import documents, envelope
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.format.stored.documents import Decision, Snapshot, Version
@@ -39,22 +39,44 @@ Wanted = TypeVar("Wanted")
 
 SEARCHES_MAX = 5
 SYMBOLS_PAGE = 1000
+SYMBOLS_OF_A_PAGE_MIN = 32  # below that, a listing for each symbol, many at once, takes less time
 NOTHING_PINNED: Pinned = MappingProxyType({})
 
 
 def head(library: OpenLibrary, symbol: str) -> Head:
     """Read the top of a symbol's history: one listing of one key and, if not cached, one document."""
     for _ in range(SEARCHES_MAX):
-        found = _search_head(library, symbol, clock.Stopwatch())
+        found = _search_head(library, symbol, numbers(library, symbol, first_page=1), clock.Stopwatch())
         if found is not None:
             library.heads.remember(symbol, found)
             return found
     raise not_found.vanishing(library, symbol)
 
 
-def _search_head(library: OpenLibrary, symbol: str, age: clock.Stopwatch) -> Head | None:
+def heads_of_all(library: OpenLibrary, skipped: Collection[str] = ()) -> dict[str, Head]:
+    """Return the head of every symbol except ``skipped``: ``symbol_heads``, and each document that is not cached."""
+    age = clock.Stopwatch()
+    tops = [(symbol, number) for symbol, number in symbol_heads(library) if symbol not in skipped]
+
+    def below(symbol: str, number: int) -> Iterator[int]:
+        yield number
+        yield from numbers(library, symbol, start_after=library.layout.version(symbol, number))
+
+    def one(top: tuple[str, int]) -> Head:
+        found = _search_head(library, top[0], below(*top), age)
+        if found is None:
+            return head(library, top[0])
+        library.heads.remember(top[0], found)
+        return found
+
+    found = IO.map(one, tops, at_once=PARALLEL_DOCUMENTS)
+    return {symbol: head for (symbol, _), head in zip(tops, found, strict=True)}
+
+
+def _search_head(library: OpenLibrary, symbol: str, present: Iterable[int], age: clock.Stopwatch) -> Head | None:
+    """Return the head of a symbol by the numbers ``present``, highest first; None: a document of them is gone."""
     highest, latest, undecided = -1, None, None
-    for number in numbers(library, symbol, first_page=1):
+    for number in present:
         try:
             version = library.version(symbol, number)
             # Asked for once: were it asked for again, it could be committed between the two, and then a document
@@ -74,13 +96,16 @@ def _search_head(library: OpenLibrary, symbol: str, age: clock.Stopwatch) -> Hea
     return Head(highest, None, latest, undecided, age)
 
 
-def numbers(library: OpenLibrary, symbol: str, *, first_page: int | None = None) -> Iterator[int]:
+def numbers(
+    library: OpenLibrary, symbol: str, *, first_page: int | None = None, start_after: str | None = None
+) -> Iterator[int]:
     """Yield the numbers of all documents of a symbol, highest first, whatever their state.
 
-    With ``first_page`` the first listing asks for that many only, and further ones follow when needed.
+    With ``first_page`` the first listing asks for that many only, and further ones follow when needed. With the key
+    ``start_after`` it begins behind that.
     """
     prefix = library.layout.symbol_versions(symbol)
-    last = None
+    last = start_after
     if first_page is not None:
         page = list(library.objects.list(prefix, limit=first_page))
         for entry in page:
@@ -344,7 +369,8 @@ def history(library: OpenLibrary, symbol: str) -> list[Version]:
 
 def visible_documents(library: OpenLibrary, symbol: str) -> list[Version]:
     """Return the versions of a symbol whose documents are there, pruned ones included, newest first."""
-    loaded = IO.map(lambda number: find_visible(library, symbol, number), numbers(library, symbol))
+    present = list(numbers(library, symbol))
+    loaded = IO.map(lambda number: find_visible(library, symbol, number), present, at_once=PARALLEL_DOCUMENTS)
     return [version for version in loaded if version is not None]
 
 
@@ -353,22 +379,43 @@ def symbol_names(library: OpenLibrary) -> list[str]:
     return [name for name, _ in symbol_heads(library)]
 
 
-def symbol_heads(library: OpenLibrary) -> Iterator[tuple[str, int]]:
-    """Yield (symbol, highest number) in the order of keys, skipping the rest of a history that fills a page."""
+def symbol_heads(library: OpenLibrary) -> list[tuple[str, int]]:
+    """Return (symbol, highest number) in the order of keys, skipping the rest of a history that fills a page.
+
+    A page of a thousand documents has the highest number of each symbol in it. Where it has few symbols, since
+    histories are long, their names are listed as folders, and each one's highest number by itself, many at once.
+    """
     prefix = library.layout.versions
+    found: list[tuple[str, int]] = []
     start_after: str | None = None
     while True:
         page = list(library.objects.list(prefix, start_after=start_after, limit=SYMBOLS_PAGE))
-        symbol = None
+        before = len(found)
         for entry in page:
             name, number = library.layout.parse_version(entry.key)
-            if name != symbol:
-                yield name, number
-            symbol = name
-        if len(page) < SYMBOLS_PAGE or symbol is None:
-            return
+            if not found or name != found[-1][0]:
+                found.append((name, number))
+        if len(page) < SYMBOLS_PAGE:
+            return found
+        if len(found) - before < SYMBOLS_OF_A_PAGE_MIN:
+            return _symbol_heads_one_by_one(library, found)
         # "~" sorts after every digit, and the version files of the next symbol after "/~".
-        start_after = library.layout.symbol_versions(symbol) + "~"
+        start_after = library.layout.symbol_versions(found[-1][0]) + "~"
+
+
+def _symbol_heads_one_by_one(library: OpenLibrary, known: list[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Return (symbol, highest number) in the order of keys, of which the first are ``known``."""
+    folders = [entry.key for entry in library.objects.list(library.layout.versions, folders=True)]
+    names = [library.layout.parse_symbol_versions(folder) for folder in folders]
+    done = {name for name, _ in known}
+    rest = [name for name in names if name not in done]
+
+    def highest(name: str) -> tuple[str, int] | None:
+        number = next(numbers(library, name, first_page=1), None)
+        return None if number is None else (name, number)
+
+    found = IO.map(highest, rest, at_once=PARALLEL_DOCUMENTS)
+    return known + [each for each in found if each is not None]
 
 
 def symbols(library: OpenLibrary) -> list[str]:
@@ -467,7 +514,7 @@ def snapshots(library: OpenLibrary, *, all_or_none: bool = False) -> list[Snapsh
 
     names = snapshot_names(library)
     if all_or_none:
-        return [found for found in IO.map(load, names) if found is not None]
+        return [found for found in IO.map(load, names, at_once=PARALLEL_DOCUMENTS) if found is not None]
     return unreadable.read_all(load, names)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from duckvstore.concurrency import IO
+from duckvstore.concurrency import IO, PARALLEL_DOCUMENTS
 from duckvstore.engine.reading import catalogue, not_found
 from duckvstore.errors import DuckVStoreError, NoSuchKey, NoSuchSymbol, NoSuchVersion
 
@@ -60,7 +60,7 @@ def find_cut(library: OpenLibrary, wanted: Sequence[tuple[str, AsOf]]) -> list[V
             return error
         return version
 
-    return IO.map(one, wanted)
+    return IO.map(one, wanted, at_once=PARALLEL_DOCUMENTS)
 
 
 def _may_be_newest(as_of: AsOf) -> bool:
@@ -95,8 +95,8 @@ def collect_cut(
 
 def _collection(library: OpenLibrary, names: Sequence[str] | None, skipped: Collection[str]) -> dict[str, Head]:
     if names is None:
-        names = [name for name in catalogue.symbol_names(library) if name not in skipped]
-    heads = IO.map(lambda name: catalogue.head(library, name), names)
+        return catalogue.heads_of_all(library, skipped)
+    heads = IO.map(lambda name: catalogue.head(library, name), names, at_once=PARALLEL_DOCUMENTS)
     return dict(zip(names, heads, strict=True))
 
 

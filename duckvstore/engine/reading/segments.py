@@ -9,7 +9,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from duckvstore.concurrency import CPU, IO, PARALLEL_REQUESTS, Task
-from duckvstore.engine.reading import segment_cache
+from duckvstore.engine.reading import call_segments, segment_cache
 from duckvstore.errors import Integrity, NoSuchKey
 from duckvstore.format.rows import encoding, parts
 from duckvstore.format.rows.gathering import Gathered, Gathering
@@ -35,16 +35,17 @@ def fetch(library: OpenLibrary, segment: Segment) -> bytes:
 
     Raises Integrity when it is missing or not what was written.
     """
-    cache = cache_for(library)
-    if cache is None:
-        return fetch_stored(library, segment)
-    data = cache.read(segment.sha256)
-    if data is not None:
-        if is_whole(segment, data):
-            return data
-        cache.drop(segment.sha256)
-    data = fetch_stored(library, segment)
-    cache.put(segment.sha256, data)
+    cache, attempts = cache_for(library), call_segments.attempts()
+    kept = None if attempts is None else attempts.read(segment)
+    if kept is not None:
+        return kept
+    data = None if cache is None else cache.read(segment.sha256)
+    if data is None or not is_whole(segment, data):
+        data = fetch_stored(library, segment)
+        if cache is not None:
+            cache.put(segment.sha256, data)
+    if attempts is not None:
+        attempts.keep(segment, data)
     return data
 
 
@@ -114,6 +115,7 @@ def _part(
 
 def _read_range(library: OpenLibrary, segment: Segment, start: int, length: int | None) -> bytes:
     key = library.layout.segment_key(segment.key)
+    call_segments.wait_for(key)
     try:
         return library.segment_objects.read(key, start, length)
     except NoSuchKey as error:

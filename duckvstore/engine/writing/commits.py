@@ -18,7 +18,8 @@ from duckvstore.engine.library import labels
 from duckvstore.engine.library.create_once import create_once
 from duckvstore.engine.library.heads import Head
 from duckvstore.engine.reading import catalogue
-from duckvstore.errors import Conflict, DuckVStoreError, OutcomeUnknown, StorageUnavailable
+from duckvstore.engine.reading.call_segments import Attempts, Uploads
+from duckvstore.errors import Conflict, DuckVStoreError, NoSuchKey, OutcomeUnknown, StorageUnavailable
 from duckvstore.format.stored import documents, records
 from duckvstore.format.stored.documents import Decision, Schema, Version
 from duckvstore.format.stored.manifests import totals
@@ -35,6 +36,11 @@ if TYPE_CHECKING:
 COMMIT_ATTEMPTS_MAX = 1000
 COMMIT_SECONDS_MAX = 300.0
 UNDECIDED_SECONDS_MAX = 10.0
+TURN_TRIPS_MAX, TURN_TRIPS_MIN = 48, 4  # round trips that writers of one symbol are apart
+TURN_SECONDS_MAX = 3.0
+TRIP_SECONDS_MIN = 0.001
+LOOKS_MAX = 2
+WON_LATELY = timedelta(seconds=2)
 MICROSECOND = timedelta(microseconds=1)
 
 
@@ -165,6 +171,7 @@ def carry_out(library: OpenLibrary, call: Call, plan: Callable[[Version | None],
     It is acknowledged before the commit is tried.
     """
     announced = IO.submit(announce, library, call)
+    library.look_at_options()
 
     def planned(newest: Version | None) -> Draft | None:
         draft = plan(newest)
@@ -187,11 +194,11 @@ def commit(library: OpenLibrary, call: Call, plan: Callable[[Version | None], Dr
     remembered one is stale. Raises Conflict (head is not as expected, or too much contention) and OutcomeUnknown.
     """
     found = current_head(library, call)
-    started = clock.Stopwatch()
+    started, attempts = clock.Stopwatch(), Attempts()
     ages = [call.age]  # of all that the draft may refer to: a plan that is made again may keep what an older head had
     for attempt in range(COMMIT_ATTEMPTS_MAX):
         ages.append(found.age)
-        draft, found = _draft(library, call, plan, found)
+        draft, found = _draft(library, call, plan, found, attempts)
         if draft is None:
             return found.newest
         ages.append(found.age)
@@ -202,6 +209,7 @@ def commit(library: OpenLibrary, call: Call, plan: Callable[[Version | None], Dr
                 "it refers to may be removed: repeat the call"
             )
         version = replace(stamp(library, call, draft, found), label_runs=runs)
+        watch = clock.Stopwatch()
         made = create_document(library, version, schema)
         if made is not None:
             library.heads.remember(call.symbol, Head(made.number, made, made.created_at, None, clock.Stopwatch()))
@@ -212,9 +220,7 @@ def commit(library: OpenLibrary, call: Call, plan: Callable[[Version | None], Dr
         text = f"version {version.number} of {label} was taken by another writer: {draft.operation} is planned again"
         details = {"library": library.name, "symbol": call.symbol, "version": version.number, "attempt": attempt + 2}
         telemetry.tell(logging.INFO, "conflict", text, operation=draft.operation, **details)
-        # Servers serialise creates of one key, at a cost: better to come back a little later than to race.
-        clock.back_off(attempt, 0.01, 0.4)
-        found = _after_conflict(library, call, version)
+        found = _after_conflict(library, call, version, attempt, watch.elapsed_seconds() / 2)
     raise Conflict(
         f"version {version.number} of {library.label(call.symbol)} was taken by another writer, as were those of "
         f"{attempt + 1} attempts: repeat {version.operation} when fewer processes write this symbol"
@@ -222,17 +228,22 @@ def commit(library: OpenLibrary, call: Call, plan: Callable[[Version | None], Dr
 
 
 def _draft(
-    library: OpenLibrary, call: Call, plan: Callable[[Version | None], Draft | None], found: Head
+    library: OpenLibrary,
+    call: Call,
+    plan: Callable[[Version | None], Draft | None],
+    found: Head,
+    attempts: Attempts,
 ) -> tuple[Draft | None, Head]:
-    if found.age.started_before(call.age):
-        try:
-            draft = plan(found.newest)
-        except DuckVStoreError:
-            draft = None
-        if draft is not None:
-            return draft, found
-        found = read_head(library, call)
-    return plan(found.newest), found
+    with Uploads.taking_none(), attempts.next():
+        if found.age.started_before(call.age):
+            try:
+                draft = plan(found.newest)
+            except DuckVStoreError:
+                draft = None
+            if draft is not None:
+                return draft, found
+            found = read_head(library, call)
+        return plan(found.newest), found
 
 
 def stamp(library: OpenLibrary, call: Call, draft: Draft, found: Head, transaction: str | None = None) -> Version:
@@ -284,9 +295,20 @@ def create_document(library: OpenLibrary, version: Version, schema: dict[str, An
     return made
 
 
-def _after_conflict(library: OpenLibrary, call: Call, lost: Version) -> Head:
-    """Return the head after another writer took ``lost.number``, checked against ``expected_version``."""
-    found = settle(library, call.symbol, catalogue.head(library, call.symbol))
+def _after_conflict(library: OpenLibrary, call: Call, lost: Version, attempt: int, trip_seconds: float) -> Head:
+    """Return the head after another writer took ``lost.number``, checked against ``expected_version``.
+
+    ``attempt``: how many were lost before. ``trip_seconds``: how long a request takes.
+    """
+    found = None
+    if call.expected_version is None and attempt:
+        found = _in_turn(library, call, attempt, trip_seconds)
+    elif call.expected_version is None:
+        found = _winner(library, call, lost.number)
+        if found is not None and found.latest is not None and library.objects.now() - found.latest > WON_LATELY:
+            found = None  # the head that this was planned above may be many versions old
+    if found is None:
+        found = settle(library, call.symbol, catalogue.head(library, call.symbol))
     try:
         check_expected(library, call, found.newest)
     except Conflict as error:
@@ -296,3 +318,34 @@ def _after_conflict(library: OpenLibrary, call: Call, lost: Version) -> Head:
             "repeat the call"
         ) from error
     return found
+
+
+def _winner(library: OpenLibrary, call: Call, number: int) -> Head | None:
+    """Return a version that another writer has just made as the head; None: it is not there, or needs a closer look."""
+    age = clock.Stopwatch()
+    try:
+        version = library.version(call.symbol, number)
+    except NoSuchKey:
+        return None
+    if version.library_id != library.library_id or version.transaction is not None:
+        return None
+    return Head(number, version, version.created_at, None, age)
+
+
+def _in_turn(library: OpenLibrary, call: Call, attempt: int, trip_seconds: float) -> Head | None:
+    """Return the head to write above among many writers of one symbol; None: it needs a closer look.
+
+    Whoever was first knows its own document before all others and so is first again, while the others only add to what
+    the server has to do. So each of them comes back at a time of its own, the sooner the oftener it was late, and then
+    looks for the document that follows the highest: who finds it at once is ahead of its writer.
+    """
+    trips = max(TURN_TRIPS_MAX * 0.5 ** (attempt - 1), TURN_TRIPS_MIN)
+    clock.sleep(clock.part_of(min(trips * max(trip_seconds, TRIP_SECONDS_MIN), TURN_SECONDS_MAX)))
+    highest = next(catalogue.numbers(library, call.symbol, first_page=1), None)
+    if highest is None:
+        return None
+    for _ in range(LOOKS_MAX):
+        found = _winner(library, call, highest + 1)
+        if found is not None:
+            return found
+    return _winner(library, call, highest)

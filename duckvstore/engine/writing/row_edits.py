@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from duckvstore.engine.library import manifests
 from duckvstore.engine.reading import reads, segments
+from duckvstore.engine.reading.call_segments import Shareable
 from duckvstore.engine.writing import drafts, edits
-from duckvstore.engine.writing.segment_upload import Placed, Shareable, place
+from duckvstore.engine.writing.segment_upload import Placed, place
 from duckvstore.errors import InvalidInput
 from duckvstore.format.evolution.editing import check_tabular
 from duckvstore.format.stored import statistics

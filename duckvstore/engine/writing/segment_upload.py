@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from contextlib import closing
 from dataclasses import dataclass
-from threading import Lock
 from typing import TYPE_CHECKING
 
 from duckvstore import clock
 from duckvstore.concurrency import CPU
+from duckvstore.engine.reading import call_segments
+from duckvstore.engine.reading.call_segments import Shareable
 from duckvstore.format.rows import chunking, encoding, parts
 from duckvstore.format.rows.blocks import MANY_COLUMNS
 from duckvstore.format.rows.digest import logical_digest
@@ -19,7 +20,7 @@ from duckvstore.format.stored.segments import Segment
 from duckvstore.progress import progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     import pyarrow as pa
 
@@ -46,23 +47,6 @@ class Placed:
         return cls(segments, sum(part.new_rows for part in parts), sum(part.new_bytes for part in parts))
 
 
-class Shareable:
-    """Segments that a version may share with the one before, each at most once. Safe to use from many threads."""
-
-    def __init__(self, found: Iterable[Segment] = ()) -> None:
-        """Offer the segments ``found``."""
-        self._by_digest: dict[str, list[Segment]] = {}
-        self._lock = Lock()
-        for segment in found:
-            self._by_digest.setdefault(segment.digest, []).append(segment)
-
-    def take(self, digest: str) -> Segment | None:
-        """Return a segment whose rows have this logical digest, and offer it no more; None when there is none."""
-        with self._lock:
-            same = self._by_digest.get(digest)
-            return same.pop() if same else None
-
-
 def place(
     library: OpenLibrary,
     symbol: str,
@@ -86,6 +70,10 @@ def place(
         shared = offered.take(digest)
         if shared is not None and shared.row_count == rows.num_rows:
             return shared, False
+        attempts = call_segments.attempts()
+        again = None if attempts is None else attempts.take(digest, rows.num_rows)
+        if again is not None:
+            return again, True
         is_large = rows.num_rows >= encoding.SAMPLED_ROWS_MIN
         if is_large and not choices:
             choices.append(encoding.choose(rows, schema))
@@ -93,12 +81,15 @@ def place(
         data = encoding.encode(rows, schema, compression=compression, choices=chosen)
         key = library.layout.segment(symbol, digest, clock.short_id())
         found = statistics.compute(rows, schema, library.options.statistics_columns)
-        library.segment_objects.put(library.layout.segment_key(key), data)
+        call_segments.put(library.segment_objects, library.layout.segment_key(key), data)
         footer = parts.footer_of(data) if len(data) >= parts.SIZE_BYTES_MIN else None
         known = (None, None) if footer is None else (len(footer), hashlib.sha256(footer).hexdigest())
         sha256 = hashlib.sha256(data).hexdigest()
         logical_bytes = chunking.logical_bytes(rows, schema)
-        return Segment(key, rows.num_rows, len(data), sha256, logical_bytes, found, *known), True
+        made = Segment(key, rows.num_rows, len(data), sha256, logical_bytes, found, *known)
+        if attempts is not None:
+            attempts.stored(made)
+        return made, True
 
     with closing(CPU.stream(one, pieces)) as stored:
         placed = list(progress(stored, f"storing {symbol}", "segment"))

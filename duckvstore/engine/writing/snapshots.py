@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duckvstore import clock
-from duckvstore.concurrency import IO
+from duckvstore.concurrency import IO, PARALLEL_DOCUMENTS
 from duckvstore.engine.library.create_once import create_document
 from duckvstore.engine.reading import catalogue, cuts
 from duckvstore.errors import (
@@ -52,10 +52,15 @@ def create(
     age = clock.Stopwatch()
     check_unreserved(name, "snapshot")
     key = library.layout.snapshot(name)
-    if any(entry.key == key for entry in library.objects.list(key, limit=1)):
-        raise _taken(library, name)
-    library.check_present()
-    chosen = _named(library, versions) if versions is not None else _newest(library, skip_symbols)
+    looking = IO.submit(_is_taken, library, key)  # saves the work where it is; that it is not, the create finds out
+    looking_for_library = IO.submit(library.check_present)
+    library.look_at_options()  # for the limit of time
+    try:
+        chosen = _named(library, versions) if versions is not None else _newest(library, skip_symbols)
+    finally:  # whatever else is wrong, too
+        if looking.result():
+            raise _taken(library, name)
+        looking_for_library.result()
     if age.elapsed_seconds() > library.grace_seconds / 2:
         raise Conflict(f"snapshot {name!r} took longer than half the grace period to collect: repeat the call")
     snapshot = Snapshot(
@@ -71,6 +76,10 @@ def create(
     if not create_document(library.objects, key, snapshot, f"snapshot {name!r} of {library.name!r}"):
         raise _taken(library, name)
     return snapshot
+
+
+def _is_taken(library: OpenLibrary, key: str) -> bool:
+    return any(entry.key == key for entry in library.objects.list(key, limit=1))
 
 
 def _newest(library: OpenLibrary, skip_symbols: Collection[str]) -> dict[str, int]:
@@ -94,7 +103,7 @@ def _named(library: OpenLibrary, versions: Mapping[str, int]) -> dict[str, int]:
         return symbol, catalogue.resolve_to_refer(library, symbol, as_of).number
 
     try:
-        return dict(IO.map(check, versions.items()))
+        return dict(IO.map(check, versions.items(), at_once=PARALLEL_DOCUMENTS))
     except NoSuchVersion as error:
         raise NoSuchVersion(f"cannot be snapshotted: {error}") from error
 

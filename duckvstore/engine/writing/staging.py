@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from duckvstore.concurrency import IO
+from duckvstore.concurrency import IO, PARALLEL_DOCUMENTS
 from duckvstore.engine.library import labels, manifests
 from duckvstore.engine.library.create_once import create_once
 from duckvstore.engine.reading import cuts, ranges, reads, segments
+from duckvstore.engine.reading.call_segments import Uploads
 from duckvstore.engine.reading.cells import SegmentCells
 from duckvstore.engine.writing import drafts, edits, given_rows, whole_values
 from duckvstore.engine.writing.segment_upload import place
@@ -46,7 +47,8 @@ _WITH_INDEX_COLUMN = ("arrow", "polars")
 def stage(library: OpenLibrary, call: Call, given: GivenRows) -> str:
     """Store rows as a part of ``given.symbol``, invisible to readers; return the part's id."""
     library.check_present()
-    draft = whole_values.write(library, given, None, "stage")(None)
+    with Uploads.taking_none():
+        draft = whole_values.write(library, given, None, "stage")(None)
     if draft is None:
         raise AssertionError("a write always drafts")  # unreachable
     schema, runs = labels.put(library, call.symbol, draft.schema, None, call.label_runs)
@@ -78,7 +80,7 @@ def parts(library: OpenLibrary, symbol: str) -> list[Version]:
         return found if found.library_id == library.library_id else None
 
     keys = [entry.key for entry in library.objects.list(library.layout.symbol_staging(symbol))]
-    found = [part for part in IO.map(load, keys) if part is not None]
+    found = [part for part in IO.map(load, keys, at_once=PARALLEL_DOCUMENTS) if part is not None]
     return sorted(found, key=lambda part: (part.created_at, part.write_id))
 
 

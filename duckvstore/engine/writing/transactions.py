@@ -13,11 +13,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from duckvstore import clock, forks, telemetry
-from duckvstore.concurrency import IO
+from duckvstore.concurrency import IO, PARALLEL_DOCUMENTS, Task
 from duckvstore.engine.library import labels
 from duckvstore.engine.library.create_once import create_once
 from duckvstore.engine.library.heads import Head
 from duckvstore.engine.reading import catalogue
+from duckvstore.engine.reading.call_segments import Uploads
 from duckvstore.engine.writing import commits
 from duckvstore.errors import (
     Conflict,
@@ -45,6 +46,7 @@ class _Pin:
     """A symbol in a transaction: the head that it began from, and what the edits make of it.
 
     ``is_proved``: whether ``head`` was read within the transaction, and at a moment at which every other pin held.
+    ``uploads``: the segments of the edits, and ``announced`` the intent, on their way to the object store.
     """
 
     head: Head
@@ -53,6 +55,20 @@ class _Pin:
     draft: Draft | None = None
     version: Version | None = None
     operations: set[str] = field(default_factory=set)
+    uploads: list[Uploads] = field(default_factory=list)
+    announced: Task[None] | None = None
+
+    def wait(self) -> None:
+        """Wait for what its document is to name."""
+        for uploads in self.uploads:
+            uploads.wait()
+
+    def cancel(self) -> None:
+        """Let what is not on its way stay here."""
+        for uploads in self.uploads:
+            uploads.cancel()
+        if self.announced is not None:
+            self.announced.cancel()
 
     @property
     def state(self) -> Version | None:
@@ -95,36 +111,46 @@ class Transaction:
             pin = self._pins.get(symbol)
             if pin is None or not pin.is_proved:
                 pin = self._prove(symbol)
+            pin.wait()  # the caller reads it
             return pin.state
 
     def pinned(self) -> dict[str, Version | None]:
-        """Return the newest version of each symbol that was touched, as this transaction sees it; makes no request."""
+        """Return the newest version of each symbol that was touched, as this transaction sees it; asks for nothing."""
         with self._lock:
             self._check_open()
+            for pin in self._pins.values():
+                pin.wait()  # the caller reads them
             return {symbol: pin.state for symbol, pin in self._pins.items()}
 
     def apply(self, call: Call, plan: Plan) -> Version | None:
         """Plan an edit on what the transaction sees, and keep it for the commit; nothing but rows is stored.
 
+        These are on their way afterwards, beside what the caller does next: whoever reads them waits, and the commit.
         Returns the version as it is to become, or the newest when ``plan`` returns None. Raises Conflict, and the
         errors of ``plan``: these, and None, rest on a head that was read within the transaction.
         """
         with self._lock:
             self._check_open()
             self._ages.append(call.age)
+            self._library.look_at_options()
+            self._announce(but=call.symbol)
             pin = self._pin_to_write(call)
-            draft = None
+            pin.wait()  # what was edited before may be read
+            draft, uploads = None, Uploads()
             try:
                 commits.check_expected(self._library, call, pin.state)
-                draft = plan(pin.state)
+                with uploads.taking():
+                    draft = plan(pin.state)
             except DuckVStoreError:
                 if pin.is_proved:
                     raise
             if draft is None and not pin.is_proved:
                 pin = self._prove(call.symbol)
                 commits.check_expected(self._library, call, pin.state)
-                draft = plan(pin.state)
+                with uploads.taking():
+                    draft = plan(pin.state)
             if draft is not None:
+                pin.uploads.append(uploads)
                 self._pins[call.symbol] = pin
                 self._edit(pin, call, draft)
             return pin.state
@@ -150,7 +176,8 @@ class Transaction:
                 text = f"transaction {self._identity} of library {self._library.name!r} is given up after {reason}"
                 details = {"library": self._library.name, "transaction": self._identity, "reason": reason}
                 telemetry.tell(logging.WARNING, "abort", text, **details)
-                for symbol in edited:
+                for symbol, pin in edited.items():
+                    pin.cancel()
                     self._library.heads.forget(symbol)
                 if isinstance(error, OutcomeUnknown):  # of the decision: only a look can tell
                     raise
@@ -163,6 +190,8 @@ class Transaction:
         with self._lock:
             if not self.is_over:
                 self._ending = "rolled back"
+                for pin in self._pins.values():
+                    pin.cancel()
 
     # -- before the commit ---------------------------------------------------------------------------------------
 
@@ -189,14 +218,21 @@ class Transaction:
     def _prove(self, symbol: str) -> _Pin:
         """Pin a symbol on its head as it is now, at a moment at which all other pins hold too."""
         library = self._library
-        head = commits.settle(library, symbol, catalogue.head(library, symbol))
+        known = library.heads.known([symbol])  # from before the looks: FORMAT.md, Reads are of one moment
+        others = [name for name in self._pins if name != symbol]
+        first, *heads = IO.map(
+            lambda name: catalogue.head(library, name),
+            [symbol, *others] if known is not None else [symbol],
+            at_once=PARALLEL_DOCUMENTS,
+        )
+        head = commits.settle(library, symbol, first)
         self._ages.append(head.age)
         pin = self._pins.get(symbol)
         if pin is not None:
             self._check_unmoved(symbol, pin, head)
-        # Those below were pinned before the head above was read; where they are the same after it, they were then.
-        others = [name for name in self._pins if name != symbol]
-        heads = IO.map(lambda name: catalogue.head(library, name), others)
+        if known is None or _number(known[symbol]) != _number(head):
+            # Those were pinned before the head above was read; where they are the same after it, they were then.
+            heads = IO.map(lambda name: catalogue.head(library, name), others, at_once=PARALLEL_DOCUMENTS)
         for name, found in zip(others, heads, strict=True):
             self._check_unmoved(name, self._pins[name], found)
         self._pins[symbol] = pin or _Pin(head)
@@ -205,7 +241,7 @@ class Transaction:
         return self._pins[symbol]
 
     def _check_unmoved(self, symbol: str, pin: _Pin, found: Head) -> None:
-        pinned, newest = (head.newest.number if head.newest else None for head in (pin.head, found))
+        pinned, newest = _number(pin.head), _number(found)
         if pinned != newest:
             raise Conflict(
                 f"{self._library.label(symbol)} was changed by another writer since this transaction first used it "
@@ -226,19 +262,26 @@ class Transaction:
         message = call.message if call.message is not None else known.message
         # A write id names what a version holds, and readers remember by it: each state has its own.
         pin.call = replace(known, author=author, message=message, write_id=clock.new_id())
-        pin.draft = draft
+        pin.draft, pin.announced = draft, None
         pin.version = commits.stamp(self._library, pin.call, draft, pin.head, self._identity)
 
     # -- the commit ----------------------------------------------------------------------------------------------
+
+    def _announce(self, but: str | None = None) -> None:
+        """Have the intents of all edited symbols put beside what follows, ``but`` for one that is edited again."""
+        for symbol, pin in self._pins.items():
+            if symbol != but and pin.call is not None and pin.announced is None:
+                pin.announced = IO.submit(commits.announce, self._library, pin.call)
 
     def _create_documents(self, edited: dict[str, _Pin]) -> list[Version]:
         """Announce all, then create all, in the order of their keys: two transactions never wait for each other."""
         library = self._library
         self._check_age()
-        calls = [pin.call for pin in edited.values() if pin.call is not None]
         try:
-            IO.map(lambda call: commits.announce(library, call), calls)
+            self._announce()
+            present = IO.submit(library.check_present)  # the intents may have been put long ago
             keys = sorted(edited, key=library.layout.symbol_versions)
+            present.result()
             return [self._create_document(symbol, edited[symbol]) for symbol in keys]
         except OutcomeUnknown as error:  # it is known: without a decision nothing is visible
             raise StorageUnavailable(
@@ -249,6 +292,10 @@ class Transaction:
     def _create_document(self, symbol: str, pin: _Pin) -> Version:
         if pin.call is None or pin.draft is None:
             raise AssertionError("only edited symbols have documents")  # unreachable: see commit
+        # What this document needs is there before it; what later ones need may be on its way still.
+        if pin.announced is not None:
+            pin.announced.result()
+        pin.wait()
         library, head = self._library, pin.head
         for _ in range(commits.COMMIT_ATTEMPTS_MAX):
             schema, runs = labels.put(library, symbol, pin.draft.schema, head.newest, pin.call.label_runs)
@@ -315,6 +362,10 @@ class Transaction:
             head = Head(version.number, version, version.created_at, None, clock.Stopwatch())
             self._library.heads.remember(version.symbol, head)
         return visible
+
+
+def _number(head: Head) -> int | None:
+    return head.newest.number if head.newest else None
 
 
 def _named(number: int | None) -> str:

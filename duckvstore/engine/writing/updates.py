@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from duckvstore.engine.library import manifests
 from duckvstore.engine.reading import reads, segments
+from duckvstore.engine.reading.call_segments import Shareable
 from duckvstore.engine.reading.ranges import NO_TICKS
 from duckvstore.engine.writing import drafts, edits, given_rows, whole_values
-from duckvstore.engine.writing.segment_upload import Placed, Shareable, place
+from duckvstore.engine.writing.segment_upload import Placed, place
 from duckvstore.errors import InvalidInput
 from duckvstore.format.evolution import joins
 from duckvstore.format.evolution.cell_rules import TableCells

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from duckvstore.engine.library import manifests
 from duckvstore.engine.reading import composite
+from duckvstore.engine.reading.call_segments import Shareable
 from duckvstore.engine.writing import drafts, given_rows
-from duckvstore.engine.writing.segment_upload import Placed, Shareable, place
+from duckvstore.engine.writing.segment_upload import Placed, place
 from duckvstore.format.rows import chunking
 from duckvstore.format.rows.value_rows import Encoded, Nested
 

@@ -154,6 +154,13 @@ class Layout:
             return unescape(folder), int(match[2])
         raise Integrity(f"{key!r} is no key of a version document: another program wrote under this prefix")
 
+    def parse_symbol_versions(self, folder: str) -> str:
+        """Return the symbol of a folder of version documents; raises Integrity for any other key."""
+        name = folder.removeprefix(self.versions)
+        if folder.startswith(self.versions) and name.endswith("/") and name.count("/") == 1:
+            return unescape(name[:-1])
+        raise Integrity(f"{folder!r} is no folder of version documents: another program wrote under this prefix")
+
     def segment(self, symbol: str, digest: str, unique: str) -> str:
         """Key of a segment, relative to the library's root, as documents name it."""
         return f"segments/{escape(symbol)}/{digest}-{unique}.parquet"

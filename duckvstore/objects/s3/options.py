@@ -50,7 +50,7 @@ class S3Options:
     checksum: str = "when_supported"
     listing_order: str | None = None
     client: str = "lean"
-    connections_max: int = 64
+    connections_max: int = 128  # as many as threads make requests, or each further one is connected anew
     connect_timeout_seconds: float = 4
     read_timeout_seconds: float = 60
 

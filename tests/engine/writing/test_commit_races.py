@@ -249,3 +249,61 @@ def test_requests_of_a_transaction_without_remembered_heads(objects):
     made = {method: count for method, count in counting.counts.items() if not method.startswith("bytes_")}
     # The fourth listing looks for options, once a minute.
     assert made == {"list": 4, "read": 3, "put": 6, "create": 4}
+
+
+RIVALS = {
+    "append": lambda lib, number: lib.append("a", frame(number)),
+    "transaction": lambda lib, number: in_transaction(lib, number),
+    "write": lambda lib, number: lib.write("a", frame(number)),
+    "delete": lambda lib, number: lib.delete("a") if number % 2 else lib.write("a", frame(number)),
+}
+
+
+def in_transaction(lib, number: int) -> None:
+    with lib.transaction() as both:
+        both.append("a", frame(number))
+        both.append("b", frame(number))
+
+
+@pytest.mark.parametrize("rival", RIVALS)
+@pytest.mark.parametrize("losses", [1, 2, 4])
+def test_a_plan_is_made_again_from_the_winners_document(objects, rival, losses):
+    """Whatever comes first time and again: nothing is lost or doubled, and what is stored is not stored again."""
+    lib = opened(faulty := FaultyObjects(objects))
+    lib.read_metadata("a")
+    other, made = opened(objects), []
+
+    def before(request) -> None:
+        if request.method == "create" and "/versions/a/" in request.key and len(made) < losses:
+            made.append(None)
+            RIVALS[rival](other, len(made))
+
+    faulty.before = before
+    faulty.requests.clear()
+    item = lib.append("a", frame(50))
+    assert item.version == losses + 1
+    stored = [request for request in faulty.requests if request.method == "put" and "/segments/" in request.key]
+    listed = [request for request in faulty.requests if request.method == "list" and "/versions/" in request.key]
+    assert len(stored) == 1
+    assert len(listed) == (2 * losses - 1 if rival == "transaction" else losses - 1)
+    found = opened(objects).read("a").data
+    below = opened(objects)
+    expected = [frame(50)] if rival == "delete" and losses % 2 else [below.read("a", as_of=losses).data, frame(50)]
+    assert_frame_equal(found, pd.concat(expected), check_freq=False)
+    report = below.verify()
+    assert report.ok
+    assert report.orphans == []
+
+
+def test_what_was_read_for_a_plan_is_not_read_again(objects):
+    """An update whose number was taken by a change of metadata has the segment at hand, and stores none again."""
+    lib = opened(counting := CountingObjects(objects))
+    lib.read_metadata("a")
+    opened(objects).write_metadata("a", 5)
+    counting.reset()
+    lib.update("a", frame(0).iloc[:1] + 7)
+    counts = counting.counts
+    # Head and segment; the winner's document.
+    assert (counts["read"], counts["put"], counts["create"], counts["list"]) == (2, 2, 2, 1)
+    assert lib.read("a").data["n"].tolist() == [7, 0, 0]
+    assert lib.read("a").metadata == 5

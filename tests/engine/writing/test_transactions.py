@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from datetime import UTC, datetime
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from pandas.testing import assert_frame_equal
 
@@ -18,6 +20,7 @@ from duckvstore.engine.writing import commits, edits
 from duckvstore.engine.writing.transactions import Transaction
 from duckvstore.format.stored import documents
 from duckvstore.objects.memory import MemoryObjects
+from duckvstore.objects.wrappers import WrappedObjects
 from duckvstore.testing.faulty import Fault, FaultyObjects, SimulatedCrash
 from tests.counting import CountingObjects
 
@@ -96,13 +99,13 @@ def test_the_commit_returns_the_numbers(lib):
 
 
 def test_an_error_in_the_block_leaves_everything_as_it_was(lib, objects):
-    """Neither a version nor an announcement nor a decision is made."""
-    before = [keys(objects, folder) for folder in ("versions", "journal", "transactions")]
+    """Neither a version nor a decision is made; that a version was announced which never came is harmless."""
+    before = [keys(objects, folder) for folder in ("versions", "transactions")]
     with pytest.raises(ZeroDivisionError), lib.transaction() as transaction:
         transaction.write("a", frame(1))
         transaction.append("b", frame(1))
         raise ZeroDivisionError
-    assert [keys(objects, folder) for folder in ("versions", "journal", "transactions")] == before
+    assert [keys(objects, folder) for folder in ("versions", "transactions")] == before
     assert numbers(other(objects)) == {"a": 0, "b": 0, "c": 0}
 
 
@@ -531,3 +534,104 @@ def test_several_symbols_at_one_time_are_whole_while_it_is_decided(lib, objects,
         found = cuts.resolve_cut(handle, [("a", as_of), ("b", as_of)])
         outcomes.add(tuple(version.number for version in found))
     assert outcomes == {(0, 0), (1, 1)}
+
+
+class Answered(WrappedObjects):
+    """Puts take a while; ``unready`` has the documents that were created before what they need was answered."""
+
+    def __init__(self, inner, *, fails: str = "") -> None:
+        super().__init__(inner)
+        self.there: set[str] = set()
+        self.unready: list[str] = []
+        self.fails = fails
+
+    def put(self, key, data):
+        time.sleep(0.05)
+        if self.fails and f"/segments/{self.fails}/" in key:
+            raise vs.StorageUnavailable("not today")
+        self.inner.put(key, data)
+        self.there.add(key)
+
+    def create(self, key, data):
+        if "/versions/" in key:
+            document = documents.load_version(data, where=key)
+            named = {f"eod/{segment.key}" for segment in document.segments if "segments/" in segment.key}
+            if not {f"eod/journal/{document.write_id}", *named} <= self.there:
+                self.unready.append(key)
+        self.inner.create(key, data)
+
+
+def edit_three(lib) -> None:
+    with lib.transaction() as transaction:
+        transaction.write("a", frame(5))
+        transaction.append("b", frame(5))
+        transaction.write("a", frame(6))
+        assert_frame_equal(transaction.read("a").data, frame(6), check_freq=False)
+        transaction.write("c", frame(5))
+
+
+def test_what_a_document_names_and_its_intent_are_there_before_it(lib, objects):
+    """Uploads go on beside the calls, and are waited for by reads and by the commit."""
+    made = other(Answered(objects))
+    made.open_library.objects.there |= {key for key in objects.inner._objects if "/segments/" in key}
+    edit_three(made)
+    assert made.open_library.objects.unready == []
+    assert numbers(lib) == dict.fromkeys(SYMBOLS, 1)
+    assert lib.verify().ok
+
+
+@pytest.mark.parametrize("call", ["write", "stage"])
+def test_what_a_stream_writes_by_itself_is_there_when_its_call_returns(lib, objects, call):
+    """Rows of a transaction may come from code that makes versions outside of it."""
+    own = other(slow := Answered(objects))
+    rows = pa.Table.from_pandas(frame(5)).to_batches()
+
+    def batches():
+        getattr(own, call)("b", frame(6))
+        assert len(keys(objects, "segments")) == len(slow.there & set(keys(objects, "segments"))) + 3
+        yield from rows
+
+    with own.transaction() as transaction:
+        transaction.write("a", pa.RecordBatchReader.from_batches(rows[0].schema, batches()))
+    assert slow.unready == []
+    assert lib.verify().ok
+
+
+def test_an_upload_that_fails_is_a_failure_of_the_whole(lib, objects):
+    """Wherever it is noticed, and also when documents are there already."""
+    for symbol in SYMBOLS:
+        with pytest.raises(vs.StorageUnavailable, match="not today"):
+            edit_three(other(Answered(objects, fails=symbol)))
+        assert numbers(lib) == dict.fromkeys(SYMBOLS, 0)
+    outcomes = {documents.Decision.load(objects.read(key), where=key).outcome for key in keys(objects, "transactions")}
+    assert outcomes == {"aborted"}
+    edit_three(lib)
+    assert set(numbers(lib)) == set(SYMBOLS)
+
+
+def test_a_remembered_head_that_moved_proves_nothing_of_those_that_were_looked_at_beside_it(lib, objects):
+    """Another writer changes a after it was looked at, and b before: no moment had both as they are read."""
+    rival, looked = other(objects), threading.Event()
+
+    class Between(WrappedObjects):
+        is_armed = False
+
+        def list(self, prefix, *args, **options):
+            if self.is_armed and "/versions/b/" in prefix:
+                assert looked.wait(60)
+                self.is_armed = False
+                rival.write("a", frame(8))
+                rival.write("b", frame(8))
+            found = list(self.inner.list(prefix, *args, **options))
+            if "/versions/a/" in prefix:
+                looked.set()
+            return iter(found)
+
+    between = Between(objects)
+    own = other(between)
+    own.read_metadata("b")
+    with pytest.raises(vs.Conflict, match="eod/a was changed"), own.transaction() as transaction:
+        transaction.read("a")
+        looked.clear()
+        between.is_armed = True
+        transaction.read("b")
