@@ -23,7 +23,8 @@ from time import monotonic
 from unittest import mock
 
 from duckvstore import caches, clock, concurrency, forks
-from duckvstore.objects.wrappers import CountingObjects, WrappedObjects
+from duckvstore.objects.wrappers import WrappedObjects
+from tests.counting import CountingObjects
 
 STALLED_SECONDS = 20
 _PAGE = 1000

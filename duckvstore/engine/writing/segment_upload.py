@@ -82,8 +82,9 @@ def place(
         key = library.layout.segment(symbol, digest, clock.short_id())
         found = statistics.compute(rows, schema, library.options.statistics_columns)
         call_segments.put(library.segment_objects, library.layout.segment_key(key), data)
-        footer = parts.footer_of(data) if len(data) >= parts.SIZE_BYTES_MIN else None
-        known = (None, None) if footer is None else (len(footer), hashlib.sha256(footer).hexdigest())
+        footer = parts.footer_of(data)
+        has_parts = parts.is_worth_parts(len(data) - len(footer))
+        known = (len(footer), hashlib.sha256(footer).hexdigest()) if has_parts else (None, None)
         sha256 = hashlib.sha256(data).hexdigest()
         logical_bytes = chunking.logical_bytes(rows, schema)
         made = Segment(key, rows.num_rows, len(data), sha256, logical_bytes, found, *known)

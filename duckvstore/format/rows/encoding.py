@@ -187,7 +187,7 @@ def encode(
             writer.write_table(table, max(1, -(-table.num_rows // groups)))
             known = {b"ARROW:schema": schema.arrow}  # the stored types, not those of this table
             with sink.getbuffer() as written:
-                if len(written) >= parts.SIZE_BYTES_MIN:
+                if parts.is_worth_parts(len(written)):
                     known[parts.BLOCKS_KEY] = parts.block_digests(written).decode()
             writer.add_key_value_metadata(known)
     except (pa.ArrowException, OSError) as error:  # OSError: a page of over 2 GiB

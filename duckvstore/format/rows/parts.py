@@ -28,7 +28,7 @@ BLOCKS_KEY = b"duckvstore:blocks"
 _END_BYTES = 8
 # A request costs more than these bytes between two ranges.
 _GAP_BYTES_MAX = 2 * BLOCK_BYTES
-#: of a segment; smaller ones are fetched whole
+#: of a segment before its footer; smaller ones are fetched whole
 SIZE_BYTES_MIN = 256 * 1024
 
 
@@ -47,6 +47,11 @@ class Range(NamedTuple):
 def block_digests(data: memoryview) -> bytes:
     """Return what the footer says of the bytes before it, under ``BLOCKS_KEY``."""
     return base64.b64encode(b"".join(_digests(data)))
+
+
+def is_worth_parts(data_bytes: int) -> bool:
+    """Whether a segment with so many bytes before its footer has digests of its blocks."""
+    return data_bytes >= SIZE_BYTES_MIN
 
 
 def footer_of(data: bytes) -> bytes:

@@ -225,6 +225,19 @@ def test_a_damaged_part_of_a_stored_segment_is_named(distant, place):
         library.session.close()
 
 
+@pytest.mark.parametrize("rows", [1, 3, 9, 12, 40])
+def test_footers_may_be_longer_than_the_rows(rows):
+    """Frames of many columns and few rows, on either side of what has parts, are read whole and by columns."""
+    objects = DistantObjects()
+    library = vs.Store(objects).create_library("eod")
+    wide = pd.DataFrame(np.random.default_rng(1).normal(size=(rows, 3000))).add_prefix("c")
+    library.write("wide", wide)
+    pd.testing.assert_frame_equal(library.read("wide").data, wide)
+    pd.testing.assert_frame_equal(library.read("wide", columns=["c7", "c2999"]).data, wide[["c7", "c2999"]])
+    assert library.sql("SELECT count(c7) FROM wide").fetchall() == [(rows,)]
+    library.session.close()
+
+
 def test_clearing_leaves_a_statement_its_files(tmp_path, distant):
     """Rows that are still to come arrive, although the cache was cleared meanwhile."""
     library, _ = distant
