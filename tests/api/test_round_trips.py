@@ -14,7 +14,7 @@ from duckvstore import clock
 from duckvstore.format.stored import manifests
 from duckvstore.objects.memory import MemoryObjects
 from tests.cuts import cut_every
-from tests.round_trips import at_a_distance
+from tests.round_trips import Cost, at_a_distance
 
 
 def frame(seed=0, start="2026-01-01", rows=10):
@@ -133,6 +133,13 @@ def test_the_end_of_a_long_list_of_segments_is_near(monkeypatch):
         found = []
         assert distance.trips(lambda: found.append(lib.tail("long", 7).data)) == 4
         pd.testing.assert_frame_equal(found[0], written.tail(7), check_freq=False)
+
+
+def test_many_segments_are_stored_at_once(distant, monkeypatch):
+    """However few cores encode them."""
+    cut_every(monkeypatch, 5)
+    with distant(used("s000")) as (lib, distance):
+        assert distance.cost(lambda: lib.write("new", frame(3, rows=150))) == Cost(3, 30 + 3)
 
 
 @pytest.mark.parametrize("seed", range(2))

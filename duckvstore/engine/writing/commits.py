@@ -166,39 +166,43 @@ def abort(library: OpenLibrary, transaction: str) -> None:
 
 
 def carry_out(library: OpenLibrary, call: Call, plan: Callable[[Version | None], Draft | None]) -> Version | None:
-    """Announce and ``commit``; the journal intent is on its way while the plan stores rows.
-
-    It is acknowledged before the commit is tried.
-    """
+    """Announce and ``commit``; the journal intent is on its way while the plan stores rows."""
     announced = IO.submit(announce, library, call)
     library.look_at_options()
-
-    def planned(newest: Version | None) -> Draft | None:
-        draft = plan(newest)
-        if draft is not None:
-            announced.result()
-        return draft
-
     try:
-        return commit(library, call, planned)
+        return commit(library, call, plan, announced)
     finally:
         announced.cancel()
 
 
-def commit(library: OpenLibrary, call: Call, plan: Callable[[Version | None], Draft | None]) -> Version | None:
+def commit(
+    library: OpenLibrary,
+    call: Call,
+    plan: Callable[[Version | None], Draft | None],
+    announced: Task[None] | None = None,
+) -> Version | None:
     """Create the next version of ``call.symbol`` as ``plan`` drafts it above the newest; return it.
 
     ``plan`` is called again on the new newest version whenever another writer took the number; it returns
     None to leave everything as it is, and then the newest version is returned (None: there is none). That, and
     any error of ``plan``, rests on a head that was read within this call: only a create finds out that a
-    remembered one is stale. Raises Conflict (head is not as expected, or too much contention) and OutcomeUnknown.
+    remembered one is stale. What it stores, and the intent that ``announced`` puts (None: it is there), are
+    acknowledged before the first create. Raises Conflict (head is not as expected, or too much contention) and
+    OutcomeUnknown.
     """
     found = current_head(library, call)
     started, attempts = clock.Stopwatch(), Attempts()
     ages = [call.age]  # of all that the draft may refer to: a plan that is made again may keep what an older head had
     for attempt in range(COMMIT_ATTEMPTS_MAX):
         ages.append(found.age)
-        draft, found = _draft(library, call, plan, found, attempts)
+        uploads = Uploads()
+        try:
+            draft, found = _draft(library, call, plan, found, attempts, uploads)
+            uploads.wait()
+            if draft is not None and announced is not None:
+                announced.result()
+        finally:
+            uploads.cancel()
         if draft is None:
             return found.newest
         ages.append(found.age)
@@ -233,8 +237,9 @@ def _draft(
     plan: Callable[[Version | None], Draft | None],
     found: Head,
     attempts: Attempts,
+    uploads: Uploads,
 ) -> tuple[Draft | None, Head]:
-    with Uploads.taking_none(), attempts.next():
+    with uploads.taking(), attempts.next():
         if found.age.started_before(call.age):
             try:
                 draft = plan(found.newest)

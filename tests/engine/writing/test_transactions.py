@@ -577,6 +577,9 @@ def test_what_a_document_names_and_its_intent_are_there_before_it(lib, objects):
     edit_three(made)
     assert made.open_library.objects.unready == []
     assert numbers(lib) == dict.fromkeys(SYMBOLS, 1)
+    made.write("a", frame(8))
+    made.append("a", frame(9))
+    assert made.open_library.objects.unready == []
     assert lib.verify().ok
 
 
