@@ -271,12 +271,11 @@ def _read(file: pq.ParquetFile, schema: Schema, columns: Sequence[str] | None) -
     return file.read(columns=wanted, use_threads=False)
 
 
-def _known_footer(data: bytes) -> pq.FileMetaData | None:
+def _known_footer(data: bytes | pa.Buffer) -> pq.FileMetaData | None:
     """Return what the footer of a file says where it is long; None: whoever opens the file looks itself."""
-    size = int.from_bytes(data[-8:-4], "little") + 8
-    if not LONG_FOOTER_BYTES_MIN <= size <= len(data):
-        return None
-    return _footer(data[-size:])
+    with memoryview(data) as view:
+        size = int.from_bytes(view[-8:-4], "little") + 8
+        return _footer(bytes(view[-size:])) if LONG_FOOTER_BYTES_MIN <= size <= len(view) else None
 
 
 @lru_cache(maxsize=LONG_FOOTERS_MAX)

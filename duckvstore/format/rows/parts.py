@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
@@ -28,6 +29,7 @@ BLOCKS_KEY = b"duckvstore:blocks"
 _END_BYTES = 8
 # A request costs more than these bytes between two ranges.
 _GAP_BYTES_MAX = 2 * BLOCK_BYTES
+LONG_FOOTERS_MAX = 8  # that are kept parsed
 #: of a segment before its footer; smaller ones are fetched whole
 SIZE_BYTES_MIN = 256 * 1024
 
@@ -72,19 +74,19 @@ class Footer:
     data: bytes
     size_bytes: int
     blocks: bytes
-    file: pq.ParquetFile
+    metadata: pq.FileMetaData
+    leaves: dict[int, range] | None  # the numbers of Parquet's columns by the field id of the table's column
 
     @classmethod
     def parse(cls, data: bytes, size_bytes: int) -> Footer:
         """Return the footer in ``data``, verified bytes. Raises Integrity where it is none, or has no digests."""
         try:
-            file = pq.ParquetFile(pa.BufferReader(pa.py_buffer(data)), pre_buffer=False)
-            blocks = base64.b64decode((file.metadata.metadata or {})[BLOCKS_KEY], validate=True)
+            blocks, metadata, leaves = _parsed(data)
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             raise Integrity(f"the footer of a segment cannot be read ({error})") from error
         if len(blocks) != DIGEST_BYTES * -(-(size_bytes - len(data)) // BLOCK_BYTES):
             raise Integrity("the footer of a segment has another number of blocks")
-        return cls(data, size_bytes, blocks, file)
+        return cls(data, size_bytes, blocks, metadata, leaves)
 
     @property
     def start(self) -> int:
@@ -93,13 +95,12 @@ class Footer:
 
     def ranges(self, column_ids: Collection[int]) -> list[Range] | None:
         """Return the bytes that hold the columns with these field ids; None: it cannot be told."""
-        leaves = _leaves(self.file, column_ids)
-        if leaves is None:
+        if self.leaves is None:
             return None
+        leaves = [leaf for column_id in column_ids for leaf in self.leaves.get(column_id, ())]
         found: list[Range] = []
-        metadata = self.file.metadata
-        for at in range(metadata.num_row_groups):
-            group = metadata.row_group(at)
+        for at in range(self.metadata.num_row_groups):
+            group = self.metadata.row_group(at)
             for leaf in leaves:
                 chunk = group.column(leaf)
                 first = chunk.dictionary_page_offset if chunk.has_dictionary_page else None
@@ -118,16 +119,23 @@ class Footer:
         return len(data) == part.size_bytes and b"".join(_digests(memoryview(data))) == expected
 
 
-def _leaves(file: pq.ParquetFile, column_ids: Collection[int]) -> list[int] | None:
-    """Return the numbers of Parquet's columns that belong to the columns of a table with these field ids."""
-    found: list[int] = []
+@lru_cache(maxsize=LONG_FOOTERS_MAX)
+def _parsed(data: bytes) -> tuple[bytes, pq.FileMetaData, dict[int, range] | None]:
+    """Return the digests in a footer, what it says of chunks, and its leaves. Of thousands of columns it takes long."""
+    file = pq.ParquetFile(pa.BufferReader(pa.py_buffer(data)), pre_buffer=False)
+    blocks = base64.b64decode((file.metadata.metadata or {})[BLOCKS_KEY], validate=True)
+    return blocks, file.metadata, _leaves(file)
+
+
+def _leaves(file: pq.ParquetFile) -> dict[int, range] | None:
+    """Return the numbers of Parquet's columns by the field id of the table's column; None: they cannot be told."""
+    found: dict[int, range] = {}
     count = 0
     for field in file.schema_arrow:
-        width = _leaf_count(field.type)
         if FIELD_ID not in (field.metadata or {}):
             return None
-        if int(field.metadata[FIELD_ID]) in column_ids:
-            found.extend(range(count, count + width))
+        width = _leaf_count(field.type)
+        found[int(field.metadata[FIELD_ID])] = range(count, count + width)
         count += width
     return found if count == file.metadata.num_columns else None
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from duckvstore import forks
-from duckvstore.concurrency import IO
+from duckvstore.concurrency import IO, PARALLEL_REQUESTS
 from duckvstore.engine.reading import segment_cache
 from duckvstore.engine.reading import segments as engine_segments
 from duckvstore.sql.planning.temporary_folders import Folder, room
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     Key: TypeAlias = tuple[str, str, frozenset[int] | None]
 
 SIZE_BYTES_MAX = 2 * 2**30
+FETCHED_BYTES_MAX = 256 * 2**20  # of segments that are on their way at once
 
 
 @dataclass(slots=True)
@@ -68,7 +69,8 @@ class SegmentFiles(forks.Follower):
         lease = Lease(self)
         needed = None if column_ids is None else frozenset(column_ids)
         try:
-            lease.paths = IO.map(lambda s: self._fetch(library, s, needed, lease), segments, at_once=IO.size)
+            at_once = max(PARALLEL_REQUESTS, min(IO.size, FETCHED_BYTES_MAX // max(1, _largest(segments))))
+            lease.paths = IO.map(lambda s: self._fetch(library, s, needed, lease), segments, at_once=at_once)
         except BaseException:
             lease.release()
             raise
@@ -143,6 +145,10 @@ class SegmentFiles(forks.Follower):
                 copy = self._copies.pop(key)
                 total -= copy.size_bytes
                 copy.path.unlink(missing_ok=True)
+
+
+def _largest(segments: Sequence[Segment]) -> int:
+    return max((segment.size_bytes for segment in segments), default=0)
 
 
 class Lease:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import duckdb
@@ -98,8 +99,7 @@ def test_ranges_are_as_few_as_the_columns_need(segment):
         _, stored, footer = segment
         for column in stored.columns:
             chunk_bytes = sum(
-                footer.file.metadata.row_group(0).column(at).total_compressed_size
-                for at in parts._leaves(footer.file, {column.id})
+                footer.metadata.row_group(0).column(at).total_compressed_size for at in footer.leaves[column.id]
             )
             taken = sum(part.size_bytes for part in footer.ranges({column.id}))
             assert chunk_bytes <= taken <= chunk_bytes + 2 * 64 * len(footer.ranges({column.id}))
@@ -138,7 +138,7 @@ def test_a_footer_that_says_something_else_is_damage():
         with pytest.raises(Integrity, match="cannot be read"):
             parts.Footer.parse(b"PAR1" * 10, len(data))
     ids = {column.id for column in stored.columns}
-    assert parts.Footer(footer.data, len(footer.data) + 10, footer.blocks, footer.file).ranges(ids) is None
+    assert replace(footer, size_bytes=len(footer.data) + 10).ranges(ids) is None
 
 
 def test_large_segments_have_digests_and_small_ones_have_not():
