@@ -1,4 +1,4 @@
-"""The commands of upkeep: gc, prune, verify, recover, sizes, options.
+"""The commands of upkeep: gc, prune, verify, recover, sizes, options, cache.
 
 Invariant: what removes or brings back shows what it would do, and does it only with ``--yes``.
 """
@@ -42,6 +42,13 @@ examples:
   duckvstore options --library eod
   duckvstore options keep_last=10 keep_for=90d compression=zstd --library eod
 """
+_CACHE_EPILOG = """\
+$DUCKVSTORE_CACHE names the folder, or says "off"; $DUCKVSTORE_CACHE_SIZE the limit: "20 GB".
+
+examples:
+  duckvstore cache
+  duckvstore cache --clear
+"""
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -73,6 +80,9 @@ def add_commands(command: AddCommand) -> None:
 
     options = add("options", _options, "show the options of a library, or change them", _OPTIONS_EPILOG)
     options.add_argument("changes", metavar="NAME=VALUE", nargs="*", help="options to change")
+
+    cache = command("cache", _cache, "show what this machine keeps of distant stores, or let it go", _CACHE_EPILOG)
+    cache.add_argument("--clear", action="store_true", help="remove all of it")
 
 
 def _duration(text: str) -> timedelta:
@@ -113,6 +123,12 @@ def _options(library: vs.Library, options: argparse.Namespace) -> None:
     found = library.set_options(**changes) if changes else library.options
     for name, value in asdict(found).items():
         sys.stdout.write(f"{name}={'' if value is None else value}\n")
+
+
+def _cache(options: argparse.Namespace) -> None:
+    if options.clear:
+        vs.cache.clear()
+    _show(vs.cache.info())
 
 
 def _change(text: str) -> tuple[str, Any]:

@@ -383,3 +383,17 @@ def test_colour_is_used_on_a_terminal_unless_it_is_unwanted(monkeypatch):
     assert "\x1b" not in shown(color=False)
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b" not in shown(color=True)
+
+
+def test_cache_shows_what_is_kept_and_lets_it_go(tmp_path):
+    """The folder and its limit come from the environment; clearing leaves nothing; off says so."""
+    name = "ab" * 32
+    entry = tmp_path / f"segments-{os.getuid()}" / "ab" / name
+    entry.parent.mkdir(parents=True)
+    entry.write_bytes(b"x" * 2000)
+    places = {"DUCKVSTORE_CACHE": str(tmp_path), "DUCKVSTORE_CACHE_SIZE": "2 MB"}
+    shown = run("cache", **places)
+    assert (shown.returncode, shown.stdout.split(" in ")[0]) == (0, "1 entry, 2 kB of at most 2.1 MB")
+    assert "0 entries" in run("cache", "--clear", **places).stdout
+    assert not entry.exists()
+    assert run("cache", DUCKVSTORE_CACHE="off").stdout == "the cache is off\n"

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from duckvstore import clock
 from duckvstore.errors import InvalidInput
+from duckvstore.formatting import size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +44,7 @@ _NAME = re.compile(r"[0-9a-f]{64}(?:\.[a-z0-9-]+)?")  # documents say the first 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class CacheInfo:
     """The cache of segments: its ``folder`` (None: it is off), its entries, their bytes and the limit of these."""
 
@@ -51,6 +52,13 @@ class CacheInfo:
     entry_count: int
     size_bytes: int
     size_bytes_max: int
+
+    def __repr__(self) -> str:
+        """Return ``12 entries, 94 MB of at most 10.7 GB in /home/me/.cache/duckvstore/segments-1000``."""
+        if self.folder is None:
+            return "the cache is off"
+        count = f"{self.entry_count:,} entr{'y' if self.entry_count == 1 else 'ies'}"
+        return f"{count}, {size(self.size_bytes)} of at most {size(self.size_bytes_max)} in {self.folder}"
 
 
 class _Entry(NamedTuple):
@@ -208,9 +216,9 @@ def current() -> SegmentCache | None:
 
 
 def configure(
-    folder: str | os.PathLike[str] | None = None, size: int | str | None = None, *, enabled: bool = True
+    folder: str | os.PathLike[str] | None = None, limit: int | str | None = None, *, enabled: bool = True
 ) -> None:
-    """Use ``folder`` and ``size`` (bytes, or a text such as "20 GB") from now on, or no cache at all.
+    """Use ``folder`` and ``limit`` (bytes, or a text such as "20 GB") from now on, or no cache at all.
 
     What is None is as $DUCKVSTORE_CACHE (a folder, or "off") and $DUCKVSTORE_CACHE_SIZE say, else the user's folder for
     caches, and 10 GiB. Raises InvalidInput.
@@ -219,14 +227,14 @@ def configure(
     if not enabled or (isinstance(chosen, str) and chosen.lower() in OFF):
         _current[:] = [None]
         return
-    bytes_max = _bytes(os.environ.get(SIZE_VARIABLE) or BYTES_MAX if size is None else size)
+    bytes_max = _bytes(os.environ.get(SIZE_VARIABLE) or BYTES_MAX if limit is None else limit)
     _current[:] = [SegmentCache(Path(chosen).expanduser() if chosen else _default_folder(), bytes_max)]
 
 
-def _bytes(size: int | str) -> int:
-    found = _SIZE.fullmatch(str(size))
+def _bytes(limit: int | str) -> int:
+    found = _SIZE.fullmatch(str(limit))
     if found is None:
-        raise InvalidInput(f"a size of the cache is a number of bytes, or a text such as '20 GB'; found {size!r}")
+        raise InvalidInput(f"a size of the cache is a number of bytes, or a text such as '20 GB'; found {limit!r}")
     return int(float(found[1]) * _UNITS[found[2].lower()])
 
 

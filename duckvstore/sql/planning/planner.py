@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from sqlglot import exp
 
+from duckvstore import telemetry
 from duckvstore.engine.reading import catalogue_tables
 from duckvstore.engine.reading import segments as engine_segments
 from duckvstore.errors import DuckVStoreError, Integrity, StorageUnavailable
@@ -307,31 +308,34 @@ class Planner:
 
     def _scan_of(self, plan: Plan, library: OpenLibrary, version: Version, choice: Choice, figures: Figures) -> str:
         plan.scans.append(Scan(library, version, choice.segments))
+        with telemetry.trace() as asked:
+            sql, is_copied = self._placed(plan, library, version, choice)
+        fetched_bytes = asked.total.bytes_in if is_copied else None
         table = ScannedTable(library.name, version.symbol, version.number, version.created_at)
         counts = len(choice.segments), len(version.segments), choice.bytes_read, choice.bytes_total
-        figures.add(Scanned(table, *counts))
+        figures.add(Scanned(table, *counts, fetched_bytes))
+        return sql
+
+    def _placed(self, plan: Plan, library: OpenLibrary, version: Version, choice: Choice) -> tuple[str, bool]:
+        """Return the relation of the chosen segments, and whether it is of copies."""
         seals = rewrite.names_file_columns(plan.statement)
         refused = self._refused(plan, library, version, choice.segments)
-        needed = self._needed(plan.statement, version)
-        if not refused and self._is_better_copied(plan.statement, library, choice, needed, len(version.schema.columns)):
-            with library.believing(version):
-                copies = self._copies(plan, library, choice.segments, needed)
-            return rewrite.scan(version, copies, seals=seals)
         if refused:
             uris = self.uris(plan, library, choice.segments)
-            return rewrite.scan(version, uris, seals=seals, refused=refused)
-        known = choice.relations.get((library, seals))
-        if known is not None and self._instance.admit(library.segment_objects, known.prefix):
-            return known.sql
-        placed = self._in_place(library, choice.segments)
-        if placed is None:
-            with library.believing(version):
-                copies = self._copies(plan, library, choice.segments, needed)
-            return rewrite.scan(version, copies, seals=seals)
-        prefix, uris = placed
-        relation = Relation(rewrite.scan(version, uris, seals=seals), prefix)
-        choice.relations[library, seals] = relation  # threads may do this twice, each time with the same
-        return relation.sql
+            return rewrite.scan(version, uris, seals=seals, refused=refused), False
+        if not self._is_better_copied(plan.statement, library, version, choice):
+            known = choice.relations.get((library, seals))
+            if known is not None and self._instance.admit(library.segment_objects, known.prefix):
+                return known.sql, False
+            placed = self._in_place(library, choice.segments)
+            if placed is not None:
+                prefix, uris = placed
+                relation = Relation(rewrite.scan(version, uris, seals=seals), prefix)
+                choice.relations[library, seals] = relation  # threads may do this twice, each time with the same
+                return relation.sql, False
+        with library.believing(version):
+            copies = self._copies(plan, library, choice.segments, self._needed(plan.statement, version))
+        return rewrite.scan(version, copies, seals=seals), True
 
     def _needed(self, statement: Statement, version: Version) -> frozenset[int] | None:
         """Return the field ids of the columns that ``statement`` may read; None: perhaps all.
@@ -346,9 +350,8 @@ class Planner:
         self,
         statement: Statement,
         library: OpenLibrary,
+        version: Version,
         choice: Choice,
-        needed: frozenset[int] | None,
-        column_count: int,
     ) -> bool:
         """Whether segments that are elsewhere are fetched before DuckDB runs, many at a time.
 
@@ -358,7 +361,8 @@ class Planner:
         cache = engine_segments.cache_for(library)
         if cache is None or self._instance.is_locked:
             return False
-        share = 1.0 if needed is None else len(needed) / max(1, column_count)
+        needed = self._needed(statement, version)
+        share = 1.0 if needed is None else len(needed) / max(1, len(version.schema.columns))
         if choice.bytes_read * share > min(COPIED_BYTES_MAX, cache.bytes_max // 2):
             return False
         if all(cache.has(segment.sha256) for segment in choice.segments):

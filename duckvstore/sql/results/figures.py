@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from duckvstore import telemetry
 from duckvstore.errors import printable
-from duckvstore.formatting import counted, part_of_size
+from duckvstore.formatting import counted, part_of_size, size
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -33,13 +33,26 @@ class ScannedTable(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scanned:
-    """What one reference of a statement scans: so many of the segments and stored bytes of its version."""
+    """What one reference of a statement scans: so many of the segments and stored bytes of its version.
+
+    ``fetched_bytes``: what was fetched for copies of them on this machine, 0 where all of it was there; None where
+    DuckDB scans them in their place.
+    """
 
     table: ScannedTable
     segments_read: int
     segments_total: int
     bytes_read: int
     bytes_total: int
+    fetched_bytes: int | None = None
+
+    def origin(self) -> str:
+        """Return how copies came here, to be put behind what is scanned; nothing where there are none."""
+        if self.fetched_bytes is None:
+            return ""
+        return (
+            f", {size(self.fetched_bytes)} of them fetched" if self.fetched_bytes else ", from copies on this machine"
+        )
 
 
 @dataclass(slots=True)
@@ -103,10 +116,15 @@ class Figures:
         """Return a line such as ``trades v3 (2026-11-20): 3 of 40 segments, 12 of 310 MB`` for each reference."""
         lines = (
             f"{scan.table.symbol} v{scan.table.version} ({scan.table.created_at:%Y-%m-%d}): {scan.segments_read:,} of "
-            f"{scan.segments_total:,} segments, {part_of_size(scan.bytes_read, scan.bytes_total)}"
+            f"{scan.segments_total:,} segments, {part_of_size(scan.bytes_read, scan.bytes_total)}{scan.origin()}"
             for scan in self.scans
         )
         return "\n".join(printable(line, is_line=True) for line in lines)
+
+    @property
+    def fetched_bytes(self) -> int:
+        """Bytes that were fetched before DuckDB ran, into copies on this machine."""
+        return sum(scan.fetched_bytes or 0 for scan in self.scans)
 
     def ended(self) -> None:
         """Log the statement if it was slow; its text may hold data or secrets, and is left out."""
@@ -122,6 +140,7 @@ class Figures:
             row_count=self.row_count if self.changed is None else self.changed,
             segments_read=self.segments_read,
             bytes_read=self.bytes_read,
+            fetched_bytes=self.fetched_bytes,
             versions=versions,
         )
 
@@ -131,6 +150,8 @@ class Figures:
         if self.tables:
             parts.append(f"{self.segments_read:,} of {self.segments_total:,} segments")
             parts.append(part_of_size(self.bytes_read, self.bytes_total))
+            if self.fetched_bytes:
+                parts.append(f"{size(self.fetched_bytes)} fetched")
             parts.append(self._tables())
         if self.done is not None:
             parts.append(self.done)

@@ -32,6 +32,11 @@ def test_a_narrow_query_fetches_its_columns_and_no_more(tmp_path, is_cached):
         assert whole / 20 < summed_bytes < 0.15 * whole
         _, again_bytes = looked("SELECT sum(c17), min(c3) FROM wide")
         assert again_bytes == 0
+        figures = library.sql("SELECT sum(c9) FROM wide").figures
+        assert f"{figures.fetched_bytes / 1e6:.3g} MB fetched" in figures.footer()
+        assert figures.fetched_bytes > whole / 25
+        explained = "\n".join(row[1] for row in library.sql("EXPLAIN SELECT sum(c9) FROM wide").fetchall())
+        assert " fetched" in explained or "copies on this machine" in explained
     library.session.close()
 
 
