@@ -16,6 +16,7 @@ from duckvstore import clock
 from duckvstore.errors import NotFound
 from duckvstore.jupyter import request
 from duckvstore.jupyter.names import sql_name
+from duckvstore.sql.syntax.timetravel import AT_KINDS
 from duckvstore.sql.syntax.tokens import Token, scan, unquoted
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ _LINE = re.compile(r"^\s*(?:[^\W\d]\w*\s*=\s*)?%vstore[ \t]+", re.MULTILINE)
 _CELL = re.compile(r"\s*(?P<magic>%%vstore\b)[^\n]*")
 _BEFORE_A_TABLE = ("FROM", "JOIN", "DESCRIBE", "SUMMARIZE", "TABLE", "PIVOT", "UNPIVOT")
 _CATALOGUE_TABLES = ("symbols", "versions", "segments", "columns", "snapshots")
-_AT_KINDS = ("VERSION", "SNAPSHOT", "TIMESTAMP")
 _Offer = tuple[str, str]
 
 
@@ -120,7 +120,7 @@ class Offers:
             quoted = [f"'{name.replace(chr(39), chr(39) * 2)}'" for name in self._snapshots()]
             return _starting(fragment, quoted, "snapshot")
         if words[-1:] == ["AT"]:
-            return _starting(fragment, _AT_KINDS, "keyword")
+            return _starting(fragment, AT_KINDS, "keyword")
         if words[-1:] == ["."] and len(before) > 1:
             return self._qualified(fragment, before, whole)
         if words[-1:] and words[-1] in _BEFORE_A_TABLE:

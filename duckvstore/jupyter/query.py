@@ -176,7 +176,9 @@ def as_type(name: str, table: pa.Table, result: Result) -> Any:
         return conversion.to_arrow(table, result.types)
     if name == "polars":
         return conversion.to_polars(table, result.types)
-    return conversion.to_pandas(table, result.columns, result.types)
+    if name == "pandas":
+        return conversion.to_pandas(table, result.columns, result.types)
+    raise AssertionError(f"no form is called {name!r}")  # unreachable: request.TYPES
 
 
 def parameters(sql: str, given: dict[str, Any], scope: dict[str, Any]) -> dict[str, Any]:

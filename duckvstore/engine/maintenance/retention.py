@@ -1,4 +1,4 @@
-"""Retention: which versions are kept. ``prune`` and ``gc`` both ask here, so that a rule is added in one place.
+"""Retention: which versions are kept. ``prune`` and ``gc`` both ask here, so that a rule is decided in one place.
 
 A rule is an attribute of ``Retention``, what is checked of it, and when it keeps a version.
 """

@@ -41,7 +41,7 @@ Choices: TypeAlias = dict[str, Choice]
 ROW_GROUP_ROWS = 524_288
 SAMPLE_BLOCKS = 8
 SAMPLE_BLOCK_ROWS = 1024
-# Shares of distinct values in the sample up to which a dictionary is smaller or faster (measured: ARCHITECTURE.md).
+# Shares of distinct values in the sample up to which a dictionary is smaller or faster (measured).
 DISTINCT_SHARE_TEXT = 0.8
 DISTINCT_SHARE_NUMBER = 0.1
 DICTIONARY_COMPACT_MIN = 256

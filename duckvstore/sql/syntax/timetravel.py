@@ -16,8 +16,8 @@ from duckvstore.sql.syntax.tokens import Parameter, Token, closing, parameter, s
 
 Kind = Literal["version", "timestamp", "snapshot"]
 
-_AT_KINDS: dict[str, Kind] = {"VERSION": "version", "TIMESTAMP": "timestamp", "SNAPSHOT": "snapshot"}
-_FOR_KINDS: dict[str, Kind] = {**_AT_KINDS, "SYSTEM_VERSION": "version", "SYSTEM_TIME": "timestamp"}
+AT_KINDS: dict[str, Kind] = {"VERSION": "version", "TIMESTAMP": "timestamp", "SNAPSHOT": "snapshot"}
+_FOR_KINDS: dict[str, Kind] = {**AT_KINDS, "SYSTEM_VERSION": "version", "SYSTEM_TIME": "timestamp"}
 _EXAMPLES = {
     "version": "AT VERSION 3, AT VERSION -1 or AT VERSION $v",
     "timestamp": "AT TIMESTAMP '2026-11-20 17:00' or AT TIMESTAMP (now() - INTERVAL 1 DAY)",
@@ -105,10 +105,10 @@ def find(tokens: list[Token], counts: dict[int, int]) -> tuple[list[Clause], lis
 def _opened(tokens: list[Token], index: int, counts: dict[int, int]) -> _Reader | None:
     """Return a reader placed at the value, if an AT form opens at ``index``."""
     words = [token.upper for token in tokens[index : index + 5]] + [""] * 5
-    if words[0] == "AT" and words[1] in _AT_KINDS:
-        return _Reader(tokens, index + 2, _AT_KINDS[words[1]], counts)
-    if words[0] == "AT" and words[1] == "(" and words[2] in _AT_KINDS and words[3] in ("=>", ":="):
-        return _Reader(tokens, index + 4, _AT_KINDS[words[2]], counts, parenthesis=index + 1)
+    if words[0] == "AT" and words[1] in AT_KINDS:
+        return _Reader(tokens, index + 2, AT_KINDS[words[1]], counts)
+    if words[0] == "AT" and words[1] == "(" and words[2] in AT_KINDS and words[3] in ("=>", ":="):
+        return _Reader(tokens, index + 4, AT_KINDS[words[2]], counts, parenthesis=index + 1)
     if words[0] == "FOR" and words[1] in _FOR_KINDS and words[2:4] == ["AS", "OF"]:
         return _Reader(tokens, index + 4, _FOR_KINDS[words[1]], counts)
     return None
