@@ -16,8 +16,11 @@ STATEMENTS = {
     "INSERT SELECT": lambda lib, count: lib.sql("INSERT INTO s SELECT * FROM s LIMIT 1"),
     "UPDATE": lambda lib, count: lib.sql("UPDATE s SET c0 = 7"),
     "DELETE": lambda lib, count: lib.sql("DELETE FROM s WHERE c0 = 1"),
-    "diff": lambda lib, count: (lib.write("s", frame(count) + 1), lib.diff("s", 0, 1)),
-    "diff by key": lambda lib, count: (lib.write("s", frame(count) + 1), lib.diff("s", 0, 1, key="c0")),
+    "diff": lambda lib, count: (lib.write("s", frame(count) + 1), lib.sql("FROM vstore.diff('s', 0, 1)")),
+    "diff by key": lambda lib, count: (
+        lib.write("s", frame(count) + 1),
+        lib.sql("FROM vstore.diff('s', 0, 1, key := 'c0')"),
+    ),
 }
 
 
@@ -38,7 +41,7 @@ def test_the_text_for_duckdb_is_as_long_as_there_are_columns(name, monkeypatch):
 
         monkeypatch.setattr(interrupts.Cursor, method, noted)
     found = []
-    for count in (60, 120):
+    for count in (120, 240):
         lib = vs.open("memory://").create_library("eod")
         lib.write("s", frame(count))
         asked.clear()
