@@ -39,11 +39,11 @@ class DistantObjects(MemoryObjects):
 
 
 @contextmanager
-def small_parts() -> Iterator[None]:
-    """Let even the smallest segments have parts, which are always taken."""
+def small_parts(block_bytes: int = 64) -> Iterator[None]:
+    """Let even the smallest segments have parts, in blocks of so many bytes, which are always taken."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parts, "SIZE_BYTES_MIN", 1)
-        patch.setattr(parts, "BLOCK_BYTES", 64)
+        patch.setattr(parts, "BLOCK_BYTES", block_bytes)
         patch.setattr(parts, "_GAP_BYTES_MAX", 0)
         patch.setattr(segments, "PARTS_SHARE_MAX", 100.0)
         yield

@@ -22,6 +22,7 @@ import pytest
 import duckvstore as vs
 from tests.conftest import fresh_bucket
 from tests.cuts import cut_every
+from tests.distant import DistantObjects, small_parts
 
 FOLDER = Path(__file__).parent / "fixtures"
 REGIONS = pd.DataFrame({"dest": ["LAX", "SFO", "BOS", "MIA"], "region": ["west", "west", "east", "east"]})
@@ -139,10 +140,18 @@ def write_all(library: vs.Library, versions: dict[str, list[object]]) -> None:
     scope="module",
     params=[
         pytest.param("local", marks=pytest.mark.xdist_group("fixtures-local")),
+        pytest.param("parts", marks=pytest.mark.xdist_group("fixtures-parts")),
         pytest.param("s3", marks=[pytest.mark.s3, pytest.mark.xdist_group("fixtures-s3")]),
     ],
 )
 def library(request, versions, tmp_path_factory):
+    if request.param == "parts":  # what a query needs is fetched from far away, and nothing else
+        with small_parts(4096):
+            found = vs.Store(DistantObjects()).create_library("eod")
+            write_all(found, versions)
+            yield found
+        found.session.close()
+        return
     if request.param == "local":
         store = vs.open(tmp_path_factory.mktemp("fixtures"))
     else:

@@ -11,7 +11,6 @@ from duckvstore.errors import DuckVStoreError
 from tests.cuts import cut_every
 from tests.distant import DistantObjects, small_parts
 from tests.sizes import sized
-from tests.sql import test_fixtures as fixtures
 from tests.sql.test_random_queries import SEED, Generator, same, tables
 
 COUNT = sized(600, full=8000)
@@ -49,31 +48,3 @@ def test_random_queries_answer_the_same_over_parts(sides):
         parameters = {name: value for name, value in generator.parameters.items() if f"${name}" in sql}
         found, expected = (outcome(library, sql, parameters) for library in (distant, near))
         assert same(found, expected), f"query {number}: {sql} {parameters}"
-
-
-@pytest.fixture(scope="module")
-def fixture_sides():
-    versions = fixtures.build_versions()
-    objects = DistantObjects()
-    with small_parts():
-        library = vs.Store(objects).create_library("eod")
-        fixtures.write_all(library, versions)
-        yield library, versions
-    library.session.close()
-
-
-@pytest.fixture(scope="module")
-def plain(fixture_sides):
-    yield from fixtures.plain.__wrapped__(fixture_sides[1])
-
-
-@pytest.mark.parametrize("case", fixtures.CASES)
-def test_the_fixtures_answer_the_same_over_parts(case, fixture_sides, plain):
-    """Views, macros, pivots, row names and everything else of the corpus over columns that were fetched alone."""
-    regions = fixtures.REGIONS  # noqa: F841 - named in the SQL
-    relation = plain.sql(case.plain, params=fixtures.plain_parameters(case))
-    result = fixture_sides[0].sql(case.sql, case.parameters)
-    assert result.columns == relation.columns
-    if case.compare != "shape":
-        expected, found = (sorted(fixtures.rows_of(rows)) for rows in (relation.to_arrow_table(), result.arrow()))
-        assert found == expected
