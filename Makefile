@@ -17,8 +17,8 @@ PYTEST := -m pytest -q -n $(JOBS)
 # How much of the random samples runs, which make test-full runs whole: on DuckDB 1.5, on S3, and on the newest DuckDB. Of
 # the cases of a test of SQL that has many, one of four runs on DuckDB 1.5 and two others on the newest.
 SHARE_DUCKDB1 ?= 0.1
-SHARE_S3 ?= 0.25
-SHARE ?= 0.25
+SHARE_S3 ?= 0.15
+SHARE ?= 0.15
 LOCAL := -m "not s3 and not browser and not duckdb1"
 
 # What depends on DuckDB's release: nothing else than these imports DuckDB.

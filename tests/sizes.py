@@ -12,7 +12,7 @@ import os
 IS_FULL = os.environ.get("DUCKVSTORE_FULL") == "1"
 SHARE = float(os.environ.get("DUCKVSTORE_SHARE", "1"))
 _REMAINDERS, _, _DIVISOR = os.environ.get("DUCKVSTORE_CASES", "0/1").partition("/")
-MANY_CASES = 9
+MANY_CASES = 6
 
 
 def is_case_here(number: int) -> bool:
