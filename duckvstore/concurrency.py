@@ -24,6 +24,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from duckvstore import forks
+from duckvstore.errors import DuckVStoreError
 from duckvstore.progress import progress
 
 if TYPE_CHECKING:
@@ -45,13 +46,14 @@ class Task(Generic[Outcome]):
         self._action: Callable[[], Outcome] | None = partial(copy_context().run, action)
         self._outcome: Any = None
         self.error: BaseException | None = None
-        self._claims: list[object] = []  # whoever was first does it: known even where a signal came in between
+        # Whoever was first does it, which is known even where a signal came in between; with the process.
+        self._claims: list[tuple[int, object]] = []
         self._end = threading.Lock()
         self._end.acquire()
 
     def do(self) -> None:
         """Carry it out on this thread, unless another has begun it or it was cancelled."""
-        claim, is_own = object(), False
+        claim, is_own = (os.getpid(), object()), False
         try:
             self._claims.append(claim)
             is_own = self._claims[0] is claim
@@ -70,7 +72,15 @@ class Task(Generic[Outcome]):
             del self  # the error's traceback has this frame, and the task has the error
 
     def wait(self, seconds: float = -1) -> bool:
-        """Return whether it is done, which is waited for (-1: for ever)."""
+        """Return whether it is done, which is waited for (-1: for ever).
+
+        Raises DuckVStoreError in a forked child for what a thread of the parent has begun.
+        """
+        if not self.is_done and self._claims and self._claims[0][0] != os.getpid():
+            raise DuckVStoreError(
+                "a call was in the middle of something when this process was forked, which its parent alone can end: "
+                "begin it anew here"
+            )
         if not self.is_done and self._end.acquire(timeout=seconds):
             self._end.release()
         return self.is_done
@@ -89,7 +99,7 @@ class Task(Generic[Outcome]):
 
     def cancel(self) -> bool:
         """Return whether nobody has begun it; then nobody will."""
-        claim = object()
+        claim = (os.getpid(), object())
         self._claims.append(claim)
         return self._claims[0] is claim
 

@@ -85,6 +85,8 @@ class Plan:
     scans: list[Scan] = field(default_factory=list)
     registered: dict[str, Any] = field(default_factory=dict)
     leases: list[Lease] = field(default_factory=list)
+    #: where the copies are that it scans, if any
+    files: SegmentFiles | None = None
     only_segments: bool = False
     #: whether it has an outer join with which DuckDB 1 may crash, and whether that is of few rows only
     joins_outer: bool = False
@@ -106,6 +108,7 @@ class Plan:
         for plan in plans:
             self.scans += plan.scans
             self.leases, plan.leases = self.leases + plan.leases, []
+            self.files = self.files or plan.files
             self.registered |= plan.registered
         statements = [self.statement, *(plan.statement for plan in plans)]
         self.only_segments = bool(self.scans) and not any(statement.may_read_files for statement in statements)
@@ -168,6 +171,8 @@ class Plan:
                     return found
                 except DuckVStoreError as error:
                     return error
+        if self.files is not None and failure.of_content:
+            self.files.takes_parts = False  # in case that it wanted a column which its text does not show
         if failure.of_broken_file and (mentioned or self.only_segments):
             return _broken_off(message, failure)
         return None
@@ -451,6 +456,7 @@ class Planner:
     ) -> list[str]:
         lease = self._files.lease(library, segments, column_ids)
         plan.leases.append(lease)
+        plan.files = self._files
         return lease.paths
 
     def _in_place(self, library: OpenLibrary, segments: tuple[Segment, ...]) -> tuple[str, list[str]] | None:

@@ -44,6 +44,8 @@ class SegmentFiles(forks.Follower):
     def __init__(self, size_bytes_max: int = SIZE_BYTES_MAX) -> None:
         """Make no folder yet. More than ``size_bytes_max`` is kept only while leases hold it."""
         self._size_bytes_max = size_bytes_max
+        #: whether copies may have a part of a segment's columns alone
+        self.takes_parts = True
         self._lock = forks.rlock()
         self._copies: OrderedDict[Key, _Copy] = OrderedDict()
         self._folder: Folder | None = None
@@ -67,7 +69,7 @@ class SegmentFiles(forks.Follower):
         """
         self.folder()
         lease = Lease(self)
-        needed = None if column_ids is None else frozenset(column_ids)
+        needed = None if column_ids is None or not self.takes_parts else frozenset(column_ids)
         try:
             at_once = max(PARALLEL_REQUESTS, min(IO.size, FETCHED_BYTES_MAX // max(1, _largest(segments))))
             lease.paths = IO.map(lambda s: self._fetch(library, s, needed, lease), segments, at_once=at_once)

@@ -33,6 +33,9 @@ def wanted(statement: Statement) -> int | None:
     ):
         return None
     table = statement.references[0].node
+    source = tree.args.get("from_") or tree.args.get("from")
+    if source is None or source.this is not table:  # it is somewhere within, where other rows may be needed
+        return None
     if table.args.get("sample") or table.args.get("pivots") or table.args.get("joins") or table.args.get("laterals"):
         return None
     if not all(map(_is_of_its_row, tree.expressions)):
@@ -55,8 +58,9 @@ def leading(segments: Sequence[Segment], row_count: int) -> tuple[Segment, ...]:
 def _is_of_its_row(shown: exp.Expression) -> bool:
     """Whether what is shown is a column, all of them, or a constant."""
     node = shown.this if isinstance(shown, exp.Alias) else shown
-    if isinstance(node, exp.Star):
-        return not node.args.get("replace")
+    star = node.this if isinstance(node, exp.Column) else node
+    if isinstance(star, exp.Star):
+        return not star.args.get("replace")
     return isinstance(node, (exp.Column, exp.Literal, exp.Null, exp.Boolean))
 
 

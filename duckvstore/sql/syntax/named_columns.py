@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
+from duckvstore.sql.syntax.tokens import unquoted
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -17,7 +19,11 @@ def read(statement: Statement, names: Collection[str]) -> frozenset[str] | None:
     if statement.kind != "query" or statement.tree is None or statement.tree.find(exp.Pivot) is not None:
         return None
     found = identifiers(statement, names)
-    return None if found is None else frozenset(column for _, column in found)
+    if found is None:
+        return None
+    # The tree has no place for some names: a unit that is a column, a column called like a constant of SQL.
+    words = {unquoted(token).casefold() for token in statement.tokens if token.kind in ("word", "quoted")}
+    return frozenset([*(column for _, column in found), *(name for name in names if name.casefold() in words)])
 
 
 def identifiers(statement: Statement, names: Collection[str]) -> list[tuple[Any, str]] | None:
@@ -55,7 +61,16 @@ def _takes_all(statement: Statement) -> bool:
     stars = [star for star in tree.find_all(exp.Star) if not isinstance(star.parent, exp.Count)]
     joins = [join for join in tree.find_all(exp.Join) if str(join.args.get("method") or "").upper() == "NATURAL"]
     forms = [found for found in statement.references if found.role == "read" and found.form != "relation"]
-    return bool(stars or joins or forms) or "COLUMNS" in statement.text.upper()
+    renamed = map(_renames_columns, tree.find_all(exp.TableAlias))
+    unnamed = bool(stars or joins or forms) or any(renamed) or tree.find(exp.PositionalColumn) is not None
+    return unnamed or "COLUMNS" in statement.text.upper()
+
+
+def _renames_columns(alias: Any) -> bool:
+    """Whether ``AS x(a, b)`` gives names to columns of a table, which may then be meant by these alone."""
+    owner = alias.parent
+    is_of_query = isinstance(owner, exp.CTE) or (isinstance(owner, exp.Subquery) and isinstance(owner.this, exp.Query))
+    return bool(alias.args.get("columns")) and not is_of_query
 
 
 def _only_names(name: Any) -> bool:

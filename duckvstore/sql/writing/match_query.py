@@ -77,7 +77,7 @@ def columns(statement: Statement, target: Reference) -> frozenset[str] | None:
         return None
     if any(not column.table and column.name.casefold() == own for column in tree.find_all(exp.Column)):
         return None
-    if any(token.upper in _UNNAMED for token in statement.tokens):
+    if any(token.upper in _UNNAMED for token in statement.tokens) or tree.find(exp.PositionalColumn) is not None:
         return None
     quotes = {'"': '"', "`": "`"}
     return frozenset(

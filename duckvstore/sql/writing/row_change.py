@@ -75,6 +75,7 @@ class RowChange(SymbolChange):
         kind = self.statement.kind
         check_tabular(newest.kind, kind.upper(), self.where)
         self._refuse_rowid(newest)
+        self._refuse_whole_rows(newest)
         self._refuse_conflicts()
         self._refuse_digits(newest)
         plan = self._planned(newest)
@@ -106,6 +107,19 @@ class RowChange(SymbolChange):
         if len(newest.schema.columns) < MANY_COLUMNS or self.statement.explain:
             return False
         return self.statement.kind in ("update", "delete") and self._parts().returning is None
+
+    def _refuse_whole_rows(self, newest: Version) -> None:
+        """Raise SqlError where whole rows are compared: those to be changed have a number, and are like no other."""
+        own = (self.reference.alias or self.reference.parts[-1]).casefold()
+        if self.statement.kind not in ("update", "delete") or own in map(str.casefold, newest.schema.shown_names):
+            return
+        for column in self.statement.tree.find_all(exp.Column):
+            is_row = not column.table and column.name.casefold() == own and not isinstance(column.parent, exp.Is)
+            if is_row and column.find_ancestor(exp.Returning) is None:
+                kind = self.statement.kind.upper()
+                raise self.statement.error(
+                    f"{kind} cannot compare whole rows of {self.symbol}: compare its columns", self.reference.start
+                )
 
     def _refuse_rowid(self, newest: Version) -> None:
         """Raise SqlError for DuckDB's row number, which symbols lack: it would count what was loaded."""

@@ -67,6 +67,13 @@ def test_what_would_lose_them_is_refused(lib, tmp_path, statement, symbol):
     assert lib.list_versions() == before
 
 
+@pytest.mark.parametrize("shown", ["c AS t FROM waits AS x(b, c)", "#2 AS t FROM waits"])
+def test_columns_that_are_not_named_are_refused_too(lib, shown):
+    """Under another name, or by their position, they were cut and stored."""
+    with pytest.raises(SqlError, match=MESSAGE.format("t")):
+        lib.sql(f"CREATE TABLE copy AS SELECT {shown}")
+
+
 @pytest.mark.parametrize("field", ["d.x", "held.d.x", "d['x']", "main.held.d.x"])
 def test_fields_of_structs_are_refused_too(lib, field):
     """A field by its name after a dot is one of a column, which was taken for a table and cut."""

@@ -54,6 +54,13 @@ ROWS = 200
                 "WITH c AS (SELECT 1) SELECT * FROM t LIMIT 2",
                 "CREATE TABLE x AS SELECT * FROM t LIMIT 3",
                 "PIVOT t ON a LIMIT 3",
+                "SELECT * FROM (SELECT max(a) FROM t) LIMIT 1",
+                "FROM (SELECT sum(a) FROM t) LIMIT 1",
+                "SELECT a FROM (SELECT a FROM t ORDER BY a DESC) LIMIT 3",
+                "SELECT * FROM (t) LIMIT 3",
+                "SELECT * FROM range((SELECT max(a)::BIGINT FROM t)) LIMIT 41 OFFSET 39",
+                "SELECT (SELECT max(a) FROM t) AS m LIMIT 1",
+                "SELECT t.* REPLACE (count(*) OVER () AS a) FROM t LIMIT 1",
             )
         ),
     ],
@@ -83,3 +90,18 @@ def test_the_rows_are_the_first_ones(library, limit, offset):
     needed = next((at + 1 for at, end in enumerate(ends) if end >= limit + offset), len(segments))
     assert result.figures.segments_read == needed
     assert result.figures.segments_total == len(segments)
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("SELECT * FROM (SELECT max(a) FROM t) LIMIT 1", [(ROWS - 1,)]),
+        ("SELECT n FROM (SELECT count(*) AS n FROM t AT VERSION 0) LIMIT 1", [(ROWS,)]),
+        ("SELECT a FROM (SELECT a FROM t ORDER BY a DESC) LIMIT 2", [(ROWS - 1,), (ROWS - 2,)]),
+        ("SELECT a FROM (SELECT t.* REPLACE (count(*) OVER () AS a) FROM t) LIMIT 1", [(ROWS,)]),
+        ("SELECT t.* REPLACE (max(a) OVER () AS a) FROM t LIMIT 1", [(ROWS - 1, "0")]),
+    ],
+)
+def test_what_is_within_a_limited_query_sees_all_rows(library, sql, expected):
+    """The LIMIT is of the rows that are shown, not of those that they are made of."""
+    assert library.sql(sql).fetchall() == expected

@@ -45,7 +45,6 @@ STATEMENTS = {
     "DELETE FROM wide WHERE c8 BETWEEN 2 AND 5": 1,
     "DELETE FROM wide USING other WHERE wide.c8 = k": 1,
     "DELETE FROM wide": 0,
-    "UPDATE wide SET c5 = length(wide::VARCHAR)": None,
     "UPDATE wide SET c5 = (SELECT count(*) FROM other WHERE k > c9)": None,
     "UPDATE wide SET c5 = twice(1)": None,
     "UPDATE wide SET c5 = 2 WHERE c6 = 3 RETURNING *": None,
@@ -88,3 +87,27 @@ def test_which_columns_a_statement_names():
     statement = parser.parse('UPDATE x SET "A""b" = x.C5 -- c9\n WHERE d > \'c7\'')[0]
     assert match_query.columns(statement, statement.references[0]) >= {'a"b', "c5", "d"}
     assert not match_query.columns(statement, statement.references[0]) & {"c7", "c9"}
+
+
+def test_positions_count_all_columns(lib):
+    """Of a wide symbol too, where a statement by names loads the columns that it names alone."""
+    before = lib.read("wide").data
+    first = before.columns[0]
+    lib.sql("DELETE FROM wide WHERE #1 IS NOT NULL AND #1 = #1")
+    assert len(lib.read("wide").data) == int(before[first].isna().sum())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "DELETE FROM {0} WHERE {0} IN (SELECT {0} FROM {0} WHERE c4 < 5)",
+        "DELETE FROM {0} AS x WHERE x = (SELECT x)",
+        "UPDATE {0} SET c4 = length({0}::VARCHAR)",
+    ],
+)
+@pytest.mark.parametrize("symbol", ["wide", "other"])
+def test_whole_rows_are_refused(lib, symbol, text):
+    """The rows that are changed have a number, so that they were like no row, and nothing was changed."""
+    with pytest.raises(SqlError, match="whole rows"):
+        lib.sql(text.format(symbol))
+    assert lib.read(symbol).version == 0
