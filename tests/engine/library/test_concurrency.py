@@ -10,6 +10,7 @@ from contextlib import suppress
 import pytest
 
 from duckvstore.concurrency import PARALLEL_REQUESTS, Pool, Task
+from duckvstore.errors import DuckVStoreError
 
 NESTED_DEPTH = 5
 
@@ -218,3 +219,22 @@ def test_a_forked_child_starts_threads_of_its_own(pool):
     pool._starting.release()
     assert os.waitpid(pid, 0)[1] == 0
     assert pool.map(str, range(3)) == ["0", "1", "2"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_does_not_wait_for_what_its_parent_has_begun(pool):
+    """Nobody would ever end it there: an error at once, and the parent's own goes on."""
+    begun, hold = threading.Event(), threading.Event()
+    task = pool.submit(lambda: (begun.set(), hold.wait(60)))
+    assert begun.wait(30)
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(30)
+        with suppress(DuckVStoreError):
+            task.result()
+            os._exit(1)
+        os._exit(0 if Task(lambda: 5).result() == 5 else 2)
+    hold.set()
+    assert os.waitpid(pid, 0)[1] == 0
+    assert task.result() == (None, True)
