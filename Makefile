@@ -11,14 +11,14 @@ BIN_DUCKDB1 := .venv-duckdb1/bin
 BIN_OLDEST := .venv-oldest/bin
 # Without --no-compile half of the time goes into modules that nothing imports.
 PIP := -m pip install --quiet --disable-pip-version-check --no-compile
-# One test process per core, at most four: the servers that the tests start want a core as well.
-JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -gt 4 ] && echo 4 || echo $$n)
+# One test process more than there are cores, at most four: each waits for a server, a disk or a clock a third of the time.
+JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -ge 4 ] && echo 4 || echo $$((n + 1)))
 PYTEST := -m pytest -q -n $(JOBS)
 # How much of the random samples runs, which make test-full runs whole: on DuckDB 1.5, on S3, and on the newest DuckDB. Of
 # the cases of a test of SQL that has many, one of four runs on DuckDB 1.5 and two others on the newest.
 SHARE_DUCKDB1 ?= 0.1
-SHARE_S3 ?= 0.15
-SHARE ?= 0.15
+SHARE_S3 ?= 0.1
+SHARE ?= 0.1
 LOCAL := -m "not s3 and not browser and not duckdb1"
 
 # What depends on DuckDB's release: nothing else than these imports DuckDB.

@@ -69,7 +69,9 @@ def page(tmp_path):
 
 def test_the_python_of_the_page_runs(page):
     """Two versions, a snapshot, a sum at version 0, a diff of the versions, and the catalogue."""
-    first, diff, catalogue, between, merged, written, counted, changed, scanned, shared = page["results"]
+    first, diff, catalogue, between, merged, written, counted, changed, scanned, shared, off = page["results"]
+    assert off is None
+    assert page["vs"].cache.info().folder is None
     assert dict(zip(first["sym"], first.iloc[:, 1], strict=True)) == {"A": 30, "B": 20}
     assert diff.to_dict("records") == [{"id": 3, "was": 12.0, "is_now": 13.0}]
     assert sorted(catalogue["version"]) == [0, 1]

@@ -315,7 +315,7 @@ class Planner:
         plan.scans.append(Scan(library, version, choice.segments))
         with telemetry.trace() as asked:
             sql, is_copied = self._placed(plan, library, version, choice)
-        fetched_bytes = asked.total.bytes_in if is_copied else None
+        fetched_bytes = asked.total.bytes_in if is_copied and not library.segment_objects.is_near else None
         table = ScannedTable(library.name, version.symbol, version.number, version.created_at)
         counts = len(choice.segments), len(version.segments), choice.bytes_read, choice.bytes_total
         figures.add(Scanned(table, *counts, fetched_bytes))
