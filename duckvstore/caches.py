@@ -31,22 +31,23 @@ class Cache(forks.Follower, Generic[Key, Value]):
         self._loading: dict[Key, threading.Lock] = {}
         self._lock = threading.Lock()
         self._values: LRUCache[Key, Value] = LRUCache(bytes_max, size_bytes)
+        # Whether somebody changes it, or was interrupted on the way, which leaves it in two minds.
+        self._is_changing = False
         forks.follow(self)
 
     def start_over(self) -> None:
         """Drop, in a forked child, what another thread was in the middle of changing or loading."""
         self._loading = {}
         if self._lock.locked():
-            self._lock, self._values = threading.Lock(), LRUCache(self._bytes_max, self._size_bytes)
+            self._lock = threading.Lock()
 
     def __contains__(self, key: Key) -> bool:
-        with self._lock:
-            return key in self._values
+        return self.get(key) is not None
 
     def get(self, key: Key) -> Value | None:
         """Return the value of ``key``; None: it is not there."""
         with self._lock:
-            return self._values.get(key)
+            return self._consistent().get(key)
 
     def put(self, key: Key, value: Value) -> None:
         """Hold ``value``, in place of what was there, unless it alone is larger than the cache."""
@@ -59,16 +60,25 @@ class Cache(forks.Follower, Generic[Key, Value]):
     def change(self, key: Key, change: Callable[[Value | None], Value | None]) -> Value | None:
         """Put ``change(value)`` in the place of the value of ``key`` (None: none), and return it."""
         with self._lock:
-            value = change(self._values.pop(key, None))
+            values = self._consistent()
+            value = change(values.get(key))
+            self._is_changing = True
+            values.pop(key, None)
             if value is not None:
                 with suppress(ValueError):  # larger than the cache
-                    self._values[key] = value
+                    values[key] = value
+            self._is_changing = False
             return value
+
+    def _consistent(self) -> LRUCache[Key, Value]:
+        if self._is_changing:
+            self._values, self._is_changing = LRUCache(self._bytes_max, self._size_bytes), False
+        return self._values
 
     def loaded(self, key: Key, load: Callable[[], Value]) -> Value:
         """Return the value of ``key``, by ``load()`` if it is not there; who wants the same meanwhile waits for it."""
         with self._lock:
-            found = self._values.get(key)
+            found = self._consistent().get(key)
             if found is not None:
                 return found
             loading = self._loading.setdefault(key, threading.Lock())

@@ -5,13 +5,19 @@ from __future__ import annotations
 import signal
 
 
-def of_handler(error: BaseException) -> bool:
-    """Return whether a signal's handler raised ``error``: it is at the end of the traceback."""
+def of_handler(error: BaseException) -> BaseException | None:
+    """Return what a signal's handler raised, if ``error`` is that or was made of it, else None.
+
+    The handler is at the end of its traceback, and it is the cause of what a library makes of it.
+    """
     handlers = (signal.getsignal(number) for number in signal.valid_signals())
     codes = [getattr(handler, "__code__", None) for handler in handlers]
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code in codes:
-            return True
-        trace = trace.tb_next
-    return False
+    origin: BaseException | None = error
+    while origin is not None:
+        trace = origin.__traceback__
+        while trace is not None:
+            if trace.tb_frame.f_code in codes:
+                return origin
+            trace = trace.tb_next
+        origin = origin.__cause__
+    return None

@@ -312,3 +312,58 @@ for number in range({sized(800, full=10_000)}):
     assert lib.sql("SELECT 42").fetchall() == [(42,)], number
 """
     assert run_signals(code) == ""
+
+
+def test_an_interrupt_at_any_moment_of_any_call_leaves_the_handle_whole():
+    """What was on the way into a cache or a transaction is given up; all calls work afterwards, no damage is invented."""
+    code = f"""
+import random
+
+few = pd.DataFrame({{"v": range(3000), "w": [f"text {{n}}" for n in range(3000)]}})
+
+def in_a_transaction():
+    lib.sql("BEGIN")
+    lib.sql("INSERT INTO t VALUES (7)")
+    lib.sql("ROLLBACK")
+
+CALLS = {{
+    "read": lambda: lib.read("few"),
+    "read(where=)": lambda: lib.read("few", where="v > 10"),
+    "write": lambda: lib.write("few", few),
+    "write_batch": lambda: lib.write_batch([vs.WritePayload(name, few) for name in "abc"]),
+    "delete_rows": lambda: lib.delete_rows("few", "v = 3"),
+    "sql": lambda: lib.sql("SELECT * FROM few WHERE v > 3").df(),
+    "INSERT": lambda: lib.sql("INSERT INTO few VALUES (3, 'x')"),
+    "a transaction": in_a_transaction,
+    "list_versions": lambda: list(lib.list_versions("few", latest_only=True)),
+    "list_snapshots": lambda: lib.list_snapshots(),
+}}
+lib.write("few", few)
+for call in CALLS.values():
+    call()
+sys.unraisablehook = lambda _: None
+moment = random.Random(7)
+for number in range({sized(120, full=3000)}):
+    name = moment.choice(list(CALLS))
+    try:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, moment.random() * 0.02)
+            CALLS[name]()
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    except TimeoutError:
+        pass
+    except Exception as error:
+        print(name, "gave", repr(error)[:300])
+    if name == "a transaction":
+        try:
+            lib.sql("ROLLBACK")
+        except vs.SqlError:
+            pass
+    for after, call in CALLS.items() if number % 4 == 0 else ():
+        try:
+            call()
+        except Exception as error:
+            print(after, "after", name, "gave", repr(error)[:300])
+"""
+    assert run_signals(code) == ""

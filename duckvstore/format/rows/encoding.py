@@ -18,10 +18,12 @@ import pyarrow.parquet as pq
 
 from duckvstore.errors import Integrity, InvalidInput, Unsupported
 from duckvstore.format.rows import parts
+from duckvstore.format.rows.blocks import MANY_COLUMNS
 from duckvstore.format.rows.nested_types import exact_nested
 from duckvstore.format.stored import schema as schemas
 from duckvstore.format.stored.schema import FIELD_ID
 from duckvstore.format.stored.statistics import has_nan
+from duckvstore.signals import of_handler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -49,11 +51,9 @@ DICTIONARY_BYTES_MAX = 900_000  # Parquet's writer gives a dictionary up at 1 Mi
 MUCH_SMALLER = 0.75
 # Footers of thousands of columns are kept: a read of a few of these takes less time than to parse one.
 LONG_FOOTER_BYTES_MIN = 2**18
-LONG_FOOTERS_MAX = 4
 ENCODED_NUMBERS_LEVEL = -1  # of zstd: as small as at its default of 1, and sooner; plain numbers and text are not
 WORTH_ZSTD = 0.85  # of the bytes with lz4, which decodes two to three times as fast
 SMALL_ROWS = 1024
-MANY_COLUMNS = 100  # of one type: they are written alike
 SAMPLED_COLUMNS = 8
 NEARLY_ALL = 0.9
 BOUNDED_COLUMNS = 32  # of the many columns of short segments: those whose bounds documents have too
@@ -191,7 +191,7 @@ def encode(
                     known[parts.BLOCKS_KEY] = parts.block_digests(written).decode()
             writer.add_key_value_metadata(known)
     except (pa.ArrowException, OSError) as error:  # OSError: a page of over 2 GiB
-        raise InvalidInput(f"rows cannot be written as Parquet: {error}") from error
+        raise of_handler(error) or InvalidInput(f"rows cannot be written as Parquet: {error}") from error
     return sink.getvalue()
 
 
@@ -250,7 +250,7 @@ def decode(
         ]
         return pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=target.metadata))
     except (pa.ArrowException, KeyError, OSError) as error:
-        raise Integrity(
+        raise of_handler(error) or Integrity(
             f"a segment cannot be decoded ({type(error).__name__}: {error}): restore it from a backup, or read "
             "another version"
         ) from error
@@ -275,12 +275,7 @@ def _known_footer(data: bytes | pa.Buffer) -> pq.FileMetaData | None:
     """Return what the footer of a file says where it is long; None: whoever opens the file looks itself."""
     with memoryview(data) as view:
         size = int.from_bytes(view[-8:-4], "little") + 8
-        return _footer(bytes(view[-size:])) if LONG_FOOTER_BYTES_MIN <= size <= len(view) else None
-
-
-@lru_cache(maxsize=LONG_FOOTERS_MAX)
-def _footer(data: bytes) -> pq.FileMetaData:
-    return pq.read_metadata(pa.BufferReader(pa.py_buffer(data)))
+        return parts.parsed_metadata(bytes(view[-size:])) if LONG_FOOTER_BYTES_MIN <= size <= len(view) else None
 
 
 class _FlatFile(pq.ParquetFile):  # type: ignore[misc]

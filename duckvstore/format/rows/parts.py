@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from duckvstore.errors import Integrity
 from duckvstore.format.stored.schema import FIELD_ID
+from duckvstore.signals import of_handler
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -29,7 +30,7 @@ BLOCKS_KEY = b"duckvstore:blocks"
 _END_BYTES = 8
 # A request costs more than these bytes between two ranges.
 _GAP_BYTES_MAX = 2 * BLOCK_BYTES
-LONG_FOOTERS_MAX = 8  # that are kept parsed
+LONG_FOOTERS_MAX = 4  # that are kept parsed
 #: of a segment before its footer; smaller ones are fetched whole
 SIZE_BYTES_MIN = 256 * 1024
 
@@ -83,7 +84,7 @@ class Footer:
         try:
             blocks, metadata, leaves = _parsed(data)
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-            raise Integrity(f"the footer of a segment cannot be read ({error})") from error
+            raise of_handler(error) or Integrity(f"the footer of a segment cannot be read ({error})") from error
         if len(blocks) != DIGEST_BYTES * -(-(size_bytes - len(data)) // BLOCK_BYTES):
             raise Integrity("the footer of a segment has another number of blocks")
         return cls(data, size_bytes, blocks, metadata, leaves)
@@ -120,11 +121,18 @@ class Footer:
 
 
 @lru_cache(maxsize=LONG_FOOTERS_MAX)
+def parsed_metadata(footer: bytes) -> pq.FileMetaData:
+    """Return what a footer says, which takes long to find out where there are thousands of columns."""
+    return pq.read_metadata(pa.BufferReader(pa.py_buffer(footer)))
+
+
+@lru_cache(maxsize=LONG_FOOTERS_MAX)
 def _parsed(data: bytes) -> tuple[bytes, pq.FileMetaData, dict[int, range] | None]:
-    """Return the digests in a footer, what it says of chunks, and its leaves. Of thousands of columns it takes long."""
-    file = pq.ParquetFile(pa.BufferReader(pa.py_buffer(data)), pre_buffer=False)
-    blocks = base64.b64decode((file.metadata.metadata or {})[BLOCKS_KEY], validate=True)
-    return blocks, file.metadata, _leaves(file)
+    """Return the digests in a footer, what it says of chunks, and its leaves."""
+    metadata = parsed_metadata(data)
+    blocks = base64.b64decode((metadata.metadata or {})[BLOCKS_KEY], validate=True)
+    file = pq.ParquetFile(pa.BufferReader(pa.py_buffer(data)), metadata=metadata, pre_buffer=False)
+    return blocks, metadata, _leaves(file)
 
 
 def _leaves(file: pq.ParquetFile) -> dict[int, range] | None:

@@ -19,6 +19,7 @@ from msgspec import Meta, Struct
 from duckvstore.errors import DuckVStoreError, Integrity, Unsupported
 from duckvstore.format.stored import layout
 from duckvstore.formatting import shortened
+from duckvstore.signals import of_handler
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -198,7 +199,7 @@ def believing(document: str, where: str) -> Iterator[None]:
     except DuckVStoreError:
         raise
     except DAMAGE as error:
-        raise damaged(document, where, error) from error
+        raise of_handler(error) or damaged(document, where, error) from error
 
 
 def damaged(document: str, where: str, error: Exception) -> Integrity:

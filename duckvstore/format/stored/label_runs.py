@@ -21,6 +21,7 @@ from msgspec import Struct
 from duckvstore.errors import Integrity
 from duckvstore.format.stored import envelope
 from duckvstore.format.stored.envelope import Count
+from duckvstore.signals import of_handler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -86,7 +87,9 @@ def decode(data: bytes, run: LabelRun) -> list[Any]:
         found: list[Any] = json.loads(whole := "[" + ",".join(texts) + "]")
         is_same = hashlib.sha256(whole.encode()).hexdigest() == run.sha256 or digest(found) == run.sha256
     except (pa.ArrowException, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise Integrity(f"the labels in {run.key} cannot be read ({error}): read another version") from error
+        raise of_handler(error) or Integrity(
+            f"the labels in {run.key} cannot be read ({error}): read another version"
+        ) from error
     if len(found) != run.count or not is_same:
         raise Integrity(f"the labels in {run.key} are damaged: restore it from a backup, or read another version")
     return found

@@ -22,6 +22,7 @@ from duckvstore.errors import Integrity
 from duckvstore.format.stored import envelope
 from duckvstore.format.stored.envelope import Count
 from duckvstore.format.stored.segments import ColumnStatistics, Segment, has_parts
+from duckvstore.signals import of_handler
 
 RUN_SEGMENTS = 256
 INLINE_SEGMENTS_MAX = 512
@@ -211,7 +212,9 @@ def decode(data: bytes, manifest: Manifest) -> tuple[Segment, ...]:
         plain = [table.column(name).to_pylist() for name in _PLAIN]
         footers = [table.column(name).to_pylist() for name in _FOOTERS if name in table.column_names]
     except (pa.ArrowException, KeyError, ValueError) as error:
-        raise Integrity(f"manifest {manifest.key} cannot be read ({error}): read another version") from error
+        raise of_handler(error) or Integrity(
+            f"manifest {manifest.key} cannot be read ({error}): read another version"
+        ) from error
     rows: Iterator[Any] = zip(*plain, statistics, *footers, strict=True)
     return tuple(Segment(*row) for row in rows)
 

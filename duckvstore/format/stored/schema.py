@@ -17,6 +17,7 @@ from msgspec import structs
 
 from duckvstore.errors import Integrity
 from duckvstore.format.stored.documents import Column, Schema
+from duckvstore.signals import of_handler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -193,7 +194,7 @@ def decode_ipc(text: str) -> pa.Schema:
     try:
         return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text, validate=True)))
     except (binascii.Error, pa.ArrowException, OSError, ValueError) as error:
-        raise Integrity(
+        raise of_handler(error) or Integrity(
             f"the Arrow schema in a version document is damaged ({type(error).__name__}): read another version"
         ) from error
 

@@ -108,7 +108,7 @@ def of_signal(error: BaseException) -> BaseException | None:
     """Return what a signal's handler raised, if ``error`` is that or what DuckDB makes of it, else None."""
     if isinstance(error, RuntimeError) and str(error) == "Query interrupted":
         return error.__cause__ or KeyboardInterrupt()
-    return error if of_handler(error) else None
+    return of_handler(error)
 
 
 def moved(failure: Failure, shift_bytes: int) -> Failure:

@@ -193,8 +193,15 @@ def _create_secret(
 @contextmanager
 def registered(cursor: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> Iterator[None]:
     """Let ``cursor`` know a table by this name, for the length of a block."""
-    cursor.register(name, table)
+    import duckdb
+
+    try:
+        cursor.register(name, table)
+    except duckdb.CatalogException:  # a block before could not let go of it: its transaction had been aborted
+        cursor.execute(f"DROP VIEW IF EXISTS {name}")
+        cursor.register(name, table)
     try:
         yield
     finally:
-        cursor.unregister(name)
+        with suppress(duckdb.TransactionException):
+            cursor.unregister(name)

@@ -104,7 +104,7 @@ def _wait_for(work: Task[Outcome], look: Callable[[], None]) -> None:
 
 
 class Cursor:
-    """A cursor of DuckDB of which ``execute`` and ``sql`` can be interrupted; all else is DuckDB's own."""
+    """A cursor of DuckDB of which these methods can be interrupted; all else is DuckDB's own."""
 
     def __init__(self, own: duckdb.DuckDBPyConnection) -> None:
         """Wrap ``own``."""
@@ -121,6 +121,10 @@ class Cursor:
     def sql(self, *arguments: Any, **options: Any) -> Any:
         """Bind a query, or run any other statement, as DuckDB's cursor does."""
         return run_interruptibly(self.own, partial(self.own.sql, *arguments, **options))
+
+    def register(self, *arguments: Any) -> Any:
+        """Let DuckDB know an object of Python, as its cursor does, which asks the object what it is."""
+        return run_interruptibly(self.own, partial(self.own.register, *arguments))
 
 
 def interruptible(own: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:

@@ -202,9 +202,14 @@ def _transaction(steps: Steps, context: StatementContext) -> Result:
     if command.kind == "begin":
         if transaction is not None:
             raise context.statement.error("a transaction is open already: COMMIT or ROLLBACK it first", 0)
-        cursor.execute("BEGIN TRANSACTION READ ONLY" if command.is_read_only else "BEGIN")
+        # Before DuckDB's, and gone after it: whatever interrupts this, ROLLBACK ends what DuckDB has begun.
         thread.transaction = OpenTransaction(context.author, is_read_only=command.is_read_only)
-        steps.definitions.begin(thread)
+        try:
+            cursor.execute("BEGIN TRANSACTION READ ONLY" if command.is_read_only else "BEGIN")
+            steps.definitions.begin(thread)
+        except BaseException:
+            roll_back(steps, thread)
+            raise
     elif transaction is None:
         raise context.statement.error("there is no transaction: BEGIN one first", 0)
     elif command.kind == "rollback":
@@ -226,13 +231,13 @@ def _transaction(steps: Steps, context: StatementContext) -> Result:
 
 def roll_back(steps: Steps, thread: ThreadCursor) -> None:
     """Give up the thread's transaction, if there is one: what it changed, and what it did in DuckDB."""
-    transaction, thread.transaction = thread.transaction, None
-    if transaction is None:
+    if thread.transaction is None:
         return
-    transaction.rollback()
+    thread.transaction.rollback()
     with suppress(Exception):  # DuckDB may have rolled it back itself
         thread.cursor.execute("ROLLBACK")
     steps.definitions.roll_back(thread)
+    thread.transaction = None
 
 
 HANDLERS: Mapping[StatementClass, Handler] = {

@@ -301,8 +301,8 @@ class Planner:
         """Return the SQL of what the reference at ``position`` means."""
         if isinstance(meaning, Symbol):
             choice = self.choices.choose(plan.statement, position, meaning.version, values, cursor)
-            row_count = first_rows.wanted(plan.statement)
-            if row_count is not None and len(choice.segments) > 1:
+            row_count = first_rows.wanted(plan.statement) if len(choice.segments) > 1 else None
+            if row_count is not None:
                 leading = first_rows.leading(choice.segments, row_count)
                 choice = Choice(leading, sum(segment.size_bytes for segment in leading), choice.bytes_total)
             return self._scan_of(plan, meaning.library, meaning.version, choice, figures)
@@ -313,34 +313,33 @@ class Planner:
 
     def _scan_of(self, plan: Plan, library: OpenLibrary, version: Version, choice: Choice, figures: Figures) -> str:
         plan.scans.append(Scan(library, version, choice.segments))
-        with telemetry.trace() as asked:
-            sql, is_copied = self._placed(plan, library, version, choice)
-        fetched_bytes = asked.total.bytes_in if is_copied and not library.segment_objects.is_near else None
+        sql, fetched_bytes = self._placed(plan, library, version, choice)
         table = ScannedTable(library.name, version.symbol, version.number, version.created_at)
         counts = len(choice.segments), len(version.segments), choice.bytes_read, choice.bytes_total
         figures.add(Scanned(table, *counts, fetched_bytes))
         return sql
 
-    def _placed(self, plan: Plan, library: OpenLibrary, version: Version, choice: Choice) -> tuple[str, bool]:
-        """Return the relation of the chosen segments, and whether it is of copies."""
+    def _placed(self, plan: Plan, library: OpenLibrary, version: Version, choice: Choice) -> tuple[str, int | None]:
+        """Return the relation of the chosen segments, and what was fetched for copies of them; see ``Scanned``."""
         seals = rewrite.names_file_columns(plan.statement)
         refused = self._refused(plan, library, version, choice.segments)
         if refused:
             uris = self.uris(plan, library, choice.segments)
-            return rewrite.scan(version, uris, seals=seals, refused=refused), False
+            return rewrite.scan(version, uris, seals=seals, refused=refused), None
         if not self._is_better_copied(plan.statement, library, version, choice):
             known = choice.relations.get((library, seals))
             if known is not None and self._instance.admit(library.segment_objects, known.prefix):
-                return known.sql, False
+                return known.sql, None
             placed = self._in_place(library, choice.segments)
             if placed is not None:
                 prefix, uris = placed
                 relation = Relation(rewrite.scan(version, uris, seals=seals), prefix)
                 choice.relations[library, seals] = relation  # threads may do this twice, each time with the same
-                return relation.sql, False
-        with library.believing(version):
+                return relation.sql, None
+        with library.believing(version), telemetry.trace() as asked:
             copies = self._copies(plan, library, choice.segments, self._needed(plan.statement, version))
-        return rewrite.scan(version, copies, seals=seals), True
+        fetched_bytes = None if library.segment_objects.is_near else asked.total.bytes_in
+        return rewrite.scan(version, copies, seals=seals), fetched_bytes
 
     def _needed(self, statement: Statement, version: Version) -> frozenset[int] | None:
         """Return the field ids of the columns that ``statement`` may read; None: perhaps all.

@@ -22,8 +22,13 @@ def read(statement: Statement, names: Collection[str]) -> frozenset[str] | None:
     if found is None:
         return None
     # The tree has no place for some names: a unit that is a column, a column called like a constant of SQL.
-    words = {unquoted(token).casefold() for token in statement.tokens if token.kind in ("word", "quoted")}
-    return frozenset([*(column for _, column in found), *(name for name in names if name.casefold() in words)])
+    written = words(statement)
+    return frozenset([*(column for _, column in found), *(name for name in names if name.casefold() in written)])
+
+
+def words(statement: Statement) -> frozenset[str]:
+    """Return every word and quoted name of a statement, folded."""
+    return frozenset(unquoted(token).casefold() for token in statement.tokens if token.kind in ("word", "quoted"))
 
 
 def identifiers(statement: Statement, names: Collection[str]) -> list[tuple[Any, str]] | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
+from duckvstore.sql.syntax import named_columns
 from duckvstore.sql.syntax.literals import quote
 from duckvstore.sql.syntax.tokens import scan
 
@@ -79,13 +80,7 @@ def columns(statement: Statement, target: Reference) -> frozenset[str] | None:
         return None
     if any(token.upper in _UNNAMED for token in statement.tokens) or tree.find(exp.PositionalColumn) is not None:
         return None
-    quotes = {'"': '"', "`": "`"}
-    return frozenset(
-        (token.text[1:-1].replace(quotes[token.text[0]] * 2, quotes[token.text[0]])
-         if token.kind == "quoted" else token.text).casefold()
-        for token in statement.tokens
-        if token.kind in ("word", "quoted")
-    )  # fmt: skip
+    return named_columns.words(statement)
 
 
 def parted(sql: SourceMap) -> tuple[SourceMap, SourceMap, SourceMap]:

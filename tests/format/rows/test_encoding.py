@@ -13,7 +13,7 @@ import pytest
 
 from duckvstore.errors import Integrity
 from duckvstore.format.codecs import values
-from duckvstore.format.rows import encoding
+from duckvstore.format.rows import encoding, parts
 from duckvstore.format.stored import schema as schemas
 from tests.format.codecs import values_cases as round_trips
 from tests.format.codecs.values_cases import COLUMNS
@@ -220,7 +220,7 @@ def test_columns_of_other_types_beside_many_alike():
 def test_a_few_of_many_columns_are_read_by_their_places(monkeypatch):
     """By their names where a file has them in another order. Long footers are parsed once, each for its own file."""
     monkeypatch.setattr(encoding, "LONG_FOOTER_BYTES_MIN", 1000)
-    encoding._footer.cache_clear()
+    parts.parsed_metadata.cache_clear()
     table, schema = stored(**{f"c{n}": [n, -n, None] for n in range(120)})
     data = encoding.encode(table, schema)
     other, _ = stored(**{f"c{n}": [n + 1, -n] for n in reversed(range(120))})
@@ -233,7 +233,7 @@ def test_a_few_of_many_columns_are_read_by_their_places(monkeypatch):
         assert encoding.decode(odd, schema, wanted).equals(other.select(wanted))
         assert encoding.decode(sink.getvalue(), schema, wanted).equals(other.select(wanted))
         assert encoding.decode(data, schema).equals(table)
-    assert encoding._footer.cache_info().misses == 3
+    assert parts.parsed_metadata.cache_info().misses == 3
     with pytest.raises(Integrity, match="cannot be decoded"):
         encoding.decode(data[:-400] + data[-300:], schema)
     fewer, few = stored(c3=[1], c77=[2])
