@@ -315,7 +315,7 @@ for number in range({sized(800, full=10_000)}):
 
 
 def test_an_interrupt_at_any_moment_of_any_call_leaves_the_handle_whole():
-    """What was on the way into a cache or a transaction is given up; all calls work afterwards, no damage is invented."""
+    """What was on the way into a cache or a transaction is given up; all calls work afterwards."""
     code = f"""
 import random
 
