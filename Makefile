@@ -22,7 +22,8 @@ SHARE ?= 0.1
 LOCAL := -m "not s3 and not browser and not duckdb1"
 
 # What depends on DuckDB's release: nothing else than these imports DuckDB.
-DUCKDB1_TESTS := $(addprefix tests/,sql publish cli api/test_version_handles.py format/test_golden_types.py model/test_interrupts.py)
+DUCKDB1_TESTS := $(addprefix tests/,sql publish api/test_version_handles.py format/test_golden_types.py model/test_interrupts.py \
+	cli/test_cli.py::test_sql_prints_a_table cli/test_cli.py::test_what_the_demo_says_to_type_works)
 # What has tests that need an S3 server, or an extension of DuckDB 1.
 S3_TESTS := $(addprefix tests/,api engine model objects repository sql) \
 	$(addprefix tests/conformance/test_,duckdb_cli.py more_object_stores.py object_stores.py)
@@ -40,22 +41,24 @@ QUICK_TESTS := $(addprefix tests/,repository/test_repository.py api/test_library
 # The one walk that takes as long as all others.
 QUICK_LEFT_OUT := --deselect 'tests/model/test_transaction_walks.py::test_a_fault_at_any_request_leaves_all_of_it_or_nothing[reading-False]'
 
-.PHONY: demo environments quick test test-full lint format bench docs clean
+.PHONY: demo environments debian quick test test-full lint format bench docs clean
 
 demo: .venv/demo-ready
 	@$(BIN)/duckvstore demo
 
-# The three are set up side by side: each waits for downloads half of the time.
+# Side by side, since each waits for downloads half of the time.
 environments:
-	@$(MAKE) --no-print-directory -j 3 .venv/ready .venv-duckdb1/ready .venv-oldest/ready
+	@$(MAKE) --no-print-directory -j 4 .venv/ready .venv-duckdb1/ready .venv-oldest/ready debian lint
+
+debian:
+	@sh tests/ensure_chromium.sh
+	@sh tests/ensure_postgres.sh
 
 quick: .venv/ready
 	@$(BIN)/ruff check --quiet .
 	@DUCKVSTORE_SHARE=0.1 $(BIN)/python $(PYTEST) $(QUICK_TESTS) $(QUICK_LEFT_OUT) $(LOCAL)
 
-test: environments lint
-	@sh tests/ensure_chromium.sh
-	@sh tests/ensure_postgres.sh
+test: environments
 	@echo "== values and edits on the lowest versions of Python, pandas, pyarrow and DuckDB =="
 	@[ ! -x $(BIN_OLDEST)/python ] || $(BIN_OLDEST)/python $(PYTEST) $(OLDEST_TESTS) $(LOCAL)
 	@[ -x $(BIN_OLDEST)/python ] || echo "left out: there is no Python 3.11 here (OLDEST_PYTHON=… names one)"
@@ -67,9 +70,7 @@ test: environments lint
 
 test-full: export PYTEST_ADDOPTS := -o faulthandler_timeout=7200
 test-full: export DUCKVSTORE_FULL := 1
-test-full: environments lint
-	@sh tests/ensure_chromium.sh
-	@sh tests/ensure_postgres.sh
+test-full: environments
 	@[ ! -x $(BIN_OLDEST)/python ] || $(BIN_OLDEST)/python $(PYTEST) $(OLDEST_TESTS) $(OLDEST_MORE) $(LOCAL)
 	@[ -x $(BIN_OLDEST)/python ] || echo "the lowest versions are left out: there is no Python 3.11 here (OLDEST_PYTHON=… names one)"
 	@$(BIN_DUCKDB1)/python $(PYTEST) $(DUCKDB1_TESTS) $(LOCAL)

@@ -39,7 +39,7 @@ class Cache(forks.Follower, Generic[Key, Value]):
         """Drop, in a forked child, what another thread was in the middle of changing or loading."""
         self._loading = {}
         if self._lock.locked():
-            self._lock = threading.Lock()
+            self._lock, self._is_changing = threading.Lock(), True
 
     def __contains__(self, key: Key) -> bool:
         return self.get(key) is not None

@@ -25,6 +25,6 @@ def sized(usual: int, full: int) -> int:
     return full if IS_FULL else max(1, round(usual * SHARE))
 
 
-def step(usual: int) -> int:
+def step(usual: float) -> int:
     """Every how manyth case runs: each in a full run, else this run's share of every ``usual``-th one."""
     return 1 if IS_FULL else max(1, round(usual / SHARE))

@@ -76,13 +76,13 @@ def test_a_users_program_is_checked(checker, tmp_path):
     settings = {"extraPaths": [str(ROOT)], "typeCheckingMode": "standard", "reportMissingModuleSource": False}
     (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
     command = {
-        "mypy": ["--strict", "--no-incremental", "--follow-imports=silent"],
-        "basedpyright": ["--pythonpath", sys.executable, "--level", "error"],
+        "mypy": ["--config-file", "pyproject.toml"],  # strict, and with the cache of who checked the package before
+        "basedpyright": ["--project", str(tmp_path), "--pythonpath", sys.executable, "--level", "error"],
     }[checker]
     environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
     said = subprocess.run(
-        [sys.executable, "-m", checker, *command, "program.py"],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+        [sys.executable, "-m", checker, *command, str(tmp_path / "program.py")],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
     ).stdout  # fmt: skip
     assert all(message in said for message in FOUND[checker]), said
     assert f"{len(FOUND[checker])} errors" in said, said

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 # A usual run cuts some answers, at places that the seed chooses; a full one each answer of each operation at every so
 # manyth byte of its head and its body: with DUCKVSTORE_WALK_STEP=1 at each (some 2 million cuts).
 STEP = int(os.environ.get("DUCKVSTORE_WALK_STEP", "0")) or (83 if os.environ.get("DUCKVSTORE_FULL") else 0)
-CUTS = int(os.environ.get("DUCKVSTORE_WALK_CUTS", "2"))
+CUTS = int(os.environ.get("DUCKVSTORE_WALK_CUTS", "1"))
 SEED = os.environ.get("DUCKVSTORE_WALK_SEED", "0")
 ALWAYS = 10_000  # answers in a row: repeating does not help
 

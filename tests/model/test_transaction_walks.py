@@ -18,6 +18,7 @@ from duckvstore.errors import DuckVStoreError
 from duckvstore.format.rows import chunking
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.testing.faulty import Fault, FaultyObjects, SimulatedCrash
+from tests.sizes import step
 
 SYMBOLS = ("a", "b", "c")
 # Kind of fault, how many requests in a row it hits, and of which methods (None: any).
@@ -113,9 +114,9 @@ def walk(operation, *, is_warm: bool):
     counts = dict(objects._numbers)
     for method, count in counts.items():
         for number in range(1, count + 1):
-            for kind, repeat, methods in FAULTS:
-                if methods is not None and method not in methods:
-                    continue
+            possible = [(kind, repeat) for kind, repeat, methods in FAULTS if methods is None or method in methods]
+            # The last of a kind decides: all of what may happen to it does.
+            for kind, repeat in possible if number == count else possible[number % step(0.3) :: step(0.3)]:
                 lib, objects = opened(is_warm=is_warm)
                 objects.faults = (Fault(kind, number, method, repeat),)
                 failure = None

@@ -279,8 +279,8 @@ def _hash_bytes(array: pa.Array) -> np.ndarray:
 
 def _hash_fields(array: pa.StructArray) -> np.ndarray:
     hashed = np.full(len(array), _SEED, np.uint64)
-    for position in range(array.type.num_fields):
-        hashed ^= _hash_array(pc.struct_field(array, position))
+    for field in array.flatten():
+        hashed ^= _hash_array(field)
         _mix(hashed)
     return hashed
 
@@ -330,7 +330,7 @@ def _minima(hashed: _Hashed, window: int) -> np.ndarray:
 def _least_nearby(rows: np.ndarray, values: np.ndarray, window: int) -> np.ndarray:
     """Return the places of candidates that no near one excludes: few, however many have the same values."""
     places = np.arange(len(rows))
-    for step in range(1, NEAR_CANDIDATES + 1):
+    for step in range(1, min(NEAR_CANDIDATES + 1, len(rows))):
         later = places[places < len(rows) - step]
         excluded = (rows[later + step] - rows[later] < window) & (values[later + step] < values[later])
         places = np.concatenate([later[~excluded], places[len(later) :]])
@@ -372,7 +372,8 @@ def _bounds(rows: pa.Table, schema: Schema, window: int, *, is_first: bool = Tru
     edge = max(window // 2, 1)
     last = rows.num_rows - (edge if is_last else window)
     found = [0]
-    for row in _minima(_Hashed(rows, _deciding_columns(schema)), window).tolist():
+    is_short = last < (edge if is_first else window)  # for a bound: most values are
+    for row in () if is_short else _minima(_Hashed(rows, _deciding_columns(schema)), window).tolist():
         nearest = edge if is_first and len(found) == 1 else window
         if found[-1] + nearest <= row <= last:
             found += [*_inside(rows, schema, window, found[-1], row), row]

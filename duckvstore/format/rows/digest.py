@@ -121,8 +121,8 @@ def _canonical(array: pa.Array) -> Iterator[Any]:
         filled = array.fill_null(False) if array.null_count else array
         yield np.packbits(filled.to_numpy(zero_copy_only=False))
     elif types.is_struct(kind):
-        for position in range(kind.num_fields):
-            yield from _canonical(pc.struct_field(array, position))
+        for field in array.flatten():
+            yield from _canonical(field)
     elif types.is_fixed_size_list(kind) or types.is_list(kind) or types.is_large_list(kind) or types.is_map(kind):
         yield from _canonical_lists(array)
     else:

@@ -167,8 +167,7 @@ def wide_frames(random, row_count):
     yield "one name", runs.set_axis(["c"] * runs.shape[1], axis=1)
 
 
-@pytest.mark.parametrize("row_count", [0, 1, 37])
-@pytest.mark.parametrize("index", ["range", "times"])
+@pytest.mark.parametrize(("row_count", "index"), [(0, "range"), (1, "times"), (37, "times")])
 def test_wide_frames_come_back_as_their_columns_one_by_one_would(lib, row_count, index, monkeypatch):
     """Stored as blocks and put together as blocks, from one segment and from several: the same bits, and digests."""
     from duckvstore.format.codecs import pandas_frames
