@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from decimal import Decimal
 
@@ -14,6 +15,7 @@ from pandas.testing import assert_frame_equal, assert_index_equal
 import duckvstore as vs
 from duckvstore.errors import InvalidInput, NoSuchColumn, Unsupported
 from duckvstore.format.codecs import tables, values
+from duckvstore.format.codecs.pandas_arrays import with_frequency
 from duckvstore.format.rows import chunking
 from duckvstore.objects.memory import MemoryObjects
 from tests.cuts import cut_every
@@ -201,6 +203,23 @@ def test_an_unknown_column_is_an_error_with_the_nearest_name():
             tables.stored_columns(schema, [label])
     with pytest.raises(NoSuchColumn, match="pricee"):
         tables.stored_columns(stored(pa.table({"price": [1]}))[1], ["pricee"])
+
+
+@pytest.mark.parametrize("zone", [None, "UTC", "Europe/Berlin"])
+@pytest.mark.parametrize("freq", ["D", "2D", "-1D", "h", "50ms", "7us", "B", "ME", "W-SUN"])
+def test_a_frequency_is_set_where_the_values_keep_it_as_pandas_says(freq, zone):
+    """Also over a change of clocks, beside the last moment that there is, and of names that are no frequency."""
+    last = pd.date_range("2262-04-10", periods=2, freq="h", tz=zone, unit="ns")
+    for every in (pd.date_range("2026-03-27", periods=9, freq=freq, tz=zone, unit="us"), last):
+        for index in (every, every[:1], every[:0], every.delete(1), every.insert(0, pd.NaT)):
+            plain = pd.DatetimeIndex(index, freq=None)
+            for name in (freq, "D", "h", "no frequency"):
+                expected = plain.copy()
+                with contextlib.suppress(ValueError):
+                    expected.freq = name
+                found = with_frequency(plain, name)
+                assert found.freq == expected.freq
+                assert_index_equal(found, expected)
 
 
 @pytest.mark.parametrize("name", INDEXES)
