@@ -66,7 +66,7 @@ class DuckDBInstance(forks.Follower):
 
     def lent(self) -> list[object]:
         """Return the instance and its cursors."""
-        return [self._own, *map(plain, forks.copied(self._cursors))]
+        return [*map(plain, (self._own, *forks.copied(self._cursors)))]
 
     def start_over(self) -> None:
         """Forget them: the next statement opens an instance of this process."""
@@ -101,7 +101,7 @@ class DuckDBInstance(forks.Follower):
             if self._own is None:
                 import duckdb
 
-                made = duckdb.connect(":memory:")
+                made = interruptible(duckdb.connect(":memory:"))
                 try:
                     # A worker thread's variables are not the caller's, so DuckDB must not look at them; and errors as
                     # JSON carry the position in the text.
@@ -176,7 +176,7 @@ def _create_secret(
         settings.append(f"{parameter} ${parameter.lower()}")
     # Values are bound, since DuckDB's log (if its user turned it on) has the text of every statement.
     text = f"CREATE OR REPLACE TEMPORARY SECRET {quote(name)} (TYPE s3, {', '.join(settings)}, SCOPE {literal(scope)})"
-    cursor = instance.cursor()
+    cursor = interruptible(instance.cursor())
     try:
         cursor.execute(text, {parameter.lower(): value for parameter, value in parameters.items()})
     except duckdb.Error as error:
