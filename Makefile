@@ -41,7 +41,7 @@ QUICK_TESTS := $(addprefix tests/,repository/test_repository.py api/test_library
 # The one walk that takes as long as all others.
 QUICK_LEFT_OUT := --deselect 'tests/model/test_transaction_walks.py::test_a_fault_at_any_request_leaves_all_of_it_or_nothing[reading-False]'
 
-.PHONY: demo environments debian quick test test-full lint format bench docs clean
+.PHONY: demo environments debian quick test test-full lint format bench bench-full docs clean
 
 demo: .venv/demo-ready
 	@$(BIN)/duckvstore demo
@@ -93,6 +93,9 @@ docs: .venv/ready
 bench: .venv-bench/ready
 	@.venv-bench/bin/python -m tests.benchmarks.run $(BENCH)
 
+bench-full: .venv-bench/ready
+	@.venv-bench/bin/python -m tests.benchmarks.run --full $(BENCH)
+
 clean:
 	rm -rf site .venv .venv-duckdb1 .venv-oldest .venv-bench .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
@@ -126,8 +129,10 @@ clean:
 	@[ -z "$(OLDEST_PYTHON)" ] || $(BIN_OLDEST)/python $(PIP) -c .venv-oldest/constraints.txt -e '.[test]' tzdata
 	@touch $@
 
-# ArcticDB decides about its own dependencies, so the constraints of the tests do not apply here.
+# ArcticDB decides about its own dependencies, so the constraints of the tests do not apply here. Modules are compiled,
+# since each case of the benchmark is a new process whose imports are timed.
 .venv-bench/ready: pyproject.toml
 	@$(PYTHON) -m venv .venv-bench
-	@.venv-bench/bin/python $(PIP) -e '.[bench]'
+	@.venv-bench/bin/python $(subst --no-compile,,$(PIP)) -e '.[bench]'
+	@.venv-bench/bin/python -m compileall -q duckvstore tests/benchmarks tests/servers.py
 	@touch $@

