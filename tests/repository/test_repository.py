@@ -125,7 +125,7 @@ def made(variable: str) -> list[Path]:
     lines = (ROOT / "Makefile").read_text().replace("\\\n", "").splitlines()
     line = next(line for line in lines if line.startswith(f"{variable}_TESTS"))
     groups = re.findall(r"addprefix ([^,]+),([^)]*)", line)
-    return [ROOT / f"{prefix}{name}" for prefix, names in groups for name in names.split()]
+    return [ROOT / f"{prefix}{name}".partition("::")[0] for prefix, names in groups for name in names.split()]
 
 
 def test_the_tests_that_the_makefile_names_exist():
