@@ -67,11 +67,19 @@ def read_where(library: OpenLibrary, version: Version, columns: Sequence[str] | 
     with duckdb.connect(":memory:") as own:
         connection = interruptible(own)
         kept = predicate.kept_segments(connection)
-        table = segments.read_table(library, version, columns=list(dict.fromkeys([*wanted, *used])), segments=kept)
         # Rows without columns have no segments.
         row_numbers = positions(version, kept) if version.segments else np.arange(version.row_count)
-        predicate.refuse_digits(table)
-        mask = predicate.matching(connection, plain_table(table.select(used)), len(row_numbers))
+
+        def matching(rows: pa.Table) -> np.ndarray:
+            predicate.refuse_digits(rows)
+            found: np.ndarray = predicate.matching(connection, plain_table(rows), len(row_numbers))
+            return found
+
+        if used and wanted:
+            rows, mask = segments.read_matching(library, version, wanted, segments=kept, used=used, matching=matching)
+            return Rows(rows, row_numbers[mask])
+        table = segments.read_table(library, version, columns=wanted or used, segments=kept)
+        mask = matching(table.select(used))
     rows = table.select(wanted)
     return Rows(rows.filter(pa.array(mask)) if wanted else rows, row_numbers[mask])
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 
 import duckvstore as vs
+from duckvstore.engine.reading import segments
 from duckvstore.errors import InvalidInput, NoSuchColumn, SqlError
+from duckvstore.format.rows import encoding
 from tests.cuts import cut_every
 
 COUNT = 12
@@ -191,8 +194,6 @@ def test_what_is_no_text_is_refused(lib, where):
 
 def test_segments_without_a_wanted_row_are_not_read(lib, monkeypatch):
     """Only the columns that are used or wanted, of the segments that may hold a row."""
-    from duckvstore.engine.reading import segments
-
     read = []
     real = segments.fetch
     monkeypatch.setattr(segments, "fetch", lambda library, segment: read.append(segment.key) or real(library, segment))
@@ -200,6 +201,43 @@ def test_segments_without_a_wanted_row_are_not_read(lib, monkeypatch):
     assert len(read) == 1
     assert found(lib, "id > 100") == []
     assert len(read) == 1
+
+
+@pytest.mark.parametrize("held_bytes", [segments.HELD_BYTES_MAX, 0])
+def test_the_other_columns_are_decoded_where_a_row_is_wanted(monkeypatch, held_bytes):
+    """And fetched once, unless all that is fetched would take too much memory; whatever is asked for, in its order."""
+    monkeypatch.setattr(segments, "HELD_BYTES_MAX", held_bytes)
+    cut_every(monkeypatch, 100)
+    library = vs.open("memory://").create_library("lib")
+    words = pa.array([f"word {n % 7}" if n % 5 else None for n in range(1000)])
+    rows = pa.table(
+        {
+            "a": range(1000),
+            "word": words,
+            "n": np.random.default_rng(1).permutation(1000),
+            "b": [[n] for n in range(1000)],
+        }
+    )
+    library.write("s", rows)
+    decoded, decode = [], encoding.decode
+    monkeypatch.setattr(encoding, "decode", lambda *known: decoded.append(list(known[2])) or decode(*known))
+    fetched, fetch = [], segments.fetch
+    monkeypatch.setattr(segments, "fetch", lambda *known: fetched.append(1) or fetch(*known))
+    wanted = {"n >= 0": 10, "n < 3": None, "n < 0": 0, "n % 100 = 7 OR word = 'word 3'": 10}
+    for where, others in wanted.items():
+        expected = duckdb.sql(f"SELECT * FROM rows WHERE {where}").to_arrow_table()
+        for columns in (None, ["b", "n", "word"], ["word"], ["n"]):
+            decoded.clear()
+            fetched.clear()
+            found = library.read("s", where=where, columns=columns).data
+            names = columns or rows.column_names
+            assert found.to_pydict() == expected.select(names).to_pydict()
+            assert found.schema.equals(rows.select(names).schema)
+            rest = [name for name in names if name not in where]
+            count = len([names for names in decoded if names == rest]) if rest else 0
+            assert others is None or count == (others if rest else 0)
+            assert count < 10 or others == 10
+            assert len(fetched) == len(decoded) - (count if held_bytes else 0)
 
 
 def test_a_label_is_not_taken_for_one_that_differs_in_the_case_of_letters():

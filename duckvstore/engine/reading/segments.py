@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 from duckvstore.concurrency import CPU, IO, PARALLEL_REQUESTS, Task
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
+    import numpy as np
     import pyarrow as pa
 
     from duckvstore.engine.library.open_library import OpenLibrary
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from duckvstore.format.stored.segments import Segment
 
 FETCHED_BYTES_MAX = 64 * 2**20  # of segments that wait to be decoded
+HELD_BYTES_MAX = 256 * 2**20  # of segments that are decoded twice, some columns at a time
 PARTS_SHARE_MAX = 0.75  # of a segment, above which it is fetched whole
 
 
@@ -208,6 +210,60 @@ def read_table(
     return _together(_read(library, version, columns, chosen, dictionaries), version, columns)
 
 
+def read_matching(
+    library: OpenLibrary,
+    version: Version,
+    columns: Sequence[str],
+    *,
+    segments: Sequence[int],
+    used: Sequence[str],
+    matching: Callable[[pa.Table], np.ndarray],
+) -> tuple[pa.Table, np.ndarray]:
+    """Return ``columns`` of the rows that match, and which of the rows of ``segments`` these are.
+
+    ``matching`` is given the columns ``used`` of all rows. The others are decoded where a row of the segment matches,
+    and what does not is dropped segment by segment, so they never are in memory together.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    chosen = [version.segments[position] for position in segments]
+    rest = [name for name in columns if name not in used]
+    wanted, held = _ids(version, [*used, *rest]), dict[str, Any]()
+    holds = sum(segment.size_bytes for segment in chosen) <= HELD_BYTES_MAX
+
+    def first(segment: Segment) -> bytes | pa.Buffer:
+        data = _fetch_for(library, segment, wanted if holds else _ids(version, used))
+        if holds and rest:
+            held[segment.key] = data
+        return data
+
+    def again(segment: Segment) -> bytes | pa.Buffer:
+        return held.get(segment.key) or _fetch_for(library, segment, _ids(version, rest))
+
+    looked = _together(_read(library, version, used, chosen, fetch=first), version, used)
+    mask = matching(looked)
+    looked = looked.select([name for name in columns if name in used]).filter(pa.array(mask))
+    if not rest:
+        return looked, mask
+    ends = accumulate((segment.row_count for segment in chosen), initial=0)
+    spans = [(segment, mask[slice(*span)]) for segment, span in zip(chosen, pairwise(ends), strict=True)]
+    spans = [(segment, found) for segment, found in spans if found.any()]
+    kept = np.concatenate([np.zeros(0, bool), *(found for _, found in spans)])
+    stored = schema.to_arrow(version.schema)
+    stored = pa.schema([stored.field(name) for name in rest], metadata=stored.metadata)
+
+    def filtered(start: int, rows: pa.Table) -> pa.Table:
+        return rows.filter(pa.array(kept[start : start + rows.num_rows])).cast(stored)
+
+    texts = [field.name for field in stored if pa.types.is_large_string(field.type) or pa.types.is_string(field.type)]
+    others = _read(library, version, rest, [segment for segment, _ in spans], texts, filtered, again)
+    tables = dict.fromkeys(columns, looked) | dict.fromkeys(rest, _together(others, version, rest))
+    fields = [tables[name].schema.field(name) for name in columns]
+    arrays = [tables[name].column(name) for name in columns]
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=stored.metadata)), mask
+
+
 def gather(
     library: OpenLibrary,
     version: Version,
@@ -230,10 +286,14 @@ def _read(
     version: Version,
     columns: Sequence[str] | None,
     chosen: Sequence[Segment],
-    dictionaries: Collection[str],
+    dictionaries: Collection[str] = (),
     then: Callable[[int, pa.Table], pa.Table] = lambda _, rows: rows,
+    fetch: Callable[[Segment], bytes | pa.Buffer] | None = None,
 ) -> list[pa.Table]:
-    """Return what ``then`` makes of the rows of each segment, and of the number of its first among those ``chosen``."""
+    """Return what ``then`` makes of the rows of each segment, and of the number of its first among those ``chosen``.
+
+    ``fetch`` gives the bytes of a segment, or those that ``columns`` need.
+    """
     # As many are decoded at once as there are cores: each takes the memory of its rows, and the reader of Parquet holds
     # buffers for each column, which are gigabytes where there are thousands. A few more are on their way meanwhile.
     cores = os.cpu_count() or 1
@@ -241,7 +301,8 @@ def _read(
     ahead = max(cores, min(PARALLEL_REQUESTS, FETCHED_BYTES_MAX // max(1, largest)))
     starts = list(accumulate((segment.row_count for segment in chosen), initial=0))
     ids = None if columns is None else _ids(version, columns)
-    fetches = [Task(partial(_fetch_for, library, segment, ids)) for segment in chosen]
+    fetch = fetch or partial(_fetch_for, library, column_ids=ids)
+    fetches = [Task(partial(fetch, segment)) for segment in chosen]
 
     def load(position: int) -> pa.Table:
         segment = chosen[position]
