@@ -41,6 +41,9 @@ ROWS_PER_BATCH = 122_880
 _OUTER_TYPE = re.compile(r"Join Type:\W*(?:LEFT|RIGHT|FULL|OUTER)")
 _RETURNS = re.compile(r"\bRETURN_(?:FILES|STATS)\b", re.IGNORECASE)
 
+# Statements whose rows a query gives, which may run again: those of a change of a symbol too.
+_KINDS_OF_QUERIES = frozenset(("query", "create_table", "insert", "update", "delete", "merge"))
+
 
 class Running(forks.Follower):
     """A planned statement that runs on the cursor of ``thread``."""
@@ -262,7 +265,7 @@ class Running(forks.Follower):
         streaming, the query tells what went wrong.
         """
         was_interrupted = duckdb_errors.take_apart(error).kind.upper() == "INTERRUPT"
-        if not was_interrupted or self._plan.statement.kind != "query":
+        if not was_interrupted or self._plan.statement.kind not in _KINDS_OF_QUERIES:
             return error
         self._reader, relation = None, self._relation
         try:
