@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import duckvstore as vs
 from duckvstore.concurrency import IO, PARALLEL_REQUESTS
 from duckvstore.engine.reading import segments
 from duckvstore.objects.memory import MemoryObjects
+from duckvstore.sql.execution.transaction import OpenTransaction
 from duckvstore.testing.faulty import FaultyObjects
 from tests.cuts import cut_every
 from tests.sizes import sized
@@ -367,3 +369,23 @@ for number in range({sized(120, full=3000)}):
             print(after, "after", name, "gave", repr(error)[:300])
 """
     assert run_signals(code) == ""
+
+
+@pytest.mark.parametrize("at", ["__init__", "rollback"])
+def test_an_interrupt_as_a_transaction_begins_or_ends_leaves_none(at, monkeypatch):
+    """DuckDB's own does not outlive what the session knows of: another one can begin."""
+    lib = vs.open("memory://").create_library("eod")
+    lib.write("t", frame(3))
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(OpenTransaction, at, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            lib.sql("BEGIN; ROLLBACK")
+    with contextlib.suppress(vs.SqlError):
+        lib.sql("ROLLBACK")
+    lib.sql("BEGIN; DELETE FROM t; COMMIT")
+    assert lib.sql("SELECT count(*) FROM t").fetchall() == [(0,)]
+    lib.session.close()

@@ -114,3 +114,23 @@ def test_a_refreshed_value_is_read_again_when_it_is_old(monkeypatch):
     assert value.get() == "known"
     now[0] = 120.0
     assert value.get() == "c"
+
+
+def test_a_change_that_is_interrupted_is_forgotten():
+    """Whatever half of it was done, everything is read and held again afterwards."""
+    kept = cache()
+    kept.put("a", b"value")
+
+    class Interrupting(dict):
+        def pop(self, *known):
+            super().pop(*known)
+            raise KeyboardInterrupt
+
+    kept._values._Cache__size = Interrupting(
+        kept._values._Cache__size
+    )  # of cachetools: its size is gone, its value not
+    with pytest.raises(KeyboardInterrupt):
+        kept.put("a", b"other")
+    for value in (b"again", b"more"):
+        kept.put("a", value)
+        assert kept.get("a") == value
