@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook
 
 import duckvstore as vs
 from tests.jupyter.conftest import HOSTILE
@@ -46,6 +44,9 @@ def frames():
 @pytest.fixture
 def work(tmp_path_factory, frames):
     """A folder with a store and a notebook."""
+    import nbformat  # 4 s, which a process that collects the tests need not spend
+    from nbformat.v4 import new_code_cell, new_notebook
+
     folder = tmp_path_factory.mktemp("lab") / "work"
     folder.mkdir()
     library = vs.open(folder / "store").create_library("eod")

