@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Wins: TypeAlias = list[list[int]]  # per racer, the rounds that it won
 _SECONDS_MAX = 120
+START_METHOD = "spawn"
 
 
 def round_key(folder: str, round_index: int) -> str:
@@ -54,7 +55,7 @@ def race_threads(objects: ObjectStore, folder: str, *, racer_count: int, round_c
 
 def race_processes(reopen: Callable[[str], ObjectStore], folder: str, *, racer_count: int, round_count: int) -> Wins:
     """Let processes race, each on the object store that ``reopen("")`` gives it (so ``reopen`` is pickled)."""
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context(START_METHOD)
     barrier = context.Barrier(racer_count)
     queue = context.SimpleQueue()
     arguments = [(reopen, folder, index, round_count, barrier, queue) for index in range(racer_count)]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import subprocess
 import sys
 from collections import Counter
@@ -26,9 +25,9 @@ from duckvstore.errors import Integrity, InvalidInput
 from duckvstore.format.stored import layout
 from duckvstore.objects.memory import MemoryObjects
 from tests import damage
+from tests.sizes import IS_FULL, sized
 
-CALLS = 2400 if os.environ.get("DUCKVSTORE_FULL") else 300
-PROCESSES = 8 if os.environ.get("DUCKVSTORE_FULL") else 2
+PROCESSES, CALLS_EACH = sized(2, full=8), 300 if IS_FULL else 150
 # What says whether a version is there for readers: without it there is nothing to be found, which is no damage.
 PRESENCE = ("library_id", "transaction", "decided_at", "created_at", "versions", "kind", "parent", "outcome")
 
@@ -48,13 +47,13 @@ def complaint(found: dict) -> str | None:
 @pytest.mark.parametrize("seed", range(PROCESSES))
 def test_a_damaged_document_is_an_integrity_error_that_names_it(seed):
     """Golden stores and one of every feature: fields deleted, of other types, extreme, swapped, nested, misspelt."""
-    command = [sys.executable, "-X", "faulthandler", "-m", "tests.damage", str(seed), str(CALLS // PROCESSES)]
+    command = [sys.executable, "-X", "faulthandler", "-m", "tests.damage", str(seed), str(CALLS_EACH)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     last = lines[-1] if lines else None
     assert done.returncode == 0, f"after {last}:\n{done.stderr[-4000:]}"
     outcomes = [line for line in lines if "begins" not in line]
-    assert len(outcomes) >= CALLS // PROCESSES
+    assert len(outcomes) >= CALLS_EACH
     wrong = [(complaint(found), found) for found in outcomes]
     assert not [(why, found) for why, found in wrong if why], Counter(found["error"] for why, found in wrong if why)
     assert Counter(found["kind"] for found in outcomes)["integrity"] > len(outcomes) // 5

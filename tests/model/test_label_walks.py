@@ -143,7 +143,7 @@ def test_what_a_writer_takes_over_is_there_when_it_commits(monkeypatch, name, wa
     lib = vs.Store(faulty := FaultyObjects(opened)).get_library("eod")
     operation(lib)
     outcomes = set()
-    for at in range(1, len(faulty.requests) + 1):
+    for at in range(1 + waits % step(0.2), len(faulty.requests) + 1, step(0.2)):
         objects = prepared()
         faulty = FaultyObjects(objects)
         lib = vs.Store(faulty).get_library("eod")

@@ -303,7 +303,7 @@ def test_a_fork_while_other_threads_run_sql(tmp_path):
     """Their locks and cursors are not the child's: it runs statements of its own, and the parent's threads go on."""
     code = """
         lib = vs.open(URL).create_library("eod")
-        lib.write("s", pd.DataFrame({"v": range(300_000)}))
+        lib.write("s", pd.DataFrame({"v": range(30_000)}))
         lib.sql("SELECT sum(v) FROM s").fetchall()  # what is imported at first use is
         lib.read("s")
         done, counts = threading.Event(), []
@@ -319,8 +319,8 @@ def test_a_fork_while_other_threads_run_sql(tmp_path):
             pid = os.fork()
             if pid == 0:
                 signal.alarm(40)
-                assert lib.sql("SELECT count(*) FROM s").fetchall() == [(300_000,)]
-                assert len(lib.read("s").data) == 300_000
+                assert lib.sql("SELECT count(*) FROM s").fetchall() == [(30_000,)]
+                assert len(lib.read("s").data) == 30_000
                 sys.exit(0)
             print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
         done.set()

@@ -10,7 +10,7 @@ import pytest
 
 IS_FULL = bool(os.environ.get("DUCKVSTORE_FULL"))
 # Logical bytes, and the most that the process may grow by while it writes them.
-LOGICAL_BYTES, GROWTH_BYTES_MAX = (20 * 2**30, 2**30) if IS_FULL else (2 * 2**30, 400 * 2**20)
+LOGICAL_BYTES, GROWTH_BYTES_MAX = (20 * 2**30, 2**30) if IS_FULL else (2**30, 400 * 2**20)
 
 CODE = """
 import resource, sys

@@ -116,7 +116,7 @@ def walk(operation, *, is_warm: bool):
         for number in range(1, count + 1):
             possible = [(kind, repeat) for kind, repeat, methods in FAULTS if methods is None or method in methods]
             # The last of a kind decides: all of what may happen to it does.
-            for kind, repeat in possible if number == count else possible[number % step(0.3) :: step(0.3)]:
+            for kind, repeat in possible if number == count else possible[number % step(0.5) :: step(0.5)]:
                 lib, objects = opened(is_warm=is_warm)
                 objects.faults = (Fault(kind, number, method, repeat),)
                 failure = None
@@ -245,7 +245,7 @@ def test_a_rival_at_any_request_loses_nothing_and_is_lost_nowhere(operation, riv
     lib, objects = opened(is_warm=True)
     operation(lib)
     outcomes = set()
-    for position in range(1, len(objects.requests) + 1):
+    for position in range(1, len(objects.requests) + 1, step(0.2)):
         lib, objects = opened(is_warm=True)
 
         def act(request, position=position, objects=objects):

@@ -15,6 +15,7 @@ from pandas.testing import assert_frame_equal, assert_series_equal
 import duckvstore as vs
 from duckvstore.errors import InvalidInput
 from duckvstore.objects.memory import MemoryObjects
+from tests.sizes import step
 
 IS_FULL = bool(os.environ.get("DUCKVSTORE_FULL"))
 DAYS = pd.DatetimeIndex(pd.date_range("2024-01-01", periods=9, unit="us").to_numpy(), name="day")
@@ -118,9 +119,9 @@ VALUES = [
 def test_a_column_without_values_takes_the_type_of_the_other_side(way):
     """In both directions, and once more behind values; SQL sees the type and the values.
 
-    Every dtype of values meets one without any, all of them in a full run.
+    Every dtype of values meets one without any in half of the ways, all of them in all ways in a full run.
     """
-    for number, (value, dtype) in enumerate(VALUES):
+    for number, (value, dtype) in list(enumerate(VALUES))[WAYS.index(way) % step(0.2) :: step(0.2)]:
         for missing, other in MISSING if IS_FULL else [MISSING[(number + WAYS.index(way)) % len(MISSING)]]:
             without, valued = (lambda day: one(day, missing, other)), (lambda day: one(day, value, dtype))
             for frames in ([without(0), valued(1), without(2)], [valued(0), without(1), valued(2)]):

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 
 from duckvstore.format.evolution.type_rules import common, occupied
 from duckvstore.format.rows.encoding import exact
+from tests.sizes import sized
 
 WIDER = {pa.int8(): pa.int64(), pa.int32(): pa.float64(), pa.float32(): pa.float64(), pa.null(): pa.string()}
 LEAVES = {
@@ -54,7 +55,7 @@ def apply(made, value):
     return None if value is None else made(value)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=sized(500, full=500), deadline=None)
 @given(data=st.data())
 def test_values_stay_and_missing_fields_are_null(data):
     """Of slices, chunks and rows without values too."""

@@ -18,6 +18,7 @@ from duckvstore.errors import Integrity
 from duckvstore.format.rows import encoding, parts
 from duckvstore.format.stored import schema
 from tests.distant import small_parts
+from tests.sizes import sized
 
 ROWS = 4000
 
@@ -108,7 +109,7 @@ def test_ranges_are_as_few_as_the_columns_need(segment):
         assert footer.ranges(set()) == []
 
 
-@settings(max_examples=300)
+@settings(max_examples=sized(500, full=500))
 @given(st.integers(0, 2**31))
 def test_no_changed_byte_is_believed(segment, seed):
     """A byte of a part that is another one is noticed, wherever it is; so is a part that is too short or too long."""

@@ -24,7 +24,7 @@ import pandas as pd
 import duckvstore as vs
 from duckvstore.sql.execution import progress_bar as bar
 
-bar.DELAY_SECONDS = 0.5
+bar.DELAY_SECONDS = 0.2
 lib = vs.open(sys.argv[1]).create_library("eod")
 lib.write("numbers", pd.DataFrame({"x": range(1_000_000)}))
 try:
@@ -83,7 +83,7 @@ def screen(written):
 
 def test_a_long_statement_shows_a_bar_in_a_terminal(tmp_path):
     """With a percentage, or with seconds while DuckDB does not know one; only on stderr; gone at the end."""
-    written, printed = in_terminal(tmp_path, 8)
+    written, printed = in_terminal(tmp_path, 4)
     assert "running SQL: " in written
     assert "%" in written or "00:0" in written
     assert screen(written) == ""
@@ -100,7 +100,7 @@ def test_ctrl_c_stops_a_statement_with_a_bar(tmp_path):
 def test_redirected_output_stays_empty(tmp_path):
     """Nobody looks at a job."""
     done = subprocess.run(
-        arguments(tmp_path, 8), capture_output=True, text=True, env=environment(), timeout=120, check=False
+        arguments(tmp_path, 4), capture_output=True, text=True, env=environment(), timeout=120, check=False
     )
     assert (done.returncode, done.stderr, done.stdout) == (0, "", "[(0,)]\n")
 
