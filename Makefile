@@ -16,7 +16,7 @@ JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -ge 4 ] && echo 4 || ec
 PYTEST := -m pytest -q -n $(JOBS)
 # How much of the random samples runs, which make test-full runs whole: on DuckDB 1.5, on S3, and on the newest DuckDB. Of
 # the cases of a test of SQL that has many, one of four runs on DuckDB 1.5 and another on the newest.
-SHARE_DUCKDB1 ?= 0.1
+SHARE_DUCKDB1 ?= 0.06
 SHARE_S3 ?= 0.1
 SHARE ?= 0.1
 LOCAL := -m "not s3 and not browser and not duckdb1"

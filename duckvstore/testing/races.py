@@ -14,12 +14,13 @@ from duckvstore.errors import AlreadyExists
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from multiprocessing.context import ForkServerContext, SpawnContext
 
     from duckvstore.objects.base import ObjectStore
 
 Wins: TypeAlias = list[list[int]]  # per racer, the rounds that it won
 _SECONDS_MAX = 120
-START_METHOD = "spawn"
+CONTEXT: SpawnContext | ForkServerContext = multiprocessing.get_context("spawn")
 
 
 def round_key(folder: str, round_index: int) -> str:
@@ -55,11 +56,10 @@ def race_threads(objects: ObjectStore, folder: str, *, racer_count: int, round_c
 
 def race_processes(reopen: Callable[[str], ObjectStore], folder: str, *, racer_count: int, round_count: int) -> Wins:
     """Let processes race, each on the object store that ``reopen("")`` gives it (so ``reopen`` is pickled)."""
-    context = multiprocessing.get_context(START_METHOD)
-    barrier = context.Barrier(racer_count)
-    queue = context.SimpleQueue()
+    barrier = CONTEXT.Barrier(racer_count)
+    queue = CONTEXT.SimpleQueue()
     arguments = [(reopen, folder, index, round_count, barrier, queue) for index in range(racer_count)]
-    processes = [context.Process(target=_race_in_process, args=each, daemon=True) for each in arguments]
+    processes = [CONTEXT.Process(target=_race_in_process, args=each, daemon=True) for each in arguments]
     for process in processes:
         process.start()
     try:

@@ -12,5 +12,5 @@ from tests import children
 def forked_racers():
     """Let them start so in this folder."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(races, "START_METHOD", children.context().get_start_method())
+        patch.setattr(races, "CONTEXT", children.context())
         yield

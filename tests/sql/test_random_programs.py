@@ -24,8 +24,8 @@ from tests.cuts import cut_every
 from tests.sizes import sized
 
 SEED = 20261129
-COUNT = sized(300, full=3000)
-PARTS = 2  # of which each can run on a core of its own
+COUNT = sized(200, full=3000)
+PARTS = 2 if COUNT >= 20 else 1  # of which each can run on a core of its own
 STEPS = 12
 # Values of each type, as SQL.
 TYPES = {

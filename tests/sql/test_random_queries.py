@@ -26,7 +26,7 @@ from duckvstore.sql.syntax.parser import parse
 from tests.sizes import sized
 
 SEED = 20261120
-COUNT = sized(5_000, full=20_000)
+COUNT = sized(3_000, full=20_000)
 PARTS = 2  # of which each can run on a core of its own
 DROPPED_SHARE_MIN = 0.05
 START = datetime(2026, 1, 1)

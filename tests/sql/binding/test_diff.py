@@ -26,6 +26,7 @@ from duckvstore.errors import (
 from duckvstore.objects.local import LocalObjects
 from duckvstore.objects.memory import MemoryObjects
 from tests.cuts import cut_every
+from tests.sizes import sized
 from tests.sql.planning.test_column_types import FIRST as EVOLVING
 from tests.sql.planning.test_column_types import SECOND as EVOLVED
 
@@ -646,7 +647,7 @@ def test_changes_of_many_columns_are_counted_as_by_sql(kind, columns, tmp_path, 
     counted = []
     monkeypatch.setattr(row_changes, "count", lambda *args, real=row_changes.count: counted.append(1) or real(*args))
     lib = vs.open(tmp_path).create_library("lib", segment_bytes=2**16)
-    for seed in range(3):
+    for seed in range(sized(10, full=3)):
         random = np.random.default_rng([seed, len(kind), len(columns)])
         first = many_columns(random, 12, kind)
         second = changed(random, first)

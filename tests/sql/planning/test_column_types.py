@@ -156,7 +156,7 @@ _CONJUNCT = st.sampled_from(sorted(_COLUMNS)).flatmap(
 )
 
 
-@settings(max_examples=sized(150, full=600), deadline=None)
+@settings(max_examples=sized(100, full=600), deadline=None)
 @given(conjuncts=st.lists(_CONJUNCT, min_size=1, max_size=2), version=st.sampled_from([1, 2]))
 def test_filters_and_aggregates_are_those_of_the_rows(library, conjuncts, version):
     """Whatever is pruned, and whatever DuckDB skips within files: results equal those over the rows in memory.

@@ -14,6 +14,7 @@ import pytest
 
 import duckvstore as vs
 from tests.cuts import cut_every
+from tests.sizes import sized
 
 FRAME = pd.DataFrame({"a": range(20), "t": [f"k{number}" for number in range(20)]})
 
@@ -173,7 +174,7 @@ def test_deep_at_forms(lib):
 
 
 def test_random_deep_statements(lib, plain):
-    """Nested pieces of many kinds around one another, with subqueries in between: 60 queries, seeded."""
+    """Nested pieces of many kinds around one another, with subqueries in between, seeded."""
     dice = random.Random(12)
     kinds = [
         "({})",
@@ -190,7 +191,7 @@ def test_random_deep_statements(lib, plain):
         "({} + s.a)",
         "(NOT {})::INT",
     ]
-    for _ in range(60):
+    for _ in range(sized(200, full=200)):
         expression, subqueries = "a", 0
         for _ in range(dice.randint(20, 70)):
             kind = dice.choice(kinds)
