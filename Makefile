@@ -9,6 +9,8 @@ first_that_runs = $(shell for found in $(1); do "$$found" -c '$(2)' 2>/dev/null 
 BIN := .venv/bin
 BIN_DUCKDB1 := .venv-duckdb1/bin
 BIN_OLDEST := .venv-oldest/bin
+# Many tests start processes of their own, each of which would compile whatever it imports again.
+unexport PYTHONDONTWRITEBYTECODE
 # Without --no-compile half of the time goes into modules that nothing imports.
 PIP := -m pip install --quiet --disable-pip-version-check --no-compile
 # One test process more than there are cores, at most four: each waits for a server, a disk or a clock a third of the time.

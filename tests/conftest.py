@@ -38,7 +38,11 @@ settings.register_profile("ci", derandomize=True, database=None, deadline=None, 
 settings.register_profile("full", deadline=None, max_examples=sized(100, full=1000))
 settings.load_profile("full" if IS_FULL else "ci")
 
-_LONG = {"test_random_programs", "test_random_queries", "test_state_machine"}
+_LONG = [
+    *("test_random_programs", "test_random_queries", "test_proxy_walk", "test_object_stores", "test_sql_races"),
+    *("test_collect_walks", "test_transaction_walks", "test_more_object_stores", "test_fixtures", "test_state_machine"),
+    *("test_end_to_end", "test_notebooks", "test_interrupts", "test_cli", "test_tpch", "test_writing", "test_session"),
+]
 _SERVER_FIXTURES = {"seaweed", "s3_bucket", "s3_reader_options", "moto", "moto_bucket"}
 
 
@@ -61,7 +65,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     A file is the work of one process, and the others would have nothing left to do beside the last.
     """
-    items.sort(key=lambda item: item.path.stem not in _LONG)
+    rank = {name: at for at, name in enumerate(_LONG)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(_LONG)))
     _sample_cases(config, items)
     for item in items:
         if _SERVER_FIXTURES & set(getattr(item, "fixturenames", ())):

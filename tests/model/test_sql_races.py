@@ -12,7 +12,7 @@ from tests.model.test_races import run
 from tests.sizes import IS_FULL
 
 PROCESSES = 4
-ROUNDS = 40 if IS_FULL else 6
+ROUNDS = 40 if IS_FULL else 4
 TOTAL = 1000
 MERGE = """
     MERGE INTO best USING (SELECT $1 AS writer, $2 AS score) new USING (writer)

@@ -14,7 +14,7 @@ from tests.cutting import Cut, CuttingProxy, repeat_at_once
 from tests.servers import HOST
 from tests.sizes import IS_FULL
 
-STEP = 1 if IS_FULL else 41  # every so manyth byte is met in a sample
+STEP = 1 if IS_FULL else 83  # every so manyth byte is met in a sample
 LISTING = (
     b'<?xml version="1.0"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>b</Name>'
     b"<Prefix>a%20b/</Prefix><EncodingType>url</EncodingType><IsTruncated>false</IsTruncated></ListBucketResult>"
