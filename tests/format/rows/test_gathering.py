@@ -51,7 +51,7 @@ def lib():
 def test_frames_of_every_dtype_come_back_from_one_segment_and_from_several(lib, index):
     """Equal, with arrays that are the frame's own: what is written into them is in no other frame."""
     frame = pd.DataFrame(COLUMNS).set_axis(INDEXES[index])
-    big = pd.concat([frame] * 5000) if index != "range" else pd.concat([frame] * 5000, ignore_index=True)
+    big = pd.concat([pd.concat([frame] * 70)] * 70, ignore_index=index == "range")
     lib.set_options(segment_bytes=65_536)
     lib.write("s", big, validate_index=False)
     assert lib.get_description("s").row_count == len(big)
