@@ -26,7 +26,7 @@ LOCAL := -m "not s3 and not browser and not duckdb1"
 # What depends on DuckDB's release: nothing else than these imports DuckDB.
 DUCKDB1_TESTS := $(addprefix tests/,sql publish api/test_version_handles.py format/test_golden_types.py model/test_interrupts.py \
 	cli/test_cli.py::test_sql_prints_a_table cli/test_cli.py::test_what_the_demo_says_to_type_works)
-# What has tests that need an S3 server, or an extension of DuckDB 1. To collect the other files takes longer than some tests.
+# What has tests that need an S3 server, or an extension of DuckDB 1: to collect all files takes each process twelve seconds more.
 S3_TESTS := $(sort $(shell grep -rlwE 'seaweed|s3_bucket|s3_reader_options|moto|moto_bucket|mark[.]s3|duckdb1' --include='test_*.py' tests))
 # What depends on the versions of pandas, pyarrow and Python.
 OLDEST_TESTS := $(addprefix tests/,format/codecs/test_values_pandas.py format/codecs/test_values_others.py format/codecs/test_markers.py \

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
-from tests import ROOT
 from tests.release_before import release_before  # noqa: F401 - a fixture
 from tests.servers import READER, MotoServer, SeaweedServer, Server, shared_seaweed
 from tests.sizes import IS_FULL, MANY_CASES, is_case_here, sized
@@ -77,7 +76,7 @@ def _sample_cases(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave of each test of SQL that has many cases those that this run is for."""
     tests: dict[str, list[pytest.Item]] = {}
     for item in items:
-        if item.path.is_relative_to(ROOT / "tests" / "sql"):
+        if item.nodeid.startswith("tests/sql/"):
             tests.setdefault(item.nodeid.partition("[")[0], []).append(item)
     many = (cases for cases in tests.values() if len(cases) >= MANY_CASES)
     left_out = {item.nodeid for cases in many for at, item in enumerate(cases) if not is_case_here(at)}
