@@ -647,7 +647,7 @@ def test_changes_of_many_columns_are_counted_as_by_sql(kind, columns, tmp_path, 
     counted = []
     monkeypatch.setattr(row_changes, "count", lambda *args, real=row_changes.count: counted.append(1) or real(*args))
     lib = vs.open(tmp_path).create_library("lib", segment_bytes=2**16)
-    for seed in range(sized(10, full=3)):
+    for seed in range(sized(10, full=10)):
         random = np.random.default_rng([seed, len(kind), len(columns)])
         first = many_columns(random, 12, kind)
         second = changed(random, first)
