@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from duckvstore.api.writing import Writing
 from duckvstore.engine.library import options
-from duckvstore.engine.maintenance import collect, prune, recover, verify
+from duckvstore.engine.maintenance import prune
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -76,6 +76,8 @@ class Upkeep(Writing):
             >>> report.dry_run, len(report.removed_versions)
             (True, 0)
         """
+        from duckvstore.engine.maintenance import collect
+
         return collect.collect(self.open_library, grace=grace, dry_run=dry_run)
 
     def verify(self, *, deep: bool = True) -> VerificationReport:
@@ -87,6 +89,8 @@ class Upkeep(Writing):
             >>> lib.verify().ok
             True
         """
+        from duckvstore.engine.maintenance import verify
+
         return verify.verify(self.open_library, deep=deep)
 
     def recover(self, *, dry_run: bool = True) -> RecoveryReport:
@@ -94,10 +98,14 @@ class Upkeep(Writing):
 
         Raises Unsupported where the object store keeps nothing that was deleted.
         """
+        from duckvstore.engine.maintenance import recover
+
         return recover.recover(self.open_library, dry_run=dry_run)
 
     def sizes(self) -> SizesReport:
         """Return what the library, each symbol and each version takes: logical, stored and shared bytes."""
+        from duckvstore.engine.maintenance import verify
+
         return verify.sizes(self.open_library)
 
     @property

@@ -11,7 +11,6 @@ import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from importlib.metadata import entry_points
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -63,7 +62,9 @@ def open_objects(url: str | os.PathLike[str], storage_options: Mapping[str, Any]
     opener = _openers().get("sql" if scheme.startswith("sql+") else scheme)
     if opener is not None:
         return opener(text, options)
-    installed = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+    from importlib import metadata  # it loads much, for what is rare
+
+    installed = {point.name: point for point in metadata.entry_points(group=ENTRY_POINT_GROUP)}
     if scheme in installed:
         opened = installed[scheme].load()(text, options)
         if not isinstance(opened, ObjectStore):

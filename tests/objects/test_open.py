@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
+from importlib import metadata
 
 import pytest
 
-import duckvstore.objects as objects_module
 from duckvstore.errors import AlreadyExists, InvalidInput, NoSuchKey, OutcomeUnknown, StorageUnavailable, Unsupported
 from duckvstore.objects import open_objects, self_test
 from duckvstore.objects.local import LocalObjects
@@ -123,9 +123,7 @@ def test_third_party_schemes(monkeypatch):
         def load(self):
             return lambda url, options: MemoryObjects(f"{url} {options}") if options else "no store"
 
-    monkeypatch.setattr(
-        objects_module, "entry_points", lambda group: [Point()] if group == "duckvstore.objects" else []
-    )
+    monkeypatch.setattr(metadata, "entry_points", lambda group: [Point()] if group == "duckvstore.objects" else [])
     assert open_objects("test://x", {"a": 1}).url == "memory://test://x {'a': 1}"
     with pytest.raises(InvalidInput, match="no ObjectStore"):
         open_objects("test://x")

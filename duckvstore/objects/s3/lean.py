@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from duckvstore.objects.s3.boto import Address, BotoClient
     from duckvstore.objects.s3.connections import Answer
+    from duckvstore.objects.s3.given import GivenClient
     from duckvstore.objects.s3.options import S3Options
     from duckvstore.objects.s3.server import Server
 
@@ -94,7 +95,9 @@ class _Target:
 class LeanClient:
     """The operations of S3 for one bucket; the frequent ones are sent from here, all others by ``boto``."""
 
-    def __init__(self, bucket: str, options: S3Options, server: Server, boto: BotoClient, address: Address) -> None:
+    def __init__(
+        self, bucket: str, options: S3Options, server: Server, boto: BotoClient | GivenClient, address: Address
+    ) -> None:
         """Ask no server. Parameters as ``BotoClient`` has them, and the bucket's ``address``, which it gave."""
         self._bucket = bucket
         self._options = options

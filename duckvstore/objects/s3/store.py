@@ -105,16 +105,17 @@ class S3Objects(ObjectStore):
         from botocore.exceptions import BotoCoreError
 
         from duckvstore.objects.s3.boto import BotoClient
+        from duckvstore.objects.s3.given import given
         from duckvstore.objects.s3.lean import LeanClient
 
         options = self.options
         try:
-            boto = BotoClient(self.bucket, options, self._server)
             if options.client == "boto3":
-                return boto
+                return BotoClient(self.bucket, options, self._server)
+            boto = given(self.bucket, options, self._server) or BotoClient(self.bucket, options, self._server)
             address = boto.address()
             # Directory buckets and access points of several regions have signatures of their own.
-            if not (address.is_signed_by_v4 or options.anonymous):
+            if isinstance(boto, BotoClient) and not (address.is_signed_by_v4 or options.anonymous):
                 return boto
             return LeanClient(self.bucket, options, self._server, boto, address)
         except (BotoCoreError, ValueError) as error:
