@@ -1,13 +1,13 @@
 """``read(where=…)``: rows of a version by a SQL predicate, in the types that were stored.
 
-DuckDB only says which rows are wanted; the rows themselves never pass through it, so what comes back
-has the stored types exactly.
+What comes back has the stored types exactly. Rows pass through DuckDB where it keeps every value of their types
+(``planning.scanned_rows``); of all others it only says which are wanted.
 """
 
 from __future__ import annotations
 
 import re
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,9 @@ from duckvstore.errors import DuckVStoreError, InvalidInput, NoSuchColumn, SqlEr
 from duckvstore.format.codecs import tables
 from duckvstore.format.codecs.arrow_values import plain_table
 from duckvstore.sql.driver import duckdb_errors
+from duckvstore.sql.driver.instance import DuckDBInstance
 from duckvstore.sql.driver.interrupts import interruptible, run_interruptibly
-from duckvstore.sql.planning import nanoseconds
+from duckvstore.sql.planning import nanoseconds, scanned_rows
 from duckvstore.sql.pruning.segment_choice import kept_segments
 from duckvstore.sql.syntax import parser, tokens
 from duckvstore.sql.syntax.literals import quote
@@ -49,6 +50,7 @@ _ADVICE = "give only what stands behind WHERE, such as price > 10 AND sym = 'a'"
 _UNREADABLE = "it cannot be read ({}): check it, or use sql()"
 _NO_STAR = "name each column: * and COLUMNS are not taken here"
 _SELECT_PARTS = frozenset(("expressions", "from_", "where", "kind"))
+_instance = DuckDBInstance()  # of all calls: to open and close one takes longer than many a predicate
 
 
 def read_where(library: OpenLibrary, version: Version, columns: Sequence[str] | None, where: str) -> Rows:
@@ -57,18 +59,31 @@ def read_where(library: OpenLibrary, version: Version, columns: Sequence[str] | 
     Segments whose statistics prove that they have none are not read. Raises NoSuchColumn and SqlError, whose
     caret points into ``where``.
     """
+    predicate = _Predicate(version, where)
+    wanted = list(version.schema.names) if columns is None else list(columns)
+    with closing(_instance.cursor()) as connection:
+        kept = predicate.kept_segments(connection)
+        if predicate.may_be_scanned(wanted):
+            scan = scanned_rows.Scan(library, version, kept, wanted, predicate.columns)
+            found = scan.rows(connection, predicate.query, number=predicate.number, fetches=columns is None)
+            if found is not None:
+                return found
+    return _decoded(library, version, kept, wanted, predicate)
+
+
+def _decoded(
+    library: OpenLibrary, version: Version, kept: Sequence[int], wanted: Sequence[str], predicate: _Predicate
+) -> Rows:
+    """Return the rows that match, of the segments ``kept``, of which DuckDB sees the columns of the predicate alone."""
     import duckdb
     import numpy as np
     import pyarrow as pa
 
-    predicate = _Predicate(version, where)
     used = predicate.columns
-    wanted = list(version.schema.names) if columns is None else list(columns)
+    # Rows without columns have no segments.
+    row_numbers = positions(version, kept) if version.segments else np.arange(version.row_count)
     with duckdb.connect(":memory:") as own:
         connection = interruptible(own)
-        kept = predicate.kept_segments(connection)
-        # Rows without columns have no segments.
-        row_numbers = positions(version, kept) if version.segments else np.arange(version.row_count)
 
         def matching(rows: pa.Table) -> np.ndarray:
             predicate.refuse_digits(rows)
@@ -76,8 +91,8 @@ def read_where(library: OpenLibrary, version: Version, columns: Sequence[str] | 
             return found
 
         if used and wanted:
-            rows, mask = segments.read_matching(library, version, wanted, segments=kept, used=used, matching=matching)
-            return Rows(rows, row_numbers[mask])
+            table, mask = segments.read_matching(library, version, wanted, segments=kept, used=used, matching=matching)
+            return Rows(table, row_numbers[mask])
         table = segments.read_table(library, version, columns=wanted or used, segments=kept)
         mask = matching(table.select(used))
     rows = table.select(wanted)
@@ -95,14 +110,16 @@ class _Predicate:
         self.version = version
         self.where = where
         self._tokens, _ = tokens.scan(where)
-        names = [name.casefold() for name in self._names()]
+        names = {name.casefold() for name in self._names()}
         #: the stored columns that the predicate may use
         self.columns = [name for name in version.schema.shown_names if name.casefold() in names]
         self._check_case()
+        self._names_rows = version.symbol.casefold() in names
         self._alias = quote(version.symbol if "\0" not in version.symbol else _ROWS)
-        self._number = _NUMBER
-        while self._number in names or any(self._number == name.casefold() for name in version.schema.names):
-            self._number += "_"
+        #: a name that no column has
+        self.number = _NUMBER
+        while self.number in names or any(self.number == name.casefold() for name in version.schema.names):
+            self.number += "_"
         self._statement = self._parsed()
         finest = [name for name in nanoseconds.columns(version) if name in self.columns]
         self._cut = nanoseconds.uses(self._statement, finest)
@@ -177,6 +194,18 @@ class _Predicate:
             if token.upper == "COLUMNS" and following.text == "(":
                 raise self._error(_NO_STAR, token.start)
 
+    def may_be_scanned(self, wanted: Sequence[str]) -> bool:
+        """Return whether DuckDB may scan files for the rows of the columns ``wanted``: they come back exactly.
+
+        The rows as a whole, which a predicate may name too, have other columns there.
+        """
+        is_scan = bool(self.columns and wanted and self.version.segments) and not self._names_rows
+        return is_scan and scanned_rows.takes(self.version, {*wanted, *self.columns})
+
+    def query(self, selected: str, relation: str) -> SourceMap:
+        """Return the query for what is ``selected`` of the rows that match."""
+        return f"SELECT {selected} FROM {relation} AS {self._alias} WHERE (" + SourceMap(self.where) + "\n)"
+
     def refuse_digits(self, rows: pa.Table) -> None:
         """Raise SqlError where the predicate may depend on digits of ``rows`` that DuckDB does not read."""
         found = self._cut.refused(lambda name, is_below: nanoseconds.have_digits(rows.column(name), is_below=is_below))
@@ -199,13 +228,12 @@ class _Predicate:
         import numpy as np
         import pyarrow as pa
 
-        rows = pa.table({self._number: np.arange(row_count)})
+        rows = pa.table({self.number: np.arange(row_count)})
         for name, column in zip(used.column_names, used.columns, strict=True):
             rows = rows.append_column(name, readable(name, column))
         named = (column for column in self.version.schema.columns if column.name in used.column_names)
         own = {column.name: kinds.of_column(column) for column in named}
-        opening = f"SELECT {self._number} FROM {kinds.shown(_ROWS, own)} AS {self._alias} WHERE ("
-        sql = opening + SourceMap(self.where) + "\n)"
+        sql = self.query(self.number, kinds.shown(_ROWS, own))
         try:
             connection.execute("SET python_enable_replacements = false")
             connection.execute("SET errors_as_json = true")
@@ -219,7 +247,7 @@ class _Predicate:
                 raise self._error(_UNREADABLE.format(self._statement.problem)) from error
             raise self._translated(failure, sql) from error
         mask = np.zeros(row_count, bool)
-        mask[found[self._number]] = True
+        mask[found[self.number]] = True
         return mask
 
     def _translated(self, failure: Failure, sql: SourceMap) -> DuckVStoreError:

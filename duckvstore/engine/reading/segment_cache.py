@@ -106,6 +106,15 @@ class SegmentCache:
         """Return whether there is an entry, whose bytes may be wrong all the same."""
         return self._path(name).is_file()
 
+    def file(self, name: str) -> Path | None:
+        """Return the file of an entry, which may be wrong and may go at any time; None: there is none."""
+        path = self._path(name)
+        try:
+            _touch(path)
+        except OSError:
+            return None
+        return path
+
     def link(self, name: str, target: Path) -> bool:
         """Make ``target`` another name of an entry, which stays when the entry goes; return whether it is there."""
         path = self._path(name)

@@ -179,6 +179,38 @@ def _link(cache: SegmentCache, segment: Segment, path: Path) -> bool:
     return False
 
 
+def local_files(library: OpenLibrary, chosen: Sequence[Segment], *, fetches: bool) -> list[str] | None:
+    """Return a file of this machine for each segment, which it has whole and verified; None where there is none.
+
+    ``fetches``: what is not in this machine's cache comes into it. An entry may go before it is opened. Raises
+    Integrity as ``fetch`` does.
+    """
+    cache, objects = cache_for(library), library.segment_objects
+
+    def local_file(segment: Segment) -> str | None:
+        if objects.is_near:
+            path = objects.uri(library.layout.segment_key(segment.key))
+            return path if path is not None and fetch(library, segment) else None
+        return None if cache is None else _verified_entry(cache, library, segment, fetches=fetches)
+
+    found = [path for path in IO.map(local_file, chosen, at_once=PARALLEL_REQUESTS) if path is not None]
+    return found if len(found) == len(chosen) else None
+
+
+def _verified_entry(cache: SegmentCache, library: OpenLibrary, segment: Segment, *, fetches: bool) -> str | None:
+    """Return the file of an entry that is whole and right, and that is fetched if it may be; None: there is none."""
+    name = segment.sha256
+    path = cache.file(name)
+    if path is None or name not in cache.verified:
+        data = None if path is None else cache.read(name)
+        is_right = data is not None and is_whole(segment, data)
+        if not is_right and not (fetches and cache.put(name, fetch_stored(library, segment))):
+            return None
+        cache.verified.add(name)
+        path = cache.file(name)
+    return None if path is None else str(path)
+
+
 def _fetch_for(library: OpenLibrary, segment: Segment, column_ids: Collection[int] | None) -> bytes | pa.Buffer:
     """Return a whole segment, or as long a buffer that has what these columns need and nothing else."""
     found = None if column_ids is None else fetch_parts(library, segment, column_ids)
