@@ -236,7 +236,7 @@ def decode(
         # Without threads of Arrow's: they let go of a file a moment after it was read, and where that is the moment in
         # which Python ends, to let go of an object of Python's aborts the process. Segments are decoded side by side.
         is_flat = not any(kind.num_fields for kind in target.types)
-        opened = _FlatFile if is_flat and not schema.mixed else pq.ParquetFile
+        opened = _FlatFile if is_flat and not schema.mixed else _File
         file = opened(pa.BufferReader(data), metadata=_known_footer(data), pre_buffer=False, read_dictionary=kept)
         if not columns and columns is not None:
             return pa.table({"": pa.nulls(file.metadata.num_rows)}).select([])
@@ -278,7 +278,20 @@ def _known_footer(data: bytes | pa.Buffer) -> pq.FileMetaData | None:
         return parts.parsed_metadata(bytes(view[-size:])) if LONG_FOOTER_BYTES_MIN <= size <= len(view) else None
 
 
-class _FlatFile(pq.ParquetFile):  # type: ignore[misc]
+class _File(pq.ParquetFile):  # type: ignore[misc]
+    """A file whose rows are in the system's memory: Arrow's own allocators keep what a decoded segment let go."""
+
+    @property
+    def reader(self) -> Any:
+        """What reads, as the base class has made it, but for its memory."""
+        return self._reader
+
+    @reader.setter
+    def reader(self, made: Any) -> None:
+        self._reader = type(made)(memory_pool=pa.system_memory_pool())
+
+
+class _FlatFile(_File):
     """A file whose columns are not nested: pyarrow looks at the paths of all of them in Python, whatever is read."""
 
     positions: Sequence[int] | None = None  # of the columns to read
