@@ -65,7 +65,7 @@ def read_where(library: OpenLibrary, version: Version, columns: Sequence[str] | 
         kept = predicate.kept_segments(connection)
         if predicate.may_be_scanned(wanted):
             scan = scanned_rows.Scan(library, version, kept, wanted, predicate.columns)
-            found = scan.rows(connection, predicate.query, number=predicate.number, fetches=columns is None)
+            found = scan.rows(connection, predicate.query, number=predicate.number, whole=columns is None)
             if found is not None:
                 return found
     return _decoded(library, version, kept, wanted, predicate)

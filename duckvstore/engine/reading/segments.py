@@ -179,13 +179,14 @@ def _link(cache: SegmentCache, segment: Segment, path: Path) -> bool:
     return False
 
 
-def local_files(library: OpenLibrary, chosen: Sequence[Segment], *, fetches: bool) -> list[str] | None:
+def local_files(library: OpenLibrary, chosen: Sequence[Segment], *, whole: bool) -> list[str] | None:
     """Return a file of this machine for each segment, which it has whole and verified; None where there is none.
 
-    ``fetches``: what is not in this machine's cache comes into it. An entry may go before it is opened. Raises
-    Integrity as ``fetch`` does.
+    ``whole``: most of each segment is wanted, so they are read, or come into this machine's cache, if they are not too
+    many. An entry may go before it is opened. Raises Integrity as ``fetch`` does.
     """
     cache, objects = cache_for(library), library.segment_objects
+    fetches = whole and sum(segment.size_bytes for segment in chosen) <= HELD_BYTES_MAX
 
     def local_file(segment: Segment) -> str | None:
         if objects.is_near:
@@ -193,6 +194,8 @@ def local_files(library: OpenLibrary, chosen: Sequence[Segment], *, fetches: boo
             return path if path is not None and fetch(library, segment) else None
         return None if cache is None else _verified_entry(cache, library, segment, fetches=fetches)
 
+    if not (whole if objects.is_near else cache is not None and cache.usable_folder()):
+        return None
     found = [path for path in IO.map(local_file, chosen, at_once=PARALLEL_REQUESTS) if path is not None]
     return found if len(found) == len(chosen) else None
 

@@ -55,18 +55,16 @@ class Scan:
     columns: Sequence[str]
     used: Sequence[str]
 
-    def rows(
-        self, connection: Any, query: Callable[[str, str], SourceMap], *, number: str, fetches: bool
-    ) -> Rows | None:
+    def rows(self, connection: Any, query: Callable[[str, str], SourceMap], *, number: str, whole: bool) -> Rows | None:
         """Return the rows that match, in their order; None where that cannot be said so.
 
         ``query``: makes the query for what is selected from a relation. ``number``: a name that no column has.
-        ``fetches`` as in ``segments.local_files``.
+        ``whole`` as in ``segments.local_files``.
         """
         import duckdb
 
         chosen = [self.version.segments[position] for position in self.chosen]
-        files = segments.local_files(self.library, chosen, fetches=fetches)
+        files = segments.local_files(self.library, chosen, whole=whole)
         if not files:
             return None
         scanned = ", ".join(map(quote, dict.fromkeys([*self.columns, *self.used])))
