@@ -206,16 +206,14 @@ class Reading(Handle):
             >>> lib.list_symbols(regex="^tr")
             ['trades']
         """
-        if snapshot_name is not None:
-            held = catalogue.read_snapshot(self.open_library, snapshot_name).versions
-            pairs = [(symbol, catalogue.Held(number)) for symbol, number in held.items()]  # pruned or not
-            found = unreadable.read_all(lambda pair: catalogue.resolve(self.open_library, *pair), pairs)
+        if snapshot_name is None and metadata is None:
+            names = catalogue.live_symbols(self.open_library)
         else:
-            found = catalogue.newest_versions(self.open_library)
-        if metadata is not None:
-            wanted = dict(metadata).items()
-            found = [v for v in found if isinstance(v.metadata, dict) and wanted <= v.metadata.items()]
-        names = sorted(version.symbol for version in found)
+            found = self._held_or_newest(snapshot_name)
+            if metadata is not None:
+                wanted = dict(metadata).items()
+                found = [v for v in found if isinstance(v.metadata, dict) and wanted <= v.metadata.items()]
+            names = sorted(version.symbol for version in found)
         if regex is None:
             return names
         try:
@@ -223,6 +221,14 @@ class Reading(Handle):
         except re.error as error:
             raise InvalidInput(f"regex {regex!r} cannot be compiled: {error}") from error
         return [name for name in names if pattern.search(name)]
+
+    def _held_or_newest(self, snapshot_name: str | None) -> list[Version]:
+        """Return the newest version of each live symbol, or those that a snapshot holds."""
+        if snapshot_name is None:
+            return catalogue.newest_versions(self.open_library)
+        held = catalogue.read_snapshot(self.open_library, snapshot_name).versions
+        pairs = [(symbol, catalogue.Held(number)) for symbol, number in held.items()]  # pruned or not
+        return unreadable.read_all(lambda pair: catalogue.resolve(self.open_library, *pair), pairs)
 
     def reload_symbol_list(self) -> None:
         """Do nothing: there is no list of symbols beside the object store's own, so none can be out of date."""
@@ -284,7 +290,7 @@ class Reading(Handle):
         elif symbol is None:
             if latest_only:
                 return catalogue.newest_among(opened, catalogue.symbol_heads(opened))
-            return catalogue.versions_among(opened, catalogue.documents_present(opened))
+            return catalogue.versions_of_all(opened)
         elif latest_only:
             highest = islice(catalogue.numbers(opened, symbol, first_page=1), 1)
             versions = catalogue.newest_among(opened, [(symbol, number) for number in highest])

@@ -17,7 +17,13 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from duckvstore.api.payloads import OptionChanges
-    from duckvstore.engine.maintenance.reports import CollectionReport, RecoveryReport, SizesReport, VerificationReport
+    from duckvstore.engine.maintenance.reports import (
+        CollectionReport,
+        FoldReport,
+        RecoveryReport,
+        SizesReport,
+        VerificationReport,
+    )
     from duckvstore.format.stored.options import Options
 
 
@@ -79,6 +85,22 @@ class Upkeep(Writing):
         from duckvstore.engine.maintenance import collect
 
         return collect.collect(self.open_library, grace=grace, dry_run=dry_run)
+
+    def fold(self, *, rebuild: bool = False) -> FoldReport:
+        """Fold the documents that are new into the library's catalogue, so that listings need not read them.
+
+        Worth it from some thousands of versions on; what it costs is proportional to what is new. The first fold reads
+        all documents, and from then on releases of duckvstore that know nothing of folding refuse to write or
+        collect in this library. Listings are as fresh as before, and everything works without the catalogue too:
+        ``rebuild`` makes it anew from all documents. Raises Conflict while other processes fold all the time.
+
+        Examples:
+            >>> lib.fold().version_count
+            2
+        """
+        from duckvstore.engine.maintenance import fold
+
+        return fold.fold(self.open_library, rebuild=rebuild)
 
     def verify(self, *, deep: bool = True) -> VerificationReport:
         """Check that every segment that a version refers to is there with its size, and (``deep``) its sha256.

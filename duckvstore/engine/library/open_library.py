@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    import pyarrow as pa
+
     from duckvstore.format.stored.documents import Decision, Version
     from duckvstore.format.stored.label_runs import LabelRun
     from duckvstore.format.stored.manifests import Manifest
@@ -44,6 +46,8 @@ DOCUMENTS_BYTES_MAX = 256 * MIB
 MANIFESTS_BYTES_MAX = 256 * MIB
 LABELS_BYTES_MAX = 256 * MIB
 DECISIONS_BYTES_MAX = 16 * MIB
+CATALOGUE_BYTES_MAX = 256 * MIB
+INTENTS_BYTES_MAX = 4 * MIB
 PRESENT_SECONDS = 10.0
 OPTIONS_SECONDS = 60.0
 
@@ -71,7 +75,12 @@ class OpenLibrary:
         self._decisions: Cache[str, Decision] = Cache(DECISIONS_BYTES_MAX, lambda made: 1000 + 200 * len(made.versions))
         self._manifests: Cache[str, tuple[Segment, ...]] = Cache(MANIFESTS_BYTES_MAX, _segments_bytes)
         self._labels: Cache[LabelRun, list[Any]] = Cache(LABELS_BYTES_MAX, _labels_bytes)
+        #: files of the folded catalogue, by key, and what journal entries announce whose keys do not say it
+        self.catalogue_files: Cache[str, pa.Table] = Cache(CATALOGUE_BYTES_MAX, lambda table: table.nbytes + 1000)
+        self.announced: Cache[str, str] = Cache(INTENTS_BYTES_MAX, lambda symbol: 200 + len(symbol))
         self._options = Refreshed(self._read_options, OPTIONS_SECONDS)
+        self._is_folded = False
+        self.folded: Any = None  # the generation that was last read: engine.reading.folded
         self._document = document
         self._seen_present: clock.Stopwatch | None = clock.Stopwatch()  # None: not by this process
         self.is_gone = False
@@ -111,11 +120,18 @@ class OpenLibrary:
             document = OptionsDocument.load(self.objects.read(entry.key), where=f"{self.objects.url} {entry.key}")
             if document.library_id == self.library_id:
                 options = document.options
+                self._is_folded = document.is_folded
         self._store_as(options)
         return options
 
-    def use_options(self, options: Options) -> None:
+    @property
+    def is_known_as_folded(self) -> bool:
+        """Whether the options say that the catalogue is folded, as far as they were asked for; makes no request."""
+        return self._is_folded
+
+    def use_options(self, options: Options, *, is_folded: bool = False) -> None:
         """Take ``options`` as those in force."""
+        self._is_folded = is_folded
         self._store_as(options)
         self._options.put(options)
 
@@ -139,13 +155,16 @@ class OpenLibrary:
         cached = None if fresh else self._versions.get((symbol, number))
         if cached is not None:
             return cached
-        key = self.layout.version(symbol, number)
-        where = f"{self.objects.url} {key}"
         try:
-            data = self.objects.read(key)
+            data = self.objects.read(self.layout.version(symbol, number))
         except NoSuchKey:
             self.forget(symbol, number)
             raise
+        return self.document(symbol, number, data, labelled=labelled)
+
+    def document(self, symbol: str, number: int, data: bytes, *, labelled: bool = True) -> Version:
+        """Return the document of a version whose bytes were read, and keep it in the cache. Raises as ``version``."""
+        where = f"{self.objects.url} {self.layout.version(symbol, number)}"
         version = self.parse_version(data, where=where, labelled=labelled)
         if version.library_id != self.library_id:
             self.check_present(at_once=True)

@@ -36,25 +36,33 @@ def documents(library: OpenLibrary) -> list[OptionsDocument]:
     return [found for found in IO.map(load, keys, at_once=PARALLEL_DOCUMENTS) if found is not None]
 
 
-def change(library: OpenLibrary, changes: Mapping[str, Any]) -> Options:
-    """Store changed options and return them.
+def change(library: OpenLibrary, changes: Mapping[str, Any], *, is_folded: bool = False) -> Options:
+    """Store changed options and return them; ``is_folded``: and say that the catalogue is folded, from now on.
 
     Raises InvalidInput for an option that is not known or not valid, Unsupported for one that the object
     store cannot do, and Conflict when another was first.
     """
     library.check_present()
     newest = next(iter(documents(library)), None)
+    is_folded = is_folded or (newest is not None and newest.is_folded)
     options = format_options.changed(newest.options if newest else Options(), changes)
     library.segment_objects.stored_as(format_options.parameters_of(options)[1])  # refuses what it cannot do
-    if newest is not None and newest.options == options:
+    if newest is not None and newest.options == options and newest.is_folded == is_folded:
+        library.use_options(options, is_folded=is_folded)
         return options
     number = 0 if newest is None else newest.number + 1
-    document = OptionsDocument(library.library_id, number, clock.new_id(), library.objects.now(), asdict(options))
+    now = library.objects.now()
+    document = OptionsDocument(library.library_id, number, clock.new_id(), now, asdict(options), is_folded)
     key = library.layout.option(number)
     if not create_document(library.objects, key, document, f"options {number} of library {library.name!r}"):
         raise Conflict(f"the options of library {library.name!r} were changed by another writer: look, then repeat")
-    library.use_options(options)
+    library.use_options(options, is_folded=is_folded)
     return options
+
+
+def is_folded(library: OpenLibrary) -> bool:
+    """Return whether the library's catalogue is folded, read afresh."""
+    return any(found.is_folded for found in documents(library)[:1])
 
 
 def grace_in_force(library: OpenLibrary) -> float:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from duckvstore import telemetry
 from duckvstore.engine.library import condemned, options
+from duckvstore.engine.maintenance import fold
 from duckvstore.engine.maintenance.collection_plan import make_plan
 from duckvstore.engine.writing import commits
-from duckvstore.errors import Conflict, InvalidInput, NoSuchKey, StorageUnavailable
+from duckvstore.errors import Conflict, InvalidInput, NoSuchKey, OutcomeUnknown, StorageUnavailable
 from duckvstore.objects.base import DeleteFailure
 from duckvstore.progress import progress
 
@@ -163,13 +164,27 @@ class _Execution:
 
     def _remove_small_documents(self) -> None:
         plan = self.plan
+        self._fold()
         kept = self._delete(self.objects, {self.layout.transaction(name): name for name in plan.decisions})
         plan.decisions = [name for name in plan.decisions if name not in kept]
         kept = self._delete(self.objects, {key: key for key in plan.intents})
         plan.intents = [key for key in plan.intents if key not in kept]
+        kept = self._delete(self.objects, {key: key for key in plan.catalogue})
+        plan.catalogue = [key for key in plan.catalogue if key not in kept]
         done = {key: key for key, garbage in plan.garbage.items() if not self._names_what_is_kept(garbage)}
         kept = self._delete(self.objects, done)
         plan.garbage = {key: plan.garbage[key] for key in done if key not in kept}
+
+    def _fold(self) -> None:
+        """Take what is gone out of the folded catalogue, before what says that it is gone."""
+        plan = self.plan
+        if plan.folded is None:
+            return
+        try:
+            fold.fold(self.library, removed=plan.folded.difference(self.kept_versions))
+        except (Conflict, OutcomeUnknown, StorageUnavailable) as error:
+            plan.failures.append(DeleteFailure(self.layout.generations, f"not folded, so intents stay: {error}"))
+            plan.intents, plan.garbage = [], {}
 
     def _names_what_is_kept(self, garbage: Garbage) -> bool:
         versions = {(garbage.symbol, number) for number in garbage.versions}

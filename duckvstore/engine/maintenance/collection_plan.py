@@ -14,13 +14,14 @@ from msgspec import structs
 
 from duckvstore import clock
 from duckvstore.concurrency import IO, PARALLEL_DOCUMENTS
-from duckvstore.engine.library import condemned, libraries
+from duckvstore.engine.library import condemned, libraries, options
 from duckvstore.engine.maintenance import doubts, references
 from duckvstore.engine.maintenance.reports import CollectionReport
 from duckvstore.engine.maintenance.retention import Retention
-from duckvstore.engine.reading import catalogue
+from duckvstore.engine.reading import catalogue, folded
 from duckvstore.errors import Integrity, NoSuchKey, NoSuchSnapshot, Unsupported
 from duckvstore.format.stored import records
+from duckvstore.format.stored.generations import Generation
 from duckvstore.format.stored.records import Garbage
 from duckvstore.progress import progress
 
@@ -44,9 +45,11 @@ class Plan:
     ``aborts``: transactions that stayed undecided. ``condemns_versions``, ``condemns_objects``: garbage documents to
     publish, with their reasons; objects are segments, manifests and label runs, by relative key. ``takes_back``:
     condemnations, by key, of objects that are referred to again, and what is left of each. ``versions``, ``parts``,
-    ``objects``, ``decisions``, ``intents`` and ``garbage`` are removed. ``condemned``: all versions that are condemned,
-    or are to be, and there; ``unreferenced``: objects and their sizes in bytes. ``left``: keys that are not this
-    library's. ``failures``: what could not be deleted when the plan was carried out.
+    ``objects``, ``decisions``, ``intents``, ``catalogue`` (generations and files that were replaced) and ``garbage``
+    are removed. ``folded``: documents that are gone, or will be, so that the folded catalogue must not have them (None:
+    there is none). ``condemned``: all versions that are condemned, or are to be, and there; ``unreferenced``: objects
+    and their sizes in bytes. ``left``: keys that are not this library's. ``failures``: what could not be deleted when
+    the plan was carried out.
     """
 
     library: OpenLibrary
@@ -61,6 +64,8 @@ class Plan:
     objects: list[str] = field(default_factory=list)
     decisions: list[str] = field(default_factory=list)
     intents: list[str] = field(default_factory=list)
+    catalogue: list[str] = field(default_factory=list)
+    folded: set[tuple[str, int]] | None = None
     garbage: dict[str, Garbage] = field(default_factory=dict)
     condemned: set[tuple[str, int]] = field(default_factory=set)
     unreferenced: dict[str, int] = field(default_factory=dict)
@@ -135,6 +140,7 @@ class _Planner:
 
     def plan(self) -> Plan:
         libraries.check_owner(self.library)
+        folded_documents = self._folded_documents()  # before the documents, so that what these lack is gone
         # Staged parts first: finalising makes the version and then removes the part, so one of them is seen.
         self.parts = references.staged_parts(self.library)
         self.inventory = references.inventory(self.library)
@@ -155,6 +161,9 @@ class _Planner:
         self._remove_decisions()
         self._remove_intents()
         self._remove_garbage()
+        if folded_documents is not None:
+            self.found.folded = self._gone(folded_documents)
+            self._remove_catalogue()
         return self.found
 
     # -- what there is -----------------------------------------------------------------------------------------
@@ -241,6 +250,22 @@ class _Planner:
                 found |= dict.fromkeys(decision.versions.items(), f"transaction {name} made it")
         return found
 
+    def _folded_documents(self) -> set[tuple[str, int]] | None:
+        """Return (symbol, number) of what is folded; None: the library does not fold."""
+        if not options.is_folded(self.library):
+            return None
+        view = folded.look(self.library)
+        rows = folded.using(view, lambda view: view.folded.versions())
+        return set() if rows is None else set(zip(rows["symbol"].to_pylist(), rows["version"].to_pylist(), strict=True))
+
+    def _gone(self, folded_documents: set[tuple[str, int]]) -> set[tuple[str, int]]:
+        """Return what the catalogue may have of documents that are gone, or will be."""
+        named = {(each.symbol, number) for each in self.found.garbage.values() for number in each.versions}
+        unlisted = sorted(folded_documents - self.inventory.documents.keys() - named - set(self.found.versions))
+        there = references.in_batches(self._load, unlisted, "reading versions")
+        missing = {pair for pair, version in zip(unlisted, there, strict=True) if version is None}
+        return named | missing | set(self.found.versions)
+
     def _announced_symbols(self) -> list[str]:
         def symbol_of(key: str) -> str | None:
             try:
@@ -248,7 +273,7 @@ class _Planner:
             except (NoSuchKey, Integrity, Unsupported):
                 return None
 
-        keys = [entry.key for entry in self.stored.list(self.layout.journal)]
+        keys = self._intents()
         found = references.in_batches(symbol_of, keys, "reading the journal")
         return sorted({symbol for symbol in found if symbol is not None})
 
@@ -420,8 +445,16 @@ class _Planner:
                 self.found.decisions.append(name)
         self.found.decisions += [name for name in self.found.aborts if not self.wait and name not in named]
 
+    def _intents(self) -> list[str]:
+        keys = (entry.key for entry in self.stored.list(self.layout.journal))
+        return [key for key in keys if self.layout.parse_mark(key) is None]
+
     def _remove_intents(self) -> None:
-        keys = [entry.key for entry in self.stored.list(self.layout.journal)]
+        """Remove old intents; where the catalogue is folded, only of what was never made: folds see to the others."""
+        keys = self._intents()
+        if options.is_folded(self.library):
+            made = {document.write_id for document in self.inventory.documents.values()}
+            keys = [key for key in keys if key.removeprefix(self.layout.journal).partition(".")[0] not in made]
         due = references.in_batches(self._is_old_intent, keys, "reading the journal")
         self.found.intents = [key for key, is_old in zip(keys, due, strict=True) if is_old]
 
@@ -436,6 +469,29 @@ class _Planner:
             self.found.left.append(key)
             return False
         return self._is_due(intent.announced_at)
+
+    def _remove_catalogue(self) -> None:
+        """Remove generations that were replaced a grace period ago, and old files that none of the others names."""
+        named: set[str] = set()
+        replaced_at: datetime | None = None
+        for entry in self.stored.list(self.layout.generations):
+            if replaced_at is not None and self._is_due(replaced_at):
+                self.found.catalogue.append(entry.key)
+                continue
+            try:
+                generation = Generation.load(self.stored.read(entry.key), where=f"{self.stored.url} {entry.key}")
+            except (NoSuchKey, Integrity, Unsupported):
+                return  # what it names is not known
+            named.update(file.key for file in generation.files())
+            replaced_at = generation.created_at
+        for entry in self.stored.list(self.layout.catalogue_files):
+            try:
+                relative, put_at = self.layout.parse_catalogue_file(entry.key)
+            except Integrity:
+                self.found.left.append(entry.key)
+                continue
+            if relative not in named and self._is_due(put_at):
+                self.found.catalogue.append(entry.key)
 
     def _remove_garbage(self) -> None:
         """Remove the documents of which everything that they condemned is gone, and other libraries' old ones."""

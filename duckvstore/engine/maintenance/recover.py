@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from duckvstore.engine.library import condemned
-from duckvstore.engine.maintenance import references, verify
+from duckvstore.engine.library import condemned, options
+from duckvstore.engine.maintenance import fold, references, verify
 from duckvstore.engine.maintenance.reports import RecoveryReport
 from duckvstore.errors import DuckVStoreError, Integrity, NoSuchKey, Unsupported
 from duckvstore.format.stored import manifests, records
@@ -52,6 +52,8 @@ class _Recovery:
         self._bring_back_versions()
         self._bring_back_decisions()
         self._bring_back_segments()
+        if self.report.recovered_versions and not self.dry_run and options.is_folded(self.library):
+            fold.fold(self.library, rebuild=True)  # no intent announces what comes back
         return self.report
 
     def _bring_back_versions(self) -> None:

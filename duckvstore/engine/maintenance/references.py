@@ -40,6 +40,7 @@ class Document:
     transaction: str | None
     created_at: datetime
     parent: int | None
+    write_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,13 @@ class Inventory:
             self.highest[version.symbol] = max(self.highest.get(version.symbol, -1), version.number)
             pair = version.symbol, version.number
             self.documents[pair] = Document(
-                *pair, size_bytes, version.library_id, version.transaction, version.created_at, version.parent
+                *pair,
+                size_bytes,
+                version.library_id,
+                version.transaction,
+                version.created_at,
+                version.parent,
+                version.write_id,
             )
 
 

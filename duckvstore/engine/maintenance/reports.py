@@ -104,6 +104,35 @@ class CollectionReport(Report):
 
 
 @dataclass(slots=True, repr=False)
+class FoldReport(Report):
+    """What a fold has added to the catalogue, and what the catalogue is now.
+
+    ``generation``: its number, ``version_count`` and ``stored_bytes`` its size. ``folded_documents`` were new,
+    ``removed_documents`` are gone, ``removed_intents`` of the journal are not needed any more. ``waiting_symbols``: of
+    these, documents that are undecided or cannot be read are not in it, and are read one by one as before.
+    """
+
+    generation: int = 0
+    folded_documents: int = 0
+    removed_documents: int = 0
+    removed_intents: int = 0
+    version_count: int = 0
+    stored_bytes: int = 0
+    waiting_symbols: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """Return the text, line by line."""
+        waits = [f"wait to be folded: {len(self.waiting_symbols):,} symbols", *_some(self.waiting_symbols)]
+        amount = f"{counted(self.version_count, 'version')} in {size(self.stored_bytes)}"
+        new = f"{counted(self.folded_documents, 'document')} folded, {self.removed_documents:,} taken out"
+        return [
+            f"catalogue of library {self.library!r}: generation {self.generation}, {amount}",
+            f"  {new}, {counted(self.removed_intents, 'intent')} removed",
+            *(waits if self.waiting_symbols else []),
+        ]
+
+
+@dataclass(slots=True, repr=False)
 class VerificationReport(Report):
     """What a verification found. ``problems`` is empty when nothing is missing or damaged.
 

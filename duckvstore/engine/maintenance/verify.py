@@ -12,14 +12,14 @@ from duckvstore.concurrency import IO, PARALLEL_DOCUMENTS, PARALLEL_REQUESTS
 from duckvstore.engine.library import condemned
 from duckvstore.engine.maintenance import references
 from duckvstore.engine.maintenance.reports import Size, SizesReport, VerificationReport
-from duckvstore.engine.reading import catalogue, segments
+from duckvstore.engine.reading import catalogue, folded, segments
 from duckvstore.errors import AccessDenied, Integrity, NoSuchKey, NoSuchSnapshot, Unsupported
 from duckvstore.format.stored import documents
 from duckvstore.format.stored.options import OptionsDocument
 from duckvstore.progress import progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.format.stored.documents import Snapshot, Version
@@ -62,6 +62,7 @@ class _Verification:
         listed = list_objects(self.library)
         self._check_listed(listed)
         self._check_snapshots()
+        self._check_catalogue()
         if self.report.deep:
             self._read_segments(listed)
         report = self.report
@@ -214,6 +215,45 @@ class _Verification:
                 self.report.problems.append(
                     f"version {pair[1]} of {pair[0]!r}, which snapshot {snapshot.name!r} holds, is missing"
                 )
+
+    def _check_catalogue(self) -> None:
+        """Compare the folded catalogue, as of after the documents were listed, with them."""
+        view = folded.look(self.library)
+        if view is None:
+            return
+        try:
+            rows = view.folded.versions()
+        except (Integrity, NoSuchKey) as error:
+            self.report.problems.append(str(error))
+            return
+        names = ("symbol", "version", "write_id", "is_visible")
+        columns = (rows[name].to_pylist() for name in names)
+        known = {(symbol, number): (name, seen) for symbol, number, name, seen in zip(*columns, strict=True)}
+        wrong = [f"has version {number} of {symbol!r}, which is gone" for symbol, number in self._ghosts(known)]
+        for (symbol, number), version in self.versions.items():
+            if (symbol, number) not in known:
+                wrong += [] if symbol in view.tail else [f"lacks version {number} of {symbol!r}"]
+            elif known[symbol, number] != (version.write_id, self._is_visible(version)):
+                wrong.append(f"has another version {number} of {symbol!r}")
+        self.report.problems += [f"the catalogue {each}: fold(rebuild=True) makes it anew" for each in wrong]
+
+    def _ghosts(self, known: Collection[tuple[str, int]]) -> list[tuple[str, int]]:
+        """Return what is folded and neither there nor named as removed: a collection takes the latter out later."""
+        gone = sorted(set(known) - self.versions.keys())
+        if not gone:
+            return []
+        unwanted = condemned.numbers_of_all(self.library)
+
+        def is_gone(pair: tuple[str, int]) -> bool:
+            try:
+                self.library.version(*pair, fresh=True, labelled=False)
+            except NoSuchKey:
+                return pair[1] not in unwanted.get(pair[0], ())
+            except (Integrity, Unsupported):
+                pass  # a problem of its own
+            return False
+
+        return [pair for pair, is_so in zip(gone, references.in_batches(is_gone, gone), strict=True) if is_so]
 
     def _is_visible(self, version: Version) -> bool:
         try:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import islice, takewhile
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
 from duckvstore import clock
 from duckvstore.concurrency import IO, PARALLEL_DOCUMENTS
 from duckvstore.engine.library import condemned, unreadable
 from duckvstore.engine.library.heads import Head
-from duckvstore.engine.reading import not_found
+from duckvstore.engine.reading import folded, not_found
 from duckvstore.errors import (
     Integrity,
     InvalidInput,
@@ -24,21 +25,31 @@ from duckvstore.errors import (
     NoSuchVersion,
     nearest,
 )
-from duckvstore.format.stored import documents, envelope
+from duckvstore.format.stored import documents, envelope, generations
+from duckvstore.format.stored.layout import escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
+    import pyarrow as pa
+
     from duckvstore.engine.library.open_library import OpenLibrary
+    from duckvstore.engine.reading.folded import FoldedHead, View
     from duckvstore.format.stored.documents import Decision, Snapshot, Version
 
 AsOf: TypeAlias = int | str | datetime | None
 # The newest version of some symbols, as a transaction sees them (None: no such symbol).
 Pinned: TypeAlias = "Mapping[str, Version | None]"
 Wanted = TypeVar("Wanted")
+# First and last symbol and number (None: any) of a document, or of a file of many.
+Bounds: TypeAlias = tuple[str, str, "int | None"]
+# Returns the positions of those to read.
+Choose: TypeAlias = "Callable[[Sequence[Bounds]], Sequence[int]]"
 
 SEARCHES_MAX = 5
 SYMBOLS_PAGE = 1000
+NUMBERS_PAGE = 1000
+FOLDED_DOCUMENTS_MIN = 100  # fewer are read one by one, all at once
 SYMBOLS_OF_A_PAGE_MIN = 32  # below that, a listing for each symbol, many at once, takes less time
 NOTHING_PINNED: Pinned = MappingProxyType({})
 
@@ -81,10 +92,10 @@ def _search_head(library: OpenLibrary, symbol: str, present: Iterable[int], age:
             version = library.version(symbol, number)
             # Asked for once: were it asked for again, it could be committed between the two, and then a document
             # that is visible would be taken for an aborted one, and written above as if it were not there.
-            decision = _decision(library, version)
+            decision = decision_of(library, version)
         except NoSuchKey:
             return None
-        visible = _as_decided(library, version, decision)
+        visible = as_decided(library, version, decision)
         highest = max(highest, number)
         # Looked for below the highest too: a deleted library's late writer may have left its document above one.
         if undecided is None and version.library_id == library.library_id and decision is None:
@@ -117,23 +128,51 @@ def numbers(
         yield library.layout.parse_version(entry.key)[1]
 
 
+def history_numbers(
+    library: OpenLibrary, symbol: str, *, page: int = NUMBERS_PAGE, before_folded: Callable[[], object] = bool
+) -> Iterator[int]:
+    """Yield what ``numbers`` does; of a history of more than a page, what is folded comes from the catalogue.
+
+    What was removed and condemned may be among it, so the caller must have looked for what is condemned before:
+    ``before_folded`` is called before the catalogue is looked for.
+    """
+    page = min(page, NUMBERS_PAGE)
+    first = list(islice(numbers(library, symbol, first_page=page), page))
+    yield from first
+    if len(first) < page:
+        return
+    below: list[int] = []
+    if page == NUMBERS_PAGE:
+        before_folded()
+        below = folded.using(folded.look(library), lambda view: view.folded.numbers(symbol)) or []
+    last, top = first[-1], below[0] if below else -1
+    if last > top:
+        for number in numbers(library, symbol, start_after=library.layout.version(symbol, last)):
+            if number <= top:
+                break
+            last = number
+            yield number
+    yield from (number for number in below if number < last)
+
+
 def visible_version(library: OpenLibrary, version: Version) -> Version | None:
     """Return the version as readers see it, or None when its transaction is undecided or aborted.
 
     All versions of a transaction have the time of its commit. A document of another library, deleted since, to
     which a late writer added it, is as absent as an aborted one.
     """
-    return _as_decided(library, version, _decision(library, version))
+    return as_decided(library, version, decision_of(library, version))
 
 
-def _decision(library: OpenLibrary, version: Version) -> Decision | None:
+def decision_of(library: OpenLibrary, version: Version) -> Decision | None:
     """Return what became of a version's transaction; None without one, or while it is undecided."""
     if version.transaction is None or version.library_id != library.library_id:
         return None
     return library.decision(version.transaction)
 
 
-def _as_decided(library: OpenLibrary, version: Version, decision: Decision | None) -> Version | None:
+def as_decided(library: OpenLibrary, version: Version, decision: Decision | None) -> Version | None:
+    """Return what ``visible_version`` does, of a version whose ``decision_of`` is known."""
     if version.library_id != library.library_id:
         return None
     if version.transaction is None:
@@ -271,12 +310,12 @@ def find_visible(library: OpenLibrary, symbol: str, number: int, *, fresh: bool 
 
 
 def _from_newest(library: OpenLibrary, symbol: str, as_of: int, unwanted: frozenset[int]) -> Version:
-    found = 0
-    for number in numbers(library, symbol, first_page=min(-as_of, 1000)):
-        version = None if number in unwanted else visible_version(library, library.version(symbol, number))
-        found += version is not None
-        if version is not None and found == -as_of:
-            return version
+    found, left = 0, (at for at in history_numbers(library, symbol, page=-as_of) if at not in unwanted)
+    while chunk := list(islice(left, min(-as_of - found, NUMBERS_PAGE))):
+        versions = list(filter(None, _read_many(library, [(symbol, number) for number in chunk])))
+        found += len(versions)
+        if found == -as_of:
+            return versions[-1]
     if not found:
         raise no_symbol(library, symbol)
     raise NoSuchVersion(f"{library.quoted(symbol)} has {found} versions, so there is no as_of={as_of}")
@@ -327,7 +366,7 @@ def _first_not_later(library: OpenLibrary, symbol: str, present: Sequence[int], 
 
 
 def _at_time(library: OpenLibrary, symbol: str, wanted: datetime, unwanted: frozenset[int]) -> Version:
-    present = list(numbers(library, symbol))
+    present = list(history_numbers(library, symbol))
     low = _first_not_later(library, symbol, present, wanted)
     found = successor = None
     for number in reversed(present[:low]):
@@ -362,9 +401,10 @@ def history(library: OpenLibrary, symbol: str) -> list[Version]:
     Pruned ones are left out, and what cannot be read, which is warned of.
     """
     looking = condemned.look_beside(library, symbol)
-    found = unreadable.read_all(lambda number: find_visible(library, symbol, number), list(numbers(library, symbol)))
+    present = list(history_numbers(library, symbol, before_folded=looking.result))
     unwanted = looking.result()
-    return [version for version in found if version.number not in unwanted]
+    pairs = [(symbol, number) for number in present if number not in unwanted]
+    return unreadable.read_all(_reader(library, pairs), pairs)
 
 
 def visible_documents(library: OpenLibrary, symbol: str) -> list[Version]:
@@ -374,33 +414,98 @@ def visible_documents(library: OpenLibrary, symbol: str) -> list[Version]:
     return [version for version in loaded if version is not None]
 
 
+def _reader(library: OpenLibrary, pairs: Sequence[tuple[str, int]]) -> Callable[[tuple[str, int]], Version | None]:
+    """Return what does ``find_visible`` for (symbol, number); where many of ``pairs`` are not cached, by the catalogue.
+
+    What is condemned must have been looked for before.
+    """
+    unknown = [pair for pair in pairs if not library.has_cached(*pair)]
+    known: Mapping[tuple[str, int], folded.FoldedDocument] = {}
+    if len(unknown) >= FOLDED_DOCUMENTS_MIN:
+        known = folded.using(folded.look(library), lambda view: view.folded.documents(unknown)) or {}
+
+    def read(pair: tuple[str, int]) -> Version | None:
+        found = known.get(pair)
+        return find_visible(library, *pair) if found is None else folded.version(library, pair, found)
+
+    return read
+
+
+def _read_many(library: OpenLibrary, pairs: Sequence[tuple[str, int]]) -> list[Version | None]:
+    return IO.map(_reader(library, pairs), pairs, at_once=PARALLEL_DOCUMENTS)
+
+
 def symbol_names(library: OpenLibrary) -> list[str]:
     """Return every symbol that has a document in any state, sorted by its escaped form."""
     return [name for name, _ in symbol_heads(library)]
 
 
 def symbol_heads(library: OpenLibrary) -> list[tuple[str, int]]:
+    """Return (symbol, highest number) in the order of keys; of a library with many documents, by its catalogue."""
+    return _tops(library)[0]
+
+
+def live_symbols(library: OpenLibrary) -> list[str]:
+    """Return the symbols whose newest version is not a deletion, sorted; reads no document that is folded.
+
+    One whose newest document has to be read, and cannot be, is left out and warned of.
+    """
+    tops, known = _tops(library)
+    rest = [top for top in tops if top[0] not in known]
+    found = [version.symbol for version in newest_among(library, rest) if not version.deleted]
+    found += [symbol for symbol, head in known.items() if head.newest is not None and not head.is_deleted]
+    return sorted(found)
+
+
+def _tops(library: OpenLibrary) -> tuple[list[tuple[str, int]], Mapping[str, FoldedHead]]:
+    """Return what ``symbol_heads`` does, and the heads of the symbols of which the catalogue has everything."""
+    page: list[tuple[str, int]] = []
+    if not library.is_known_as_folded:
+        listed = library.objects.list(library.layout.versions, limit=SYMBOLS_PAGE)
+        page = [library.layout.parse_version(entry.key) for entry in listed]
+        if len(page) < SYMBOLS_PAGE:
+            return _highest(page), {}
+    return folded.using(folded.look(library), _folded_tops) or (_listed_tops(library, page), {})
+
+
+def _folded_tops(view: View) -> tuple[list[tuple[str, int]], Mapping[str, FoldedHead]]:
+    library = view.folded.library
+    known = {symbol: head for symbol, head in view.folded.heads.items() if symbol not in view.tail}
+    tail = sorted(view.tail)
+    highest = IO.map(lambda name: next(numbers(library, name, first_page=1), None), tail, at_once=PARALLEL_DOCUMENTS)
+    tops = {symbol: head.highest for symbol, head in known.items()}
+    tops |= {symbol: number for symbol, number in zip(tail, highest, strict=True) if number is not None}
+    return sorted(tops.items(), key=lambda top: escape(top[0])), known
+
+
+def _highest(page: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Return the first (symbol, number) of each symbol in the order of keys: its highest number."""
+    found: dict[str, int] = {}
+    for name, number in page:
+        found.setdefault(name, number)
+    return list(found.items())
+
+
+def _listed_tops(library: OpenLibrary, page: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
     """Return (symbol, highest number) in the order of keys, skipping the rest of a history that fills a page.
 
-    A page of a thousand documents has the highest number of each symbol in it. Where it has few symbols, since
-    histories are long, their names are listed as folders, and each one's highest number by itself, many at once.
+    ``page``: the first page of the listing, if it was read. A page of a thousand documents has the highest number of
+    each symbol in it. Where it has few symbols, since histories are long, their names are listed as folders, and each
+    one's highest number by itself, many at once.
     """
-    prefix = library.layout.versions
     found: list[tuple[str, int]] = []
-    start_after: str | None = None
     while True:
-        page = list(library.objects.list(prefix, start_after=start_after, limit=SYMBOLS_PAGE))
-        before = len(found)
-        for entry in page:
-            name, number = library.layout.parse_version(entry.key)
-            if not found or name != found[-1][0]:
-                found.append((name, number))
-        if len(page) < SYMBOLS_PAGE:
-            return found
-        if len(found) - before < SYMBOLS_OF_A_PAGE_MIN:
-            return _symbol_heads_one_by_one(library, found)
+        if not page:
+            after = library.layout.symbol_versions(found[-1][0]) + "~" if found else None
+            listed = library.objects.list(library.layout.versions, start_after=after, limit=SYMBOLS_PAGE)
+            page = [library.layout.parse_version(entry.key) for entry in listed]
+        new, is_last = _highest(page), len(page) < SYMBOLS_PAGE
         # "~" sorts after every digit, and the version files of the next symbol after "/~".
-        start_after = library.layout.symbol_versions(found[-1][0]) + "~"
+        found, page = found + new, ()
+        if is_last:
+            return found
+        if len(new) < SYMBOLS_OF_A_PAGE_MIN:
+            return _symbol_heads_one_by_one(library, found)
 
 
 def _symbol_heads_one_by_one(library: OpenLibrary, known: list[tuple[str, int]]) -> list[tuple[str, int]]:
@@ -416,11 +521,6 @@ def _symbol_heads_one_by_one(library: OpenLibrary, known: list[tuple[str, int]])
 
     found = IO.map(highest, rest, at_once=PARALLEL_DOCUMENTS)
     return known + [each for each in found if each is not None]
-
-
-def symbols(library: OpenLibrary) -> list[str]:
-    """Return the names of the live symbols (their newest version is not a deletion), sorted."""
-    return [version.symbol for version in newest_versions(library)]
 
 
 def heads_with(library: OpenLibrary, pinned: Pinned) -> list[tuple[str, int]]:
@@ -445,28 +545,92 @@ def newest_among(
     """
 
     def load(found: tuple[str, int]) -> Version | None:
-        symbol, number = found
+        symbol, _ = found
         if symbol in pinned:
             return pinned[symbol]
-        return find_visible(library, symbol, number) or head(library, symbol).newest
+        return read(found) or head(library, symbol).newest
 
+    heads = list(heads)
+    read = _reader(library, [top for top in heads if top[0] not in pinned])
     return sorted(unreadable.read_all(load, heads), key=lambda version: version.symbol)
 
 
-def documents_present(library: OpenLibrary) -> list[tuple[str, int]]:
-    """Return (symbol, number) of every document there is, in any state, sorted by symbol, newest first: one listing."""
-    keys = (entry.key for entry in library.objects.list(library.layout.versions))
-    return sorted(map(library.layout.parse_version, keys), key=lambda found: (found[0], -found[1]))
+def documents_listed(library: OpenLibrary) -> Iterator[tuple[str, int]]:
+    """Yield (symbol, number) of every document there is, in any state, in the order of keys: one listing."""
+    for entry in library.objects.list(library.layout.versions):
+        yield library.layout.parse_version(entry.key)
 
 
-def versions_among(library: OpenLibrary, documents: Iterable[tuple[str, int]]) -> list[Version]:
-    """Return the visible versions among ``documents``, (symbol, number), in that order, deletions included.
+class Documents(NamedTuple):
+    """All documents of a library, in any state: ``rows`` of those that are folded, and (symbol, number) of the others.
 
-    Pruned ones are left out, and what cannot be read, which is warned of. One listing of all that is condemned, and one
-    read for each document that is not cached.
+    ``rows``: in the columns of ``generations.VERSIONS``, by symbol, newest first. ``tops``: the highest number of each
+    symbol that may have others.
+    """
+
+    rows: pa.Table
+    others: list[tuple[str, int]]
+    tops: dict[str, int]
+
+    def pairs(self) -> list[tuple[str, int]]:
+        """Return (symbol, number) of all, by symbol, newest first."""
+        folded = zip(self.rows["symbol"].to_pylist(), self.rows["version"].to_pylist(), strict=True)
+        return sorted([*folded, *self.others], key=lambda found: (found[0], -found[1]))
+
+
+def documents_present(library: OpenLibrary, choose: Choose | None = None) -> Documents:
+    """Return all documents; of a library with many, by its catalogue, of whose files ``choose`` says which are read.
+
+    What is condemned must have been looked for before, since what was removed may be among those that are folded.
+    """
+    listed = documents_listed(library)
+    page = [] if library.is_known_as_folded else list(islice(listed, SYMBOLS_PAGE))
+    found = None
+    if len(page) == SYMBOLS_PAGE or library.is_known_as_folded:
+        found = folded.using(folded.look(library), lambda view: _folded_documents(view, choose))
+    if found is not None:
+        return found
+    others = [*page, *listed]
+    return Documents(generations.VERSIONS.empty_table(), others, dict(_highest(others)))
+
+
+def _folded_documents(view: View, choose: Choose | None) -> Documents:
+    library, heads, tail = view.folded.library, view.folded.heads, sorted(view.tail)
+
+    def above(symbol: str) -> list[int]:
+        highest = heads[symbol].highest if symbol in heads else -1
+        return list(takewhile(highest.__lt__, numbers(library, symbol, first_page=10)))
+
+    new = dict(zip(tail, IO.map(above, tail, at_once=PARALLEL_DOCUMENTS), strict=True))
+    tops = {symbol: (found or [heads[symbol].highest])[0] for symbol, found in new.items() if found or symbol in heads}
+    others = [(symbol, number) for symbol, found in new.items() for number in found]
+    return Documents(view.folded.versions(choose), others, tops)
+
+
+def versions_of_all(library: OpenLibrary, choose: Choose | None = None) -> list[Version]:
+    """Return the visible versions of all symbols, deletions included, by symbol, newest first.
+
+    Only of the documents that ``choose`` wants. Pruned ones are left out, and what cannot be read, which is warned of.
+    One listing of all that is condemned, and one read for each document that is neither cached nor folded.
     """
     unwanted = condemned.numbers_of_all(library)
-    return versions_held(library, [(name, at) for name, at in documents if at not in unwanted.get(name, ())])
+    return versions_among(library, chosen(documents_present(library, choose).pairs(), choose), unwanted)
+
+
+def versions_among(
+    library: OpenLibrary, documents: Iterable[tuple[str, int]], unwanted: Mapping[str, Collection[int]]
+) -> list[Version]:
+    """Return the visible versions among ``documents``, (symbol, number), but for ``unwanted`` numbers by symbol."""
+    pairs = [(name, at) for name, at in documents if at not in unwanted.get(name, ())]
+    return unreadable.read_all(_reader(library, pairs), pairs)
+
+
+def chosen(documents: list[tuple[str, int]], choose: Choose | None, *, by_number: bool = True) -> list[tuple[str, int]]:
+    """Return those of (symbol, number) that ``choose`` wants; not ``by_number``: whatever their number."""
+    if choose is None or not documents:
+        return documents
+    bounds = [(symbol, symbol, number if by_number else None) for symbol, number in documents]
+    return [documents[position] for position in choose(bounds)]
 
 
 def versions_held(library: OpenLibrary, documents: Iterable[tuple[str, int]]) -> list[Version]:

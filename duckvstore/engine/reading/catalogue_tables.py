@@ -9,6 +9,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from duckvstore.engine.library import condemned
 from duckvstore.engine.reading import catalogue
 from duckvstore.engine.reading.catalogue import NOTHING_PINNED
 from duckvstore.errors import InvalidInput, nearest
@@ -17,15 +21,11 @@ from duckvstore.format.stored import metadata
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    import pyarrow as pa
-
     from duckvstore.engine.library.open_library import OpenLibrary
-    from duckvstore.engine.reading.catalogue import Pinned
+    from duckvstore.engine.reading.catalogue import Choose, Pinned
     from duckvstore.format.stored.documents import Version
 
 Row: TypeAlias = dict[str, Any]
-Document: TypeAlias = tuple[str, int]
-Choose: TypeAlias = "Callable[[list[Document]], list[Document]]"
 
 TEXT, NUMBER, TIME, FLAG, NAMES = "text", "number", "time", "flag", "names"
 _VERSION_COLUMNS = {
@@ -91,23 +91,24 @@ COLUMNS: dict[str, dict[str, str]] = {
 def table(library: OpenLibrary, name: str, choose: Choose | None = None, pinned: Pinned = NOTHING_PINNED) -> pa.Table:
     """Return one of the catalogue tables (``COLUMNS`` has their names and columns), read from the documents.
 
-    ``choose`` is given (symbol, number) of the documents that the table would be read from, and returns those to
-    read: of ``versions``, ``segments`` and ``columns`` all versions, of ``symbols`` the highest, whose visible version
-    may be a lower one. None: all. ``pinned``: what a transaction sees of some symbols, which ``symbols`` shows.
+    ``choose`` says which documents are to be read, and which files of the folded catalogue (None: all), where these
+    have rows that are wanted: of ``versions``, ``segments`` and ``columns`` all versions, of ``symbols`` the highest,
+    whose visible version may be a lower one. ``pinned``: what a transaction sees of some symbols, which ``symbols``
+    shows.
     """
     if name not in COLUMNS:
         raise InvalidInput(f"the catalogue has no table {name!r}.{nearest(name, COLUMNS)} It has {', '.join(COLUMNS)}")
     if name == "snapshots":
         return build(name, _snapshot_rows(library))
     if name == "symbols":
-        return build(name, _symbol_rows(library, choose or list, pinned))
-    return build(name, _ROWS[name](library, choose or list))
+        return _symbols(library, choose, pinned)
+    if name == "versions":
+        return _versions(library, choose)
+    return build(name, _ROWS[name](library, choose))
 
 
 def build(name: str, rows: Iterable[Row]) -> pa.Table:
     """Return rows of the catalogue table ``name`` as Arrow; text, int64, UTC microseconds, bool, list of text."""
-    import pyarrow as pa
-
     types = {
         TEXT: pa.string(),
         NUMBER: pa.int64(),
@@ -141,26 +142,51 @@ def _row(columns: Iterable[str], of: object, **others: Any) -> Row:
     return {name: others[name] if name in others else getattr(of, name) for name in columns}
 
 
-def _versions(library: OpenLibrary, choose: Choose) -> list[Version]:
-    """Return the visible versions of every symbol that ``choose`` wants, by symbol, newest first."""
-    return catalogue.versions_among(library, choose(catalogue.documents_present(library)))
+def _symbols(library: OpenLibrary, choose: Choose | None, pinned: Pinned) -> pa.Table:
+    found = catalogue.documents_present(library, choose)
+    rows = found.rows.filter(found.rows["is_visible"])
+    read = {**found.tops, **{symbol: version.number for symbol, version in pinned.items() if version is not None}}
+    if rows.num_rows:
+        symbols = rows["symbol"].combine_chunks()
+        is_newest = pa.concat_arrays([pa.array([True]), pc.not_equal(symbols[1:], symbols[:-1])])
+        is_read = pc.is_in(symbols, pa.array([*read, *pinned], pa.string()))
+        rows = rows.filter(pc.and_not(pc.and_not(is_newest, is_read), rows["deleted"].combine_chunks()))
+    tops = catalogue.chosen(list(read.items()), choose, by_number=False)
+    newest = catalogue.newest_among(library, tops, pinned)
+    names = COLUMNS["symbols"]
+    others = build(
+        "symbols", ({name: version_row(each)[name] for name in names} for each in newest if not each.deleted)
+    )
+    return pa.concat_tables([rows.select(list(names)), others])
 
 
-def _symbol_rows(library: OpenLibrary, choose: Choose, pinned: Pinned) -> Iterator[Row]:
-    for version in catalogue.newest_among(library, choose(catalogue.heads_with(library, pinned)), pinned):
-        if not version.deleted:
-            row = version_row(version)
-            yield {name: row[name] for name in COLUMNS["symbols"]}
-
-
-def _version_rows(library: OpenLibrary, choose: Choose) -> Iterator[Row]:
+def _versions(library: OpenLibrary, choose: Choose | None) -> pa.Table:
+    unwanted = condemned.numbers_of_all(library)  # before what is folded: FORMAT.md, Catalogue
     holders = catalogue.holders(library)
-    for version in _versions(library, choose):
-        yield {**version_row(version), "snapshots": holders.get((version.symbol, version.number), [])}
+    found = catalogue.documents_present(library, choose)
+    rows = found.rows.filter(found.rows["is_visible"])
+    for symbol, numbers in unwanted.items():
+        is_gone = pc.and_(pc.equal(rows["symbol"], symbol), pc.is_in(rows["version"], pa.array(numbers, pa.int64())))
+        rows = rows.filter(pc.invert(is_gone))
+    rows = rows.select(list(_VERSION_COLUMNS))
+    held = [
+        holders.get(pair, []) for pair in zip(*(rows[name].to_pylist() for name in ("symbol", "version")), strict=True)
+    ]
+    rows = rows.append_column("snapshots", pa.array(held, pa.list_(pa.string())))
+    others = catalogue.versions_among(library, catalogue.chosen(found.others, choose), unwanted)
+    return pa.concat_tables(
+        [
+            rows,
+            build(
+                "versions",
+                ({**version_row(each), "snapshots": holders.get((each.symbol, each.number), [])} for each in others),
+            ),
+        ]
+    )
 
 
-def _segment_rows(library: OpenLibrary, choose: Choose) -> Iterator[Row]:
-    for version in _versions(library, choose):
+def _segment_rows(library: OpenLibrary, choose: Choose | None) -> Iterator[Row]:
+    for version in catalogue.versions_of_all(library, choose):
         row_start = 0
         for position, segment in enumerate(version.segments):
             yield _row(
@@ -175,8 +201,8 @@ def _segment_rows(library: OpenLibrary, choose: Choose) -> Iterator[Row]:
             row_start += segment.row_count
 
 
-def _column_rows(library: OpenLibrary, choose: Choose) -> Iterator[Row]:
-    for version in _versions(library, choose):
+def _column_rows(library: OpenLibrary, choose: Choose | None) -> Iterator[Row]:
+    for version in catalogue.versions_of_all(library, choose):
         for position, column in enumerate(version.schema.shown):
             yield {
                 "symbol": version.symbol,
@@ -198,8 +224,7 @@ def _snapshot_rows(library: OpenLibrary) -> Iterator[Row]:
             )
 
 
-_ROWS: dict[str, Callable[[OpenLibrary, Choose], Iterator[Row]]] = {
-    "versions": _version_rows,
+_ROWS: dict[str, Callable[[OpenLibrary, Choose | None], Iterator[Row]]] = {
     "segments": _segment_rows,
     "columns": _column_rows,
 }

@@ -92,7 +92,8 @@ def announce(library: OpenLibrary, call: Call) -> None:
     """
     library.check_present()
     intent = records.Intent(call.write_id, call.symbol, library.objects.now())
-    library.objects.put(library.layout.intent(call.write_id), intent.dump())
+    symbol = call.symbol if library.is_known_as_folded else None  # spares those who list the catalogue a request
+    library.objects.put(library.layout.intent(call.write_id, symbol), intent.dump())
 
 
 def current_head(library: OpenLibrary, call: Call) -> Head:

@@ -29,6 +29,7 @@ FEATURES = frozenset(  # of documents that this release understands
     (
         "altered_schema",
         "duckdb_types",
+        "folded_catalogue",
         "index_column",
         "manifests",
         "metadata_types",

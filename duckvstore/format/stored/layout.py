@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from duckvstore.errors import Integrity, InvalidInput
 
 ESCAPED_NAME_BYTES_MAX = 240
+KEY_NAME_BYTES_MAX = 255  # between two "/": the limit of file systems
 VERSION_NUMBER_MAX = 10**10 - 1
 
 _SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
@@ -21,6 +23,10 @@ _NAMED_FILES = {
     "segment": re.compile(r"[0-9a-f]{16,64}-[0-9a-f]{16}\.parquet"),
     "manifest": re.compile(r"[0-9a-f]{16}\.parquet"),
 }
+_CATALOGUE_FILE = re.compile(r"catalogue/files/([0-9]{8}T[0-9]{6}Z)-[0-9a-f]{16}\.parquet")
+_GENERATION_FILE = re.compile(r"([0-9]{10})\.json")
+_MARK = re.compile(r"-([0-9]{10})\.([0-9a-f]{32})")
+_INTENT = re.compile(r"([0-9a-f]{32})(?:\.(.+))?")
 IDENTITY = re.compile(r"[0-9a-f]{32}")
 # What SQL means by these in front of a table's name, in whatever case: no new library or snapshot has one.
 RESERVED_NAMES = frozenset(("main", "temp", "memory", "system", "information_schema", "pg_catalog", "vstore"))
@@ -127,6 +133,10 @@ class Layout:
     transactions = _Under("transactions/")
     #: prefix of the journal
     journal = _Under("journal/")
+    #: prefix of the generations of the folded catalogue
+    generations = _Under("catalogue/generations/")
+    #: prefix of the files that generations name
+    catalogue_files = _Under("catalogue/files/")
     #: prefix of what has been condemned, for all symbols
     all_garbage = _Under("garbage/")
     #: prefix of all staged parts
@@ -211,9 +221,58 @@ class Layout:
         """Key of a transaction's decision."""
         return f"{self.transactions}{_checked_identity(identity, 'transaction')}.json"
 
-    def intent(self, write_id: str) -> str:
-        """Key of the journal entry that announces a write."""
-        return f"{self.journal}{write_id}"
+    def intent(self, write_id: str, symbol: str | None = None) -> str:
+        """Key of the journal entry that announces a write; with ``symbol``, unless that is too long for a key."""
+        named = "" if symbol is None else f".{escape(symbol)}"
+        return f"{self.journal}{write_id}{named if len(write_id) + len(named) <= KEY_NAME_BYTES_MAX else ''}"
+
+    def parse_intent(self, key: str) -> tuple[str, str | None]:
+        """Return (write id, symbol or None) of the key of an intent; raises Integrity for any other key."""
+        match = _INTENT.fullmatch(key.removeprefix(self.journal))
+        if key.startswith(self.journal) and match:
+            return match[1], None if match[2] is None else unescape(match[2])
+        raise Integrity(f"{key!r} is no key of an intent: another program wrote under this prefix")
+
+    def mark(self, number: int, generation_id: str) -> str:
+        """Key of the journal's mark of a generation that intents were removed for; the newest is the first listed."""
+        return f"{self.journal}-{_inverted(number)}.{_checked_identity(generation_id, 'generation')}"
+
+    def parse_mark(self, key: str) -> tuple[int, str] | None:
+        """Return (number, generation id) of the key of a mark, or None for that of an intent."""
+        match = _MARK.fullmatch(key.removeprefix(self.journal))
+        return (VERSION_NUMBER_MAX - int(match[1]), match[2]) if match and key.startswith(self.journal) else None
+
+    def generation(self, number: int) -> str:
+        """Key of a generation of the folded catalogue; the newest is the first of a listing."""
+        return f"{self.generations}{_inverted(number)}.json"
+
+    def parse_generation(self, key: str) -> int:
+        """Return the number of a generation from its key; raises Integrity for any other key."""
+        match = _GENERATION_FILE.fullmatch(key.removeprefix(self.generations))
+        if key.startswith(self.generations) and match:
+            return VERSION_NUMBER_MAX - int(match[1])
+        raise Integrity(f"{key!r} is no key of a generation: another program wrote under this prefix")
+
+    def catalogue_file(self, time: datetime, unique: str) -> str:
+        """Key of a file of the folded catalogue, relative to the library's root, with the time when it was put."""
+        return f"catalogue/files/{time:%Y%m%dT%H%M%SZ}-{unique}.parquet"
+
+    def catalogue_key(self, relative: str) -> str:
+        """Return the full key of a catalogue file that a generation names."""
+        if not is_catalogue_file(relative):
+            raise Integrity(f"a generation names {relative!r}, which is no catalogue file: do not trust this library")
+        return self.root + relative
+
+    def parse_catalogue_file(self, key: str) -> tuple[str, datetime]:
+        """Return (relative key, time when it was put) of a catalogue file; raises Integrity for any other key."""
+        relative = key.removeprefix(self.root)
+        match = _CATALOGUE_FILE.fullmatch(relative)
+        try:
+            if key.startswith(self.root) and match:
+                return relative, datetime.strptime(match[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        except ValueError:
+            pass
+        raise Integrity(f"{key!r} is no key of a catalogue file: another program wrote under this prefix")
 
     def symbol_garbage(self, symbol: str) -> str:
         """Prefix of what has been condemned of one symbol."""
@@ -253,6 +312,11 @@ def is_named(relative: str, noun: str) -> bool:
     """Return whether ``relative`` may be the key of a segment or manifest (``noun``), as documents name them."""
     parts = relative.split("/")
     return len(parts) == 3 and parts[0] == f"{noun}s" and _NAMED_FILES[noun].fullmatch(parts[2]) is not None
+
+
+def is_catalogue_file(relative: str) -> bool:
+    """Return whether ``relative`` may be the key of a catalogue file, as generations name them."""
+    return _CATALOGUE_FILE.fullmatch(relative) is not None
 
 
 def is_identity(identity: str) -> bool:

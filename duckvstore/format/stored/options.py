@@ -17,7 +17,7 @@ from duckvstore.format.stored import envelope
 from duckvstore.format.stored.envelope import Count, Document, Time
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 COMPRESSIONS = ("zstd", "lz4", "snappy", "gzip", "brotli", "none")
 SEGMENT_BYTES_MIN = 64 * 2**10
@@ -60,7 +60,10 @@ class Options:
 
 
 class OptionsDocument(Document, frozen=True):
-    """Options number ``number`` of a library, in force from ``changed_at``, as JSON in ``stored``."""
+    """Options number ``number`` of a library, in force from ``changed_at``, as JSON in ``stored``.
+
+    ``is_folded``: its catalogue is folded, so who removes intents must know of it; every later document says so too.
+    """
 
     noun: ClassVar[str] = "options"
 
@@ -69,6 +72,11 @@ class OptionsDocument(Document, frozen=True):
     write_id: str
     changed_at: Time
     stored: dict[str, Any] = field(name="options")
+    is_folded: bool = False
+
+    def dump(self, features: Sequence[str] = ()) -> bytes:
+        """Return the JSON of an options document."""
+        return Document.dump(self, ["folded_catalogue"] if self.is_folded else features)
 
     @property
     def options(self) -> Options:

@@ -18,6 +18,16 @@ class Intent(Document, frozen=True):
     announced_at: Time
 
 
+class Mark(Document, frozen=True):
+    """The journal's mark that intents were removed for a generation of the catalogue, which its key names too."""
+
+    noun: ClassVar[str] = "mark"
+
+    library_id: str
+    number: Count
+    generation_id: Identity
+
+
 class Garbage(Document, frozen=True):
     """What has been condemned of a symbol, and when: versions by number, segments and manifests by relative key.
 
@@ -49,4 +59,4 @@ class Owner(Document, frozen=True):
     documents_url: str
 
 
-envelope.work_out(Intent, Garbage, Owner)
+envelope.work_out(Intent, Mark, Garbage, Owner)

@@ -18,6 +18,8 @@ from duckvstore.format.stored.segments import ColumnStatistics, Segment
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from duckvstore.engine.reading.catalogue import Bounds
+
 LIBRARY = pa.field("library", pa.string())
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -34,19 +36,19 @@ def of_library(rows: pa.Table, owner: str | None) -> pa.Table:
     return rows.add_column(0, LIBRARY, pa.array([owner] * rows.num_rows, LIBRARY.type))
 
 
-def as_version(name: str, present: Sequence[tuple[str, int]], owner: str | None) -> Version:
-    """Return a version of the catalogue table ``name`` with one segment for each (symbol, number) of ``present``.
+def as_version(name: str, present: Sequence[Bounds], owner: str | None) -> Version:
+    """Return a version of the catalogue table ``name`` with one segment for each of ``present``.
 
-    Of ``symbols`` the number says nothing: the highest document of a symbol may not be visible yet.
+    These are documents, or files of many: the first and the last symbol, and the number where that is known. Of
+    ``symbols`` the number says nothing: the highest document of a symbol may not be visible yet.
     """
     schema = schemas.from_arrow(no_rows(name, is_of_store=owner is not None).schema)
     ids = {column.name: column.id for column in schema.columns}
     every = {} if owner is None else {ids[LIBRARY.name]: ColumnStatistics(owner, owner, 0, has_nan=False)}
-    number_id = ids["version"] if name != "symbols" else None
     segments = []
-    for symbol, number in present:
-        known = {**every, ids["symbol"]: ColumnStatistics(symbol, symbol, 0, has_nan=False)}
-        if number_id is not None:
-            known[number_id] = ColumnStatistics(number, number, 0, has_nan=False)
+    for first, last, number in present:
+        known = {**every, ids["symbol"]: ColumnStatistics(first, last, 0, has_nan=False)}
+        if number is not None and name != "symbols":
+            known[ids["version"]] = ColumnStatistics(number, number, 0, has_nan=False)
         segments.append(Segment("", 1, 0, "", 0, known))
     return Version("", name, 0, "", _NEVER, "", "", schema=schema, segments=tuple(segments))

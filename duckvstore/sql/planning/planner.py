@@ -31,12 +31,13 @@ from duckvstore.sql.syntax.literals import quote
 from duckvstore.sql.values import types
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import TypeAlias
 
     import duckdb
 
     from duckvstore.engine.library.open_library import OpenLibrary
+    from duckvstore.engine.reading.catalogue import Bounds
     from duckvstore.format.stored.documents import Version
     from duckvstore.format.stored.segments import Segment
     from duckvstore.sql.binding.meanings import Meaning
@@ -398,10 +399,9 @@ class Planner:
         for library in meaning.libraries:
             owner = library.name if meaning.is_of_store else None
 
-            def choose(present: list[tuple[str, int]], owner: str | None = owner) -> list[tuple[str, int]]:
-                version = document_segments.as_version(meaning.name, present, owner)
-                kept = self.choices.kept(statement, position, version, values, cursor)
-                return [present[at] for at in kept]
+            def choose(bounds: Sequence[Bounds], owner: str | None = owner) -> Sequence[int]:
+                version = document_segments.as_version(meaning.name, bounds, owner)
+                return self.choices.kept(statement, position, version, values, cursor)
 
             rows = catalogue_tables.table(library, meaning.name, choose, meaning.pinned(library))
             parts.append(document_segments.of_library(rows, owner))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -56,6 +57,37 @@ def test_keys_parse_back_to_what_they_were_built_of(root, name, number):
         assert not any(part in ("", ".", "..") for part in key.split("/"))
 
 
+@given(ROOTS, NAMES, NUMBERS)
+@sampled(100)
+def test_keys_of_the_journal_and_the_catalogue_parse_back(root, name, number):
+    """An intent says its symbol unless that is too long for a key; a mark is none, and comes before all of them."""
+    keys = layout.Layout(root)
+    intent, mark = keys.intent("0" * 32, name), keys.mark(number, "a" * 32)
+    is_short = len(layout.escape(name)) <= 222
+    assert keys.parse_intent(intent) == ("0" * 32, name if is_short else None)
+    assert keys.parse_intent(keys.intent("0" * 32)) == ("0" * 32, None)
+    assert max(map(len, intent.split("/"))) <= 255
+    assert keys.parse_mark(mark) == (number, "a" * 32)
+    assert keys.parse_mark(intent) is None
+    assert mark < intent
+    with pytest.raises(Integrity):
+        keys.parse_intent(mark)
+    assert keys.parse_generation(keys.generation(number)) == number
+    put_at = datetime(2026, 11, 30, 12, tzinfo=UTC)
+    relative = keys.catalogue_file(put_at, "f" * 16)
+    assert keys.catalogue_key(relative) == root + relative
+    assert keys.parse_catalogue_file(root + relative) == (relative, put_at)
+    for key in (intent, mark, keys.generation(number), root + relative):
+        assert SAFE_PATH.fullmatch(key)
+
+
+@pytest.mark.parametrize("key", ["catalogue/files/20261399T120000Z-ffffffffffffffff.parquet", "catalogue/files/x", "x"])
+def test_foreign_catalogue_files_are_an_integrity_error(key):
+    """Also one whose time is none."""
+    with pytest.raises(Integrity):
+        layout.Layout("").parse_catalogue_file(key)
+
+
 @given(NUMBERS, NUMBERS)
 @sampled(100)
 def test_newer_versions_list_first(one, other):
@@ -63,6 +95,8 @@ def test_newer_versions_list_first(one, other):
     keys = layout.Layout("eod/")
     assert (keys.version("s", one) < keys.version("s", other)) == (one > other)
     assert (keys.option(one) < keys.option(other)) == (one > other)
+    assert (keys.generation(one) < keys.generation(other)) == (one > other)
+    assert one == other or (keys.mark(one, "a" * 32) < keys.mark(other, "b" * 32)) == (one > other)
 
 
 @pytest.mark.parametrize("name", ["", 5, None, b"x", "\ud800", "é" * 41, "x" * 241])

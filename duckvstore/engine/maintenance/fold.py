@@ -1,0 +1,341 @@
+"""Folding: what the journal announces is read once, and joins the catalogue's Parquet; then its intents can go.
+
+A fold plans on the newest generation and publishes the next one, by a create that one of them wins; it changes nothing
+else before that. The order of its steps is part of the argument in FORMAT.md, "Catalogue".
+"""
+
+from __future__ import annotations
+
+import hashlib
+from itertools import chain, takewhile
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pyarrow as pa
+
+from duckvstore import clock
+from duckvstore.concurrency import IO, PARALLEL_DOCUMENTS
+from duckvstore.engine.library import options
+from duckvstore.engine.library.create_once import create_document
+from duckvstore.engine.maintenance.reports import FoldReport
+from duckvstore.engine.reading import catalogue, catalogue_tables, folded
+from duckvstore.engine.reading.folded import Folded
+from duckvstore.errors import Conflict, Integrity, NoSuchKey, Unsupported
+from duckvstore.format.stored import generations, records
+from duckvstore.format.stored.generations import DOCUMENTS, VERSIONS, File, Generation, Layer
+from duckvstore.progress import progress
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+
+    from duckvstore.concurrency import Task
+    from duckvstore.engine.library.open_library import OpenLibrary
+    from duckvstore.format.stored.documents import Version
+
+FOLDS_MAX = 5
+DOCUMENTS_BATCH = 1000
+MERGED_DOCUMENTS_MAX = 20_000  # more of them become a layer of their own, which needs no memory
+GAP_MAX = 100  # numbers below the highest that are asked for although no listing shows them
+LAYER_RATIO = 4  # a layer has at least so many times the rows of the one above it
+FILE_ROWS_MAX = 100_000
+FILE_BYTES_MAX = 32 * 2**20  # in memory; documents of one symbol are much alike, so the file is a tenth of it
+
+
+def fold(library: OpenLibrary, *, rebuild: bool = False, removed: Collection[tuple[str, int]] = ()) -> FoldReport:
+    """Fold what is new into the catalogue and publish it; ``rebuild``: from all documents, whatever there is.
+
+    ``removed``: versions whose documents are gone for good, by symbol and number. The first fold of a library reads
+    all documents, and says in its options that releases which know nothing of folding must keep away. Raises
+    NoSuchLibrary, Conflict when others fold all the time, Unsupported, StorageUnavailable.
+    """
+    library.check_present(at_once=True)
+    options.change(library, {}, is_folded=True)
+    for _ in range(FOLDS_MAX):
+        report = _Fold(library, removed, rebuild=rebuild).carry_out()
+        if report is not None:
+            return report
+    raise Conflict(f"library {library.name!r} is folded by other processes all the time: they do what this was to do")
+
+
+class _Read(NamedTuple):
+    """A document that was read; ``version`` is None where it cannot be used, and ``waits`` while it is undecided."""
+
+    pair: tuple[str, int]
+    data: bytes
+    version: Version | None
+    is_visible: bool
+    waits: bool = False
+
+
+class _Fold:
+    """One attempt: what was found, and the files that were put for it."""
+
+    def __init__(self, library: OpenLibrary, removed: Collection[tuple[str, int]], *, rebuild: bool) -> None:
+        self.library, self.layout, self.objects = library, library.layout, library.objects
+        self.removed, self.rebuild = removed, rebuild
+        self.age = clock.Stopwatch()
+        self.report = FoldReport(library.name)
+        self.folded: set[tuple[str, str]] = set()  # (symbol, write id)
+        self.waiting: dict[str, str | None] = {}  # symbols with documents that cannot be folded, and their write id
+
+    def carry_out(self) -> FoldReport | None:
+        """Return what was done; None: another fold was first."""
+        self.journal = folded.read_journal(self.library, is_whole=True)
+        # Above all that there was before anything was read: whoever publishes meanwhile takes this number.
+        newest = self._newest_number()
+        self.number = max(newest, -1 if self.journal.mark is None else self.journal.mark[0]) + 1
+        base = self._base()
+        if base is not None and base.number != newest:
+            return None
+        pairs = self._new_documents(base)
+        gone = self._removed_rows(base)
+        if base is not None and not pairs and not gone.num_rows:
+            self.report.generation = base.number
+            return self._clean_up(base)
+        layers = self._layers(base, pairs, gone)
+        self._keep_waiting_in_sight()
+        generation = self._publish(layers)
+        return None if generation is None else self._clean_up(generation)
+
+    def _base(self) -> Generation | None:
+        """Return the generation to fold into; None: there is none that is whole, so all documents are read."""
+        if self.rebuild:
+            return None
+        try:
+            found = folded.newest(self.library, self.journal)
+            if found is not None:
+                self.base = Folded(self.library, found)
+                self.heads = self.base.heads
+        except (Integrity, NoSuchKey):
+            return None
+        return found
+
+    def _new_documents(self, base: Generation | None) -> list[tuple[str, int]]:
+        """Return (symbol, number) of what may have to be folded, sorted."""
+        if base is None:
+            # Twice, since a listing may lack what was created a moment ago, and whose intent is gone.
+            listings = IO.map(lambda _: set(catalogue.documents_listed(self.library)), range(2))
+            return sorted(listings[0] | listings[1])
+
+        def above(symbol: str) -> list[tuple[str, int]]:
+            head = self.heads.get(symbol)
+            top = -1 if head is None else head.highest
+            listed = catalogue.numbers(self.library, symbol, first_page=10)
+            highest = next(listed, -1)
+            # All numbers up to the highest, listed or not: a listing may lack one, and the next fold begins above it.
+            some = {number for number in range(top + 1, highest) if highest - number <= GAP_MAX}
+            return [(symbol, number) for number in {highest, *some, *takewhile(top.__lt__, listed)} if number > top]
+
+        symbols = sorted({symbol for symbol in self.journal.intents.values() if symbol is not None})
+        return sorted(chain.from_iterable(IO.map(above, symbols, at_once=PARALLEL_DOCUMENTS)))
+
+    def _removed_rows(self, base: Generation | None) -> pa.Table:
+        """Return, in the columns of both kinds, rows that say of folded versions that they are gone."""
+        rows: list[dict[str, Any]] = []
+        if base is not None and self.removed:
+            known = self.base.pairs({symbol for symbol, _ in self.removed})
+            rows = [
+                {"symbol": symbol, "version": number, "is_visible": False, "is_removed": True}
+                for symbol, number in sorted(known.intersection(self.removed))
+            ]
+        self.report.removed_documents = len(rows)
+        return pa.Table.from_pylist(rows, schema=pa.unify_schemas([VERSIONS, DOCUMENTS]))
+
+    # -- layers ------------------------------------------------------------------------------------------------
+
+    def _layers(self, base: Generation | None, pairs: list[tuple[str, int]], gone: pa.Table) -> list[Layer]:
+        layers = [] if base is None else list(base.layers)
+        kept, rows = len(layers), len(pairs) + gone.num_rows
+        new = self._read_all(pairs)
+        if rows > MERGED_DOCUMENTS_MAX:
+            added = self._written(new)
+            if gone.num_rows:
+                layers.append(self._written([(gone.select(VERSIONS.names), gone.select(DOCUMENTS.names))]))
+        else:
+            for position in reversed(range(len(layers))):
+                if layers[position].rows < LAYER_RATIO * rows:
+                    kept = position
+                rows += layers[position].rows
+            parts = [*new, (gone.select(VERSIONS.names), gone.select(DOCUMENTS.names))]
+            added = self._merged(layers[kept:], parts, keeps_removed=kept > 0)
+        return [*layers[:kept], *([added] if added.rows else [])]
+
+    def _merged(
+        self, layers: Sequence[Layer], new: Sequence[tuple[pa.Table, pa.Table]], *, keeps_removed: bool
+    ) -> Layer:
+        """Return a layer of the rows of some layers, oldest first, and of new ones."""
+
+        def rows(name: str, schema: pa.Schema, position: int) -> Iterator[pa.Table]:
+            below = [self._tables(getattr(layer, name), schema) for layer in layers]
+            above = pa.concat_tables([schema.empty_table(), *(each[position] for each in new)])
+            order = [("symbol", "ascending"), ("version", "ascending")]
+            last = [iter([above.sort_by(order)])] if above.num_rows else []
+            return generations.merged([*below, *last], keeps_removed=keeps_removed)
+
+        made = _Layer(self.library)
+        for table in rows("versions", VERSIONS, 0):
+            made.versions.add(table)
+        for table in rows("documents", DOCUMENTS, 1):
+            made.documents.add(table)
+        return made.finish()
+
+    def _tables(self, files: Iterable[File], schema: pa.Schema) -> Iterator[pa.Table]:
+        for file in files:
+            yield folded.load(self.library, file, schema)
+
+    def _written(self, tables: Iterable[tuple[pa.Table, pa.Table]]) -> Layer:
+        made = _Layer(self.library)
+        for versions, found in tables:
+            made.versions.add(versions)
+            made.documents.add(found)
+        return made.finish()
+
+    def _read_all(self, pairs: list[tuple[str, int]]) -> Iterator[tuple[pa.Table, pa.Table]]:
+        """Yield what documents say, as rows of ``VERSIONS`` and of ``DOCUMENTS``, some at a time."""
+        for start in progress(range(0, len(pairs), DOCUMENTS_BATCH), "folding", "batch"):
+            batch = pairs[start : start + DOCUMENTS_BATCH]
+            versions: list[dict[str, Any]] = []
+            found: list[dict[str, Any]] = []
+            for each in IO.map(self._read, batch, at_once=PARALLEL_DOCUMENTS):
+                if each is None or each.pair[0] in self.waiting:
+                    continue
+                if each.waits or each.version is None:
+                    self.waiting[each.pair[0]] = each.version.write_id if each.version is not None else None
+                    continue
+                states = {"is_visible": each.is_visible, "is_removed": False}
+                row = catalogue_tables.version_row(each.version)
+                versions.append({**row, **states})
+                names = {"symbol": row["symbol"], "version": row["version"], "created_at": row["created_at"]}
+                found.append({**names, **states, "document": each.data})
+                self.folded.add((each.pair[0], each.version.write_id))
+            self.report.folded_documents += len(found)
+            yield pa.Table.from_pylist(versions, VERSIONS), pa.Table.from_pylist(found, DOCUMENTS)
+
+    def _read(self, pair: tuple[str, int]) -> _Read | None:
+        """Return a document, decided or not; None: it is gone."""
+        try:
+            data = self.objects.read(self.layout.version(*pair))
+        except NoSuchKey:
+            return None
+        try:
+            version = self.library.document(*pair, data)
+            decision = catalogue.decision_of(self.library, version)  # once: it may be made at this moment
+            if version.lost is not None:
+                return _Read(pair, data, None, is_visible=False)
+            is_own = version.library_id == self.library.library_id
+            if is_own and version.transaction is not None and decision is None:
+                return _Read(pair, data, version, is_visible=False, waits=True)
+            seen = catalogue.as_decided(self.library, version, decision)
+        except (Integrity, Unsupported):
+            return _Read(pair, data, None, is_visible=False)
+        return _Read(pair, data, seen or version, is_visible=seen is not None)
+
+    # -- publishing --------------------------------------------------------------------------------------------
+
+    def _keep_waiting_in_sight(self) -> None:
+        """Have an intent in the journal for each symbol with documents that are not folded: readers look there then."""
+        named = {self.layout.parse_intent(key)[0] for key in self.journal.intents}
+        symbols = {symbol for symbol in self.journal.intents.values() if symbol is not None}
+        for symbol, write_id in self.waiting.items():
+            if (symbol not in symbols) if write_id is None else (write_id not in named):
+                intent = records.Intent(write_id or clock.new_id(), symbol, self.objects.now())
+                self.objects.put(self.layout.intent(intent.write_id, symbol), intent.dump())
+        self.report.waiting_symbols = sorted(self.waiting)
+
+    def _publish(self, layers: list[Layer]) -> Generation | None:
+        """Create the next generation; None: another one was created, or may not be told from it."""
+        if self.age.elapsed_seconds() > self.library.grace_seconds / 2:
+            raise Conflict(f"folding library {self.library.name!r} took longer than half the grace period: repeat it")
+        name = clock.new_id()
+        made = Generation(self.library.library_id, self.number, name, self.objects.now(), tuple(layers))
+        key = self.layout.generation(made.number)
+        self.library.check_present(at_once=True)
+        if not create_document(self.objects, key, made, f"generation {made.number} of {self.library.name!r}"):
+            return None
+        self.report.generation = made.number
+        # Its key may have been used before, by one that others have replaced and removed since, or that was deleted.
+        newest = self._newest_number()
+        first = next(iter(self.objects.list(self.layout.journal, limit=1)), None)
+        mark = None if first is None else self.layout.parse_mark(first.key)
+        return made if newest == made.number and (mark is None or mark[0] < made.number) else None
+
+    def _newest_number(self) -> int:
+        """Return the highest number of a generation that is there, of whatever library (-1: none)."""
+        listed = next(iter(self.objects.list(self.layout.generations, limit=1)), None)
+        return -1 if listed is None else self.layout.parse_generation(listed.key)
+
+    def _clean_up(self, generation: Generation) -> FoldReport:
+        """Remove the intents of what the newest generation holds, once the journal has its mark."""
+        known = self.folded
+        left = [
+            (key, symbol, self.layout.parse_intent(key)[0])
+            for key, symbol in self.journal.intents.items()
+            if symbol is not None
+        ]
+        older = {symbol for _, symbol, write_id in left if (symbol, write_id) not in known}
+        if older:
+            known = known | Folded(self.library, generation).write_ids(older)
+        done = [key for key, symbol, write_id in left if (symbol, write_id) in known]
+        if self.journal.mark != generation.key:
+            mark = records.Mark(self.library.library_id, generation.number, generation.generation_id)
+            self.objects.put(self.layout.mark(*generation.key), mark.dump())
+        old = [key for key, (number, _) in self.journal.marks.items() if number < generation.number]
+        failures = self.objects.delete(done + old)
+        self.report.removed_intents = len(done) - len(failures)
+        self.report.stored_bytes = sum(file.bytes for file in generation.files())
+        self.report.version_count = sum(layer.rows for layer in generation.layers)
+        return self.report
+
+
+class _Layer:
+    """A layer in the making: its files are put as they fill."""
+
+    def __init__(self, library: OpenLibrary) -> None:
+        self.library = library
+        self.versions, self.documents = _Files(library), _Files(library)
+
+    def finish(self) -> Layer:
+        versions, found = self.versions.finish(), self.documents.finish()
+        heads = _Files(self.library)
+        if self.versions.tops:
+            heads.add(generations.heads_of(pa.concat_tables(self.versions.tops)))
+        return Layer(sum(file.rows for file in versions), heads.finish(), versions, found)
+
+
+class _Files:
+    """Rows of one kind, sorted, in files of a limited size."""
+
+    def __init__(self, library: OpenLibrary) -> None:
+        self.library = library
+        self.pending: list[pa.Table] = []
+        self.tops: list[pa.Table] = []  # what the heads follow from
+        self.puts: list[Task[File]] = []
+
+    def add(self, table: pa.Table) -> None:
+        """Take in rows that follow those before."""
+        if not table.num_rows:
+            return
+        if "deleted" in table.column_names:
+            self.tops.append(table.select(["symbol", "version", "is_visible", "is_removed", "deleted"]))
+        self.pending.append(table)
+        rows, size_bytes = (sum(getattr(each, name) for each in self.pending) for name in ("num_rows", "nbytes"))
+        if rows >= FILE_ROWS_MAX or size_bytes >= FILE_BYTES_MAX:
+            self._flush()
+
+    def _flush(self) -> None:
+        for task in self.puts[:-2]:
+            task.result()  # so many are on their way at most
+        if self.pending:
+            self.puts.append(IO.submit(self._put, pa.concat_tables(self.pending)))
+        self.pending = []
+
+    def finish(self) -> tuple[File, ...]:
+        """Return the files, which are all there then."""
+        self._flush()
+        return tuple(task.result() for task in self.puts)
+
+    def _put(self, table: pa.Table) -> File:
+        data = generations.encode(table)
+        relative = self.library.layout.catalogue_file(self.library.objects.now(), clock.short_id())
+        self.library.objects.put(self.library.layout.catalogue_key(relative), data)
+        first, last = table["symbol"][0].as_py(), table["symbol"][-1].as_py()
+        return File(relative, table.num_rows, len(data), hashlib.sha256(data).hexdigest(), first, last)

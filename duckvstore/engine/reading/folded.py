@@ -1,0 +1,300 @@
+"""The folded catalogue as readers see it: the newest generation, and the symbols that it may lack versions of.
+
+The journal is read first and the generation after it; what that proves is argued in FORMAT.md, "Catalogue". All of it
+is derived: where it is missing or damaged there is no view, and the documents are read.
+"""
+
+from __future__ import annotations
+
+import warnings
+from bisect import bisect_left
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from duckvstore.concurrency import IO, PARALLEL_DOCUMENTS
+from duckvstore.errors import DocumentWarning, Integrity, NoSuchKey, Unsupported
+from duckvstore.format.stored import generations, records
+from duckvstore.format.stored.generations import DOCUMENTS, HEADS, VERSIONS, Generation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+    from datetime import datetime
+
+    from duckvstore.engine.library.open_library import OpenLibrary
+    from duckvstore.engine.reading.catalogue import Choose
+    from duckvstore.format.stored.documents import Version
+    from duckvstore.format.stored.generations import File
+
+Outcome = TypeVar("Outcome")
+
+
+class FoldedHead(NamedTuple):
+    """The top of a symbol's history in a generation: its highest number, and its newest visible version, if any."""
+
+    highest: int
+    newest: int | None
+    is_deleted: bool
+
+
+class FoldedDocument(NamedTuple):
+    """A document as it is stored, the time that readers give it, and whether they see it."""
+
+    data: bytes
+    created_at: datetime
+    is_visible: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """What a listing of the journal shows.
+
+    ``intents``: the symbols that writes announce, by key (None: it was gone when it was to be read). ``marks``: numbers
+    and ids of generations that intents were removed for, by key.
+    """
+
+    intents: dict[str, str | None]
+    marks: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+    @property
+    def mark(self) -> tuple[int, str] | None:
+        """The highest of ``marks``; None: there is none."""
+        return max(self.marks.values(), default=None)
+
+    def believes(self, generation: Generation) -> bool:
+        """Return whether a generation holds all that intents were removed for."""
+        if self.mark is None or generation.number > self.mark[0]:
+            return True
+        return generation.key == self.mark and not self.is_ambiguous
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """Whether two generations of the newest mark's number were published, since one of them was deleted."""
+        return self.mark is not None and sum(number == self.mark[0] for number, _ in self.marks.values()) > 1
+
+
+class Folded:
+    """What a generation holds."""
+
+    def __init__(self, library: OpenLibrary, generation: Generation) -> None:
+        """Read nothing yet."""
+        self.library, self.generation = library, generation
+
+    @cached_property
+    def heads(self) -> dict[str, FoldedHead]:
+        """The heads of all folded symbols."""
+        found: dict[str, FoldedHead] = {}
+        files = [file for each in self.generation.layers for file in each.heads]
+        for table in IO.map(lambda file: load(self.library, file, HEADS), files):
+            for symbol, highest, newest, is_deleted in zip(*(column.to_pylist() for column in table), strict=True):
+                below = found.get(symbol) if newest is None else None
+                seen = (newest, is_deleted) if below is None else (below.newest, below.is_deleted)
+                found[symbol] = FoldedHead(highest, *seen)
+        return found
+
+    def versions(self, choose: Choose | None = None) -> pa.Table:
+        """Return the fields of all folded documents, as columns of ``generations.VERSIONS``: by symbol, newest first.
+
+        ``choose`` is given the bounds of files, as ``catalogue.Choose`` has them, and says which are read.
+        """
+        layers = [each.versions for each in self.generation.layers]
+        if choose is not None:
+            files = [file for each in layers for file in each]
+            kept = {files[position].key for position in choose([(file.first, file.last, None) for file in files])}
+            layers = [tuple(file for file in each if file.key in kept) for each in layers]
+        return _newest_first(self._merged(layers, VERSIONS))
+
+    def numbers(self, symbol: str) -> list[int]:
+        """Return the numbers of a symbol's folded documents, highest first."""
+        numbers: list[int] = self._rows_of([symbol])["version"].to_pylist()
+        return numbers[::-1]
+
+    def documents(self, wanted: Collection[tuple[str, int]]) -> dict[tuple[str, int], FoldedDocument]:
+        """Return those of the documents ``wanted``, by symbol and number, that are folded."""
+        symbols = sorted({symbol for symbol, _ in wanted})
+        files = [_around(each.documents, symbols) for each in self.generation.layers]
+        rows = self._merged(files, DOCUMENTS, symbols)
+        names = ("symbol", "version", "document", "created_at", "is_visible")
+        pairs = set(wanted)
+        return {
+            (symbol, number): FoldedDocument(*fields)
+            for symbol, number, *fields in zip(*(rows[name].to_pylist() for name in names), strict=True)
+            if (symbol, number) in pairs
+        }
+
+    def pairs(self, symbols: Collection[str]) -> set[tuple[str, int]]:
+        """Return (symbol, number) of the folded documents of some symbols."""
+        rows = self._rows_of(symbols)
+        return set(zip(rows["symbol"].to_pylist(), rows["version"].to_pylist(), strict=True))
+
+    def write_ids(self, symbols: Collection[str]) -> set[tuple[str, str]]:
+        """Return (symbol, write id) of the folded documents of some symbols."""
+        rows = self._rows_of(symbols)
+        return set(zip(rows["symbol"].to_pylist(), rows["write_id"].to_pylist(), strict=True))
+
+    def _rows_of(self, symbols: Collection[str]) -> pa.Table:
+        wanted = sorted(symbols)
+        return self._merged([_around(each.versions, wanted) for each in self.generation.layers], VERSIONS, wanted)
+
+    def _merged(
+        self, layers: Sequence[Sequence[File]], schema: pa.Schema, symbols: Sequence[str] | None = None
+    ) -> pa.Table:
+        """Return the rows of files of each layer as one, of ``symbols`` alone if they are given."""
+        chosen = None if symbols is None else pa.array(symbols, pa.string())
+
+        def rows(file: File) -> pa.Table:
+            table = load(self.library, file, schema)
+            return table if chosen is None else table.filter(pc.is_in(table["symbol"], chosen))
+
+        found = iter(IO.map(rows, [file for files in layers for file in files]))
+        tables = [filter(len, list(islice(found, len(files)))) for files in layers]
+        merged = list(generations.merged(tables, keeps_removed=False))
+        return pa.concat_tables(merged) if merged else schema.empty_table()
+
+
+class View(NamedTuple):
+    """A generation, and the symbols that the journal named before it was looked for: the others are as it says."""
+
+    folded: Folded
+    tail: frozenset[str]
+
+
+def look(library: OpenLibrary) -> View | None:
+    """Return the folded catalogue of now; None: there is none, or none that may be believed.
+
+    One listing of the journal, one of a generation, and one read of it; and of each intent whose key names no symbol.
+    """
+    try:
+        journal = read_journal(library)
+        if journal.mark is None:
+            return None
+        generation = newest(library, journal)
+    except (Integrity, Unsupported) as error:
+        _warn(library, error)
+        return None
+    if generation is None:
+        return None
+    if library.folded is None or library.folded.generation is not generation:
+        library.folded = Folded(library, generation)
+    return View(library.folded, frozenset(symbol for symbol in journal.intents.values() if symbol is not None))
+
+
+def using(view: View | None, use: Callable[[View], Outcome]) -> Outcome | None:
+    """Return ``use(view)``; None without a view, or where it cannot be read, which is warned of."""
+    if view is None:
+        return None
+    try:
+        return use(view)
+    except (Integrity, NoSuchKey) as error:
+        # A missing file may also be of a generation that was replaced long ago, which this reader was too slow for.
+        _warn(view.folded.library, error)
+        return None
+
+
+def read_journal(library: OpenLibrary, *, is_whole: bool = False) -> Journal:
+    """Return what the journal holds; where its first key is no mark, so that nothing was folded, only if ``is_whole``.
+
+    Raises Integrity and Unsupported for an intent that cannot be read.
+    """
+    layout = library.layout
+    marks: dict[str, tuple[int, str]] = {}
+    intents: dict[str, str | None] = {}
+    for entry in library.objects.list(layout.journal):
+        mark = layout.parse_mark(entry.key)
+        if mark is not None:
+            marks[entry.key] = mark
+        elif not marks and not is_whole:
+            return Journal({})
+        else:
+            try:
+                intents[entry.key] = layout.parse_intent(entry.key)[1]
+            except Integrity:
+                continue  # of another program
+    unnamed = [key for key, symbol in intents.items() if symbol is None]
+    announced = IO.map(lambda key: _announced(library, key), unnamed, at_once=PARALLEL_DOCUMENTS)
+    intents.update(zip(unnamed, announced, strict=True))
+    return Journal(intents, marks)
+
+
+def _announced(library: OpenLibrary, key: str) -> str | None:
+    """Return the symbol that an intent announces; None: it is gone, so a generation holds what it announced."""
+    symbol = library.announced.get(key)
+    if symbol is None:
+        try:
+            symbol = records.Intent.load(library.objects.read(key), where=f"{library.objects.url} {key}").symbol
+        except NoSuchKey:
+            return None
+        library.announced.put(key, symbol)
+    return symbol
+
+
+def newest(library: OpenLibrary, journal: Journal) -> Generation | None:
+    """Return the newest generation of this library; None where there is none that the journal believes.
+
+    Raises Integrity and Unsupported for one that cannot be read.
+    """
+    entry = next(iter(library.objects.list(library.layout.generations, limit=1)), None)
+    if entry is None:
+        return None
+    number = library.layout.parse_generation(entry.key)
+    known = library.folded
+    if known is not None and known.generation.number == number and journal.mark == known.generation.key:
+        return None if journal.is_ambiguous else known.generation
+    try:
+        found = Generation.load(library.objects.read(entry.key), where=f"{library.objects.url} {entry.key}")
+    except NoSuchKey:
+        return None
+    if found.library_id != library.library_id or found.number != number or not journal.believes(found):
+        return None
+    return found
+
+
+def version(library: OpenLibrary, pair: tuple[str, int], found: FoldedDocument) -> Version | None:
+    """Return a folded document as readers see it; None where they do not. Raises as ``OpenLibrary.version``."""
+    if not found.is_visible:
+        return None
+    return replace(library.document(*pair, found.data), created_at=found.created_at)
+
+
+def load(library: OpenLibrary, file: File, schema: pa.Schema) -> pa.Table:
+    """Return the rows of a file, from the cache when they are there. Raises Integrity, NoSuchKey."""
+
+    def read() -> pa.Table:
+        return generations.decode(library.objects.read(library.layout.catalogue_key(file.key)), file, schema)
+
+    return library.catalogue_files.loaded(file.key, read)
+
+
+def _newest_first(rows: pa.Table) -> pa.Table:
+    """Return rows that are sorted by symbol and version with the versions of each symbol the other way round."""
+    import numpy as np
+
+    if not rows.num_rows:
+        return rows
+    symbols = rows["symbol"].combine_chunks()
+    starts = np.flatnonzero(np.r_[True, pc.not_equal(symbols[1:], symbols[:-1]).to_numpy(zero_copy_only=False)])
+    counts = np.diff(np.r_[starts, len(symbols)])
+    order = np.repeat(2 * starts + counts - 1, counts) - np.arange(len(symbols))
+    return rows.take(pa.array(order))
+
+
+def _around(files: Sequence[File], symbols: Sequence[str]) -> list[File]:
+    """Return the files that may have rows of ``symbols``, which are sorted."""
+
+    def may_have(file: File) -> bool:
+        position = bisect_left(symbols, file.first)
+        return position < len(symbols) and symbols[position] <= file.last
+
+    return list(filter(may_have, files))
+
+
+def _warn(library: OpenLibrary, error: Exception) -> None:
+    warnings.warn(
+        f"the catalogue of library {library.name!r} cannot be read, so its documents are, which takes longer: {error}",
+        DocumentWarning,
+        stacklevel=4,
+    )

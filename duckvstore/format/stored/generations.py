@@ -1,0 +1,230 @@
+"""Generations: version documents folded into Parquet, so that a listing does not read them one by one.
+
+A generation is a list of layers, oldest first; each has the documents that one fold found, sorted by symbol and
+version, in three kinds of files: ``heads`` has a row for each symbol, ``versions`` the fields of the documents as
+columns, ``documents`` the documents themselves. What a layer says of a version replaces what older ones say. All of
+it can be made again from the documents alone; when a reader may believe it is argued in FORMAT.md, "Catalogue".
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, ClassVar, Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from msgspec import Struct
+
+from duckvstore.errors import Integrity
+from duckvstore.format.stored import envelope, layout
+from duckvstore.format.stored.envelope import Count, Document, Identity, Time
+from duckvstore.signals import of_handler
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+FEATURE = "folded_catalogue"
+_TIME = pa.timestamp("us", tz="UTC")
+HEADS = pa.schema(
+    [("symbol", pa.string()), ("highest", pa.int64()), ("newest", pa.int64()), ("is_deleted", pa.bool_())]
+)
+VERSIONS = pa.schema(
+    [
+        ("symbol", pa.string()),
+        ("version", pa.int64()),
+        ("created_at", _TIME),
+        ("operation", pa.string()),
+        ("kind", pa.string()),
+        ("author", pa.string()),
+        ("message", pa.string()),
+        ("metadata", pa.string()),
+        ("row_count", pa.int64()),
+        ("column_count", pa.int64()),
+        ("segment_count", pa.int64()),
+        ("logical_bytes", pa.int64()),
+        ("stored_bytes", pa.int64()),
+        ("new_rows", pa.int64()),
+        ("new_bytes", pa.int64()),
+        ("parent", pa.int64()),
+        ("deleted", pa.bool_()),
+        ("write_id", pa.string()),
+        ("transaction", pa.string()),
+        ("is_visible", pa.bool_()),
+        ("is_removed", pa.bool_()),
+    ]
+)
+DOCUMENTS = pa.schema(
+    [
+        ("symbol", pa.string()),
+        ("version", pa.int64()),
+        ("created_at", _TIME),
+        ("is_visible", pa.bool_()),
+        ("is_removed", pa.bool_()),
+        ("document", pa.binary()),
+    ]
+)
+# Random text repeats nothing; everything else does, since rows are sorted by symbol.
+_WITHOUT_DICTIONARY = ("write_id", "document")
+_PAGE_BYTES = 8 * 2**20  # of documents: what zstd finds repeated is within a page
+
+
+class File(Struct, frozen=True):
+    """A Parquet object of a layer: rows from the symbol ``first`` to ``last``, ``bytes`` in all."""
+
+    key: str
+    rows: Count
+    bytes: Count
+    sha256: str
+    first: str
+    last: str
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a key that is not one of a catalogue file."""
+        if not layout.is_catalogue_file(self.key):
+            raise ValueError(f"{envelope.shown(self.key)} is no key of a catalogue file")
+
+
+class Layer(Struct, frozen=True):
+    """What one fold, or several that were merged, has found: ``rows`` versions."""
+
+    rows: Count
+    heads: tuple[File, ...]
+    versions: tuple[File, ...]
+    documents: tuple[File, ...]
+
+
+class Generation(Document, frozen=True):
+    """Generation ``number`` of a library's catalogue; ``generation_id`` is that of no other, of whatever library."""
+
+    noun: ClassVar[str] = "generation"
+
+    library_id: str
+    number: Count
+    generation_id: Identity
+    created_at: Time
+    layers: tuple[Layer, ...]
+
+    @property
+    def write_id(self) -> str:
+        """What tells this call's document from another's after a lost answer."""
+        return self.generation_id
+
+    @property
+    def key(self) -> tuple[int, str]:
+        """What a mark in the journal says of it."""
+        return self.number, self.generation_id
+
+    def files(self) -> list[File]:
+        """Return all files that it names."""
+        return [file for layer in self.layers for file in (*layer.heads, *layer.versions, *layer.documents)]
+
+    def dump(self, features: Sequence[str] = (FEATURE,)) -> bytes:
+        """Return the JSON of a generation."""
+        return Document.dump(self, features)
+
+    @classmethod
+    def load(cls, data: bytes, *, where: str) -> Self:
+        """Return the generation in ``data``. Raises Integrity and Unsupported."""
+        return super().load(data, where=where)
+
+
+envelope.work_out(Generation)
+
+
+def encode(table: pa.Table) -> bytes:
+    """Return rows of a layer as a Parquet object."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table,
+        sink,
+        compression="zstd",
+        use_dictionary=[name for name in table.column_names if name not in _WITHOUT_DICTIONARY],
+        data_page_size=_PAGE_BYTES,
+        write_page_checksum=True,
+    )
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def decode(data: bytes, file: File, schema: pa.Schema) -> pa.Table:
+    """Return the rows in the bytes of ``file``. Raises Integrity when they are not what was written."""
+    if len(data) != file.bytes or hashlib.sha256(data).hexdigest() != file.sha256:
+        raise Integrity(f"the catalogue file {file.key} is damaged: fold(rebuild=True) makes the catalogue anew")
+    try:
+        table = pq.read_table(pa.BufferReader(data))
+    except (pa.ArrowException, ValueError) as error:
+        raise of_handler(error) or _unlike(file, error) from error
+    if table.num_rows != file.rows or not table.schema.equals(schema):
+        raise _unlike(file, f"{table.num_rows} rows of {', '.join(table.schema.names)}")
+    return table
+
+
+def _unlike(file: File, why: object) -> Integrity:
+    return Integrity(
+        f"the catalogue file {file.key} is not what a fold writes ({why}): fold(rebuild=True) makes the catalogue anew"
+    )
+
+
+def heads_of(versions: pa.Table) -> pa.Table:
+    """Return the heads of symbols in rows of ``versions``: highest number, newest visible one, whether it deletes."""
+    there = versions.filter(pc.invert(versions["is_removed"]))
+    highest = there.group_by("symbol").aggregate([("version", "max")])
+    visible = there.filter(there["is_visible"])
+    newest = visible.group_by("symbol").aggregate([("version", "max")])
+    newest = newest.join(
+        visible.select(["symbol", "version", "deleted"]), ["symbol", "version_max"], ["symbol", "version"]
+    )
+    joined = highest.rename_columns(["symbol", "highest"]).join(
+        newest.rename_columns(["symbol", "newest", "is_deleted"]), "symbol"
+    )
+    return joined.select(HEADS.names).cast(HEADS).sort_by("symbol")
+
+
+def merged(layers: Sequence[Iterator[pa.Table]], *, keeps_removed: bool) -> Iterator[pa.Table]:
+    """Yield the rows of several layers, oldest first, as one: sorted, and of each version what the last of them says.
+
+    Each gives tables sorted by symbol and version. A table of each is in memory at a time. Not ``keeps_removed``:
+    without the versions that were removed, where no older layer can have them.
+    """
+    pending = [next(layer, None) for layer in layers]
+    while True:
+        last = [_last(table) for table in pending if table is not None]
+        if not last:
+            return
+        bound, parts = min(last), []
+        for position, table in enumerate(pending):
+            if table is None:
+                continue
+            count = _rows_up_to(table, bound)
+            parts.append(table.slice(0, count).append_column("layer", pa.repeat(position, count)))
+            pending[position] = table.slice(count) if count < table.num_rows else next(layers[position], None)
+        rows = _last_of_each(pa.concat_tables(parts))
+        if not keeps_removed:
+            rows = rows.filter(pc.invert(rows["is_removed"]))
+        if rows.num_rows:
+            yield rows
+
+
+def _last(table: pa.Table) -> tuple[str, int]:
+    return table["symbol"][-1].as_py(), table["version"][-1].as_py()
+
+
+def _rows_up_to(table: pa.Table, bound: tuple[str, int]) -> int:
+    symbol, number = bound
+    is_below = pc.less(table["symbol"], symbol)
+    is_within = pc.and_(pc.equal(table["symbol"], symbol), pc.less_equal(table["version"], number))
+    return int(pc.sum(pc.or_(is_below, is_within)).as_py())
+
+
+def _last_of_each(table: pa.Table) -> pa.Table:
+    """Return rows sorted by symbol and version, and of those of one version the last layer's; without ``layer``."""
+    order = [("symbol", "ascending"), ("version", "ascending"), ("layer", "descending")]
+    table = table.sort_by(order).combine_chunks()
+    if table.num_rows > 1:
+        symbols, numbers = table["symbol"], table["version"]
+        is_other = pc.or_(
+            pc.not_equal(symbols.slice(1), symbols.slice(0, table.num_rows - 1)),
+            pc.not_equal(numbers.slice(1), numbers.slice(0, table.num_rows - 1)),
+        )
+        table = table.filter(pa.chunked_array([pa.array([True]), *is_other.chunks]))
+    return table.drop_columns("layer")
