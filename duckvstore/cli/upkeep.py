@@ -1,4 +1,4 @@
-"""The commands of upkeep: gc, prune, verify, recover, sizes, options, cache.
+"""The commands of upkeep: gc, prune, fold, verify, recover, sizes, options, cache.
 
 Invariant: what removes or brings back shows what it would do, and does it only with ``--yes``.
 """
@@ -37,6 +37,15 @@ examples:
   duckvstore prune trades --keep-last 10
   duckvstore prune --all-symbols --keep-for 90d --library eod
 """
+_FOLD_EPILOG = """\
+Worth it from some thousands of versions on: listings of symbols and versions then read a few files instead of every
+document. The first fold reads all documents, and earlier releases of duckvstore refuse to write to the library from
+then on; every later one costs what is new. Run it from time to time; nothing is missing in listings meanwhile.
+
+examples:
+  duckvstore fold --library eod
+  duckvstore fold --rebuild --library eod         from all documents, whatever there is
+"""
 _OPTIONS_EPILOG = """\
 examples:
   duckvstore options --library eod
@@ -70,6 +79,9 @@ def add_commands(command: AddCommand) -> None:
     prune.add_argument("--keep-last", metavar="N", type=int, help="keep so many of the newest versions")
     prune.add_argument("--keep-for", metavar="TIME", type=_duration, help="keep a version for so long after it: 90d")
 
+    fold = add("fold", _fold, "fold documents into the library's catalogue, which makes listings fast", _FOLD_EPILOG)
+    fold.add_argument("--rebuild", action="store_true", help="make the catalogue anew from all documents")
+
     verify = add("verify", _verify, "check that everything that versions refer to is there and undamaged")
     verify.add_argument("--shallow", action="store_true", help="look at names and sizes only, and read no contents")
 
@@ -98,6 +110,10 @@ def _show(report: object) -> None:
 
 def _gc(library: vs.Library, options: argparse.Namespace) -> None:
     _show(library.gc(options.grace, dry_run=not options.yes))
+
+
+def _fold(library: vs.Library, options: argparse.Namespace) -> None:
+    _show(library.fold(rebuild=options.rebuild))
 
 
 def _recover(library: vs.Library, options: argparse.Namespace) -> None:

@@ -273,7 +273,7 @@ class _Planner:
             except (NoSuchKey, Integrity, Unsupported):
                 return None
 
-        keys = self._intents()
+        keys = [entry.key for entry in self.stored.list(self.layout.journal)]
         found = references.in_batches(symbol_of, keys, "reading the journal")
         return sorted({symbol for symbol in found if symbol is not None})
 
@@ -445,13 +445,9 @@ class _Planner:
                 self.found.decisions.append(name)
         self.found.decisions += [name for name in self.found.aborts if not self.wait and name not in named]
 
-    def _intents(self) -> list[str]:
-        keys = (entry.key for entry in self.stored.list(self.layout.journal))
-        return [key for key in keys if self.layout.parse_mark(key) is None]
-
     def _remove_intents(self) -> None:
         """Remove old intents; where the catalogue is folded, only of what was never made: folds see to the others."""
-        keys = self._intents()
+        keys = [entry.key for entry in self.stored.list(self.layout.journal)]
         if options.is_folded(self.library):
             made = {document.write_id for document in self.inventory.documents.values()}
             keys = [key for key in keys if key.removeprefix(self.layout.journal).partition(".")[0] not in made]

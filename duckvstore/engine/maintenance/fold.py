@@ -50,7 +50,13 @@ def fold(library: OpenLibrary, *, rebuild: bool = False, removed: Collection[tup
     library.check_present(at_once=True)
     options.change(library, {}, is_folded=True)
     for _ in range(FOLDS_MAX):
-        report = _Fold(library, removed, rebuild=rebuild).carry_out()
+        try:
+            report = _Fold(library, removed, rebuild=rebuild).carry_out()
+        except (Integrity, NoSuchKey):  # of the catalogue: what documents have wrong is no error here
+            if rebuild:
+                raise
+            rebuild = True
+            continue
         if report is not None:
             return report
     raise Conflict(f"library {library.name!r} is folded by other processes all the time: they do what this was to do")
@@ -79,10 +85,13 @@ class _Fold:
 
     def carry_out(self) -> FoldReport | None:
         """Return what was done; None: another fold was first."""
-        self.journal = folded.read_journal(self.library, is_whole=True)
+        self.intents = folded.read_intents(
+            self.library, (entry.key for entry in self.objects.list(self.layout.journal))
+        )
+        self.marks = folded.read_marks(self.library)
         # Above all that there was before anything was read: whoever publishes meanwhile takes this number.
         newest = self._newest_number()
-        self.number = max(newest, -1 if self.journal.mark is None else self.journal.mark[0]) + 1
+        self.number = max(newest, self.marks.highest) + 1
         base = self._base()
         if base is not None and base.number != newest:
             return None
@@ -100,13 +109,11 @@ class _Fold:
         """Return the generation to fold into; None: there is none that is whole, so all documents are read."""
         if self.rebuild:
             return None
-        try:
-            found = folded.newest(self.library, self.journal)
-            if found is not None:
-                self.base = Folded(self.library, found)
-                self.heads = self.base.heads
-        except (Integrity, NoSuchKey):
+        found = folded.newest(self.library)
+        if found is None or not self.marks.believe(found):
             return None
+        self.base = Folded(self.library, found)
+        self.heads = self.base.heads
         return found
 
     def _new_documents(self, base: Generation | None) -> list[tuple[str, int]]:
@@ -125,7 +132,7 @@ class _Fold:
             some = {number for number in range(top + 1, highest) if highest - number <= GAP_MAX}
             return [(symbol, number) for number in {highest, *some, *takewhile(top.__lt__, listed)} if number > top]
 
-        symbols = sorted({symbol for symbol in self.journal.intents.values() if symbol is not None})
+        symbols = sorted({symbol for symbol in self.intents.values() if symbol is not None})
         return sorted(chain.from_iterable(IO.map(above, symbols, at_once=PARALLEL_DOCUMENTS)))
 
     def _removed_rows(self, base: Generation | None) -> pa.Table:
@@ -233,8 +240,8 @@ class _Fold:
 
     def _keep_waiting_in_sight(self) -> None:
         """Have an intent in the journal for each symbol with documents that are not folded: readers look there then."""
-        named = {self.layout.parse_intent(key)[0] for key in self.journal.intents}
-        symbols = {symbol for symbol in self.journal.intents.values() if symbol is not None}
+        named = {self.layout.parse_intent(key)[0] for key in self.intents}
+        symbols = {symbol for symbol in self.intents.values() if symbol is not None}
         for symbol, write_id in self.waiting.items():
             if (symbol not in symbols) if write_id is None else (write_id not in named):
                 intent = records.Intent(write_id or clock.new_id(), symbol, self.objects.now())
@@ -252,11 +259,11 @@ class _Fold:
         if not create_document(self.objects, key, made, f"generation {made.number} of {self.library.name!r}"):
             return None
         self.report.generation = made.number
-        # Its key may have been used before, by one that others have replaced and removed since, or that was deleted.
-        newest = self._newest_number()
-        first = next(iter(self.objects.list(self.layout.journal, limit=1)), None)
-        mark = None if first is None else self.layout.parse_mark(first.key)
-        return made if newest == made.number and (mark is None or mark[0] < made.number) else None
+        return made if self._is_newest(made) else None
+
+    def _is_newest(self, made: Generation) -> bool:
+        """Return whether the key was not used before, by one that others have replaced since, or that was deleted."""
+        return self._newest_number() == made.number and folded.read_marks(self.library).highest < made.number
 
     def _newest_number(self) -> int:
         """Return the highest number of a generation that is there, of whatever library (-1: none)."""
@@ -264,26 +271,29 @@ class _Fold:
         return -1 if listed is None else self.layout.parse_generation(listed.key)
 
     def _clean_up(self, generation: Generation) -> FoldReport:
-        """Remove the intents of what the newest generation holds, once the journal has its mark."""
+        """Remove the intents of what the newest generation holds, once it has its mark."""
         known = self.folded
         left = [
             (key, symbol, self.layout.parse_intent(key)[0])
-            for key, symbol in self.journal.intents.items()
+            for key, symbol in self.intents.items()
             if symbol is not None
         ]
         older = {symbol for _, symbol, write_id in left if (symbol, write_id) not in known}
         if older:
             known = known | Folded(self.library, generation).write_ids(older)
         done = [key for key, symbol, write_id in left if (symbol, write_id) in known]
-        if self.journal.mark != generation.key:
-            mark = records.Mark(self.library.library_id, generation.number, generation.generation_id)
-            self.objects.put(self.layout.mark(*generation.key), mark.dump())
-        old = [key for key, (number, _) in self.journal.marks.items() if number < generation.number]
+        self._mark(generation)
+        old = [key for key, (number, _) in self.marks.keys.items() if number < generation.number]
         failures = self.objects.delete(done + old)
         self.report.removed_intents = len(done) - len(failures)
         self.report.stored_bytes = sum(file.bytes for file in generation.files())
         self.report.version_count = sum(layer.rows for layer in generation.layers)
         return self.report
+
+    def _mark(self, generation: Generation) -> None:
+        if generation.key not in self.marks.keys.values():
+            mark = records.Mark(self.library.library_id, generation.number, generation.generation_id)
+            self.objects.put(self.layout.mark(*generation.key), mark.dump())
 
 
 class _Layer:

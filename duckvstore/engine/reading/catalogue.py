@@ -478,6 +478,33 @@ def _folded_tops(view: View) -> tuple[list[tuple[str, int]], Mapping[str, Folded
     return sorted(tops.items(), key=lambda top: escape(top[0])), known
 
 
+class State(NamedTuple):
+    """What two collections of a cut must have alike of a symbol; ``undecided``: the transaction at its top."""
+
+    highest: int
+    newest: int | None
+    is_deleted: bool
+    undecided: str | None = None
+
+
+def states(library: OpenLibrary) -> dict[str, State] | None:
+    """Return the state of every symbol, each at a moment of this call; None: the catalogue is not folded."""
+    return folded.using(folded.look(library), _folded_states)
+
+
+def _folded_states(view: View) -> dict[str, State]:
+    library, tail = view.folded.library, sorted(view.tail)
+
+    def state(symbol: str) -> State:
+        found = head(library, symbol)
+        newest = found.newest
+        is_deleted = newest is not None and newest.deleted
+        return State(found.highest, newest.number if newest is not None else None, is_deleted, found.undecided)
+
+    known = {symbol: State(*top) for symbol, top in view.folded.heads.items() if symbol not in view.tail}
+    return known | dict(zip(tail, IO.map(state, tail, at_once=PARALLEL_DOCUMENTS), strict=True))
+
+
 def _highest(page: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
     """Return the first (symbol, number) of each symbol in the order of keys: its highest number."""
     found: dict[str, int] = {}

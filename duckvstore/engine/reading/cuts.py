@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from duckvstore.engine.library.heads import Head
     from duckvstore.engine.library.open_library import OpenLibrary
-    from duckvstore.engine.reading.catalogue import AsOf
+    from duckvstore.engine.reading.catalogue import AsOf, State
     from duckvstore.format.stored.documents import Version
 
 CUT_COLLECTIONS_MAX = 3
@@ -91,6 +91,26 @@ def collect_cut(
         wanted = cut.keys() if names is not None else None
         return _whole_transactions(library, collections[0], cut, wanted, skipped)
     return {name: found.newest for name, found in collections[-1].items()}
+
+
+def cut_of_all(library: OpenLibrary, skipped: Collection[str] = ()) -> dict[str, int]:
+    """Return the numbers of the newest versions of all live symbols but ``skipped``, at one moment.
+
+    Where the catalogue is folded it has those of most symbols, and two equal collections are a cut as in
+    ``collect_cut``; where others write all the time, or it is not, that finds it.
+    """
+    before: dict[str, State] | None = None
+    for _ in range(CUT_COLLECTIONS_MAX if library.is_known_as_folded else 0):
+        states = catalogue.states(library)
+        if states is not None and states == before:
+            return {
+                symbol: state.newest
+                for symbol, state in states.items()
+                if state.newest is not None and not state.is_deleted and symbol not in skipped
+            }
+        before = states
+    cut = collect_cut(library, None, skipped=skipped)
+    return {name: version.number for name, version in cut.items() if version is not None and not version.deleted}
 
 
 def _collection(library: OpenLibrary, names: Sequence[str] | None, skipped: Collection[str]) -> dict[str, Head]:

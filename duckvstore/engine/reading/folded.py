@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import warnings
 from bisect import bisect_left
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import pyarrow as pa
@@ -22,7 +22,7 @@ from duckvstore.format.stored import generations, records
 from duckvstore.format.stored.generations import DOCUMENTS, HEADS, VERSIONS, Generation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from datetime import datetime
 
     from duckvstore.engine.library.open_library import OpenLibrary
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from duckvstore.format.stored.generations import File
 
 Outcome = TypeVar("Outcome")
+
+JOURNAL_PAGE = 1000
 
 
 class FoldedHead(NamedTuple):
@@ -50,31 +52,24 @@ class FoldedDocument(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Journal:
-    """What a listing of the journal shows.
+class Marks:
+    """Numbers and ids of generations that intents were removed for, by key."""
 
-    ``intents``: the symbols that writes announce, by key (None: it was gone when it was to be read). ``marks``: numbers
-    and ids of generations that intents were removed for, by key.
-    """
-
-    intents: dict[str, str | None]
-    marks: dict[str, tuple[int, str]] = field(default_factory=dict)
+    keys: dict[str, tuple[int, str]]
 
     @property
-    def mark(self) -> tuple[int, str] | None:
-        """The highest of ``marks``; None: there is none."""
-        return max(self.marks.values(), default=None)
+    def highest(self) -> int:
+        """The highest number (-1: there is no mark)."""
+        return max((number for number, _ in self.keys.values()), default=-1)
 
-    def believes(self, generation: Generation) -> bool:
-        """Return whether a generation holds all that intents were removed for."""
-        if self.mark is None or generation.number > self.mark[0]:
-            return True
-        return generation.key == self.mark and not self.is_ambiguous
+    def believe(self, generation: Generation) -> bool:
+        """Return whether a generation holds all that intents were removed for.
 
-    @property
-    def is_ambiguous(self) -> bool:
-        """Whether two generations of the newest mark's number were published, since one of them was deleted."""
-        return self.mark is not None and sum(number == self.mark[0] for number, _ in self.marks.values()) > 1
+        There may be several of one number, where some were deleted: then one may lack what intents were removed for by
+        another.
+        """
+        newest = [mark for mark in self.keys.values() if mark[0] == self.highest]
+        return generation.number > self.highest or newest == [(generation.number, generation.generation_id)]
 
 
 class Folded:
@@ -166,21 +161,35 @@ class View(NamedTuple):
 def look(library: OpenLibrary) -> View | None:
     """Return the folded catalogue of now; None: there is none, or none that may be believed.
 
-    One listing of the journal, one of a generation, and one read of it; and of each intent whose key names no symbol.
+    Three listings, of the journal, of the marks and of a generation, and one read of that; and of each intent whose key
+    names no symbol.
     """
     try:
-        journal = read_journal(library)
-        if journal.mark is None:
-            return None
-        generation = newest(library, journal)
+        found = _look(library)
     except (Integrity, Unsupported) as error:
         _warn(library, error)
         return None
-    if generation is None:
+    if found is None:
         return None
+    generation, tail = found
     if library.folded is None or library.folded.generation is not generation:
         library.folded = Folded(library, generation)
-    return View(library.folded, frozenset(symbol for symbol in journal.intents.values() if symbol is not None))
+    return View(library.folded, tail)
+
+
+def _look(library: OpenLibrary) -> tuple[Generation, frozenset[str]] | None:
+    first = IO.submit(read_marks, library) if library.folded is None else None
+    journal = library.objects.list(library.layout.journal)
+    page = list(islice(journal, JOURNAL_PAGE))
+    if first is not None and not first.result().keys:
+        return None  # nothing was ever folded, so there is no need to list more
+    intents = read_intents(library, chain((entry.key for entry in page), (entry.key for entry in journal)))
+    # After the journal: FORMAT.md, Catalogue.
+    marks = IO.submit(read_marks, library)
+    generation = newest(library)
+    if generation is None or not marks.result().believe(generation):
+        return None
+    return generation, frozenset(symbol for symbol in intents.values() if symbol is not None)
 
 
 def using(view: View | None, use: Callable[[View], Outcome]) -> Outcome | None:
@@ -195,29 +204,27 @@ def using(view: View | None, use: Callable[[View], Outcome]) -> Outcome | None:
         return None
 
 
-def read_journal(library: OpenLibrary, *, is_whole: bool = False) -> Journal:
-    """Return what the journal holds; where its first key is no mark, so that nothing was folded, only if ``is_whole``.
+def read_marks(library: OpenLibrary) -> Marks:
+    """Return the marks of a library: one listing. Raises Integrity for a key that is none."""
+    keys = [entry.key for entry in library.objects.list(library.layout.marks)]
+    return Marks({key: library.layout.parse_mark(key) for key in keys})
 
-    Raises Integrity and Unsupported for an intent that cannot be read.
+
+def read_intents(library: OpenLibrary, keys: Iterable[str]) -> dict[str, str | None]:
+    """Return the symbols that intents under ``keys`` announce, by key; None for one that was gone when it was read.
+
+    Raises Integrity and Unsupported for one that cannot be read.
     """
-    layout = library.layout
-    marks: dict[str, tuple[int, str]] = {}
     intents: dict[str, str | None] = {}
-    for entry in library.objects.list(layout.journal):
-        mark = layout.parse_mark(entry.key)
-        if mark is not None:
-            marks[entry.key] = mark
-        elif not marks and not is_whole:
-            return Journal({})
-        else:
-            try:
-                intents[entry.key] = layout.parse_intent(entry.key)[1]
-            except Integrity:
-                continue  # of another program
+    for key in keys:
+        try:
+            intents[key] = library.layout.parse_intent(key)[1]
+        except Integrity:
+            continue  # of another program
     unnamed = [key for key, symbol in intents.items() if symbol is None]
     announced = IO.map(lambda key: _announced(library, key), unnamed, at_once=PARALLEL_DOCUMENTS)
     intents.update(zip(unnamed, announced, strict=True))
-    return Journal(intents, marks)
+    return intents
 
 
 def _announced(library: OpenLibrary, key: str) -> str | None:
@@ -232,25 +239,21 @@ def _announced(library: OpenLibrary, key: str) -> str | None:
     return symbol
 
 
-def newest(library: OpenLibrary, journal: Journal) -> Generation | None:
-    """Return the newest generation of this library; None where there is none that the journal believes.
-
-    Raises Integrity and Unsupported for one that cannot be read.
-    """
+def newest(library: OpenLibrary) -> Generation | None:
+    """Return the newest generation, if there is one and it is this library's. Raises Integrity and Unsupported."""
     entry = next(iter(library.objects.list(library.layout.generations, limit=1)), None)
     if entry is None:
         return None
     number = library.layout.parse_generation(entry.key)
-    known = library.folded
-    if known is not None and known.generation.number == number and journal.mark == known.generation.key:
-        return None if journal.is_ambiguous else known.generation
     try:
-        found = Generation.load(library.objects.read(entry.key), where=f"{library.objects.url} {entry.key}")
+        data = library.objects.read(entry.key)
     except NoSuchKey:
         return None
-    if found.library_id != library.library_id or found.number != number or not journal.believes(found):
+    known = library.folded.generation if library.folded is not None else None
+    found = Generation.load(data, where=f"{library.objects.url} {entry.key}")
+    if found.library_id != library.library_id or found.number != number:
         return None
-    return found
+    return known if known == found else found
 
 
 def version(library: OpenLibrary, pair: tuple[str, int], found: FoldedDocument) -> Version | None:
@@ -294,7 +297,7 @@ def _around(files: Sequence[File], symbols: Sequence[str]) -> list[File]:
 
 def _warn(library: OpenLibrary, error: Exception) -> None:
     warnings.warn(
-        f"the catalogue of library {library.name!r} cannot be read, so its documents are, which takes longer: {error}",
+        f"the folded catalogue of library {library.name!r} cannot be read, so documents are: {error}",
         DocumentWarning,
         stacklevel=4,
     )

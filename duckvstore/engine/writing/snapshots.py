@@ -91,10 +91,10 @@ def _newest(library: OpenLibrary, skip_symbols: Collection[str]) -> dict[str, in
                 f"{nearest(skipped, names)} list_symbols() shows what there is"
             )
     try:
-        cut = cuts.collect_cut(library, None, skipped=skip_symbols)
+        numbers = cuts.cut_of_all(library, skip_symbols)
     except (Integrity, Unsupported) as error:
         raise type(error)(f"{error}; skip_symbols=[…] makes a snapshot without a symbol") from error
-    return {name: version.number for name, version in cut.items() if version is not None and not version.deleted}
+    return numbers
 
 
 def _named(library: OpenLibrary, versions: Mapping[str, int]) -> dict[str, int]:

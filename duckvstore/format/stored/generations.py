@@ -112,7 +112,7 @@ class Generation(Document, frozen=True):
 
     @property
     def key(self) -> tuple[int, str]:
-        """What a mark in the journal says of it."""
+        """What a mark says of it."""
         return self.number, self.generation_id
 
     def files(self) -> list[File]:
@@ -149,9 +149,9 @@ def encode(table: pa.Table) -> bytes:
 def decode(data: bytes, file: File, schema: pa.Schema) -> pa.Table:
     """Return the rows in the bytes of ``file``. Raises Integrity when they are not what was written."""
     if len(data) != file.bytes or hashlib.sha256(data).hexdigest() != file.sha256:
-        raise Integrity(f"the catalogue file {file.key} is damaged: fold(rebuild=True) makes the catalogue anew")
+        raise Integrity(f"the catalogue file {file.key} is damaged: fold(rebuild=True) makes it anew")
     try:
-        table = pq.read_table(pa.BufferReader(data))
+        table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)  # many files are read at once
     except (pa.ArrowException, ValueError) as error:
         raise of_handler(error) or _unlike(file, error) from error
     if table.num_rows != file.rows or not table.schema.equals(schema):
@@ -161,23 +161,27 @@ def decode(data: bytes, file: File, schema: pa.Schema) -> pa.Table:
 
 def _unlike(file: File, why: object) -> Integrity:
     return Integrity(
-        f"the catalogue file {file.key} is not what a fold writes ({why}): fold(rebuild=True) makes the catalogue anew"
+        f"the catalogue file {file.key} is not what a fold writes ({why}): fold(rebuild=True) makes it anew"
     )
 
 
 def heads_of(versions: pa.Table) -> pa.Table:
-    """Return the heads of symbols in rows of ``versions``: highest number, newest visible one, whether it deletes."""
+    """Return the heads of symbols in sorted rows of ``versions``: highest number, newest visible one, if it deletes."""
     there = versions.filter(pc.invert(versions["is_removed"]))
-    highest = there.group_by("symbol").aggregate([("version", "max")])
-    visible = there.filter(there["is_visible"])
-    newest = visible.group_by("symbol").aggregate([("version", "max")])
-    newest = newest.join(
-        visible.select(["symbol", "version", "deleted"]), ["symbol", "version_max"], ["symbol", "version"]
-    )
-    joined = highest.rename_columns(["symbol", "highest"]).join(
-        newest.rename_columns(["symbol", "newest", "is_deleted"]), "symbol"
-    )
-    return joined.select(HEADS.names).cast(HEADS).sort_by("symbol")
+    highest = there.filter(is_last(there["symbol"]))
+    seen = there.filter(there["is_visible"])
+    newest = seen.filter(is_last(seen["symbol"])).combine_chunks()
+    place = pc.index_in(highest["symbol"], newest["symbol"].combine_chunks())
+    columns = [highest["symbol"], highest["version"], newest["version"].take(place), newest["deleted"].take(place)]
+    return pa.table(columns, schema=HEADS)
+
+
+def is_last(symbols: pa.ChunkedArray) -> pa.Array:
+    """Return of sorted symbols whether the next one is another."""
+    if not len(symbols):
+        return pa.array([], pa.bool_())
+    flat = symbols.combine_chunks()
+    return pa.concat_arrays([pc.not_equal(flat[:-1], flat[1:]), pa.array([True])])
 
 
 def merged(layers: Sequence[Iterator[pa.Table]], *, keeps_removed: bool) -> Iterator[pa.Table]:

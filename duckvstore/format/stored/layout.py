@@ -25,7 +25,7 @@ _NAMED_FILES = {
 }
 _CATALOGUE_FILE = re.compile(r"catalogue/files/([0-9]{8}T[0-9]{6}Z)-[0-9a-f]{16}\.parquet")
 _GENERATION_FILE = re.compile(r"([0-9]{10})\.json")
-_MARK = re.compile(r"-([0-9]{10})\.([0-9a-f]{32})")
+_MARK = re.compile(r"([0-9]{10})\.([0-9a-f]{32})")
 _INTENT = re.compile(r"([0-9a-f]{32})(?:\.(.+))?")
 IDENTITY = re.compile(r"[0-9a-f]{32}")
 # What SQL means by these in front of a table's name, in whatever case: no new library or snapshot has one.
@@ -133,6 +133,8 @@ class Layout:
     transactions = _Under("transactions/")
     #: prefix of the journal
     journal = _Under("journal/")
+    #: prefix of the marks of generations that intents were removed for
+    marks = _Under("folds/")
     #: prefix of the generations of the folded catalogue
     generations = _Under("catalogue/generations/")
     #: prefix of the files that generations name
@@ -234,13 +236,15 @@ class Layout:
         raise Integrity(f"{key!r} is no key of an intent: another program wrote under this prefix")
 
     def mark(self, number: int, generation_id: str) -> str:
-        """Key of the journal's mark of a generation that intents were removed for; the newest is the first listed."""
-        return f"{self.journal}-{_inverted(number)}.{_checked_identity(generation_id, 'generation')}"
+        """Key of the mark of a generation that intents were removed for; the newest is the first of a listing."""
+        return f"{self.marks}{_inverted(number)}.{_checked_identity(generation_id, 'generation')}"
 
-    def parse_mark(self, key: str) -> tuple[int, str] | None:
-        """Return (number, generation id) of the key of a mark, or None for that of an intent."""
-        match = _MARK.fullmatch(key.removeprefix(self.journal))
-        return (VERSION_NUMBER_MAX - int(match[1]), match[2]) if match and key.startswith(self.journal) else None
+    def parse_mark(self, key: str) -> tuple[int, str]:
+        """Return (number, generation id) of the key of a mark; raises Integrity for any other key."""
+        match = _MARK.fullmatch(key.removeprefix(self.marks))
+        if key.startswith(self.marks) and match:
+            return VERSION_NUMBER_MAX - int(match[1]), match[2]
+        raise Integrity(f"{key!r} is no key of a mark: another program wrote under this prefix")
 
     def generation(self, number: int) -> str:
         """Key of a generation of the folded catalogue; the newest is the first of a listing."""

@@ -72,7 +72,7 @@ class OptionsDocument(Document, frozen=True):
     write_id: str
     changed_at: Time
     stored: dict[str, Any] = field(name="options")
-    is_folded: bool = False
+    is_folded: bool = field(name="folded", default=False)
 
     def dump(self, features: Sequence[str] = ()) -> bytes:
         """Return the JSON of an options document."""

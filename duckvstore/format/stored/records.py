@@ -19,7 +19,7 @@ class Intent(Document, frozen=True):
 
 
 class Mark(Document, frozen=True):
-    """The journal's mark that intents were removed for a generation of the catalogue, which its key names too."""
+    """The mark that intents were removed for a generation of the catalogue, which its key names too."""
 
     noun: ClassVar[str] = "mark"
 
