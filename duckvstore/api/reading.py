@@ -240,6 +240,9 @@ class Reading(Handle):
             >>> lib.has_symbol("trades", as_of=7)
             False
         """
+        if as_of is None:  # what an error would say takes a listing
+            newest = self._newest(symbol)
+            return newest is not None and not newest.deleted
         try:
             self._resolve(symbol, as_of)
         except NotFound:

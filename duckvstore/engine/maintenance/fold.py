@@ -52,11 +52,10 @@ def fold(library: OpenLibrary, *, rebuild: bool = False, removed: Collection[tup
     for _ in range(FOLDS_MAX):
         try:
             report = _Fold(library, removed, rebuild=rebuild).carry_out()
-        except (Integrity, NoSuchKey):  # of the catalogue: what documents have wrong is no error here
-            if rebuild:
+        except (Integrity, NoSuchKey) as error:  # of the catalogue: what documents have wrong is no error here
+            if rebuild and isinstance(error, Integrity):
                 raise
-            rebuild = True
-            continue
+            rebuild, report = True, None
         if report is not None:
             return report
     raise Conflict(f"library {library.name!r} is folded by other processes all the time: they do what this was to do")

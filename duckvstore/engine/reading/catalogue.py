@@ -64,10 +64,16 @@ def head(library: OpenLibrary, symbol: str) -> Head:
     raise not_found.vanishing(library, symbol)
 
 
-def heads_of_all(library: OpenLibrary, skipped: Collection[str] = ()) -> dict[str, Head]:
-    """Return the head of every symbol except ``skipped``: ``symbol_heads``, and each document that is not cached."""
+def heads_of_all(
+    library: OpenLibrary, skipped: Collection[str] = (), listed: Sequence[tuple[str, int]] | None = None
+) -> dict[str, Head]:
+    """Return the head of every symbol except ``skipped``: ``symbol_heads``, and each document that is not cached.
+
+    ``listed``: what ``symbol_heads`` has returned a moment ago.
+    """
     age = clock.Stopwatch()
-    tops = [(symbol, number) for symbol, number in symbol_heads(library) if symbol not in skipped]
+    found = symbol_heads(library) if listed is None else listed
+    top_numbers = [(symbol, number) for symbol, number in found if symbol not in skipped]
 
     def below(symbol: str, number: int) -> Iterator[int]:
         yield number
@@ -80,8 +86,8 @@ def heads_of_all(library: OpenLibrary, skipped: Collection[str] = ()) -> dict[st
         library.heads.remember(top[0], found)
         return found
 
-    found = IO.map(one, tops, at_once=PARALLEL_DOCUMENTS)
-    return {symbol: head for (symbol, _), head in zip(tops, found, strict=True)}
+    heads = IO.map(one, top_numbers, at_once=PARALLEL_DOCUMENTS)
+    return {symbol: head for (symbol, _), head in zip(top_numbers, heads, strict=True)}
 
 
 def _search_head(library: OpenLibrary, symbol: str, present: Iterable[int], age: clock.Stopwatch) -> Head | None:
@@ -442,7 +448,7 @@ def symbol_names(library: OpenLibrary) -> list[str]:
 
 def symbol_heads(library: OpenLibrary) -> list[tuple[str, int]]:
     """Return (symbol, highest number) in the order of keys; of a library with many documents, by its catalogue."""
-    return _tops(library)[0]
+    return tops(library)[0]
 
 
 def live_symbols(library: OpenLibrary) -> list[str]:
@@ -450,14 +456,14 @@ def live_symbols(library: OpenLibrary) -> list[str]:
 
     One whose newest document has to be read, and cannot be, is left out and warned of.
     """
-    tops, known = _tops(library)
-    rest = [top for top in tops if top[0] not in known]
+    listed, known = tops(library)
+    rest = [top for top in listed if top[0] not in known]
     found = [version.symbol for version in newest_among(library, rest) if not version.deleted]
     found += [symbol for symbol, head in known.items() if head.newest is not None and not head.is_deleted]
     return sorted(found)
 
 
-def _tops(library: OpenLibrary) -> tuple[list[tuple[str, int]], Mapping[str, FoldedHead]]:
+def tops(library: OpenLibrary) -> tuple[list[tuple[str, int]], Mapping[str, FoldedHead]]:
     """Return what ``symbol_heads`` does, and the heads of the symbols of which the catalogue has everything."""
     page: list[tuple[str, int]] = []
     if not library.is_known_as_folded:

@@ -68,19 +68,25 @@ def _may_be_newest(as_of: AsOf) -> bool:
 
 
 def collect_cut(
-    library: OpenLibrary, names: Sequence[str] | None, *, skipped: Collection[str] = ()
+    library: OpenLibrary,
+    names: Sequence[str] | None,
+    *,
+    skipped: Collection[str] = (),
+    tops: Sequence[tuple[str, int]] | None = None,
 ) -> dict[str, Version | None]:
     """Return the newest versions of ``names`` at one moment (None: the symbol has none).
 
     ``names`` None means every symbol except those in ``skipped``; these are listed again each time,
     since a symbol may be created meanwhile. Two successive equal collections of symbols, highest numbers and
     decisions prove the cut; the heads that this library remembers of ``names`` do as the first one. After three that
-    disagree, the last one is raised (``_raised``).
+    disagree, the last one is raised (``_raised``). ``tops``: the highest numbers of all symbols, if this call has
+    listed them already.
     """
     before = None if names is None else library.heads.known(names)  # from before the first look: FORMAT.md, Cuts
     collections: list[dict[str, Head]] = []
     for _ in range(CUT_COLLECTIONS_MAX):
-        collections.append(_collection(library, names, skipped))
+        collections.append(_collection(library, names, skipped, tops))
+        tops = None
         if names is not None and len(names) < 2:
             break
         if before is not None and _same(before, collections[-1]):
@@ -99,8 +105,9 @@ def cut_of_all(library: OpenLibrary, skipped: Collection[str] = ()) -> dict[str,
     Where the catalogue is folded it has those of most symbols, and two equal collections are a cut as in
     ``collect_cut``; where others write all the time, or it is not, that finds it.
     """
+    tops, folded_heads = catalogue.tops(library)
     before: dict[str, State] | None = None
-    for _ in range(CUT_COLLECTIONS_MAX if library.is_known_as_folded else 0):
+    for _ in range(CUT_COLLECTIONS_MAX if folded_heads else 0):
         states = catalogue.states(library)
         if states is not None and states == before:
             return {
@@ -109,13 +116,18 @@ def cut_of_all(library: OpenLibrary, skipped: Collection[str] = ()) -> dict[str,
                 if state.newest is not None and not state.is_deleted and symbol not in skipped
             }
         before = states
-    cut = collect_cut(library, None, skipped=skipped)
+    cut = collect_cut(library, None, skipped=skipped, tops=tops)
     return {name: version.number for name, version in cut.items() if version is not None and not version.deleted}
 
 
-def _collection(library: OpenLibrary, names: Sequence[str] | None, skipped: Collection[str]) -> dict[str, Head]:
+def _collection(
+    library: OpenLibrary,
+    names: Sequence[str] | None,
+    skipped: Collection[str],
+    tops: Sequence[tuple[str, int]] | None = None,
+) -> dict[str, Head]:
     if names is None:
-        return catalogue.heads_of_all(library, skipped)
+        return catalogue.heads_of_all(library, skipped, tops)
     heads = IO.map(lambda name: catalogue.head(library, name), names, at_once=PARALLEL_DOCUMENTS)
     return dict(zip(names, heads, strict=True))
 

@@ -28,25 +28,30 @@ def is_table(value: object) -> bool:
         return True
     if type(value).__module__.partition(".")[0] == "polars":
         return True
-    pandas, numpy = sys.modules.get("pandas"), sys.modules.get("numpy")
-    if pandas is not None and isinstance(value, (pandas.DataFrame, pandas.Series)):
-        return True
-    return numpy is not None and isinstance(value, numpy.ndarray)
+    names = (("pandas", "DataFrame"), ("pandas", "Series"), ("numpy", "ndarray"))
+    return any(is_kind(value, module, name) for module, name in names)
+
+
+def is_kind(value: object, module: str, name: str) -> bool:
+    """Return whether ``value`` is an instance of ``module.name``, without importing a module that nobody uses.
+
+    Nor is one looked into that another thread is importing just now: nothing can be of its kinds yet.
+    """
+    kind = getattr(sys.modules.get(module), name, None)
+    return isinstance(kind, type) and isinstance(value, kind)
 
 
 def encode_table(value: Any, where: str) -> Encoded:
     """Return a value that ``is_table`` as Arrow rows; raises as ``encode`` does."""
-    pandas = sys.modules.get("pandas")
-    if pandas is not None and isinstance(value, pandas.DataFrame):
+    if is_kind(value, "pandas", "DataFrame"):
         from duckvstore.format.codecs import pandas_frames
 
         return Encoded("dataframe", *pandas_frames.encode_frame(value, where))
-    if pandas is not None and isinstance(value, pandas.Series):
+    if is_kind(value, "pandas", "Series"):
         from duckvstore.format.codecs import pandas_frames
 
         return Encoded("series", *pandas_frames.encode_series(value, where), None)
-    numpy = sys.modules.get("numpy")
-    if numpy is not None and isinstance(value, numpy.ndarray):
+    if is_kind(value, "numpy", "ndarray"):
         from duckvstore.format.codecs import numpy_values
 
         return Encoded("ndarray", *numpy_values.encode(value, where), None)

@@ -5,8 +5,9 @@ DuckDB sees a value only while it is registered for one statement, under one of 
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
+
+from duckvstore.format.codecs.tables import is_kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,13 +22,6 @@ _KINDS = (
     ("pyarrow.dataset", "Dataset"),
     ("duckdb", "DuckDBPyRelation"),
 )
-
-
-def is_kind(value: object, module: str, name: str) -> bool:
-    """Whether ``value`` is an instance of ``module.name``, without importing a module that nobody uses."""
-    loaded = sys.modules.get(module)
-    kind = getattr(loaded, name, None) if loaded is not None else None
-    return isinstance(kind, type) and isinstance(value, kind)
 
 
 def is_frame(value: object) -> bool:
