@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from duckvstore.api.version_handle import VersionHandle
     from duckvstore.engine.maintenance.reports import (
         CollectionReport,
+        FoldReport,
         RecoveryReport,
         Size,
         SizesReport,
@@ -96,6 +97,7 @@ __all__ = [
     "DocumentWarning",
     "DuckVStoreError",
     "Figures",
+    "FoldReport",
     "Integrity",
     "InvalidInput",
     "LeftOut",
@@ -156,7 +158,7 @@ _ON_USE = {
     "duckvstore.api.overview": ("ColumnOverview", "Overview"),
     "duckvstore.api.version_handle": ("VersionHandle",),
     "duckvstore.engine.maintenance.reports": (
-        *("CollectionReport", "RecoveryReport", "Size", "SizesReport", "VerificationReport"),
+        *("CollectionReport", "FoldReport", "RecoveryReport", "Size", "SizesReport", "VerificationReport"),
     ),
     "duckvstore.format.stored.options": ("Options",),
     "duckvstore.jupyter.browser": ("Browser",),

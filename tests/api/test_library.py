@@ -314,7 +314,7 @@ def test_list_symbols_and_versions(lib):
 
 
 def test_many_versions_do_not_slow_the_listing_of_symbols(lib, counting):
-    """A history of thousands of versions is skipped by the listing, not walked."""
+    """A history of thousands of versions is skipped by the listing, not walked; two look for a folded catalogue."""
     lib.write("a", frame(5))
     template = next(key for key in counting.inner._objects if "/versions/a/" in key)
     document = counting.inner._objects[template]
@@ -324,7 +324,7 @@ def test_many_versions_do_not_slow_the_listing_of_symbols(lib, counting):
     lib.write("b", frame(5))
     counting.reset()
     assert lib.list_symbols() == ["a", "b"]
-    assert counting.counts["list"] <= 3
+    assert counting.counts["list"] <= 5
 
 
 def test_description(lib, small_segments):

@@ -127,7 +127,7 @@ COMPLETED = {
     ),
     vs.Library: (
         "append append_batch browse connect delete delete_batch delete_data_in_range delete_rows delete_snapshot "
-        "delete_staged_data diff finalize_staged_data gc get_description get_description_batch get_staged_symbols "
+        "delete_staged_data diff finalize_staged_data fold gc get_description get_description_batch get_staged_symbols "
         "has_symbol head list_snapshots list_symbols list_versions name options overview prune "
         "prune_previous_versions publish read read_batch read_metadata read_metadata_batch recover reload_symbol_list "
         "restore_version session set_options sizes snapshot sort_and_finalize_staged_data sql stage store tail "

@@ -48,3 +48,27 @@ def test_it_refuses_segments_of_which_parts_can_be_read(tmp_path, release_before
     assert "segment_parts" in said
     library.write("eod", pd.DataFrame({"close": [2.5]}))
     assert release_before(READ, url).strip() == "[2.5]"
+
+
+WRITE_AND_COLLECT = """
+import duckvstore as vs
+lib = vs.open(sys.argv[1])["prices"]
+for call in (lambda: lib.write("eod", 1), lambda: lib.gc(dry_run=False), lambda: lib.set_options(keep_last=1)):
+    try:
+        call()
+    except vs.Unsupported as error:
+        print("refused", error)
+"""
+
+
+def test_it_neither_writes_nor_collects_where_the_catalogue_is_folded(tmp_path, release_before):
+    """It would remove intents by their age; it may read on, since documents are what they were."""
+    url = str(tmp_path / "store")
+    library = vs.open(url).create_library("prices")
+    library.write("eod", pd.DataFrame({"close": [1.5, 2.5]}))
+    library.fold()
+    said = release_before(WRITE_AND_COLLECT, url).splitlines()
+    assert len(said) == 3
+    assert all(line.startswith("refused") and "folded_catalogue" in line for line in said)
+    assert release_before(READ, url).strip() == "[1.5, 2.5]"
+    assert library.list_versions().keys() == {("eod", 0)}
