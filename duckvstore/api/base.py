@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from duckvstore.api.items import VersionedItem
 from duckvstore.concurrency import IO
-from duckvstore.engine.reading import catalogue
+from duckvstore.engine.reading import catalogue, visible
 from duckvstore.engine.writing import commits
 from duckvstore.errors import InvalidInput, NoSuchSymbol
 from duckvstore.format.stored import metadata as user_metadata
@@ -50,7 +50,7 @@ class Handle:
 
     def _newest(self, symbol: str) -> Version | None:
         """Return the newest version as a write of this handle would find it."""
-        return catalogue.head(self.open_library, symbol).newest
+        return visible.head(self.open_library, symbol).newest
 
     def _call(
         self, symbol: str, author: str | None, message: str | None, expected_version: int | None = None

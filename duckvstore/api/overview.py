@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from duckvstore.api.base import plain
 from duckvstore.api.items import SnapshotInfo, SymbolDescription
 from duckvstore.engine.library import condemned, unreadable
-from duckvstore.engine.reading import catalogue, segments
+from duckvstore.engine.reading import catalogue, listings, segments, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from duckvstore.engine.library.open_library import OpenLibrary
-    from duckvstore.engine.reading.catalogue import AsOf, Pinned
+    from duckvstore.engine.reading.catalogue import AsOf
+    from duckvstore.engine.reading.listings import Pinned
     from duckvstore.format.stored.documents import Version
     from duckvstore.sql.session import Session
 
@@ -51,18 +52,18 @@ class Overview:
 
     def symbols(self) -> list[str]:
         """Return every symbol that there ever was, deleted ones too; reads no document."""
-        return catalogue.symbol_names(self._opened)
+        return listings.symbol_names(self._opened)
 
     def touched(self) -> list[str]:
         """Return the symbols that the calling thread's open transaction has used, of which some may be its own."""
         return list(self._pinned())
 
     def _pinned(self) -> Pinned:
-        return catalogue.NOTHING_PINNED if self._session is None else self._session.pinned(self._opened)
+        return listings.NOTHING_PINNED if self._session is None else self._session.pinned(self._opened)
 
     def is_symbol(self, name: str) -> bool:
         """Return whether SQL would take ``name`` for a symbol: exactly or without regard to case, deleted or not."""
-        if catalogue.head(self._opened, name).highest >= 0:
+        if visible.head(self._opened, name).highest >= 0:
             return True
         return name.casefold() in (symbol.casefold() for symbol in self.symbols())
 
@@ -72,7 +73,7 @@ class Overview:
         ``held``: one that a snapshot holds, which counts even when it was removed. Raises NoSuchSymbol.
         """
         unwanted = condemned.numbers(self._opened, symbol)
-        numbers = [at for at in catalogue.numbers(self._opened, symbol) if at not in unwanted or at == held]
+        numbers = [at for at in visible.numbers(self._opened, symbol) if at not in unwanted or at == held]
         if not numbers:
             catalogue.resolve(self._opened, symbol)  # raises with the nearest names
         return numbers
@@ -88,8 +89,8 @@ class Overview:
         def load(pair: tuple[str, int | None]) -> Version | None:
             symbol, number = pair
             if number is None:
-                return catalogue.head(self._opened, symbol).newest
-            return catalogue.find_visible(self._opened, symbol, number)
+                return visible.head(self._opened, symbol).newest
+            return visible.find_visible(self._opened, symbol, number)
 
         found = unreadable.read_all(load, wanted, report)
         return [SymbolDescription.of(version, None) for version in found]

@@ -13,7 +13,7 @@ from duckvstore.api.base import Handle
 from duckvstore.api.items import SymbolDescription, SymbolVersion, VersionedItem, VersionInfo
 from duckvstore.api.payloads import ReadRequest
 from duckvstore.engine.library import unreadable
-from duckvstore.engine.reading import catalogue, composite, ranges, reads
+from duckvstore.engine.reading import catalogue, composite, listings, ranges, reads, visible
 from duckvstore.errors import InvalidInput, NotFound, Unsupported
 from duckvstore.format.codecs import composite as format_composite
 from duckvstore.format.codecs import tables, values
@@ -207,7 +207,7 @@ class Reading(Handle):
             ['trades']
         """
         if snapshot_name is None and metadata is None:
-            names = catalogue.live_symbols(self.open_library)
+            names = listings.live_symbols(self.open_library)
         else:
             found = self._held_or_newest(snapshot_name)
             if metadata is not None:
@@ -225,7 +225,7 @@ class Reading(Handle):
     def _held_or_newest(self, snapshot_name: str | None) -> list[Version]:
         """Return the newest version of each live symbol, or those that a snapshot holds."""
         if snapshot_name is None:
-            return catalogue.newest_versions(self.open_library)
+            return listings.newest_versions(self.open_library)
         held = catalogue.read_snapshot(self.open_library, snapshot_name).versions
         pairs = [(symbol, catalogue.Held(number)) for symbol, number in held.items()]  # pruned or not
         return unreadable.read_all(lambda pair: catalogue.resolve(self.open_library, *pair), pairs)
@@ -289,17 +289,17 @@ class Reading(Handle):
         """Return the versions of one symbol or all, by symbol, newest first. ``held``: the only ones that matter."""
         opened = self.open_library
         if held is not None:
-            versions = catalogue.versions_held(opened, sorted(pair for pair in held if symbol in (None, pair[0])))
+            versions = listings.versions_held(opened, sorted(pair for pair in held if symbol in (None, pair[0])))
         elif symbol is None:
             if latest_only:
-                return catalogue.newest_among(opened, catalogue.symbol_heads(opened))
-            return catalogue.versions_of_all(opened)
+                return listings.newest_among(opened, listings.symbol_heads(opened))
+            return listings.versions_of_all(opened)
         elif latest_only:
-            highest = islice(catalogue.numbers(opened, symbol, first_page=1), 1)
-            versions = catalogue.newest_among(opened, [(symbol, number) for number in highest])
+            highest = islice(visible.numbers(opened, symbol, first_page=1), 1)
+            versions = listings.newest_among(opened, [(symbol, number) for number in highest])
         else:
             versions = catalogue.history(opened, symbol)
-        if symbol is not None and not versions and catalogue.head(opened, symbol).newest is None:
+        if symbol is not None and not versions and visible.head(opened, symbol).newest is None:
             raise catalogue.no_symbol(opened, symbol)
         return versions
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duckvstore import forks
-from duckvstore.engine.reading import catalogue
+from duckvstore.engine.reading import listings
 from duckvstore.sql.driver.instance import DuckDBInstance
 from duckvstore.sql.driver.interrupts import unwrapped
 from duckvstore.sql.execution import sandbox
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from duckvstore.engine.library.open_library import OpenLibrary
-    from duckvstore.engine.reading.catalogue import Pinned
+    from duckvstore.engine.reading.listings import Pinned
     from duckvstore.sql.results.result import Result
 
 
@@ -104,7 +104,7 @@ class Session(forks.OfOneProcess):
     def pinned(self, library: OpenLibrary) -> Pinned:
         """Return what the calling thread's transaction sees of the symbols that it has touched; makes no request."""
         thread = self._threads.known()
-        return self._steps.pinned(thread)(library) if thread is not None else catalogue.NOTHING_PINNED
+        return self._steps.pinned(thread)(library) if thread is not None else listings.NOTHING_PINNED
 
     def tables(self) -> set[tuple[str, str, str]]:
         """Return (database, schema, name), in lower case, of the tables and views that the calling thread has made."""

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import duckvstore as vs
-from duckvstore.engine.reading import catalogue, folded
+from duckvstore.engine.reading import folded, listings
 from tests.format.test_independent_reader import document, escape
 
 GOLDEN = Path(__file__).parent / "golden_folded"
@@ -70,7 +70,7 @@ def test_the_catalogue_is_read_with_json_and_pyarrow_only(folder):
 
 def test_this_release_believes_it_and_lists_what_is_there(folder, tmp_path, monkeypatch):
     """Also what came after the fold; a fold of this release goes on from it."""
-    monkeypatch.setattr(catalogue, "SYMBOLS_PAGE", 3)
+    monkeypatch.setattr(listings, "SYMBOLS_PAGE", 3)
     lib = vs.open(folder)["folded"]
     view = folded.look(lib.open_library)
     assert view.tail == {"later", "s03"}

@@ -11,7 +11,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 import duckvstore as vs
-from duckvstore.engine.reading import catalogue, segments
+from duckvstore.engine.reading import listings, segments, visible
 from duckvstore.jupyter import browser as browser_module
 from duckvstore.jupyter.browser import PAGE_ROWS, Browser
 from tests.cuts import cut_every
@@ -181,7 +181,7 @@ def test_a_broken_store_still_gives_a_widget(library, monkeypatch):
     def broken(*_, **__):
         raise vs.StorageUnavailable("no answer from s3://bucket: check the endpoint")
 
-    monkeypatch.setattr(catalogue, "symbol_names", broken)
+    monkeypatch.setattr(listings, "symbol_names", broken)
     widget = library.browse()
     assert widget.error == "no answer from s3://bucket: check the endpoint"
     widget.close()
@@ -189,17 +189,17 @@ def test_a_broken_store_still_gives_a_widget(library, monkeypatch):
 
 def test_ten_thousand_symbols_cost_two_hundred(widget, monkeypatch):
     """However many symbols there are, only some hundreds are looked up and sent; search reaches all."""
-    real = catalogue.symbol_names
+    real = listings.symbol_names
     names = [f"s{number:05}" for number in range(10_000)]
     looked_up = []
-    head = catalogue.head
+    head = visible.head
 
     def counted(library, name):
         looked_up.append(name)
         return head(library, "trades")
 
-    monkeypatch.setattr(catalogue, "symbol_names", lambda library: [*real(library), *names])
-    monkeypatch.setattr(catalogue, "head", counted)
+    monkeypatch.setattr(listings, "symbol_names", lambda library: [*real(library), *names])
+    monkeypatch.setattr(visible, "head", counted)
     receive(widget, {"kind": "refresh"})
     assert len(widget.symbols["rows"]) == len(looked_up) == browser_module.SYMBOLS_SHOWN_MAX
     assert widget.symbols["match_count"] == 10_004

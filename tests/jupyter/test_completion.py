@@ -90,7 +90,7 @@ def test_a_broken_store_is_silent(connected, monkeypatch):
     def broken(*_, **__):
         raise OSError("no network")
 
-    monkeypatch.setattr("duckvstore.engine.reading.catalogue.symbol_names", broken)
+    monkeypatch.setattr("duckvstore.engine.reading.listings.symbol_names", broken)
     assert not any("trades" in item for item in complete(connected, "%%vstore\nSELECT * FROM tr|"))
 
 

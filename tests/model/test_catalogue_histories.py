@@ -16,7 +16,7 @@ import pytest
 
 import duckvstore as vs
 from duckvstore.engine.maintenance import fold
-from duckvstore.engine.reading import catalogue
+from duckvstore.engine.reading import listings, visible
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.objects.wrappers import WrappedObjects
 from tests.sizes import sized
@@ -159,8 +159,8 @@ def run(seed: int, seconds: float, keepers=("fold", "fold", "fold", "prune", "lo
 @pytest.fixture
 def small_pages(monkeypatch):
     """Any library has many documents."""
-    monkeypatch.setattr(catalogue, "SYMBOLS_PAGE", 3)
-    monkeypatch.setattr(catalogue, "FOLDED_DOCUMENTS_MIN", 2)
+    monkeypatch.setattr(listings, "SYMBOLS_PAGE", 3)
+    monkeypatch.setattr(visible, "FOLDED_DOCUMENTS_MIN", 2)
     monkeypatch.setattr(fold, "FILE_ROWS_MAX", 20)
 
 

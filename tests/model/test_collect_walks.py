@@ -12,7 +12,7 @@ import duckvstore as vs
 from duckvstore.engine.library import condemned
 from duckvstore.engine.maintenance import prune
 from duckvstore.engine.maintenance.collect import collect
-from duckvstore.engine.reading import catalogue
+from duckvstore.engine.reading import catalogue, visible
 from duckvstore.engine.writing.commits import Call
 from duckvstore.errors import DuckVStoreError
 from duckvstore.format.stored import documents
@@ -139,7 +139,7 @@ def check_clean(world: World) -> None:
     ]
     kept = [*catalogue.history(lib.open_library, "x"), *held]
     assert keys(world.inner, "segments") == {f"eod/{segment.key}" for each in kept for segment in each.segments}
-    highest = max(number for number in (*catalogue.numbers(lib.open_library, "x"),))
+    highest = max(number for number in (*visible.numbers(lib.open_library, "x"),))
     layout = lib.open_library.layout
     assert keys(world.inner, "versions") == {
         layout.version("x", number) for number in {e.number for e in kept} | {highest}

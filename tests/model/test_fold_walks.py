@@ -15,7 +15,7 @@ from duckvstore.engine.library import options
 from duckvstore.engine.maintenance import collect as collecting
 from duckvstore.engine.maintenance import collection_plan, fold
 from duckvstore.engine.maintenance.collect import collect
-from duckvstore.engine.reading import catalogue, folded
+from duckvstore.engine.reading import folded, listings, visible
 from duckvstore.errors import DuckVStoreError
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.testing.faulty import Fault, FaultyObjects, SimulatedCrash
@@ -67,9 +67,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::duckvstore.errors.DocumentWarni
 @pytest.fixture
 def world(monkeypatch):
     """Any library has many documents; requests are made one after the other, so that a number means the same one."""
-    monkeypatch.setattr(catalogue, "SYMBOLS_PAGE", 2)
-    monkeypatch.setattr(catalogue, "NUMBERS_PAGE", 2)
-    monkeypatch.setattr(catalogue, "FOLDED_DOCUMENTS_MIN", 1)
+    monkeypatch.setattr(listings, "SYMBOLS_PAGE", 2)
+    monkeypatch.setattr(visible, "NUMBERS_PAGE", 2)
+    monkeypatch.setattr(visible, "FOLDED_DOCUMENTS_MIN", 1)
     one_by_one(monkeypatch)
     return World(move_time(monkeypatch))
 
@@ -77,7 +77,7 @@ def world(monkeypatch):
 def listed(lib) -> set[tuple[str, int]]:
     """All versions, by each way in which they can be listed, which must agree."""
     found = {tuple(pair) for pair in lib.list_versions(skip_snapshots=True)}
-    rows = catalogue.documents_present(lib.open_library)
+    rows = listings.documents_present(lib.open_library)
     assert found <= set(rows.pairs())
     return found
 

@@ -19,7 +19,7 @@ from duckvstore.concurrency import CPU, IO
 from duckvstore.engine.library import heads
 from duckvstore.engine.library import open_library as engine_library
 from duckvstore.engine.library.create_once import create_once
-from duckvstore.engine.reading import catalogue
+from duckvstore.engine.reading import catalogue, visible
 from duckvstore.errors import AlreadyExists, NoSuchKey, StorageUnavailable
 from duckvstore.format.stored.documents import memory_bytes
 from duckvstore.objects.memory import MemoryObjects
@@ -108,7 +108,7 @@ def test_a_slow_reader_does_not_bring_back_an_old_head(two, inner):
     """A head that was read before a write began is not remembered after it."""
     opened = two[0].open_library
     two[0].write("x", value(0))
-    old = catalogue.head(opened, "x")
+    old = visible.head(opened, "x")
     two[0].write("x", value(1))
     opened.heads.remember("x", old)
     assert opened.heads.usable("x").highest == 1

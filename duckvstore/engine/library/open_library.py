@@ -149,7 +149,7 @@ class OpenLibrary:
         """Return the document of a version in any state, from the cache when it is there and not ``fresh``.
 
         Not ``labelled``: for what it refers to alone; see ``parse_version``.
-        What a deleted library of the same name left is returned too: ``catalogue.visible_version`` hides
+        What a deleted library of the same name left is returned too: ``visible.visible_version`` hides
         it. Raises NoSuchKey, and NoSuchLibrary or Conflict when it is this library that was deleted.
         """
         cached = None if fresh else self._versions.get((symbol, number))

@@ -17,7 +17,7 @@ from duckvstore.concurrency import IO, PARALLEL_DOCUMENTS
 from duckvstore.engine.library import options
 from duckvstore.engine.library.create_once import create_document
 from duckvstore.engine.maintenance.reports import FoldReport
-from duckvstore.engine.reading import catalogue, catalogue_tables, folded
+from duckvstore.engine.reading import catalogue_tables, folded, listings, visible
 from duckvstore.engine.reading.folded import Folded
 from duckvstore.errors import Conflict, Integrity, NoSuchKey, Unsupported
 from duckvstore.format.stored import generations, records
@@ -119,13 +119,13 @@ class _Fold:
         """Return (symbol, number) of what may have to be folded, sorted."""
         if base is None:
             # Twice, since a listing may lack what was created a moment ago, and whose intent is gone.
-            listings = IO.map(lambda _: set(catalogue.documents_listed(self.library)), range(2))
-            return sorted(listings[0] | listings[1])
+            first, second = IO.map(lambda _: set(listings.documents_listed(self.library)), range(2))
+            return sorted(first | second)
 
         def above(symbol: str) -> list[tuple[str, int]]:
             head = self.heads.get(symbol)
             top = -1 if head is None else head.highest
-            listed = catalogue.numbers(self.library, symbol, first_page=10)
+            listed = visible.numbers(self.library, symbol, first_page=10)
             highest = next(listed, -1)
             # All numbers up to the highest, listed or not: a listing may lack one, and the next fold begins above it.
             some = {number for number in range(top + 1, highest) if highest - number <= GAP_MAX}
@@ -224,13 +224,13 @@ class _Fold:
             return None
         try:
             version = self.library.document(*pair, data)
-            decision = catalogue.decision_of(self.library, version)  # once: it may be made at this moment
+            decision = visible.decision_of(self.library, version)  # once: it may be made at this moment
             if version.lost is not None:
                 return _Read(pair, data, None, is_visible=False)
             is_own = version.library_id == self.library.library_id
             if is_own and version.transaction is not None and decision is None:
                 return _Read(pair, data, version, is_visible=False, waits=True)
-            seen = catalogue.as_decided(self.library, version, decision)
+            seen = visible.as_decided(self.library, version, decision)
         except (Integrity, Unsupported):
             return _Read(pair, data, None, is_visible=False)
         return _Read(pair, data, seen or version, is_visible=seen is not None)

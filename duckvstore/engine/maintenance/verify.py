@@ -12,7 +12,7 @@ from duckvstore.concurrency import IO, PARALLEL_DOCUMENTS, PARALLEL_REQUESTS
 from duckvstore.engine.library import condemned
 from duckvstore.engine.maintenance import references
 from duckvstore.engine.maintenance.reports import Size, SizesReport, VerificationReport
-from duckvstore.engine.reading import catalogue, folded, segments
+from duckvstore.engine.reading import catalogue, folded, segments, visible
 from duckvstore.errors import AccessDenied, Integrity, NoSuchKey, NoSuchSnapshot, Unsupported
 from duckvstore.format.stored import documents
 from duckvstore.format.stored.options import OptionsDocument
@@ -257,7 +257,7 @@ class _Verification:
 
     def _is_visible(self, version: Version) -> bool:
         try:
-            return catalogue.visible_version(self.library, version) is not None
+            return visible.visible_version(self.library, version) is not None
         except (Integrity, Unsupported):
             return False  # its decision cannot be read, which is a problem of its own
 
@@ -276,7 +276,7 @@ class _Verification:
 
 def _is_there(library: OpenLibrary, pair: tuple[str, int]) -> bool:
     try:
-        return catalogue.find_visible(library, *pair, fresh=True) is not None
+        return visible.find_visible(library, *pair, fresh=True) is not None
     except (Integrity, Unsupported):
         return False
 
@@ -317,7 +317,7 @@ def sizes(library: OpenLibrary) -> SizesReport:
         numbers = IO.map(lambda symbol: condemned.numbers(library, symbol), new, at_once=PARALLEL_DOCUMENTS)
         unwanted.update(zip(new, numbers, strict=True))
         for _, document in batch:
-            version = catalogue.visible_version(library, document)
+            version = visible.visible_version(library, document)
             pair = (document.symbol, document.number)
             if version is None or (document.number in unwanted[document.symbol] and pair not in held):
                 continue

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from duckvstore.engine.library import condemned
-from duckvstore.engine.reading import catalogue
-from duckvstore.engine.reading.catalogue import NOTHING_PINNED
+from duckvstore.engine.reading import catalogue, listings
+from duckvstore.engine.reading.listings import NOTHING_PINNED
 from duckvstore.errors import InvalidInput, nearest
 from duckvstore.format.stored import metadata
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from duckvstore.engine.library.open_library import OpenLibrary
-    from duckvstore.engine.reading.catalogue import Choose, Pinned
+    from duckvstore.engine.reading.listings import Choose, Pinned
     from duckvstore.format.stored.documents import Version
 
 Row: TypeAlias = dict[str, Any]
@@ -143,7 +143,7 @@ def _row(columns: Iterable[str], of: object, **others: Any) -> Row:
 
 
 def _symbols(library: OpenLibrary, choose: Choose | None, pinned: Pinned) -> pa.Table:
-    found = catalogue.documents_present(library, choose)
+    found = listings.documents_present(library, choose)
     rows = found.rows.filter(found.rows["is_visible"])
     read = {**found.tops, **{symbol: version.number for symbol, version in pinned.items() if version is not None}}
     if rows.num_rows:
@@ -151,8 +151,8 @@ def _symbols(library: OpenLibrary, choose: Choose | None, pinned: Pinned) -> pa.
         is_newest = pa.concat_arrays([pa.array([True]), pc.not_equal(symbols[1:], symbols[:-1])])
         is_read = pc.is_in(symbols, pa.array([*read, *pinned], pa.string()))
         rows = rows.filter(pc.and_not(pc.and_not(is_newest, is_read), rows["deleted"].combine_chunks()))
-    tops = catalogue.chosen(list(read.items()), choose, by_number=False)
-    newest = catalogue.newest_among(library, tops, pinned)
+    tops = listings.chosen(list(read.items()), choose, by_number=False)
+    newest = listings.newest_among(library, tops, pinned)
     names = COLUMNS["symbols"]
     others = build(
         "symbols", ({name: version_row(each)[name] for name in names} for each in newest if not each.deleted)
@@ -163,7 +163,7 @@ def _symbols(library: OpenLibrary, choose: Choose | None, pinned: Pinned) -> pa.
 def _versions(library: OpenLibrary, choose: Choose | None) -> pa.Table:
     unwanted = condemned.numbers_of_all(library)  # before what is folded: FORMAT.md, Catalogue
     holders = catalogue.holders(library)
-    found = catalogue.documents_present(library, choose)
+    found = listings.documents_present(library, choose)
     rows = found.rows.filter(found.rows["is_visible"])
     for symbol, numbers in unwanted.items():
         is_gone = pc.and_(pc.equal(rows["symbol"], symbol), pc.is_in(rows["version"], pa.array(numbers, pa.int64())))
@@ -173,7 +173,7 @@ def _versions(library: OpenLibrary, choose: Choose | None) -> pa.Table:
         holders.get(pair, []) for pair in zip(*(rows[name].to_pylist() for name in ("symbol", "version")), strict=True)
     ]
     rows = rows.append_column("snapshots", pa.array(held, pa.list_(pa.string())))
-    others = catalogue.versions_among(library, catalogue.chosen(found.others, choose), unwanted)
+    others = listings.versions_among(library, listings.chosen(found.others, choose), unwanted)
     return pa.concat_tables(
         [
             rows,
@@ -186,7 +186,7 @@ def _versions(library: OpenLibrary, choose: Choose | None) -> pa.Table:
 
 
 def _segment_rows(library: OpenLibrary, choose: Choose | None) -> Iterator[Row]:
-    for version in catalogue.versions_of_all(library, choose):
+    for version in listings.versions_of_all(library, choose):
         row_start = 0
         for position, segment in enumerate(version.segments):
             yield _row(
@@ -202,7 +202,7 @@ def _segment_rows(library: OpenLibrary, choose: Choose | None) -> Iterator[Row]:
 
 
 def _column_rows(library: OpenLibrary, choose: Choose | None) -> Iterator[Row]:
-    for version in catalogue.versions_of_all(library, choose):
+    for version in listings.versions_of_all(library, choose):
         for position, column in enumerate(version.schema.shown):
             yield {
                 "symbol": version.symbol,

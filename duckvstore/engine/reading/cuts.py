@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from duckvstore.concurrency import IO, PARALLEL_DOCUMENTS
-from duckvstore.engine.reading import catalogue, not_found
+from duckvstore.engine.reading import catalogue, listings, not_found, visible
 from duckvstore.errors import DuckVStoreError, NoSuchKey, NoSuchSymbol, NoSuchVersion
 
 if TYPE_CHECKING:
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from duckvstore.engine.library.heads import Head
     from duckvstore.engine.library.open_library import OpenLibrary
-    from duckvstore.engine.reading.catalogue import AsOf, State
+    from duckvstore.engine.reading.catalogue import AsOf
+    from duckvstore.engine.reading.listings import State
     from duckvstore.format.stored.documents import Version
 
 CUT_COLLECTIONS_MAX = 3
@@ -26,7 +27,7 @@ CUT_COLLECTIONS_MAX = 3
 def resolve_cut(library: OpenLibrary, wanted: Sequence[tuple[str, AsOf]]) -> list[Version | DuckVStoreError]:
     """Resolve several (symbol, as_of) pairs as ``find_cut`` does; a missing one gives a NoSuchSymbol."""
     found = find_cut(library, wanted)
-    names = catalogue.symbol_names(library) if None in found else ()
+    names = listings.symbol_names(library) if None in found else ()
     return [
         not_found.no_symbol(library, symbol, names) if outcome is None else outcome
         for (symbol, _), outcome in zip(wanted, found, strict=True)
@@ -105,10 +106,10 @@ def cut_of_all(library: OpenLibrary, skipped: Collection[str] = ()) -> dict[str,
     Where the catalogue is folded it has those of most symbols, and two equal collections are a cut as in
     ``collect_cut``; where others write all the time, or it is not, that finds it.
     """
-    tops, folded_heads = catalogue.tops(library)
+    tops, folded_heads = listings.tops(library)
     before: dict[str, State] | None = None
     for _ in range(CUT_COLLECTIONS_MAX if folded_heads else 0):
-        states = catalogue.states(library)
+        states = listings.states(library)
         if states is not None and states == before:
             return {
                 symbol: state.newest
@@ -127,8 +128,8 @@ def _collection(
     tops: Sequence[tuple[str, int]] | None = None,
 ) -> dict[str, Head]:
     if names is None:
-        return catalogue.heads_of_all(library, skipped, tops)
-    heads = IO.map(lambda name: catalogue.head(library, name), names, at_once=PARALLEL_DOCUMENTS)
+        return listings.heads_of_all(library, skipped, tops)
+    heads = IO.map(lambda name: visible.head(library, name), names, at_once=PARALLEL_DOCUMENTS)
     return dict(zip(names, heads, strict=True))
 
 
@@ -201,11 +202,11 @@ def _whole_transactions(
 def _at_least(library: OpenLibrary, symbol: str, number: int) -> Version | None:
     """Return a visible version, or the newest where it was pruned and removed: a newer one is there then."""
     try:
-        return catalogue.visible_version(library, library.version(symbol, number))
+        return visible.visible_version(library, library.version(symbol, number))
     except NoSuchKey:
-        return catalogue.head(library, symbol).newest
+        return visible.head(library, symbol).newest
 
 
 def visible_parent(library: OpenLibrary, version: Version) -> Version | None:
     """Return the version that ``version`` was made from, or None when it was the first or is gone."""
-    return None if version.parent is None else catalogue.find_visible(library, version.symbol, version.parent)
+    return None if version.parent is None else visible.find_visible(library, version.symbol, version.parent)

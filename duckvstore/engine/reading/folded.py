@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from duckvstore.engine.library.open_library import OpenLibrary
-    from duckvstore.engine.reading.catalogue import Choose
+    from duckvstore.engine.reading.listings import Choose
     from duckvstore.format.stored.documents import Version
     from duckvstore.format.stored.generations import File
 
@@ -94,7 +94,7 @@ class Folded:
     def versions(self, choose: Choose | None = None) -> pa.Table:
         """Return the fields of all folded documents, as columns of ``generations.VERSIONS``: by symbol, newest first.
 
-        ``choose`` is given the bounds of files, as ``catalogue.Choose`` has them, and says which are read.
+        ``choose`` is given the bounds of files, as ``listings.Choose`` has them, and says which are read.
         """
         layers = [each.versions for each in self.generation.layers]
         if choose is not None:

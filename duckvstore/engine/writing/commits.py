@@ -17,7 +17,7 @@ from duckvstore.concurrency import IO
 from duckvstore.engine.library import labels
 from duckvstore.engine.library.create_once import create_once
 from duckvstore.engine.library.heads import Head
-from duckvstore.engine.reading import catalogue
+from duckvstore.engine.reading import visible
 from duckvstore.engine.reading.call_segments import Attempts, Uploads
 from duckvstore.errors import Conflict, DuckVStoreError, NoSuchKey, OutcomeUnknown, StorageUnavailable
 from duckvstore.format.stored import documents, records
@@ -113,7 +113,7 @@ def current_head(library: OpenLibrary, call: Call) -> Head:
 
 def read_head(library: OpenLibrary, call: Call) -> Head:
     """Return the head to write above as read now, settled, checked against ``expected_version``."""
-    found = settle(library, call.symbol, catalogue.head(library, call.symbol))
+    found = settle(library, call.symbol, visible.head(library, call.symbol))
     check_expected(library, call, found.newest)
     return found
 
@@ -146,7 +146,7 @@ def settle(library: OpenLibrary, symbol: str, found: Head) -> Head:
             telemetry.tell(logging.WARNING, "abort", text, reason="undecided", **details)
         else:
             clock.back_off(attempt, 0.02, 0.5)
-        found = catalogue.head(library, symbol)
+        found = visible.head(library, symbol)
     return found
 
 
@@ -314,7 +314,7 @@ def _after_conflict(library: OpenLibrary, call: Call, lost: Version, attempt: in
         if found is not None and found.latest is not None and library.objects.now() - found.latest > WON_LATELY:
             found = None  # the head that this was planned above may be many versions old
     if found is None:
-        found = settle(library, call.symbol, catalogue.head(library, call.symbol))
+        found = settle(library, call.symbol, visible.head(library, call.symbol))
     try:
         check_expected(library, call, found.newest)
     except Conflict as error:
@@ -347,7 +347,7 @@ def _in_turn(library: OpenLibrary, call: Call, attempt: int, trip_seconds: float
     """
     trips = max(TURN_TRIPS_MAX * 0.5 ** (attempt - 1), TURN_TRIPS_MIN)
     clock.sleep(clock.part_of(min(trips * max(trip_seconds, TRIP_SECONDS_MIN), TURN_SECONDS_MAX)))
-    highest = next(catalogue.numbers(library, call.symbol, first_page=1), None)
+    highest = next(visible.numbers(library, call.symbol, first_page=1), None)
     if highest is None:
         return None
     for _ in range(LOOKS_MAX):

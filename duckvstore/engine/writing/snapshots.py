@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from duckvstore import clock
 from duckvstore.concurrency import IO, PARALLEL_DOCUMENTS
 from duckvstore.engine.library.create_once import create_document
-from duckvstore.engine.reading import catalogue, cuts
+from duckvstore.engine.reading import catalogue, cuts, listings
 from duckvstore.errors import (
     AccessDenied,
     AlreadyExists,
@@ -83,7 +83,7 @@ def _is_taken(library: OpenLibrary, key: str) -> bool:
 
 
 def _newest(library: OpenLibrary, skip_symbols: Collection[str]) -> dict[str, int]:
-    names = catalogue.symbol_names(library) if skip_symbols else []
+    names = listings.symbol_names(library) if skip_symbols else []
     for skipped in skip_symbols:
         if skipped not in names:
             raise NoSuchSymbol(

@@ -17,7 +17,7 @@ from duckvstore.concurrency import IO, PARALLEL_DOCUMENTS, Task
 from duckvstore.engine.library import labels
 from duckvstore.engine.library.create_once import create_once
 from duckvstore.engine.library.heads import Head
-from duckvstore.engine.reading import catalogue
+from duckvstore.engine.reading import visible
 from duckvstore.engine.reading.call_segments import Uploads
 from duckvstore.engine.writing import commits
 from duckvstore.errors import (
@@ -211,7 +211,7 @@ class Transaction:
             return self._prove(call.symbol)
         head = self._library.heads.usable(call.symbol)
         if head is None or head.age.elapsed_seconds() > REMEMBERED_SECONDS:
-            head = commits.settle(self._library, call.symbol, catalogue.head(self._library, call.symbol))
+            head = commits.settle(self._library, call.symbol, visible.head(self._library, call.symbol))
         self._ages.append(head.age)
         return _Pin(head)
 
@@ -221,7 +221,7 @@ class Transaction:
         known = library.heads.known([symbol])  # from before the looks: FORMAT.md, Reads are of one moment
         others = [name for name in self._pins if name != symbol]
         first, *heads = IO.map(
-            lambda name: catalogue.head(library, name),
+            lambda name: visible.head(library, name),
             [symbol, *others] if known is not None else [symbol],
             at_once=PARALLEL_DOCUMENTS,
         )
@@ -232,7 +232,7 @@ class Transaction:
             self._check_unmoved(symbol, pin, head)
         if known is None or _number(known[symbol]) != _number(head):
             # Those were pinned before the head above was read; where they are the same after it, they were then.
-            heads = IO.map(lambda name: catalogue.head(library, name), others, at_once=PARALLEL_DOCUMENTS)
+            heads = IO.map(lambda name: visible.head(library, name), others, at_once=PARALLEL_DOCUMENTS)
         for name, found in zip(others, heads, strict=True):
             self._check_unmoved(name, self._pins[name], found)
         self._pins[symbol] = pin or _Pin(head)
@@ -308,7 +308,7 @@ class Transaction:
                 return made
             self._may_be_named = was_named
             # What took the number is a conflict, unless it is aborted.
-            head = commits.settle(library, symbol, catalogue.head(library, symbol))
+            head = commits.settle(library, symbol, visible.head(library, symbol))
             self._check_unmoved(symbol, pin, head)
         raise Conflict(
             f"the number after version {version.number - 1} of {library.label(symbol)} was taken in each of "

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from duckvstore.engine.reading import catalogue
+from duckvstore.engine.reading import catalogue, listings
 from duckvstore.errors import DuckVStoreError, nearest
 from duckvstore.sql.binding.namespace import matching, of_reserved
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from duckvstore.engine.library.open_library import OpenLibrary
-    from duckvstore.engine.reading.catalogue import Pinned
+    from duckvstore.engine.reading.listings import Pinned
     from duckvstore.sql.driver.duckdb_errors import Failure
     from duckvstore.sql.syntax.statement import Statement
 
@@ -73,7 +73,7 @@ def _known_names(
     """Return what a table could be called, and what a schema could be, as far as that can be learned."""
 
     def symbols(library: OpenLibrary) -> list[str]:
-        return [symbol for symbol, _ in catalogue.heads_with(library, pinned(library))]
+        return [symbol for symbol, _ in listings.heads_with(library, pinned(library))]
 
     try:
         if default is not None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from duckvstore.engine.reading import catalogue
+from duckvstore.engine.reading import listings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from duckvstore.engine.library.open_library import OpenLibrary
-    from duckvstore.engine.reading.catalogue import AsOf, Pinned
+    from duckvstore.engine.reading.catalogue import AsOf
+    from duckvstore.engine.reading.listings import Pinned
     from duckvstore.errors import DuckVStoreError
     from duckvstore.format.stored.documents import Version
     from duckvstore.sql.syntax.statement import Reference
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 def nothing_pinned(_library: OpenLibrary) -> Pinned:
     """Return what there is without a transaction."""
-    return catalogue.NOTHING_PINNED
+    return listings.NOTHING_PINNED
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from duckvstore.engine.reading import catalogue, catalogue_tables, cuts, not_found
+from duckvstore.engine.reading import catalogue_tables, cuts, listings, not_found
 from duckvstore.errors import DuckVStoreError, NoSuchColumn, NoSuchSymbol, NotFound, SqlError, nearest
 from duckvstore.sql.binding import dataframes, diff
 from duckvstore.sql.binding.meanings import Catalogue, Difference, Frame, Symbol, SymbolLookup, nothing_pinned
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from duckvstore.engine.library.open_library import OpenLibrary
-    from duckvstore.engine.reading.catalogue import Pinned
+    from duckvstore.engine.reading.listings import Pinned
     from duckvstore.format.stored.documents import Version
     from duckvstore.sql.binding.meanings import Meaning, Resolver
     from duckvstore.sql.binding.namespace import Namespace
@@ -203,7 +203,7 @@ class Names:
                 continue
             identity = item.library.library_id
             if identity not in listed:
-                listed[identity] = [name for name, _ in catalogue.heads_with(item.library, self.pinned(item.library))]
+                listed[identity] = [name for name, _ in listings.heads_with(item.library, self.pinned(item.library))]
             matches = matching(item.name, listed[identity])
             if len(matches) > 1:
                 with labelled(names.label):
@@ -251,7 +251,7 @@ class Names:
     def _check_versioned(self, item: SymbolLookup) -> None:
         """Raise SqlError if the name before an AT form, which was not found, is a view or table of the session."""
         parts, at = item.reference.parts, item.reference.at
-        if at is None or not self.namespace.has_table(parts) or item.name in catalogue.symbol_names(item.library):
+        if at is None or not self.namespace.has_table(parts) or item.name in listings.symbol_names(item.library):
             return
         raise self.statement.error(
             f"{'.'.join(parts)} is a view or table of this session, which has no versions: write AT behind the "

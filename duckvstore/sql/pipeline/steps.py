@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from duckvstore.engine.reading import catalogue, cuts
+from duckvstore.engine.reading import cuts, listings
 from duckvstore.errors import DuckVStoreError, SqlError
 from duckvstore.sql.binding import dataframes, hints
 from duckvstore.sql.binding.meanings import nothing_pinned
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from duckvstore.engine.library.open_library import OpenLibrary
-    from duckvstore.engine.reading.catalogue import AsOf, Pinned
+    from duckvstore.engine.reading.catalogue import AsOf
+    from duckvstore.engine.reading.listings import Pinned
     from duckvstore.format.stored.documents import Version
     from duckvstore.format.stored.segments import Segment
     from duckvstore.sql.binding.meanings import Resolver, SessionTables, SymbolLookup
@@ -324,7 +325,7 @@ class Steps:
         view = self.definitions.visible(thread).get(("view", folded))
         if view is not None:
             return [*self.definitions.used(thread, view.statement, self.objects.tables(thread)), view]
-        if matching(missing, catalogue.symbol_names(self.default)):
+        if matching(missing, listings.symbol_names(self.default)):
             return [create_drop.of_symbol(self.definitions, missing)]
         return []
 

@@ -18,7 +18,7 @@ from duckvstore.format.stored.segments import ColumnStatistics, Segment
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from duckvstore.engine.reading.catalogue import Bounds
+    from duckvstore.engine.reading.listings import Bounds
 
 LIBRARY = pa.field("library", pa.string())
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from duckvstore.engine.library.open_library import OpenLibrary
-    from duckvstore.engine.reading.catalogue import Bounds
+    from duckvstore.engine.reading.listings import Bounds
     from duckvstore.format.stored.documents import Version
     from duckvstore.format.stored.segments import Segment
     from duckvstore.sql.binding.meanings import Meaning

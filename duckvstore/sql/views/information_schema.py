@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from duckvstore.engine.library import unreadable
-from duckvstore.engine.reading import catalogue, catalogue_tables
+from duckvstore.engine.reading import catalogue, catalogue_tables, listings
 from duckvstore.errors import NoSuchKey
 from duckvstore.sql.binding.namespace import CATALOGUE_SCHEMA, MAIN_SCHEMA
 from duckvstore.sql.planning.planner import Instance
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from duckvstore.engine.library.open_library import OpenLibrary
-    from duckvstore.engine.reading.catalogue import Pinned
+    from duckvstore.engine.reading.listings import Pinned
     from duckvstore.format.stored.documents import Version
     from duckvstore.sql.syntax.statement import Statement
     from duckvstore.sql.syntax.tokens import Token
@@ -223,7 +223,7 @@ def _tables(
             rows["duckdb_schemas"].append({**place, "schema_name": schema, "oid": schemas[schema]["schema_oid"]})
         if not is_deep:
             continue
-        for version in catalogue.newest_versions(library, pinned(library)):
+        for version in listings.newest_versions(library, pinned(library)):
             _add(rows, schemas[MAIN_SCHEMA], version.symbol, _columns(version), f"version {version.number}")
         for snapshot in snapshots:
             for held in _held(library, snapshot.versions):

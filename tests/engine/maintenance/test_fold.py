@@ -11,7 +11,7 @@ import pytest
 
 import duckvstore as vs
 from duckvstore.engine.maintenance import fold
-from duckvstore.engine.reading import catalogue, catalogue_tables, folded
+from duckvstore.engine.reading import catalogue_tables, folded, listings, visible
 from duckvstore.format.stored import records
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.testing.faulty import FaultyObjects
@@ -23,9 +23,9 @@ FRAME = pd.DataFrame({"n": [1, 2, 3]})
 @pytest.fixture
 def small_pages(monkeypatch):
     """Any library has many documents, and folds have many files."""
-    monkeypatch.setattr(catalogue, "SYMBOLS_PAGE", 3)
-    monkeypatch.setattr(catalogue, "NUMBERS_PAGE", 3)
-    monkeypatch.setattr(catalogue, "FOLDED_DOCUMENTS_MIN", 2)
+    monkeypatch.setattr(listings, "SYMBOLS_PAGE", 3)
+    monkeypatch.setattr(visible, "NUMBERS_PAGE", 3)
+    monkeypatch.setattr(visible, "FOLDED_DOCUMENTS_MIN", 2)
     monkeypatch.setattr(fold, "FILE_ROWS_MAX", 4)
     monkeypatch.setattr(fold, "DOCUMENTS_BATCH", 5)
 

@@ -10,7 +10,7 @@ from pandas.testing import assert_frame_equal
 
 import duckvstore as vs
 from duckvstore import clock
-from duckvstore.engine.reading import catalogue
+from duckvstore.engine.reading import catalogue, visible
 from duckvstore.errors import Integrity
 from duckvstore.format.rows import chunking
 from duckvstore.format.stored import documents, manifests
@@ -161,7 +161,7 @@ def test_a_deleted_librarys_document_hides_no_undecided_one(objects, is_in_trans
     undecided = leave_undecided(objects)
     add_document_of_a_deleted_library(objects, undecided)
     lib = opened(objects)
-    assert catalogue.head(lib.open_library, "a").undecided == undecided.transaction
+    assert visible.head(lib.open_library, "a").undecided == undecided.transaction
     if is_in_transaction:
         with lib.transaction() as transaction:
             transaction.append("a", frame(9))

@@ -15,7 +15,7 @@ from pandas.testing import assert_frame_equal
 import duckvstore as vs
 from duckvstore import clock
 from duckvstore.engine.library.heads import Head
-from duckvstore.engine.reading import catalogue, cuts
+from duckvstore.engine.reading import cuts, visible
 from duckvstore.engine.writing import commits, edits
 from duckvstore.engine.writing.transactions import Transaction
 from duckvstore.format.stored import documents
@@ -175,7 +175,7 @@ def test_several_edits_of_a_symbol_are_one_version(lib):
 
 
 def newest(lib, symbol):
-    return catalogue.head(lib.open_library, symbol).newest
+    return visible.head(lib.open_library, symbol).newest
 
 
 @pytest.mark.parametrize("change", ["write", "append", "delete", "write_metadata", "transaction"])

@@ -1,0 +1,296 @@
+"""All symbols and versions of a library: read from its folded catalogue where it has many, else from documents.
+
+What the two say is the same (FORMAT.md, "Catalogue"); a version that cannot be read is left out and warned of.
+"""
+
+from __future__ import annotations
+
+from itertools import islice, takewhile
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from duckvstore import clock
+from duckvstore.concurrency import IO, PARALLEL_DOCUMENTS
+from duckvstore.engine.library import condemned, unreadable
+from duckvstore.engine.reading import folded, visible
+from duckvstore.format.stored import generations
+from duckvstore.format.stored.layout import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+    import pyarrow as pa
+
+    from duckvstore.engine.library.heads import Head
+    from duckvstore.engine.library.open_library import OpenLibrary
+    from duckvstore.engine.reading.folded import FoldedHead, View
+    from duckvstore.format.stored.documents import Version
+
+# The newest version of some symbols, as a transaction sees them (None: no such symbol).
+Pinned: TypeAlias = "Mapping[str, Version | None]"
+# First and last symbol and number (None: any) of a document, or of a file of many.
+Bounds: TypeAlias = tuple[str, str, "int | None"]
+# Returns the positions of those to read.
+Choose: TypeAlias = "Callable[[Sequence[Bounds]], Sequence[int]]"
+
+SYMBOLS_PAGE = 1000
+SYMBOLS_OF_A_PAGE_MIN = 32  # below that, a listing for each symbol, many at once, takes less time
+NOTHING_PINNED: Pinned = MappingProxyType({})
+
+
+def symbol_names(library: OpenLibrary) -> list[str]:
+    """Return every symbol that has a document in any state, sorted by its escaped form."""
+    return [name for name, _ in symbol_heads(library)]
+
+
+def symbol_heads(library: OpenLibrary) -> list[tuple[str, int]]:
+    """Return (symbol, highest number) in the order of keys; of a library with many documents, by its catalogue."""
+    return tops(library)[0]
+
+
+def live_symbols(library: OpenLibrary) -> list[str]:
+    """Return the symbols whose newest version is not a deletion, sorted; reads no document that is folded.
+
+    One whose newest document has to be read, and cannot be, is left out and warned of.
+    """
+    listed, known = tops(library)
+    rest = [top for top in listed if top[0] not in known]
+    found = [version.symbol for version in newest_among(library, rest) if not version.deleted]
+    found += [symbol for symbol, head in known.items() if head.newest is not None and not head.is_deleted]
+    return sorted(found)
+
+
+def tops(library: OpenLibrary) -> tuple[list[tuple[str, int]], Mapping[str, FoldedHead]]:
+    """Return what ``symbol_heads`` does, and the heads of the symbols of which the catalogue has everything."""
+    page: list[tuple[str, int]] = []
+    if not library.is_known_as_folded:
+        listed = library.objects.list(library.layout.versions, limit=SYMBOLS_PAGE)
+        page = [library.layout.parse_version(entry.key) for entry in listed]
+        if len(page) < SYMBOLS_PAGE:
+            return _highest(page), {}
+    return folded.using(folded.look(library), _folded_tops) or (_listed_tops(library, page), {})
+
+
+def _folded_tops(view: View) -> tuple[list[tuple[str, int]], Mapping[str, FoldedHead]]:
+    library = view.folded.library
+    known = {symbol: head for symbol, head in view.folded.heads.items() if symbol not in view.tail}
+    tail = sorted(view.tail)
+    highest = IO.map(
+        lambda name: next(visible.numbers(library, name, first_page=1), None), tail, at_once=PARALLEL_DOCUMENTS
+    )
+    tops = {symbol: head.highest for symbol, head in known.items()}
+    tops |= {symbol: number for symbol, number in zip(tail, highest, strict=True) if number is not None}
+    return sorted(tops.items(), key=lambda top: escape(top[0])), known
+
+
+class State(NamedTuple):
+    """What two collections of a cut must have alike of a symbol; ``undecided``: the transaction at its top."""
+
+    highest: int
+    newest: int | None
+    is_deleted: bool
+    undecided: str | None = None
+
+
+def states(library: OpenLibrary) -> dict[str, State] | None:
+    """Return the state of every symbol, each at a moment of this call; None: the catalogue is not folded."""
+    return folded.using(folded.look(library), _folded_states)
+
+
+def _folded_states(view: View) -> dict[str, State]:
+    library, tail = view.folded.library, sorted(view.tail)
+
+    def state(symbol: str) -> State:
+        found = visible.head(library, symbol)
+        newest = found.newest
+        is_deleted = newest is not None and newest.deleted
+        return State(found.highest, newest.number if newest is not None else None, is_deleted, found.undecided)
+
+    known = {symbol: State(*top) for symbol, top in view.folded.heads.items() if symbol not in view.tail}
+    return known | dict(zip(tail, IO.map(state, tail, at_once=PARALLEL_DOCUMENTS), strict=True))
+
+
+def _highest(page: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Return the first (symbol, number) of each symbol in the order of keys: its highest number."""
+    found: dict[str, int] = {}
+    for name, number in page:
+        found.setdefault(name, number)
+    return list(found.items())
+
+
+def _listed_tops(library: OpenLibrary, page: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Return (symbol, highest number) in the order of keys, skipping the rest of a history that fills a page.
+
+    ``page``: the first page of the listing, if it was read. A page of a thousand documents has the highest number of
+    each symbol in it. Where it has few symbols, since histories are long, their names are listed as folders, and each
+    one's highest number by itself, many at once.
+    """
+    found: list[tuple[str, int]] = []
+    while True:
+        if not page:
+            after = library.layout.symbol_versions(found[-1][0]) + "~" if found else None
+            listed = library.objects.list(library.layout.versions, start_after=after, limit=SYMBOLS_PAGE)
+            page = [library.layout.parse_version(entry.key) for entry in listed]
+        new, is_last = _highest(page), len(page) < SYMBOLS_PAGE
+        # "~" sorts after every digit, and the version files of the next symbol after "/~".
+        found, page = found + new, ()
+        if is_last:
+            return found
+        if len(new) < SYMBOLS_OF_A_PAGE_MIN:
+            return _symbol_heads_one_by_one(library, found)
+
+
+def _symbol_heads_one_by_one(library: OpenLibrary, known: list[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Return (symbol, highest number) in the order of keys, of which the first are ``known``."""
+    folders = [entry.key for entry in library.objects.list(library.layout.versions, folders=True)]
+    names = [library.layout.parse_symbol_versions(folder) for folder in folders]
+    done = {name for name, _ in known}
+    rest = [name for name in names if name not in done]
+
+    def highest(name: str) -> tuple[str, int] | None:
+        number = next(visible.numbers(library, name, first_page=1), None)
+        return None if number is None else (name, number)
+
+    found = IO.map(highest, rest, at_once=PARALLEL_DOCUMENTS)
+    return known + [each for each in found if each is not None]
+
+
+def heads_of_all(
+    library: OpenLibrary, skipped: Collection[str] = (), listed: Sequence[tuple[str, int]] | None = None
+) -> dict[str, Head]:
+    """Return the head of every symbol except ``skipped``: ``symbol_heads``, and each document that is not cached.
+
+    ``listed``: what ``symbol_heads`` has returned a moment ago.
+    """
+    age = clock.Stopwatch()
+    found = symbol_heads(library) if listed is None else listed
+    top_numbers = [(symbol, number) for symbol, number in found if symbol not in skipped]
+
+    def below(symbol: str, number: int) -> Iterator[int]:
+        yield number
+        yield from visible.numbers(library, symbol, start_after=library.layout.version(symbol, number))
+
+    def one(top: tuple[str, int]) -> Head:
+        found = visible.search_head(library, top[0], below(*top), age)
+        if found is None:
+            return visible.head(library, top[0])
+        library.heads.remember(top[0], found)
+        return found
+
+    heads = IO.map(one, top_numbers, at_once=PARALLEL_DOCUMENTS)
+    return {symbol: head for (symbol, _), head in zip(top_numbers, heads, strict=True)}
+
+
+def heads_with(library: OpenLibrary, pinned: Pinned) -> list[tuple[str, int]]:
+    """Return what ``symbol_heads`` yields, and the symbols that only ``pinned`` has."""
+    own = {symbol: version.number for symbol, version in pinned.items() if version is not None}
+    return list({**own, **dict(symbol_heads(library))}.items())
+
+
+def newest_versions(library: OpenLibrary, pinned: Pinned = NOTHING_PINNED) -> list[Version]:
+    """Return the newest version of every live symbol, sorted by name; of those in ``pinned``, that one."""
+    newest = newest_among(library, heads_with(library, pinned), pinned)
+    return [version for version in newest if not version.deleted]
+
+
+def newest_among(
+    library: OpenLibrary, heads: Iterable[tuple[str, int]], pinned: Pinned = NOTHING_PINNED
+) -> list[Version]:
+    """Return the newest versions, deletions included, of the symbols in ``heads``, sorted by name.
+
+    One whose document cannot be read is left out and warned of. ``heads``: (symbol, highest number), as
+    ``symbol_heads`` gives them. ``pinned``: what a transaction sees of some symbols instead.
+    """
+
+    def load(found: tuple[str, int]) -> Version | None:
+        symbol, _ = found
+        if symbol in pinned:
+            return pinned[symbol]
+        return read(found) or visible.head(library, symbol).newest
+
+    heads = list(heads)
+    read = visible.reader(library, [top for top in heads if top[0] not in pinned])
+    return sorted(unreadable.read_all(load, heads), key=lambda version: version.symbol)
+
+
+def documents_listed(library: OpenLibrary) -> Iterator[tuple[str, int]]:
+    """Yield (symbol, number) of every document there is, in any state, in the order of keys: one listing."""
+    for entry in library.objects.list(library.layout.versions):
+        yield library.layout.parse_version(entry.key)
+
+
+class Documents(NamedTuple):
+    """All documents of a library, in any state: ``rows`` of those that are folded, and (symbol, number) of the others.
+
+    ``rows``: in the columns of ``generations.VERSIONS``, by symbol, newest first. ``tops``: the highest number of each
+    symbol that may have others.
+    """
+
+    rows: pa.Table
+    others: list[tuple[str, int]]
+    tops: dict[str, int]
+
+    def pairs(self) -> list[tuple[str, int]]:
+        """Return (symbol, number) of all, by symbol, newest first."""
+        folded = zip(self.rows["symbol"].to_pylist(), self.rows["version"].to_pylist(), strict=True)
+        return sorted([*folded, *self.others], key=lambda found: (found[0], -found[1]))
+
+
+def documents_present(library: OpenLibrary, choose: Choose | None = None) -> Documents:
+    """Return all documents; of a library with many, by its catalogue, of whose files ``choose`` says which are read.
+
+    What is condemned must have been looked for before, since what was removed may be among those that are folded.
+    """
+    listed = documents_listed(library)
+    page = [] if library.is_known_as_folded else list(islice(listed, SYMBOLS_PAGE))
+    found = None
+    if len(page) == SYMBOLS_PAGE or library.is_known_as_folded:
+        found = folded.using(folded.look(library), lambda view: _folded_documents(view, choose))
+    if found is not None:
+        return found
+    others = [*page, *listed]
+    return Documents(generations.VERSIONS.empty_table(), others, dict(_highest(others)))
+
+
+def _folded_documents(view: View, choose: Choose | None) -> Documents:
+    library, heads, tail = view.folded.library, view.folded.heads, sorted(view.tail)
+
+    def above(symbol: str) -> list[int]:
+        highest = heads[symbol].highest if symbol in heads else -1
+        return list(takewhile(highest.__lt__, visible.numbers(library, symbol, first_page=10)))
+
+    new = dict(zip(tail, IO.map(above, tail, at_once=PARALLEL_DOCUMENTS), strict=True))
+    tops = {symbol: (found or [heads[symbol].highest])[0] for symbol, found in new.items() if found or symbol in heads}
+    others = [(symbol, number) for symbol, found in new.items() for number in found]
+    return Documents(view.folded.versions(choose), others, tops)
+
+
+def versions_of_all(library: OpenLibrary, choose: Choose | None = None) -> list[Version]:
+    """Return the visible versions of all symbols, deletions included, by symbol, newest first.
+
+    Only of the documents that ``choose`` wants. Pruned ones are left out, and what cannot be read, which is warned of.
+    One listing of all that is condemned, and one read for each document that is neither cached nor folded.
+    """
+    unwanted = condemned.numbers_of_all(library)
+    return versions_among(library, chosen(documents_present(library, choose).pairs(), choose), unwanted)
+
+
+def versions_among(
+    library: OpenLibrary, documents: Iterable[tuple[str, int]], unwanted: Mapping[str, Collection[int]]
+) -> list[Version]:
+    """Return the visible versions among ``documents``, (symbol, number), but for ``unwanted`` numbers by symbol."""
+    pairs = [(name, at) for name, at in documents if at not in unwanted.get(name, ())]
+    return unreadable.read_all(visible.reader(library, pairs), pairs)
+
+
+def chosen(documents: list[tuple[str, int]], choose: Choose | None, *, by_number: bool = True) -> list[tuple[str, int]]:
+    """Return those of (symbol, number) that ``choose`` wants; not ``by_number``: whatever their number."""
+    if choose is None or not documents:
+        return documents
+    bounds = [(symbol, symbol, number if by_number else None) for symbol, number in documents]
+    return [documents[position] for position in choose(bounds)]
+
+
+def versions_held(library: OpenLibrary, documents: Iterable[tuple[str, int]]) -> list[Version]:
+    """Return the same of ``documents`` that snapshots hold, pruned or not: one read for each that is not cached."""
+    return unreadable.read_all(lambda found: visible.find_visible(library, *found), documents)
