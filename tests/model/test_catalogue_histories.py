@@ -198,4 +198,4 @@ def test_a_broken_rule_is_caught_within_some_histories(small_pages, monkeypatch,
             return None if generation is None else (generation, frozenset(filter(None, intents.values())))
 
         monkeypatch.setattr(folded, "_look", looked)
-    assert any(run(seed, 1.5, keepers=["fold"]).problems for seed in range(10))
+    assert any(run(seed, 1.5, keepers=["fold"]).problems for seed in range(40))

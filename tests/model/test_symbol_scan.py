@@ -8,7 +8,7 @@ from itertools import product
 import pytest
 
 import duckvstore as vs
-from duckvstore.engine.reading import catalogue, listings
+from duckvstore.engine.reading import listings
 from duckvstore.format.stored.layout import escape
 from duckvstore.objects.memory import MemoryObjects
 
@@ -34,7 +34,7 @@ def test_every_symbol_is_found_once_at_any_page_size(monkeypatch):
     choose = random.Random(5)
     for size, symbols_min in product((1, 2, 3, 4, 7, 50), (0, 2)):
         monkeypatch.setattr(listings, "SYMBOLS_PAGE", size)
-        monkeypatch.setattr(catalogue, "SYMBOLS_OF_A_PAGE_MIN", symbols_min)
+        monkeypatch.setattr(listings, "SYMBOLS_OF_A_PAGE_MIN", symbols_min)
         for _ in range(15):
             counts = {name: choose.choice((0, 1, 2, 3, 4, 9)) for name in choose.sample(NAMES, 8)}
             library = fill(MemoryObjects("scan"), counts)
@@ -48,5 +48,5 @@ def test_every_symbol_is_found_once_on_a_server_that_lists_folder_by_folder(s3_b
     library = fill(vs.open(s3_bucket.url, s3_bucket.storage_options).objects, counts)
     for size, symbols_min in product((1, 2, 3, 5, 1000), (0, 2)):
         monkeypatch.setattr(listings, "SYMBOLS_PAGE", size)
-        monkeypatch.setattr(catalogue, "SYMBOLS_OF_A_PAGE_MIN", symbols_min)
+        monkeypatch.setattr(listings, "SYMBOLS_OF_A_PAGE_MIN", symbols_min)
         assert listings.symbol_heads(library) == expected(counts), (size, symbols_min)

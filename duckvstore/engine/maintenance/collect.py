@@ -16,7 +16,7 @@ from duckvstore.engine.library import condemned, options
 from duckvstore.engine.maintenance import fold
 from duckvstore.engine.maintenance.collection_plan import make_plan
 from duckvstore.engine.writing import commits
-from duckvstore.errors import Conflict, InvalidInput, NoSuchKey, OutcomeUnknown, StorageUnavailable
+from duckvstore.errors import Conflict, DuckVStoreError, InvalidInput, NoSuchKey, StorageUnavailable
 from duckvstore.objects.base import DeleteFailure
 from duckvstore.progress import progress
 
@@ -181,8 +181,8 @@ class _Execution:
         if plan.folded is None:
             return
         try:
-            fold.fold(self.library, removed=plan.folded.difference(self.kept_versions))
-        except (Conflict, OutcomeUnknown, StorageUnavailable) as error:
+            fold.fold(self.library, rebuild=plan.rebuilds, removed=plan.folded.difference(self.kept_versions))
+        except DuckVStoreError as error:
             plan.failures.append(DeleteFailure(self.layout.generations, f"not folded, so intents stay: {error}"))
             plan.intents, plan.garbage = [], {}
 

@@ -47,9 +47,10 @@ class Plan:
     condemnations, by key, of objects that are referred to again, and what is left of each. ``versions``, ``parts``,
     ``objects``, ``decisions``, ``intents``, ``catalogue`` (generations and files that were replaced) and ``garbage``
     are removed. ``folded``: documents that are gone, or will be, so that the folded catalogue must not have them (None:
-    there is none). ``condemned``: all versions that are condemned, or are to be, and there; ``unreferenced``: objects
-    and their sizes in bytes. ``left``: keys that are not this library's. ``failures``: what could not be deleted when
-    the plan was carried out.
+    there is none); ``rebuilds``: it is to be made anew, since it cannot be read, or lacks a document.
+    ``condemned``: all versions that are condemned, or are to be, and there; ``unreferenced``: objects and their sizes
+    in bytes. ``left``: keys that are not this library's. ``failures``: what could not be deleted when the plan was
+    carried out.
     """
 
     library: OpenLibrary
@@ -66,6 +67,7 @@ class Plan:
     intents: list[str] = field(default_factory=list)
     catalogue: list[str] = field(default_factory=list)
     folded: set[tuple[str, int]] | None = None
+    rebuilds: bool = False
     garbage: dict[str, Garbage] = field(default_factory=dict)
     condemned: set[tuple[str, int]] = field(default_factory=set)
     unreferenced: dict[str, int] = field(default_factory=dict)
@@ -132,6 +134,7 @@ class _Planner:
         self.layout = library.layout
         self.wait = wait
         self.started = self.stored.now()
+        self.is_unreadable = False  # of the folded catalogue
         self.garbage: dict[str, Garbage] = {}  # by key: what is condemned in this library, or is to be
         self.foreign_garbage: dict[str, Garbage] = {}
         self.decided: dict[str, str] = {}  # transaction: "committed", "aborted" or "undecided"
@@ -254,9 +257,17 @@ class _Planner:
         """Return (symbol, number) of what is folded; None: the library does not fold."""
         if not options.is_folded(self.library):
             return None
+        return self._folded_now()[0]
+
+    def _folded_now(self) -> tuple[set[tuple[str, int]], frozenset[str]]:
+        """Return (symbol, number) of what is folded, and the symbols that may have more."""
         view = folded.look(self.library)
         rows = folded.using(view, lambda view: view.folded.versions())
-        return set() if rows is None else set(zip(rows["symbol"].to_pylist(), rows["version"].to_pylist(), strict=True))
+        if view is None or rows is None:
+            self.is_unreadable = view is not None
+            return set(), frozenset()
+        pairs = set(zip(rows["symbol"].to_pylist(), rows["version"].to_pylist(), strict=True))
+        return pairs, view.tail
 
     def _gone(self, folded_documents: set[tuple[str, int]]) -> set[tuple[str, int]]:
         """Return what the catalogue may have of documents that are gone, or will be."""
@@ -264,6 +275,12 @@ class _Planner:
         unlisted = sorted(folded_documents - self.inventory.documents.keys() - named - set(self.found.versions))
         there = references.in_batches(self._load, unlisted, "reading versions")
         missing = {pair for pair, version in zip(unlisted, there, strict=True) if version is None}
+        # What a copy or a restored backup brought is announced by nobody; what was written meanwhile is.
+        lacking = self.inventory.documents.keys() - folded_documents
+        if lacking:
+            now, tail = self._folded_now()
+            lacking = {pair for pair in lacking - now if pair[0] not in tail}
+        self.found.rebuilds = bool(lacking) or self.is_unreadable
         return named | missing | set(self.found.versions)
 
     def _announced_symbols(self) -> list[str]:
@@ -468,9 +485,15 @@ class _Planner:
 
     def _remove_catalogue(self) -> None:
         """Remove generations that were replaced a grace period ago, and old files that none of the others names."""
+        newest: set[str] = set()
         named: set[str] = set()
         replaced_at: datetime | None = None
         for entry in self.stored.list(self.layout.generations):
+            try:
+                self.layout.parse_generation(entry.key)
+            except Integrity:
+                self.found.left.append(entry.key)
+                continue
             if replaced_at is not None and self._is_due(replaced_at):
                 self.found.catalogue.append(entry.key)
                 continue
@@ -478,16 +501,21 @@ class _Planner:
                 generation = Generation.load(self.stored.read(entry.key), where=f"{self.stored.url} {entry.key}")
             except (NoSuchKey, Integrity, Unsupported):
                 return  # what it names is not known
-            named.update(file.key for file in generation.files())
+            files = {file.key for file in generation.files()}
+            newest = newest if replaced_at is not None else files
+            named |= files
             replaced_at = generation.created_at
+        there: set[str] = set()
         for entry in self.stored.list(self.layout.catalogue_files):
             try:
                 relative, put_at = self.layout.parse_catalogue_file(entry.key)
             except Integrity:
                 self.found.left.append(entry.key)
                 continue
+            there.add(relative)
             if relative not in named and self._is_due(put_at):
                 self.found.catalogue.append(entry.key)
+        self.found.rebuilds |= not newest <= there
 
     def _remove_garbage(self) -> None:
         """Remove the documents of which everything that they condemned is gone, and other libraries' old ones."""

@@ -48,7 +48,7 @@ def fold(library: OpenLibrary, *, rebuild: bool = False, removed: Collection[tup
     NoSuchLibrary, Conflict when others fold all the time, Unsupported, StorageUnavailable.
     """
     library.check_present(at_once=True)
-    options.change(library, {}, is_folded=True)
+    _say_so(library)
     for _ in range(FOLDS_MAX):
         try:
             report = _Fold(library, removed, rebuild=rebuild).carry_out()
@@ -59,6 +59,18 @@ def fold(library: OpenLibrary, *, rebuild: bool = False, removed: Collection[tup
         if report is not None:
             return report
     raise Conflict(f"library {library.name!r} is folded by other processes all the time: they do what this was to do")
+
+
+def _say_so(library: OpenLibrary) -> None:
+    """Have the options say that the library is folded."""
+    for attempt in range(FOLDS_MAX):
+        try:
+            options.change(library, {}, is_folded=True)
+        except Conflict:  # the options were changed at this moment, perhaps to the same
+            if attempt == FOLDS_MAX - 1:
+                raise
+        else:
+            return
 
 
 class _Read(NamedTuple):
@@ -80,16 +92,17 @@ class _Fold:
         self.age = clock.Stopwatch()
         self.report = FoldReport(library.name)
         self.folded: set[tuple[str, str]] = set()  # (symbol, write id)
-        self.waiting: dict[str, str | None] = {}  # symbols with documents that cannot be folded, and their write id
+        self.waiting: set[str] = set()  # symbols with documents that cannot be folded
+        self.unreadable: list[str] = []  # keys of intents: nobody knows what they announce
 
     def carry_out(self) -> FoldReport | None:
         """Return what was done; None: another fold was first."""
         self.intents = folded.read_intents(
-            self.library, (entry.key for entry in self.objects.list(self.layout.journal))
+            self.library, (entry.key for entry in self.objects.list(self.layout.journal)), self.unreadable
         )
         self.marks = folded.read_marks(self.library)
         # Above all that there was before anything was read: whoever publishes meanwhile takes this number.
-        newest = self._newest_number()
+        newest = folded.newest_number(self.library)
         self.number = max(newest, self.marks.highest) + 1
         base = self._base()
         if base is not None and base.number != newest:
@@ -100,13 +113,16 @@ class _Fold:
             self.report.generation = base.number
             return self._clean_up(base)
         layers = self._layers(base, pairs, gone)
-        self._keep_waiting_in_sight()
+        self.report.waiting_symbols = sorted(self.waiting)
+        if base is not None and layers == list(base.layers) and tuple(self.report.waiting_symbols) == base.waiting:
+            self.report.generation = base.number
+            return self._clean_up(base)
         generation = self._publish(layers)
         return None if generation is None else self._clean_up(generation)
 
     def _base(self) -> Generation | None:
         """Return the generation to fold into; None: there is none that is whole, so all documents are read."""
-        if self.rebuild:
+        if self.rebuild or self.unreadable:
             return None
         found = folded.newest(self.library)
         if found is None or not self.marks.believe(found):
@@ -119,8 +135,8 @@ class _Fold:
         """Return (symbol, number) of what may have to be folded, sorted."""
         if base is None:
             # Twice, since a listing may lack what was created a moment ago, and whose intent is gone.
-            first, second = IO.map(lambda _: set(listings.documents_listed(self.library)), range(2))
-            return sorted(first | second)
+            first = set(listings.documents_listed(self.library))
+            return sorted(first.union(listings.documents_listed(self.library)))
 
         def above(symbol: str) -> list[tuple[str, int]]:
             head = self.heads.get(symbol)
@@ -131,7 +147,7 @@ class _Fold:
             some = {number for number in range(top + 1, highest) if highest - number <= GAP_MAX}
             return [(symbol, number) for number in {highest, *some, *takewhile(top.__lt__, listed)} if number > top]
 
-        symbols = sorted({symbol for symbol in self.intents.values() if symbol is not None})
+        symbols = sorted({*base.waiting, *(symbol for symbol in self.intents.values() if symbol is not None)})
         return sorted(chain.from_iterable(IO.map(above, symbols, at_once=PARALLEL_DOCUMENTS)))
 
     def _removed_rows(self, base: Generation | None) -> pa.Table:
@@ -150,18 +166,22 @@ class _Fold:
 
     def _layers(self, base: Generation | None, pairs: list[tuple[str, int]], gone: pa.Table) -> list[Layer]:
         layers = [] if base is None else list(base.layers)
-        kept, rows = len(layers), len(pairs) + gone.num_rows
+        rows = len(pairs) + gone.num_rows
         new = self._read_all(pairs)
+        removed = (gone.select(VERSIONS.names), gone.select(DOCUMENTS.names))
         if rows > MERGED_DOCUMENTS_MAX:
             added = self._written(new)
-            if gone.num_rows:
-                layers.append(self._written([(gone.select(VERSIONS.names), gone.select(DOCUMENTS.names))]))
+            layers += [self._written([removed])] if gone.num_rows else []
+            kept = len(layers)
         else:
+            kept = len(layers)
             for position in reversed(range(len(layers))):
                 if layers[position].rows < LAYER_RATIO * rows:
                     kept = position
                 rows += layers[position].rows
-            parts = [*new, (gone.select(VERSIONS.names), gone.select(DOCUMENTS.names))]
+            parts = [*new, removed]
+            if not any(versions.num_rows for versions, _ in parts):
+                return layers
             added = self._merged(layers[kept:], parts, keeps_removed=kept > 0)
         return [*layers[:kept], *([added] if added.rows else [])]
 
@@ -205,7 +225,7 @@ class _Fold:
                 if each is None or each.pair[0] in self.waiting:
                     continue
                 if each.waits or each.version is None:
-                    self.waiting[each.pair[0]] = each.version.write_id if each.version is not None else None
+                    self.waiting.add(each.pair[0])
                     continue
                 states = {"is_visible": each.is_visible, "is_removed": False}
                 row = catalogue_tables.version_row(each.version)
@@ -237,22 +257,13 @@ class _Fold:
 
     # -- publishing --------------------------------------------------------------------------------------------
 
-    def _keep_waiting_in_sight(self) -> None:
-        """Have an intent in the journal for each symbol with documents that are not folded: readers look there then."""
-        named = {self.layout.parse_intent(key)[0] for key in self.intents}
-        symbols = {symbol for symbol in self.intents.values() if symbol is not None}
-        for symbol, write_id in self.waiting.items():
-            if (symbol not in symbols) if write_id is None else (write_id not in named):
-                intent = records.Intent(write_id or clock.new_id(), symbol, self.objects.now())
-                self.objects.put(self.layout.intent(intent.write_id, symbol), intent.dump())
-        self.report.waiting_symbols = sorted(self.waiting)
-
     def _publish(self, layers: list[Layer]) -> Generation | None:
         """Create the next generation; None: another one was created, or may not be told from it."""
         if self.age.elapsed_seconds() > self.library.grace_seconds / 2:
             raise Conflict(f"folding library {self.library.name!r} took longer than half the grace period: repeat it")
         name = clock.new_id()
-        made = Generation(self.library.library_id, self.number, name, self.objects.now(), tuple(layers))
+        waiting = tuple(self.report.waiting_symbols)
+        made = Generation(self.library.library_id, self.number, name, self.objects.now(), tuple(layers), waiting)
         key = self.layout.generation(made.number)
         self.library.check_present(at_once=True)
         if not create_document(self.objects, key, made, f"generation {made.number} of {self.library.name!r}"):
@@ -262,12 +273,8 @@ class _Fold:
 
     def _is_newest(self, made: Generation) -> bool:
         """Return whether the key was not used before, by one that others have replaced since, or that was deleted."""
-        return self._newest_number() == made.number and folded.read_marks(self.library).highest < made.number
-
-    def _newest_number(self) -> int:
-        """Return the highest number of a generation that is there, of whatever library (-1: none)."""
-        listed = next(iter(self.objects.list(self.layout.generations, limit=1)), None)
-        return -1 if listed is None else self.layout.parse_generation(listed.key)
+        is_newest = folded.newest_number(self.library) == made.number
+        return is_newest and folded.read_marks(self.library).highest < made.number
 
     def _clean_up(self, generation: Generation) -> FoldReport:
         """Remove the intents of what the newest generation holds, once it has its mark."""
@@ -281,6 +288,9 @@ class _Fold:
         if older:
             known = known | Folded(self.library, generation).write_ids(older)
         done = [key for key, symbol, write_id in left if (symbol, write_id) in known]
+        if self.unreadable:  # then all documents were read
+            made = {write_id for _, write_id in self.folded}
+            done += [key for key in self.unreadable if self.layout.parse_intent(key)[0] in made]
         self._mark(generation)
         old = [key for key, (number, _) in self.marks.keys.items() if number < generation.number]
         failures = self.objects.delete(done + old)

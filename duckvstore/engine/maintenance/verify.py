@@ -15,14 +15,18 @@ from duckvstore.engine.maintenance.reports import Size, SizesReport, Verificatio
 from duckvstore.engine.reading import catalogue, folded, segments, visible
 from duckvstore.errors import AccessDenied, Integrity, NoSuchKey, NoSuchSnapshot, Unsupported
 from duckvstore.format.stored import documents
+from duckvstore.format.stored.generations import DOCUMENTS, HEADS, VERSIONS
 from duckvstore.format.stored.options import OptionsDocument
 from duckvstore.progress import progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
+    import pyarrow as pa
+
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.format.stored.documents import Snapshot, Version
+    from duckvstore.format.stored.generations import File
     from duckvstore.format.stored.label_runs import LabelRun
     from duckvstore.format.stored.manifests import Manifest
     from duckvstore.format.stored.segments import Segment
@@ -221,11 +225,24 @@ class _Verification:
         view = folded.look(self.library)
         if view is None:
             return
-        try:
-            rows = view.folded.versions()
-        except (Integrity, NoSuchKey) as error:
-            self.report.problems.append(str(error))
+        generation = view.folded.generation
+        kinds = ((HEADS, "heads"), (VERSIONS, "versions"), (DOCUMENTS, "documents"))
+        files = [(file, kind) for kind, name in kinds for layer in generation.layers for file in getattr(layer, name)]
+
+        def problem(of: tuple[File, pa.Schema]) -> str | None:
+            try:
+                folded.load(self.library, *of)
+            except NoSuchKey:
+                return f"the catalogue file {of[0].key} is missing: fold(rebuild=True) makes it anew"
+            except Integrity as error:
+                return str(error)
+            return None
+
+        problems = [found for found in references.in_batches(problem, files) if found is not None]
+        self.report.problems += problems
+        if problems:
             return
+        rows = view.folded.versions()
         names = ("symbol", "version", "write_id", "is_visible")
         columns = (rows[name].to_pylist() for name in names)
         known = {(symbol, number): (name, seen) for symbol, number, name, seen in zip(*columns, strict=True)}

@@ -212,6 +212,17 @@ def _first_not_later(library: OpenLibrary, symbol: str, present: Sequence[int], 
 
 def _at_time(library: OpenLibrary, symbol: str, wanted: datetime, unwanted: frozenset[int]) -> Version:
     present = list(visible.history_numbers(library, symbol))
+    try:
+        return _among(library, symbol, wanted, unwanted, present)
+    except NoSuchKey:  # condemned ones may be gone and in the catalogue still
+        left = [number for number in present if number not in unwanted]
+        return _among(library, symbol, wanted, unwanted, left)
+
+
+def _among(
+    library: OpenLibrary, symbol: str, wanted: datetime, unwanted: frozenset[int], present: list[int]
+) -> Version:
+    """Return the version at a time, of the numbers ``present``, newest first."""
     low = _first_not_later(library, symbol, present, wanted)
     found = successor = None
     for number in reversed(present[:low]):

@@ -19,7 +19,7 @@ from duckvstore.errors import InvalidInput, nearest
 from duckvstore.format.stored import metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.engine.reading.listings import Choose, Pinned
@@ -160,19 +160,29 @@ def _symbols(library: OpenLibrary, choose: Choose | None, pinned: Pinned) -> pa.
     return pa.concat_tables([rows.select(list(names)), others])
 
 
+def _positions_kept(rows: pa.Table, unwanted: Mapping[str, Collection[int]]) -> list[bool]:
+    """Return of each row whether its version is not among ``unwanted`` numbers by symbol."""
+    nothing: Collection[int] = ()
+    pairs = zip(rows["symbol"].to_pylist(), rows["version"].to_pylist(), strict=True)
+    return [number not in unwanted.get(symbol, nothing) for symbol, number in pairs]
+
+
+def _names(rows: pa.Table, holders: Mapping[tuple[str, int], list[str]]) -> pa.Array:
+    """Return of each row the names of the snapshots that hold its version."""
+    kind = pa.list_(pa.string())
+    if not holders:
+        return pa.ListArray.from_arrays(pa.array([0] * (rows.num_rows + 1), pa.int32()), pa.array([], pa.string()))
+    pairs = zip(rows["symbol"].to_pylist(), rows["version"].to_pylist(), strict=True)
+    return pa.array([holders.get(pair, []) for pair in pairs], kind)
+
+
 def _versions(library: OpenLibrary, choose: Choose | None) -> pa.Table:
     unwanted = condemned.numbers_of_all(library)  # before what is folded: FORMAT.md, Catalogue
     holders = catalogue.holders(library)
     found = listings.documents_present(library, choose)
     rows = found.rows.filter(found.rows["is_visible"])
-    for symbol, numbers in unwanted.items():
-        is_gone = pc.and_(pc.equal(rows["symbol"], symbol), pc.is_in(rows["version"], pa.array(numbers, pa.int64())))
-        rows = rows.filter(pc.invert(is_gone))
-    rows = rows.select(list(_VERSION_COLUMNS))
-    held = [
-        holders.get(pair, []) for pair in zip(*(rows[name].to_pylist() for name in ("symbol", "version")), strict=True)
-    ]
-    rows = rows.append_column("snapshots", pa.array(held, pa.list_(pa.string())))
+    rows = rows.filter(pa.array(_positions_kept(rows, unwanted), pa.bool_())) if unwanted else rows
+    rows = rows.select(list(_VERSION_COLUMNS)).append_column("snapshots", _names(rows, holders))
     others = listings.versions_among(library, listings.chosen(found.others, choose), unwanted)
     return pa.concat_tables(
         [

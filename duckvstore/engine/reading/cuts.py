@@ -109,12 +109,12 @@ def cut_of_all(library: OpenLibrary, skipped: Collection[str] = ()) -> dict[str,
     tops, folded_heads = listings.tops(library)
     before: dict[str, State] | None = None
     for _ in range(CUT_COLLECTIONS_MAX if folded_heads else 0):
-        states = listings.states(library)
+        states = listings.states(library, skipped)
         if states is not None and states == before:
             return {
                 symbol: state.newest
                 for symbol, state in states.items()
-                if state.newest is not None and not state.is_deleted and symbol not in skipped
+                if state.newest is not None and not state.is_deleted
             }
         before = states
     cut = collect_cut(library, None, skipped=skipped, tops=tops)

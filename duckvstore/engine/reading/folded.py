@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from bisect import bisect_left
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, islice
@@ -17,9 +18,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from duckvstore.concurrency import IO, PARALLEL_DOCUMENTS
-from duckvstore.errors import DocumentWarning, Integrity, NoSuchKey, Unsupported
+from duckvstore.errors import (
+    AccessDenied,
+    DocumentWarning,
+    Integrity,
+    NoSuchKey,
+    StorageUnavailable,
+    Unsupported,
+)
 from duckvstore.format.stored import generations, records
 from duckvstore.format.stored.generations import DOCUMENTS, HEADS, VERSIONS, Generation
+from duckvstore.format.stored.layout import is_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -33,6 +42,7 @@ if TYPE_CHECKING:
 Outcome = TypeVar("Outcome")
 
 JOURNAL_PAGE = 1000
+TAIL_MAX = 1000  # symbols; of more, at most half of those that are folded
 
 
 class FoldedHead(NamedTuple):
@@ -65,9 +75,11 @@ class Marks:
     def believe(self, generation: Generation) -> bool:
         """Return whether a generation holds all that intents were removed for.
 
-        There may be several of one number, where some were deleted: then one may lack what intents were removed for by
-        another.
+        Without marks nobody knows. There may be several of one number, where some were deleted: then one may lack what
+        intents were removed for by another.
         """
+        if not self.keys:
+            return False
         newest = [mark for mark in self.keys.values() if mark[0] == self.highest]
         return generation.number > self.highest or newest == [(generation.number, generation.generation_id)]
 
@@ -112,7 +124,7 @@ class Folded:
         """Return those of the documents ``wanted``, by symbol and number, that are folded."""
         symbols = sorted({symbol for symbol, _ in wanted})
         files = [_around(each.documents, symbols) for each in self.generation.layers]
-        rows = self._merged(files, DOCUMENTS, symbols)
+        rows = self._merged(files, DOCUMENTS, symbols, sorted({number for _, number in wanted}))
         names = ("symbol", "version", "document", "created_at", "is_visible")
         pairs = set(wanted)
         return {
@@ -136,14 +148,21 @@ class Folded:
         return self._merged([_around(each.versions, wanted) for each in self.generation.layers], VERSIONS, wanted)
 
     def _merged(
-        self, layers: Sequence[Sequence[File]], schema: pa.Schema, symbols: Sequence[str] | None = None
+        self,
+        layers: Sequence[Sequence[File]],
+        schema: pa.Schema,
+        symbols: Sequence[str] | None = None,
+        numbers: Sequence[int] | None = None,
     ) -> pa.Table:
-        """Return the rows of files of each layer as one, of ``symbols`` alone if they are given."""
-        chosen = None if symbols is None else pa.array(symbols, pa.string())
+        """Return the rows of files of each layer as one, of ``symbols`` and ``numbers`` alone if they are given."""
+        wanted = {"symbol": (symbols, pa.string()), "version": (numbers, pa.int64())}
+        chosen = {name: pa.array(values, kind) for name, (values, kind) in wanted.items() if values is not None}
 
         def rows(file: File) -> pa.Table:
             table = load(self.library, file, schema)
-            return table if chosen is None else table.filter(pc.is_in(table["symbol"], chosen))
+            for name, values in chosen.items():
+                table = table.filter(pc.is_in(table[name], values))
+            return table
 
         found = iter(IO.map(rows, [file for files in layers for file in files]))
         tables = [filter(len, list(islice(found, len(files)))) for files in layers]
@@ -157,6 +176,11 @@ class View(NamedTuple):
     folded: Folded
     tail: frozenset[str]
 
+    @property
+    def is_worth_it(self) -> bool:
+        """Whether to look at each symbol of the tail takes fewer requests than to read all documents."""
+        return len(self.tail) <= max(TAIL_MAX, len(self.folded.heads) // 2)
+
 
 def look(library: OpenLibrary) -> View | None:
     """Return the folded catalogue of now; None: there is none, or none that may be believed.
@@ -166,7 +190,9 @@ def look(library: OpenLibrary) -> View | None:
     """
     try:
         found = _look(library)
-    except (Integrity, Unsupported) as error:
+    except AccessDenied:  # who may read documents need not be allowed to read the rest
+        return None
+    except (Integrity, StorageUnavailable, Unsupported) as error:
         _warn(library, error)
         return None
     if found is None:
@@ -189,7 +215,7 @@ def _look(library: OpenLibrary) -> tuple[Generation, frozenset[str]] | None:
     generation = newest(library)
     if generation is None or not marks.result().believe(generation):
         return None
-    return generation, frozenset(symbol for symbol in intents.values() if symbol is not None)
+    return generation, frozenset({*generation.waiting, *(symbol for symbol in intents.values() if symbol is not None)})
 
 
 def using(view: View | None, use: Callable[[View], Outcome]) -> Outcome | None:
@@ -198,23 +224,40 @@ def using(view: View | None, use: Callable[[View], Outcome]) -> Outcome | None:
         return None
     try:
         return use(view)
-    except (Integrity, NoSuchKey) as error:
+    except AccessDenied:
+        return None
+    except (Integrity, NoSuchKey, StorageUnavailable, Unsupported) as error:
         # A missing file may also be of a generation that was replaced long ago, which this reader was too slow for.
         _warn(view.folded.library, error)
         return None
 
 
 def read_marks(library: OpenLibrary) -> Marks:
-    """Return the marks of a library: one listing. Raises Integrity for a key that is none."""
-    keys = [entry.key for entry in library.objects.list(library.layout.marks)]
-    return Marks({key: library.layout.parse_mark(key) for key in keys})
+    """Return the marks of a library: one listing. What another program put there is none."""
+    marks: dict[str, tuple[int, str]] = {}
+    for entry in library.objects.list(library.layout.marks):
+        with suppress(Integrity):
+            marks[entry.key] = library.layout.parse_mark(entry.key)
+    return Marks(marks)
 
 
-def read_intents(library: OpenLibrary, keys: Iterable[str]) -> dict[str, str | None]:
+def read_intents(
+    library: OpenLibrary, keys: Iterable[str], unreadable: list[str] | None = None
+) -> dict[str, str | None]:
     """Return the symbols that intents under ``keys`` announce, by key; None for one that was gone when it was read.
 
-    Raises Integrity and Unsupported for one that cannot be read.
+    One that cannot be read is left out and goes to ``unreadable``; without that, raises Integrity and Unsupported.
     """
+
+    def announced(key: str) -> str | None:
+        try:
+            return _announced(library, key)
+        except (Integrity, Unsupported):
+            if unreadable is None:
+                raise
+            unreadable.append(key)
+            return None
+
     intents: dict[str, str | None] = {}
     for key in keys:
         try:
@@ -222,8 +265,7 @@ def read_intents(library: OpenLibrary, keys: Iterable[str]) -> dict[str, str | N
         except Integrity:
             continue  # of another program
     unnamed = [key for key, symbol in intents.items() if symbol is None]
-    announced = IO.map(lambda key: _announced(library, key), unnamed, at_once=PARALLEL_DOCUMENTS)
-    intents.update(zip(unnamed, announced, strict=True))
+    intents.update(zip(unnamed, IO.map(announced, unnamed, at_once=PARALLEL_DOCUMENTS), strict=True))
     return intents
 
 
@@ -231,29 +273,40 @@ def _announced(library: OpenLibrary, key: str) -> str | None:
     """Return the symbol that an intent announces; None: it is gone, so a generation holds what it announced."""
     symbol = library.announced.get(key)
     if symbol is None:
+        where = f"{library.objects.url} {key}"
         try:
-            symbol = records.Intent.load(library.objects.read(key), where=f"{library.objects.url} {key}").symbol
+            symbol = records.Intent.load(library.objects.read(key), where=where).symbol
         except NoSuchKey:
             return None
+        if not is_name(symbol):
+            raise Integrity(f"the intent {where} announces no symbol: delete it when nobody writes, then fold()")
         library.announced.put(key, symbol)
     return symbol
 
 
 def newest(library: OpenLibrary) -> Generation | None:
     """Return the newest generation, if there is one and it is this library's. Raises Integrity and Unsupported."""
-    entry = next(iter(library.objects.list(library.layout.generations, limit=1)), None)
-    if entry is None:
+    number = newest_number(library)
+    if number < 0:
         return None
-    number = library.layout.parse_generation(entry.key)
+    key = library.layout.generation(number)
     try:
-        data = library.objects.read(entry.key)
+        data = library.objects.read(key)
     except NoSuchKey:
         return None
     known = library.folded.generation if library.folded is not None else None
-    found = Generation.load(data, where=f"{library.objects.url} {entry.key}")
+    found = Generation.load(data, where=f"{library.objects.url} {key}")
     if found.library_id != library.library_id or found.number != number:
         return None
     return known if known == found else found
+
+
+def newest_number(library: OpenLibrary) -> int:
+    """Return the highest number of a generation that is there, of whatever library (-1: none)."""
+    for entry in library.objects.list(library.layout.generations):
+        with suppress(Integrity):  # of another program
+            return library.layout.parse_generation(entry.key)
+    return -1
 
 
 def version(library: OpenLibrary, pair: tuple[str, int], found: FoldedDocument) -> Version | None:

@@ -71,7 +71,9 @@ def tops(library: OpenLibrary) -> tuple[list[tuple[str, int]], Mapping[str, Fold
     return folded.using(folded.look(library), _folded_tops) or (_listed_tops(library, page), {})
 
 
-def _folded_tops(view: View) -> tuple[list[tuple[str, int]], Mapping[str, FoldedHead]]:
+def _folded_tops(view: View) -> tuple[list[tuple[str, int]], Mapping[str, FoldedHead]] | None:
+    if not view.is_worth_it:
+        return None
     library = view.folded.library
     known = {symbol: head for symbol, head in view.folded.heads.items() if symbol not in view.tail}
     tail = sorted(view.tail)
@@ -80,7 +82,7 @@ def _folded_tops(view: View) -> tuple[list[tuple[str, int]], Mapping[str, Folded
     )
     tops = {symbol: head.highest for symbol, head in known.items()}
     tops |= {symbol: number for symbol, number in zip(tail, highest, strict=True) if number is not None}
-    return sorted(tops.items(), key=lambda top: escape(top[0])), known
+    return sorted(tops.items(), key=lambda top: escape(top[0]) + "/"), known
 
 
 class State(NamedTuple):
@@ -92,13 +94,15 @@ class State(NamedTuple):
     undecided: str | None = None
 
 
-def states(library: OpenLibrary) -> dict[str, State] | None:
-    """Return the state of every symbol, each at a moment of this call; None: the catalogue is not folded."""
-    return folded.using(folded.look(library), _folded_states)
+def states(library: OpenLibrary, skipped: Collection[str]) -> dict[str, State] | None:
+    """Return the state of every symbol but ``skipped``, each at a moment of this call; None: it is not folded."""
+    return folded.using(folded.look(library), lambda view: _folded_states(view, skipped))
 
 
-def _folded_states(view: View) -> dict[str, State]:
-    library, tail = view.folded.library, sorted(view.tail)
+def _folded_states(view: View, skipped: Collection[str]) -> dict[str, State] | None:
+    library, tail = view.folded.library, sorted(view.tail.difference(skipped))
+    if not view.is_worth_it:
+        return None
 
     def state(symbol: str) -> State:
         found = visible.head(library, symbol)
@@ -106,7 +110,8 @@ def _folded_states(view: View) -> dict[str, State]:
         is_deleted = newest is not None and newest.deleted
         return State(found.highest, newest.number if newest is not None else None, is_deleted, found.undecided)
 
-    known = {symbol: State(*top) for symbol, top in view.folded.heads.items() if symbol not in view.tail}
+    left = view.tail.union(skipped)
+    known = {symbol: State(*top) for symbol, top in view.folded.heads.items() if symbol not in left}
     return known | dict(zip(tail, IO.map(state, tail, at_once=PARALLEL_DOCUMENTS), strict=True))
 
 
@@ -252,7 +257,9 @@ def documents_present(library: OpenLibrary, choose: Choose | None = None) -> Doc
     return Documents(generations.VERSIONS.empty_table(), others, dict(_highest(others)))
 
 
-def _folded_documents(view: View, choose: Choose | None) -> Documents:
+def _folded_documents(view: View, choose: Choose | None) -> Documents | None:
+    if not view.is_worth_it:
+        return None
     library, heads, tail = view.folded.library, view.folded.heads, sorted(view.tail)
 
     def above(symbol: str) -> list[int]:

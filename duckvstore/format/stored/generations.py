@@ -95,7 +95,10 @@ class Layer(Struct, frozen=True):
 
 
 class Generation(Document, frozen=True):
-    """Generation ``number`` of a library's catalogue; ``generation_id`` is that of no other, of whatever library."""
+    """Generation ``number`` of a library's catalogue; ``generation_id`` is that of no other, of whatever library.
+
+    ``waiting``: symbols with documents that could not be folded, and are looked for at each reading.
+    """
 
     noun: ClassVar[str] = "generation"
 
@@ -104,6 +107,12 @@ class Generation(Document, frozen=True):
     generation_id: Identity
     created_at: Time
     layers: tuple[Layer, ...]
+    waiting: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a name that no symbol may have."""
+        for symbol in self.waiting:
+            envelope.check_name("waiting", symbol)
 
     @property
     def write_id(self) -> str:

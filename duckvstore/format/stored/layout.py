@@ -242,7 +242,7 @@ class Layout:
     def parse_mark(self, key: str) -> tuple[int, str]:
         """Return (number, generation id) of the key of a mark; raises Integrity for any other key."""
         match = _MARK.fullmatch(key.removeprefix(self.marks))
-        if key.startswith(self.marks) and match:
+        if key.startswith(self.marks) and match and int(match[1]):  # 0: no number would be above it
             return VERSION_NUMBER_MAX - int(match[1]), match[2]
         raise Integrity(f"{key!r} is no key of a mark: another program wrote under this prefix")
 
@@ -253,7 +253,7 @@ class Layout:
     def parse_generation(self, key: str) -> int:
         """Return the number of a generation from its key; raises Integrity for any other key."""
         match = _GENERATION_FILE.fullmatch(key.removeprefix(self.generations))
-        if key.startswith(self.generations) and match:
+        if key.startswith(self.generations) and match and int(match[1]):  # 0: no number would be above it
             return VERSION_NUMBER_MAX - int(match[1])
         raise Integrity(f"{key!r} is no key of a generation: another program wrote under this prefix")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import warnings
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from itertools import pairwise
 
@@ -13,9 +15,18 @@ import duckvstore as vs
 from duckvstore.engine.maintenance import fold
 from duckvstore.engine.reading import catalogue_tables, folded, listings, visible
 from duckvstore.format.stored import records
+from duckvstore.format.stored.layout import escape
 from duckvstore.objects.memory import MemoryObjects
-from duckvstore.testing.faulty import FaultyObjects
+from duckvstore.testing.faulty import FaultyObjects, SimulatedCrash
 from tests.upkeep import GRACE, LONGER, keys, move_time
+
+
+@contextmanager
+def suppress_warnings():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", vs.DocumentWarning)
+        yield
+
 
 FRAME = pd.DataFrame({"n": [1, 2, 3]})
 
@@ -321,20 +332,228 @@ def test_a_document_that_cannot_be_read_waits_and_hides_nothing(lib):
     check(fresh(lib))
 
 
-def test_a_rebuild_keeps_in_sight_what_it_cannot_fold(lib):
-    """Also where no intent is left that would say so."""
+def test_a_rebuild_keeps_in_sight_what_it_cannot_fold(lib, monkeypatch):
+    """Also where no intent is left that would say so, through folds and collections: it is named in the generation."""
+    time = move_time(monkeypatch)
     lib.fold()
-    lib.write("bad", FRAME)
+    for _ in range(3):
+        lib.write("bad", FRAME)
     opened = lib.open_library
-    key = opened.layout.version("bad", 0)
+    key = opened.layout.version("bad", 1)
     good = opened.objects.inner.read(key)
     opened.objects.inner.put(key, b"{")
     opened.objects.inner.delete([key for key in keys(opened.objects.inner, "journal") if "bad" in key])
-    lib.fold(rebuild=True)
+    assert lib.fold(rebuild=True).waiting_symbols == ["bad"]
+    assert lib.fold().generation == lib.fold().generation
     opened.objects.inner.put(key, good)
-    assert "bad" in fresh(lib).list_symbols()
-    lib.fold()
+    assert [pair.version for pair in fresh(lib).list_versions("bad")] == [2, 1, 0]
+    assert listings.states(fresh(lib).open_library, ())["bad"].newest == 2
+    time.move(LONGER)
+    lib.gc(dry_run=False)
     check(fresh(lib))
+    assert not folded.look(fresh(lib).open_library).tail
+
+
+def test_lost_labels_hide_no_version_above_them(small_pages, objects, monkeypatch):
+    """A collection can read such a document, and a fold cannot."""
+    time = move_time(monkeypatch)
+    lib = vs.Store(objects).create_library("eod")
+    labels = [f"label {number:06}" for number in range(5000)]
+    lib.write("a", FRAME)
+    lib.write("a", pd.DataFrame({"c": pd.Categorical(labels)}))
+    lib.write("a", FRAME)
+    lib.write("a", FRAME)
+    lib.write("b", FRAME)
+    objects.inner.delete(keys(objects.inner, "manifests/a"))
+    objects.inner.delete(keys(objects.inner, "journal"))
+    for _ in range(2):
+        fresh(lib).fold()
+        time.move(LONGER)
+        fresh(lib).gc(dry_run=False)
+    with pytest.warns(vs.DocumentWarning, match="missing"):
+        assert [pair.version for pair in fresh(lib).list_versions("a")] == [3, 2, 0]
+    assert fresh(lib).snapshot("s").versions == {"a": 3, "b": 0}
+
+
+def test_many_removed_versions_leave_the_catalogue_too(lib, monkeypatch):
+    """As many as make a layer of their own."""
+    monkeypatch.setattr(fold, "MERGED_DOCUMENTS_MAX", 2)
+    time = move_time(monkeypatch)
+    lib.fold()
+    lib.prune("a", keep_last=1)
+    time.move(LONGER)
+    assert len(lib.gc(dry_run=False).removed_versions) == 6
+    check(lib)
+    time.move(LONGER)
+    lib.gc(dry_run=False)
+    check(lib)
+    assert lib.verify().ok
+
+
+def test_without_marks_no_generation_is_believed(lib):
+    """Nobody knows then what intents were removed for, neither a reader nor a fold."""
+    lib.fold()
+    lib.write("new", FRAME)
+    lib.fold()
+    inner = lib.open_library.objects.inner
+    inner.delete([*keys(inner, "folds"), lib.open_library.layout.generation(1)])
+    assert folded.look(lib.open_library) is None
+    assert folded.look(fresh(lib).open_library) is None
+    fresh(lib).fold()
+    assert "new" in check(lib)["list_symbols"]
+
+
+def test_a_copy_that_was_made_beside_a_fold_is_healed_by_its_next_collection(lib):
+    """Its intents were copied after its generation."""
+    lib.fold()
+    inner = lib.open_library.objects.inner
+    copy = MemoryObjects("fold")
+    copy._objects.update({key: data for key, data in inner._objects.items() if key < "eod/journal"})
+    lib.write("new", FRAME)
+    lib.fold()
+    copy._objects.update({key: data for key, data in inner._objects.items() if key > "eod/journal"})
+    copy._objects.update({key: data for key, data in inner._objects.items() if "/options/" in key})
+    copied = vs.Store(FaultyObjects(copy)).get_library("eod")
+    assert "lacks version 0 of 'new'" in str(copied.verify().problems)
+    copied.gc(dry_run=False)
+    assert "new" in check(copied)["list_symbols"]
+
+
+@pytest.mark.parametrize("kind", ["heads", "versions", "documents"])
+def test_a_missing_file_is_found_by_verify_and_made_anew_by_a_collection(lib, kind):
+    """Whichever it is."""
+    lib.fold()
+    inner = lib.open_library.objects.inner
+    (layer,) = folded.look(lib.open_library).folded.generation.layers
+    inner.delete([f"eod/{file.key}" for file in getattr(layer, kind)])
+    assert "is missing: fold(rebuild=True)" in str(fresh(lib).verify().problems)
+    with suppress_warnings():
+        fresh(lib).gc(dry_run=False)
+    assert fresh(lib).verify().ok
+    check(fresh(lib))
+
+
+def test_a_time_is_found_while_a_collection_is_under_way(lib, objects, monkeypatch):
+    """Documents are removed, and are in the catalogue still."""
+    monkeypatch.setattr(visible, "NUMBERS_PAGE", 2)
+    time = move_time(monkeypatch)
+    lib.append("a", FRAME)
+    lib.fold()
+    info = lib.list_versions("a")
+    lib.prune("a", keep_last=3)
+    lib.write("a", FRAME)
+    time.move(LONGER)
+    objects.before = lambda request: (
+        (_ for _ in ()).throw(SimulatedCrash("killed"))
+        if (request.method == "put" and "/catalogue/" in request.key)
+        else None
+    )
+    with pytest.raises(SimulatedCrash):
+        lib.gc(dry_run=False)
+    objects.before = None
+    handle = fresh(lib)
+    for pair, known in info.items():
+        if pair.version >= 5:
+            assert handle["a", known.date].version == pair.version
+        else:
+            with pytest.raises(vs.NoSuchVersion, match="was pruned"):
+                handle["a", known.date].version  # noqa: B018
+
+
+STRAY = [
+    ("eod/folds/README.txt", b"?"),
+    ("eod/catalogue/generations/.DS_Store", b"?"),
+    ("eod/catalogue/generations/0000000000.json", b"{}"),
+    ("eod/catalogue/files/x.tmp", b"?"),
+    ("eod/folds/0000000000." + "a" * 32, b"{}"),
+    ("eod/journal/x", b"?"),
+    ("eod/journal/" + "b" * 32, b"{"),
+    ("eod/journal/" + "b" * 32, b'{"duckvstore":"intent","format":1,"requires":[],"write_id":"' + b"b" * 32
+     + b'","symbol":"","announced_at":"2026-01-01T00:00:00.000000Z"}'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "data"), STRAY, ids=[f"{key[4:24]} {len(data)}" for key, data in STRAY])
+def test_what_others_put_there_stops_neither_folds_nor_collections_nor_listings(lib, monkeypatch, key, data):
+    """Foreign keys are left alone; an intent that nobody can read costs readers the catalogue, and nothing else."""
+    time = move_time(monkeypatch)
+    lib.fold()
+    lib.write("new", FRAME)
+    inner = lib.open_library.objects.inner
+    inner.put(key, data)
+    warns = pytest.warns(vs.DocumentWarning) if data[:1] == b"{" and "journal" in key else nullcontext()
+    with warns:
+        assert "new" in fresh(lib).list_symbols()
+    for _ in range(2):
+        fresh(lib).fold()
+        time.move(LONGER)
+        with suppress_warnings():
+            assert not fresh(lib).gc(dry_run=False).failures
+    assert inner._objects.get(key) == data or b'"symbol":""' in data  # a collection removes old intents
+    with suppress_warnings():
+        assert "new" in check(lib)["list_symbols"]
+
+
+def test_readers_who_may_not_see_the_catalogue_read_documents(lib):
+    """As in a library that was never folded, without a word; an object store that fails is told of."""
+    lib.fold()
+    names = lib.list_symbols()
+
+    class Refusing(FaultyObjects):
+        error: type[Exception] = vs.AccessDenied
+
+        def list(self, prefix, *rest, **more):
+            if any(folder in prefix for folder in ("journal", "folds", "catalogue")):
+                raise self.error("no")
+            return super().list(prefix, *rest, **more)
+
+    objects = Refusing(lib.open_library.objects.inner)
+    handle = vs.Store(objects).get_library("eod")
+    assert handle.list_symbols() == names
+    assert len(handle.list_versions()) == 13
+    objects.error = vs.StorageUnavailable
+    with pytest.warns(vs.DocumentWarning, match="cannot be read"):
+        assert vs.Store(objects).get_library("eod").list_symbols() == names
+
+
+def test_a_snapshot_without_a_symbol_does_not_look_at_it(lib):
+    """Though it is in the tail, and cannot be read."""
+    lib.fold()
+    lib.write("bad", FRAME)
+    opened = lib.open_library
+    opened.objects.inner.put(opened.layout.version("bad", 0), b"{")
+    assert "bad" not in fresh(lib).snapshot("s", skip_symbols=["bad"]).versions
+    assert len(fresh(lib).list_symbols(snapshot_name="s")) == 5
+
+
+def test_a_long_tail_is_not_looked_at_symbol_by_symbol(lib, objects, monkeypatch):
+    """Documents are read in pages then; a fold makes it short again."""
+    monkeypatch.setattr(folded, "TAIL_MAX", 2)
+    monkeypatch.setattr(listings, "SYMBOLS_OF_A_PAGE_MIN", 1)
+    lib.fold()
+    for number in range(8):
+        lib.write(f"new{number}", FRAME)
+    expected = without_catalogue(lib)["list_symbols"]
+    objects.requests.clear()
+    assert fresh(lib).overview().symbols() == sorted({*expected, "Z"}, key=lambda name: escape(name) + "/")
+    assert not [request for request in objects.requests if "/versions/new" in request.key]
+    lib.fold()
+    check(lib)
+
+
+def test_a_fold_beside_a_change_of_options_goes_on(lib, objects):
+    """Whoever was first: both are in force."""
+
+    def others(request):
+        if request.method == "create" and "/options/" in request.key:
+            objects.before = None
+            vs.Store(objects.inner).get_library("eod").set_options(keep_last=7)
+
+    objects.before = others
+    lib.fold()
+    assert objects.before is None
+    assert fresh(lib).options.keep_last == 7
+    assert folded.look(fresh(lib).open_library) is not None
 
 
 def test_long_names_are_found_although_their_intents_do_not_say_them(lib):

@@ -81,8 +81,10 @@ def test_a_file_comes_back_as_it_was_and_nothing_else_is_taken_for_it():
 
 def test_a_generation_names_catalogue_files_only():
     """A document of another program, or a hostile one, cannot point a reader elsewhere."""
-    made = Generation("0" * 32, 3, "1" * 32, vs.clock.utc_now(), (Layer(2, (), (file_of(b"", 2),), ()),))
+    made = Generation("0" * 32, 3, "1" * 32, vs.clock.utc_now(), (Layer(2, (), (file_of(b"", 2),), ()),), ("waits",))
     assert Generation.load(made.dump(), where="there") == made
+    with pytest.raises(vs.Integrity):
+        Generation.load(made.dump().replace(b'["waits"]', b'[""]'), where="there")
     for hostile in (b"eod/library.json", b"catalogue/files/../../x", b"catalogue/files/20261130T120000Z-x.parquet"):
         data = made.dump().replace(made.files()[0].key.encode(), hostile)
         with pytest.raises(vs.Integrity):
