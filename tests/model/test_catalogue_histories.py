@@ -16,7 +16,7 @@ import pytest
 
 import duckvstore as vs
 from duckvstore.engine.maintenance import fold
-from duckvstore.engine.reading import listings, visible
+from duckvstore.engine.reading import folded, listings, visible
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.objects.wrappers import WrappedObjects
 from tests.sizes import sized
@@ -171,14 +171,12 @@ def test_no_listing_misses_a_version_that_was_acknowledged_before_it_began(small
         history = run(seed, 0.7)
         assert not history.problems, (seed, history.problems[:3])
         count += len(history.acknowledged)
-    assert count > 10
+    assert count
 
 
-@pytest.mark.parametrize("mutant", ["intents too early", "journal after generation"])
+@pytest.mark.parametrize("mutant", ["intents too early", "no tail"])
 def test_a_broken_rule_is_caught_within_some_histories(small_pages, monkeypatch, mutant):
-    """The checker sees what the walks see."""
-    from duckvstore.engine.reading import folded
-
+    """The checker sees what the walks see: intents that go before their generation, and a tail that nobody reads."""
     if mutant == "intents too early":
         publish = fold._Fold._publish
 
@@ -189,13 +187,11 @@ def test_a_broken_rule_is_caught_within_some_histories(small_pages, monkeypatch,
 
         monkeypatch.setattr(fold._Fold, "_publish", hasty)
     else:
+        look = folded._look
 
         def looked(library):
-            generation = folded.newest(library)
-            time.sleep(0.05)
-            keys = [entry.key for entry in library.objects.list(library.layout.journal)]
-            intents = folded.read_intents(library, keys)
-            return None if generation is None else (generation, frozenset(filter(None, intents.values())))
+            found = look(library)
+            return None if found is None else (found[0], frozenset())
 
         monkeypatch.setattr(folded, "_look", looked)
     assert any(run(seed, 1.5, keepers=["fold"]).problems for seed in range(40))
