@@ -45,7 +45,7 @@ def symbol_names(library: OpenLibrary) -> list[str]:
 
 def symbol_heads(library: OpenLibrary) -> list[tuple[str, int]]:
     """Return (symbol, highest number) in the order of keys; of a library with many documents, by its catalogue."""
-    return tops(library)[0]
+    return sorted(tops(library)[0], key=lambda top: escape(top[0]) + "/")
 
 
 def live_symbols(library: OpenLibrary) -> list[str]:
@@ -61,7 +61,7 @@ def live_symbols(library: OpenLibrary) -> list[str]:
 
 
 def tops(library: OpenLibrary) -> tuple[list[tuple[str, int]], Mapping[str, FoldedHead]]:
-    """Return what ``symbol_heads`` does, and the heads of the symbols of which the catalogue has everything."""
+    """Return what ``symbol_heads`` does, in any order, and the heads of what the catalogue has all versions of."""
     page: list[tuple[str, int]] = []
     if not library.is_known_as_folded:
         listed = library.objects.list(library.layout.versions, limit=SYMBOLS_PAGE)
@@ -82,7 +82,7 @@ def _folded_tops(view: View) -> tuple[list[tuple[str, int]], Mapping[str, Folded
     )
     tops = {symbol: head.highest for symbol, head in known.items()}
     tops |= {symbol: number for symbol, number in zip(tail, highest, strict=True) if number is not None}
-    return sorted(tops.items(), key=lambda top: escape(top[0]) + "/"), known
+    return list(tops.items()), known
 
 
 class State(NamedTuple):
