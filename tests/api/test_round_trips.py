@@ -11,6 +11,7 @@ import pytest
 
 import duckvstore as vs
 from duckvstore import clock
+from duckvstore.engine.reading import listings
 from duckvstore.format.stored import manifests
 from duckvstore.objects.memory import MemoryObjects
 from tests.cuts import cut_every
@@ -116,6 +117,17 @@ def test_one_call(distant, call):
         assert distance.trips(lambda: action(lib)) == by_used
     with distant() as (lib, distance):
         assert distance.trips(lambda: action(lib)) == by_fresh
+
+
+def test_a_listing_of_a_folded_library_is_a_few_requests_whatever_its_size(distant, monkeypatch):
+    """A page of documents, the journal, a generation and its document, then its files; the marks come beside them."""
+    monkeypatch.setattr(listings, "SYMBOLS_PAGE", 50)
+    with distant() as (lib, distance):
+        lib.fold()
+        fresh = vs.Store(distance.objects).get_library("eod")
+        cold, warm = distance.cost(fresh.list_symbols), distance.cost(fresh.list_symbols)
+        assert (cold.trips, cold.requests) == (5, 7)
+        assert (warm.trips, warm.requests) == (4, 5)
 
 
 def test_the_end_of_a_long_list_of_segments_is_near(monkeypatch):

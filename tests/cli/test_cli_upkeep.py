@@ -54,6 +54,18 @@ def test_verify_says_what_is_wrong_by_its_exit_code(run):
     assert segment.key in out
 
 
+def test_fold_says_what_the_catalogue_is_now(run):
+    """Again, it has nothing to do; a rebuild reads everything."""
+    count = len(run.lib.list_versions())
+    code, out, _ = run("fold")
+    assert code == 0
+    assert f"generation 0, {count} versions in " in out
+    assert f"{count} documents folded" in out
+    assert "0 documents folded" in run("fold")[1]
+    assert f"generation 1, {count} versions in " in run("fold", "--rebuild")[1]
+    assert run.lib.verify().ok
+
+
 def test_sizes_and_options_are_shown_and_changed(run):
     """Options take durations; what is wrong is one message."""
     assert "trades" in run("sizes")[1]

@@ -16,7 +16,7 @@ from duckvstore.engine.library import condemned
 from duckvstore.engine.reading import catalogue, listings
 from duckvstore.engine.reading.listings import NOTHING_PINNED
 from duckvstore.errors import InvalidInput, nearest
-from duckvstore.format.stored import metadata
+from duckvstore.format.stored import generations, metadata
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -108,7 +108,10 @@ def table(library: OpenLibrary, name: str, choose: Choose | None = None, pinned:
 
 
 def build(name: str, rows: Iterable[Row]) -> pa.Table:
-    """Return rows of the catalogue table ``name`` as Arrow; text, int64, UTC microseconds, bool, list of text."""
+    """Return rows of the catalogue table ``name`` as Arrow; text, int64, UTC microseconds, bool, list of text.
+
+    What a row has besides is left out.
+    """
     types = {
         TEXT: pa.string(),
         NUMBER: pa.int64(),
@@ -146,18 +149,13 @@ def _symbols(library: OpenLibrary, choose: Choose | None, pinned: Pinned) -> pa.
     found = listings.documents_present(library, choose)
     rows = found.rows.filter(found.rows["is_visible"])
     read = {**found.tops, **{symbol: version.number for symbol, version in pinned.items() if version is not None}}
-    if rows.num_rows:
-        symbols = rows["symbol"].combine_chunks()
-        is_newest = pa.concat_arrays([pa.array([True]), pc.not_equal(symbols[1:], symbols[:-1])])
-        is_read = pc.is_in(symbols, pa.array([*read, *pinned], pa.string()))
-        rows = rows.filter(pc.and_not(pc.and_not(is_newest, is_read), rows["deleted"].combine_chunks()))
+    rows = rows.filter(generations.is_first(rows["symbol"]))
+    is_read = pc.is_in(rows["symbol"], pa.array([*read, *pinned], pa.string()))
+    rows = rows.filter(pc.invert(pc.or_(is_read, rows["deleted"])))
     tops = listings.chosen(list(read.items()), choose, by_number=False)
     newest = listings.newest_among(library, tops, pinned)
-    names = COLUMNS["symbols"]
-    others = build(
-        "symbols", ({name: version_row(each)[name] for name in names} for each in newest if not each.deleted)
-    )
-    return pa.concat_tables([rows.select(list(names)), others])
+    others = build("symbols", (version_row(version) for version in newest if not version.deleted))
+    return pa.concat_tables([rows.select(others.column_names), others])
 
 
 def _positions_kept(rows: pa.Table, unwanted: Mapping[str, Collection[int]]) -> list[bool]:
@@ -184,15 +182,8 @@ def _versions(library: OpenLibrary, choose: Choose | None) -> pa.Table:
     rows = rows.filter(pa.array(_positions_kept(rows, unwanted), pa.bool_())) if unwanted else rows
     rows = rows.select(list(_VERSION_COLUMNS)).append_column("snapshots", _names(rows, holders))
     others = listings.versions_among(library, listings.chosen(found.others, choose), unwanted)
-    return pa.concat_tables(
-        [
-            rows,
-            build(
-                "versions",
-                ({**version_row(each), "snapshots": holders.get((each.symbol, each.number), [])} for each in others),
-            ),
-        ]
-    )
+    read = ({**version_row(each), "snapshots": holders.get((each.symbol, each.number), [])} for each in others)
+    return pa.concat_tables([rows, build("versions", read)])
 
 
 def _segment_rows(library: OpenLibrary, choose: Choose | None) -> Iterator[Row]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from duckvstore import clock
 from duckvstore.concurrency import IO, PARALLEL_DOCUMENTS
-from duckvstore.engine.reading import catalogue, listings, not_found, visible
+from duckvstore.engine.reading import catalogue, folded, listings, not_found, visible
 from duckvstore.errors import DuckVStoreError, NoSuchKey, NoSuchSymbol, NoSuchVersion
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from duckvstore.engine.library.heads import Head
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.engine.reading.catalogue import AsOf
+    from duckvstore.engine.reading.folded import View
     from duckvstore.engine.reading.listings import State
     from duckvstore.format.stored.documents import Version
 
@@ -73,21 +75,21 @@ def collect_cut(
     names: Sequence[str] | None,
     *,
     skipped: Collection[str] = (),
-    tops: Sequence[tuple[str, int]] | None = None,
+    first: dict[str, Head] | None = None,
 ) -> dict[str, Version | None]:
     """Return the newest versions of ``names`` at one moment (None: the symbol has none).
 
     ``names`` None means every symbol except those in ``skipped``; these are listed again each time,
     since a symbol may be created meanwhile. Two successive equal collections of symbols, highest numbers and
     decisions prove the cut; the heads that this library remembers of ``names`` do as the first one. After three that
-    disagree, the last one is raised (``_raised``). ``tops``: the highest numbers of all symbols, if this call has
-    listed them already.
+    disagree, the last one is raised (``_raised``). ``first``: the first collection, if this call has made it
+    already.
     """
     before = None if names is None else library.heads.known(names)  # from before the first look: FORMAT.md, Cuts
     collections: list[dict[str, Head]] = []
     for _ in range(CUT_COLLECTIONS_MAX):
-        collections.append(_collection(library, names, skipped, tops))
-        tops = None
+        collections.append(_collection(library, names, skipped) if first is None else first)
+        first = None
         if names is not None and len(names) < 2:
             break
         if before is not None and _same(before, collections[-1]):
@@ -106,29 +108,31 @@ def cut_of_all(library: OpenLibrary, skipped: Collection[str] = ()) -> dict[str,
     Where the catalogue is folded it has those of most symbols, and two equal collections are a cut as in
     ``collect_cut``; where others write all the time, or it is not, that finds it.
     """
-    tops, folded_heads = listings.tops(library)
-    before: dict[str, State] | None = None
-    for _ in range(CUT_COLLECTIONS_MAX if folded_heads else 0):
-        states = listings.states(library, skipped)
-        if states is not None and states == before:
-            return {
-                symbol: state.newest
-                for symbol, state in states.items()
-                if state.newest is not None and not state.is_deleted
-            }
-        before = states
-    cut = collect_cut(library, None, skipped=skipped, tops=tops)
+    age = clock.Stopwatch()
+    begun = listings.start(library)
+
+    def states(view: View | None) -> dict[str, State] | None:
+        return folded.using(view, lambda view: listings.states(view, skipped))
+
+    before = states(begun.view)
+    for _ in range(CUT_COLLECTIONS_MAX - 1):
+        if before is None:
+            break
+        after = states(folded.look(library))
+        if after == before:
+            seen = {symbol: state.newest for symbol, state in after.items() if not state.is_deleted}
+            return {symbol: number for symbol, number in seen.items() if number is not None}
+        before = after
+    first = None
+    if begun.is_all:
+        first = listings.heads_of(library, listings.listed_tops(library, begun), age, skipped)
+    cut = collect_cut(library, None, skipped=skipped, first=first)
     return {name: version.number for name, version in cut.items() if version is not None and not version.deleted}
 
 
-def _collection(
-    library: OpenLibrary,
-    names: Sequence[str] | None,
-    skipped: Collection[str],
-    tops: Sequence[tuple[str, int]] | None = None,
-) -> dict[str, Head]:
+def _collection(library: OpenLibrary, names: Sequence[str] | None, skipped: Collection[str]) -> dict[str, Head]:
     if names is None:
-        return listings.heads_of_all(library, skipped, tops)
+        return listings.heads_of_all(library, skipped)
     heads = IO.map(lambda name: visible.head(library, name), names, at_once=PARALLEL_DOCUMENTS)
     return dict(zip(names, heads, strict=True))
 

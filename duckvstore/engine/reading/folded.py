@@ -329,12 +329,9 @@ def _newest_first(rows: pa.Table) -> pa.Table:
     """Return rows that are sorted by symbol and version with the versions of each symbol the other way round."""
     import numpy as np
 
-    if not rows.num_rows:
-        return rows
-    symbols = rows["symbol"].combine_chunks()
-    starts = np.flatnonzero(np.r_[True, pc.not_equal(symbols[1:], symbols[:-1]).to_numpy(zero_copy_only=False)])
-    counts = np.diff(np.r_[starts, len(symbols)])
-    order = np.repeat(2 * starts + counts - 1, counts) - np.arange(len(symbols))
+    starts = np.flatnonzero(generations.is_first(rows["symbol"]).to_numpy(zero_copy_only=False))
+    counts = np.diff(np.r_[starts, rows.num_rows])
+    order = np.repeat(2 * starts + counts - 1, counts) - np.arange(rows.num_rows)
     return rows.take(pa.array(order))
 
 

@@ -5,7 +5,7 @@ What the two say is the same (FORMAT.md, "Catalogue"); a version that cannot be 
 
 from __future__ import annotations
 
-from itertools import islice, takewhile
+from itertools import takewhile
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -60,20 +60,35 @@ def live_symbols(library: OpenLibrary) -> list[str]:
     return sorted(found)
 
 
-def tops(library: OpenLibrary) -> tuple[list[tuple[str, int]], Mapping[str, FoldedHead]]:
-    """Return what ``symbol_heads`` does, in any order, and the heads of what the catalogue has all versions of."""
+class Start(NamedTuple):
+    """How a listing of everything begins: with the first page of documents, and in a large library its catalogue.
+
+    ``is_all``: whether there are no more documents than in ``page``, by symbol and number, in the order of keys.
+    """
+
+    page: list[tuple[str, int]]
+    is_all: bool
+    view: View | None
+
+
+def start(library: OpenLibrary) -> Start:
+    """Begin a listing: of a small library, one request and no look at the catalogue."""
     page: list[tuple[str, int]] = []
     if not library.is_known_as_folded:
-        listed = library.objects.list(library.layout.versions, limit=SYMBOLS_PAGE)
-        page = [library.layout.parse_version(entry.key) for entry in listed]
+        page = list(_listed(library, limit=SYMBOLS_PAGE))
         if len(page) < SYMBOLS_PAGE:
-            return _highest(page), {}
-    return folded.using(folded.look(library), _folded_tops) or (_listed_tops(library, page), {})
+            return Start(page, is_all=True, view=None)
+    view = folded.look(library)
+    return Start(page, is_all=False, view=view if folded.using(view, lambda view: view.is_worth_it) else None)
 
 
-def _folded_tops(view: View) -> tuple[list[tuple[str, int]], Mapping[str, FoldedHead]] | None:
-    if not view.is_worth_it:
-        return None
+def tops(library: OpenLibrary) -> tuple[list[tuple[str, int]], Mapping[str, FoldedHead]]:
+    """Return what ``symbol_heads`` does, in any order, and the heads of what the catalogue has all versions of."""
+    begun = start(library)
+    return folded.using(begun.view, _folded_tops) or (listed_tops(library, begun), {})
+
+
+def _folded_tops(view: View) -> tuple[list[tuple[str, int]], Mapping[str, FoldedHead]]:
     library = view.folded.library
     known = {symbol: head for symbol, head in view.folded.heads.items() if symbol not in view.tail}
     tail = sorted(view.tail)
@@ -94,15 +109,9 @@ class State(NamedTuple):
     undecided: str | None = None
 
 
-def states(library: OpenLibrary, skipped: Collection[str]) -> dict[str, State] | None:
-    """Return the state of every symbol but ``skipped``, each at a moment of this call; None: it is not folded."""
-    return folded.using(folded.look(library), lambda view: _folded_states(view, skipped))
-
-
-def _folded_states(view: View, skipped: Collection[str]) -> dict[str, State] | None:
+def states(view: View, skipped: Collection[str]) -> dict[str, State]:
+    """Return the state of every symbol but ``skipped``, each at a moment since the journal of ``view`` was listed."""
     library, tail = view.folded.library, sorted(view.tail.difference(skipped))
-    if not view.is_worth_it:
-        return None
 
     def state(symbol: str) -> State:
         found = visible.head(library, symbol)
@@ -123,22 +132,22 @@ def _highest(page: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
     return list(found.items())
 
 
-def _listed_tops(library: OpenLibrary, page: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+def listed_tops(library: OpenLibrary, begun: Start) -> list[tuple[str, int]]:
     """Return (symbol, highest number) in the order of keys, skipping the rest of a history that fills a page.
 
-    ``page``: the first page of the listing, if it was read. A page of a thousand documents has the highest number of
-    each symbol in it. Where it has few symbols, since histories are long, their names are listed as folders, and each
-    one's highest number by itself, many at once.
+    A page of a thousand documents has the highest number of each symbol in it. Where it has few symbols, since
+    histories are long, their names are listed as folders, and each one's highest number by itself, many at once.
     """
+    page, is_last = begun.page, begun.is_all
     found: list[tuple[str, int]] = []
     while True:
-        if not page:
+        if not page and not is_last:
+            # "~" sorts after every digit, and the version files of the next symbol after "/~".
             after = library.layout.symbol_versions(found[-1][0]) + "~" if found else None
-            listed = library.objects.list(library.layout.versions, start_after=after, limit=SYMBOLS_PAGE)
-            page = [library.layout.parse_version(entry.key) for entry in listed]
-        new, is_last = _highest(page), len(page) < SYMBOLS_PAGE
-        # "~" sorts after every digit, and the version files of the next symbol after "/~".
-        found, page = found + new, ()
+            page = list(_listed(library, after, limit=SYMBOLS_PAGE))
+            is_last = len(page) < SYMBOLS_PAGE
+        new = _highest(page)
+        found, page = found + new, []
         if is_last:
             return found
         if len(new) < SYMBOLS_OF_A_PAGE_MIN:
@@ -160,16 +169,17 @@ def _symbol_heads_one_by_one(library: OpenLibrary, known: list[tuple[str, int]])
     return known + [each for each in found if each is not None]
 
 
-def heads_of_all(
-    library: OpenLibrary, skipped: Collection[str] = (), listed: Sequence[tuple[str, int]] | None = None
-) -> dict[str, Head]:
-    """Return the head of every symbol except ``skipped``: ``symbol_heads``, and each document that is not cached.
-
-    ``listed``: what ``symbol_heads`` has returned a moment ago.
-    """
+def heads_of_all(library: OpenLibrary, skipped: Collection[str] = ()) -> dict[str, Head]:
+    """Return the head of every symbol except ``skipped``: ``symbol_heads``, and each document that is not cached."""
     age = clock.Stopwatch()
-    found = symbol_heads(library) if listed is None else listed
-    top_numbers = [(symbol, number) for symbol, number in found if symbol not in skipped]
+    return heads_of(library, symbol_heads(library), age, skipped)
+
+
+def heads_of(
+    library: OpenLibrary, listed: Iterable[tuple[str, int]], age: clock.Stopwatch, skipped: Collection[str]
+) -> dict[str, Head]:
+    """Return the heads of the symbols with the highest numbers ``listed``, which began to be read at ``age``."""
+    top_numbers = [(symbol, number) for symbol, number in listed if symbol not in skipped]
 
     def below(symbol: str, number: int) -> Iterator[int]:
         yield number
@@ -219,8 +229,12 @@ def newest_among(
 
 
 def documents_listed(library: OpenLibrary) -> Iterator[tuple[str, int]]:
-    """Yield (symbol, number) of every document there is, in any state, in the order of keys: one listing."""
-    for entry in library.objects.list(library.layout.versions):
+    """Return (symbol, number) of every document there is, in any state, in the order of keys: one listing."""
+    return _listed(library)
+
+
+def _listed(library: OpenLibrary, after: str | None = None, limit: int | None = None) -> Iterator[tuple[str, int]]:
+    for entry in library.objects.list(library.layout.versions, start_after=after, limit=limit):
         yield library.layout.parse_version(entry.key)
 
 
@@ -246,20 +260,16 @@ def documents_present(library: OpenLibrary, choose: Choose | None = None) -> Doc
 
     What is condemned must have been looked for before, since what was removed may be among those that are folded.
     """
-    listed = documents_listed(library)
-    page = [] if library.is_known_as_folded else list(islice(listed, SYMBOLS_PAGE))
-    found = None
-    if len(page) == SYMBOLS_PAGE or library.is_known_as_folded:
-        found = folded.using(folded.look(library), lambda view: _folded_documents(view, choose))
+    begun = start(library)
+    found = folded.using(begun.view, lambda view: _folded_documents(view, choose))
     if found is not None:
         return found
-    others = [*page, *listed]
+    after = library.layout.version(*begun.page[-1]) if begun.page else None
+    others = [*begun.page, *(() if begun.is_all else _listed(library, after))]
     return Documents(generations.VERSIONS.empty_table(), others, dict(_highest(others)))
 
 
-def _folded_documents(view: View, choose: Choose | None) -> Documents | None:
-    if not view.is_worth_it:
-        return None
+def _folded_documents(view: View, choose: Choose | None) -> Documents:
     library, heads, tail = view.folded.library, view.folded.heads, sorted(view.tail)
 
     def above(symbol: str) -> list[int]:

@@ -177,20 +177,24 @@ def _unlike(file: File, why: object) -> Integrity:
 def heads_of(versions: pa.Table) -> pa.Table:
     """Return the heads of symbols in sorted rows of ``versions``: highest number, newest visible one, if it deletes."""
     there = versions.filter(pc.invert(versions["is_removed"]))
-    highest = there.filter(is_last(there["symbol"]))
+    highest = there.filter(_is_last(there["symbol"]))
     seen = there.filter(there["is_visible"])
-    newest = seen.filter(is_last(seen["symbol"])).combine_chunks()
+    newest = seen.filter(_is_last(seen["symbol"])).combine_chunks()
     place = pc.index_in(highest["symbol"], newest["symbol"].combine_chunks())
     columns = [highest["symbol"], highest["version"], newest["version"].take(place), newest["deleted"].take(place)]
     return pa.table(columns, schema=HEADS)
 
 
-def is_last(symbols: pa.ChunkedArray) -> pa.Array:
-    """Return of sorted symbols whether the next one is another."""
-    if not len(symbols):
+def is_first(column: pa.ChunkedArray) -> pa.Array:
+    """Return of each value of a sorted column whether the one before it is another."""
+    if not len(column):
         return pa.array([], pa.bool_())
-    flat = symbols.combine_chunks()
-    return pa.concat_arrays([pc.not_equal(flat[:-1], flat[1:]), pa.array([True])])
+    flat = column.combine_chunks()
+    return pa.concat_arrays([pa.array([True]), pc.not_equal(flat[1:], flat[:-1])])
+
+
+def _is_last(column: pa.ChunkedArray) -> pa.Array:
+    return pa.concat_arrays([is_first(column)[1:], pa.array([True] * min(1, len(column)), pa.bool_())])
 
 
 def merged(layers: Sequence[Iterator[pa.Table]], *, keeps_removed: bool) -> Iterator[pa.Table]:
@@ -232,12 +236,5 @@ def _rows_up_to(table: pa.Table, bound: tuple[str, int]) -> int:
 def _last_of_each(table: pa.Table) -> pa.Table:
     """Return rows sorted by symbol and version, and of those of one version the last layer's; without ``layer``."""
     order = [("symbol", "ascending"), ("version", "ascending"), ("layer", "descending")]
-    table = table.sort_by(order).combine_chunks()
-    if table.num_rows > 1:
-        symbols, numbers = table["symbol"], table["version"]
-        is_other = pc.or_(
-            pc.not_equal(symbols.slice(1), symbols.slice(0, table.num_rows - 1)),
-            pc.not_equal(numbers.slice(1), numbers.slice(0, table.num_rows - 1)),
-        )
-        table = table.filter(pa.chunked_array([pa.array([True]), *is_other.chunks]))
-    return table.drop_columns("layer")
+    table = table.sort_by(order)
+    return table.filter(pc.or_(is_first(table["symbol"]), is_first(table["version"]))).drop_columns("layer")

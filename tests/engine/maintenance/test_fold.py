@@ -347,7 +347,7 @@ def test_a_rebuild_keeps_in_sight_what_it_cannot_fold(lib, monkeypatch):
     assert lib.fold().generation == lib.fold().generation
     opened.objects.inner.put(key, good)
     assert [pair.version for pair in fresh(lib).list_versions("bad")] == [2, 1, 0]
-    assert listings.states(fresh(lib).open_library, ())["bad"].newest == 2
+    assert listings.states(folded.look(fresh(lib).open_library), ())["bad"].newest == 2
     time.move(LONGER)
     lib.gc(dry_run=False)
     check(fresh(lib))
