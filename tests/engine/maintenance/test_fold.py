@@ -608,6 +608,37 @@ def test_options_changed_after_a_fold_still_say_that_the_library_folds(lib):
     assert b'"requires":["folded_catalogue"]' in document
 
 
+@pytest.mark.s3
+@pytest.mark.parametrize("server", ["s3_bucket", "moto_bucket"])
+def test_a_library_on_s3_folds_and_lists_as_one_in_memory(request, small_pages, server):
+    """On SeaweedFS and moto: names that are escaped, a tail, a removal, a reader without any right to write."""
+    bucket = request.getfixturevalue(server)
+    lib = vs.open(bucket.url, bucket.storage_options).create_library("eod")
+    names = sorted(["a", "b/ä", "~", "n" * 240, "Z"])
+    for name in names:
+        lib.write(name, FRAME)
+    for _ in range(4):
+        lib.append("a", FRAME)
+    assert lib.fold().folded_documents == 9
+    lib.write("n" * 240, FRAME)
+    lib.delete("Z")
+    lib.prune("a", keep_last=2)
+    readers = [bucket.storage_options]
+    if server == "s3_bucket":
+        readers.append(request.getfixturevalue("s3_reader_options"))
+    for folds in range(2):
+        for reader in readers:
+            handle = vs.open(bucket.url, reader).get_library("eod")
+            assert folded.look(handle.open_library) is not None
+            assert handle.list_symbols() == [name for name in names if name != "Z"]
+            assert [pair.version for pair in handle.list_versions("a")] == [4, 3]
+            assert handle.sql("SELECT count(*) FROM vstore.versions").fetchall() == [(8,)]
+        if not folds:
+            lib.gc(timedelta(0), dry_run=False)
+            assert not folded.look(lib.open_library).tail
+    assert lib.verify().ok
+
+
 @pytest.mark.skipif(os.environ.get("DUCKVSTORE_FULL") != "1", reason="reads 20,000 documents: make test-full")
 def test_a_library_of_many_symbols_lists_in_a_few_requests(objects):
     """With real page sizes."""
