@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from duckvstore.api.items import VersionedItem
 from duckvstore.concurrency import IO
+from duckvstore.engine.maintenance import automatic
 from duckvstore.engine.reading import catalogue, visible
 from duckvstore.engine.writing import commits
 from duckvstore.errors import InvalidInput, NoSuchSymbol
@@ -30,6 +31,7 @@ class Handle:
     def __init__(self, opened: OpenLibrary) -> None:
         """Wrap a library of the engine; use ``Store.get_library``."""
         self.open_library = opened
+        automatic.attach(opened)
 
     def __dir__(self) -> list[str]:
         """Return what is there for users; the library of the engine is not."""

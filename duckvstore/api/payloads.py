@@ -58,6 +58,7 @@ class OptionChanges(TypedDict, total=False):
     keep_last: int | None
     keep_for: timedelta | None
     keep_for_seconds: float | None
+    auto_fold: bool
     grace: timedelta
     grace_seconds: float
     server_side_encryption: str | None

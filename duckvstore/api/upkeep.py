@@ -89,10 +89,11 @@ class Upkeep(Writing):
     def fold(self, *, rebuild: bool = False) -> FoldReport:
         """Fold the documents that are new into the library's catalogue, so that listings need not read them.
 
-        Worth it from some thousands of versions on; what it costs is proportional to what is new. The first fold reads
-        all documents, and from then on releases of duckvstore that know nothing of folding refuse to write or
-        collect in this library. Listings are as fresh as before, and everything works without the catalogue too:
-        ``rebuild`` makes it anew from all documents. Raises Conflict while other processes fold all the time.
+        Writers do it by themselves when there is much (option ``auto_fold``); what it costs is proportional to what is
+        new. The first fold reads all documents, and from then on releases of duckvstore that know nothing of folding
+        refuse to write or collect in this library. Listings are as fresh as before, and everything works without the
+        catalogue too: ``rebuild`` makes it anew from all documents. Raises Conflict while other processes fold all the
+        time.
 
         Examples:
             >>> lib.fold().version_count
@@ -139,7 +140,7 @@ class Upkeep(Writing):
         """Change options of this library, for everybody, and return them all.
 
         ``segment_bytes``, ``compression``, ``statistics_columns`` (for what is written from now on),
-        ``validate_index``, ``keep_last`` and ``keep_for`` (what gc prunes), ``grace``, and on S3
+        ``validate_index``, ``keep_last`` and ``keep_for`` (what gc prunes), ``grace``, ``auto_fold``, and on S3
         ``server_side_encryption``, ``encryption_key_id`` and ``storage_class``. Durations are timedeltas. A shorter
         grace counts after the old one has run out. Raises InvalidInput for what is not valid, Unsupported for what the
         object store cannot do, and Conflict when another process was first.

@@ -19,7 +19,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from duckvstore.engine.reading import catalogue, catalogue_tables, cuts, segments
+from duckvstore.engine.reading import catalogue, catalogue_tables, cuts, listings, segments
 from duckvstore.errors import DuckVStoreError, NotFound, SqlError, Unsupported
 from duckvstore.format.stored.envelope import time_to_json
 from duckvstore.sql.driver import duckdb_errors
@@ -140,11 +140,12 @@ def _collect(library: OpenLibrary) -> _Contents:
     snapshots = catalogue_tables.table(library, "snapshots")
     published_at = library.objects.now()
     cut = cuts.collect_cut(library, None)
-    histories = {}
-    for symbol, newest in cut.items():
-        if newest is not None:
-            history = [version for version in catalogue.history(library, symbol) if version.number <= newest.number]
-            histories[symbol] = history or [newest]
+    there = {symbol: newest for symbol, newest in cut.items() if newest is not None}
+    histories: dict[str, list[Version]] = {symbol: [] for symbol in there}
+    for version in listings.versions_of_all(library):
+        if version.symbol in there and version.number <= there[version.symbol].number:
+            histories[version.symbol].append(version)
+    histories = {symbol: history or [there[symbol]] for symbol, history in histories.items()}
     return _Contents(library, published_at, snapshots, histories)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import duckvstore as vs
-from duckvstore.engine.maintenance import fold
+from duckvstore.engine.maintenance import fold, references
 from duckvstore.engine.reading import folded, listings, visible
 from duckvstore.objects.memory import MemoryObjects
 from duckvstore.objects.wrappers import WrappedObjects
@@ -161,6 +161,7 @@ def small_pages(monkeypatch):
     """Any library has many documents."""
     monkeypatch.setattr(listings, "SYMBOLS_PAGE", 3)
     monkeypatch.setattr(visible, "FOLDED_DOCUMENTS_MIN", 2)
+    monkeypatch.setattr(references, "FOLDED_MIN", 2)
     monkeypatch.setattr(fold, "FILE_ROWS_MAX", 20)
 
 

@@ -13,7 +13,7 @@ import pytest
 import duckvstore as vs
 from duckvstore.engine.library import options
 from duckvstore.engine.maintenance import collect as collecting
-from duckvstore.engine.maintenance import collection_plan, fold
+from duckvstore.engine.maintenance import collection_plan, fold, references
 from duckvstore.engine.maintenance.collect import collect
 from duckvstore.engine.reading import folded, listings, visible
 from duckvstore.errors import DuckVStoreError
@@ -70,6 +70,7 @@ def world(monkeypatch):
     monkeypatch.setattr(listings, "SYMBOLS_PAGE", 2)
     monkeypatch.setattr(visible, "NUMBERS_PAGE", 2)
     monkeypatch.setattr(visible, "FOLDED_DOCUMENTS_MIN", 1)
+    monkeypatch.setattr(references, "FOLDED_MIN", 1)
     one_by_one(monkeypatch)
     return World(move_time(monkeypatch))
 

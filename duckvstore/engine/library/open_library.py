@@ -31,7 +31,7 @@ from duckvstore.format.stored.manifests import FoldedSegments
 from duckvstore.format.stored.options import Options, OptionsDocument, parameters_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     import pyarrow as pa
@@ -81,6 +81,8 @@ class OpenLibrary:
         self._options = Refreshed(self._read_options, OPTIONS_SECONDS)
         self._is_folded = False
         self.folded: Any = None  # the generation that was last read: engine.reading.folded
+        self.intent_count = 0  # of this handle
+        self.after_commit: Callable[[], None] = lambda: None  # engine.maintenance.automatic
         self._document = document
         self._seen_present: clock.Stopwatch | None = clock.Stopwatch()  # None: not by this process
         self.is_gone = False

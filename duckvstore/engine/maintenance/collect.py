@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from duckvstore import telemetry
 from duckvstore.engine.library import condemned, options
-from duckvstore.engine.maintenance import fold
+from duckvstore.engine.maintenance import automatic, fold
 from duckvstore.engine.maintenance.collection_plan import make_plan
 from duckvstore.engine.writing import commits
 from duckvstore.errors import Conflict, DuckVStoreError, InvalidInput, NoSuchKey, StorageUnavailable
@@ -55,6 +55,8 @@ def collect(library: OpenLibrary, *, grace: timedelta | None = None, dry_run: bo
         if execution.abort_transactions():
             report = execution.carry_out()
             _tell(report)
+            if plan.folded is None:
+                automatic.after_collection(library, plan.document_count)
             return report
     raise Conflict(
         f"transactions of library {library.name!r} are committed while they are taken for given up, so nothing was "

@@ -49,8 +49,8 @@ class Plan:
     are removed. ``folded``: documents that are gone, or will be, so that the folded catalogue must not have them (None:
     there is none); ``rebuilds``: it is to be made anew, since it cannot be read, or lacks a document.
     ``condemned``: all versions that are condemned, or are to be, and there; ``unreferenced``: objects and their sizes
-    in bytes. ``left``: keys that are not this library's. ``failures``: what could not be deleted when the plan was
-    carried out.
+    in bytes. ``left``: keys that are not this library's. ``document_count``: how many versions' were read.
+    ``failures``: what could not be deleted when the plan was carried out.
     """
 
     library: OpenLibrary
@@ -72,6 +72,7 @@ class Plan:
     condemned: set[tuple[str, int]] = field(default_factory=set)
     unreferenced: dict[str, int] = field(default_factory=dict)
     left: list[str] = field(default_factory=list)
+    document_count: int = 0
     failures: list[DeleteFailure] = field(default_factory=list)
 
     def keep_referenced(self) -> set[str]:
@@ -148,6 +149,7 @@ class _Planner:
         self.parts = references.staged_parts(self.library)
         self.inventory = references.inventory(self.library)
         self.found = Plan(self.library, self.wait, self.inventory.references)
+        self.found.document_count = len(self.inventory.documents)
         for part in self.parts:
             self.inventory.references.add_keys(part.keys)
         self._load_garbage(entry.key for entry in self.stored.list(self.layout.all_garbage))
@@ -401,11 +403,10 @@ class _Planner:
             for number in garbage.versions
         }
         going = sorted(pair for pair in due if self._may_go(pair))
-        for version in references.in_batches(self._load, going, "reading versions"):
-            if version is not None:
-                self.inventory.references.remove(version)
-                del self.inventory.documents[version.symbol, version.number]
-                self.found.versions.append((version.symbol, version.number))
+        for version in references.loaded(self.library, going):
+            self.inventory.references.remove(version)
+            del self.inventory.documents[version.symbol, version.number]
+            self.found.versions.append((version.symbol, version.number))
 
     def _load(self, pair: tuple[str, int]) -> Version | None:
         try:

@@ -7,7 +7,7 @@ else before that. The order of its steps is part of the argument in FORMAT.md, "
 from __future__ import annotations
 
 import hashlib
-from itertools import chain, takewhile
+from itertools import chain, islice, takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
@@ -61,6 +61,16 @@ def fold(library: OpenLibrary, *, rebuild: bool = False, removed: Collection[tup
     raise Conflict(f"library {library.name!r} is folded by other processes all the time: they do what this was to do")
 
 
+def fold_some(library: OpenLibrary, intents_max: int) -> FoldReport | None:
+    """Fold what some intents announce into the catalogue that is there, in one attempt and without a bar.
+
+    None: there is nothing to fold into, or another fold was first. Raises as ``fold``, and Integrity and NoSuchKey for
+    a catalogue that cannot be read.
+    """
+    library.check_present(at_once=True)
+    return _Fold(library, (), rebuild=False, intents_max=intents_max).carry_out()
+
+
 def _say_so(library: OpenLibrary) -> None:
     """Have the options say that the library is folded."""
     for attempt in range(FOLDS_MAX):
@@ -86,7 +96,15 @@ class _Read(NamedTuple):
 class _Fold:
     """One attempt: what was found, and the files that were put for it."""
 
-    def __init__(self, library: OpenLibrary, removed: Collection[tuple[str, int]], *, rebuild: bool) -> None:
+    def __init__(
+        self,
+        library: OpenLibrary,
+        removed: Collection[tuple[str, int]],
+        *,
+        rebuild: bool,
+        intents_max: int | None = None,
+    ) -> None:
+        self.intents_max = intents_max
         self.library, self.layout, self.objects = library, library.layout, library.objects
         self.removed, self.rebuild = removed, rebuild
         self.age = clock.Stopwatch()
@@ -97,14 +115,15 @@ class _Fold:
 
     def carry_out(self) -> FoldReport | None:
         """Return what was done; None: another fold was first."""
-        self.intents = folded.read_intents(
-            self.library, (entry.key for entry in self.objects.list(self.layout.journal)), self.unreadable
-        )
+        announced = (entry.key for entry in self.objects.list(self.layout.journal))
+        self.intents = folded.read_intents(self.library, islice(announced, self.intents_max), self.unreadable)
         self.marks = folded.read_marks(self.library)
         # Above all that there was before anything was read: whoever publishes meanwhile takes this number.
         newest = folded.newest_number(self.library)
         self.number = max(newest, self.marks.highest) + 1
         base = self._base()
+        if base is None and self.intents_max is not None:
+            return None
         if base is not None and base.number != newest:
             return None
         pairs = self._new_documents(base)
@@ -217,7 +236,8 @@ class _Fold:
 
     def _read_all(self, pairs: list[tuple[str, int]]) -> Iterator[tuple[pa.Table, pa.Table]]:
         """Yield what documents say, as rows of ``VERSIONS`` and of ``DOCUMENTS``, some at a time."""
-        for start in progress(range(0, len(pairs), DOCUMENTS_BATCH), "folding", "batch"):
+        batches = range(0, len(pairs), DOCUMENTS_BATCH)
+        for start in progress(batches, "folding", "batch") if self.intents_max is None else batches:
             batch = pairs[start : start + DOCUMENTS_BATCH]
             versions: list[dict[str, Any]] = []
             found: list[dict[str, Any]] = []
@@ -293,8 +313,8 @@ class _Fold:
             done += [key for key in self.unreadable if self.layout.parse_intent(key)[0] in made]
         self._mark(generation)
         old = [key for key, (number, _) in self.marks.keys.items() if number < generation.number]
-        failures = self.objects.delete(done + old)
-        self.report.removed_intents = len(done) - len(failures)
+        self.report.failures = self.objects.delete(done + old)
+        self.report.removed_intents = len(set(done).difference(each.key for each in self.report.failures))
         self.report.stored_bytes = sum(file.bytes for file in generation.files())
         self.report.version_count = sum(layer.rows for layer in generation.layers)
         return self.report

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from duckvstore.concurrency import IO, PARALLEL_DOCUMENTS
+from duckvstore.engine.reading import folded
 from duckvstore.errors import NoSuchKey
 from duckvstore.format.stored.manifests import FoldedSegments
 from duckvstore.progress import progress
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from duckvstore.engine.library.open_library import OpenLibrary
+    from duckvstore.engine.reading.folded import View
     from duckvstore.format.stored.documents import Version
     from duckvstore.format.stored.manifests import Manifest
     from duckvstore.format.stored.segments import Segment
@@ -27,6 +29,7 @@ Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
 BATCH = 500
+FOLDED_MIN = 1000  # documents: of fewer, the catalogue is not looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,33 +147,67 @@ def in_batches(
         yield from IO.map(action, items[start : start + BATCH], at_once=at_once)
 
 
-def versions(library: OpenLibrary) -> Iterator[list[tuple[int, Version]]]:
+def versions(library: OpenLibrary, *, by_catalogue: bool = False) -> Iterator[list[tuple[int, Version]]]:
     """Yield every version document that is there, in any state and of any library, with its size in bytes.
 
     They come some at a time, by symbol, newest first; not labelled, so that lost labels do not prevent a collection.
-    Raises Integrity or Unsupported for one that cannot be read, or a key that is not a version's.
+    ``by_catalogue``: what is listed with the size that it was folded with is taken from there, since documents never
+    change; all others are read. Raises Integrity or Unsupported for one that cannot be read, or a key that is not a
+    version's.
     """
     listed = [
         (*library.layout.parse_version(entry.key), entry.size_bytes or 0)
         for entry in library.objects.list(library.layout.versions)
     ]
+    is_folded = by_catalogue and len(listed) >= FOLDED_MIN
+    yield from _loaded(library, listed, folded.look(library) if is_folded else None)
 
-    def load(found: tuple[str, int, int]) -> tuple[int, Version] | None:
+
+def loaded(library: OpenLibrary, pairs: Sequence[tuple[str, int]]) -> Iterator[Version]:
+    """Yield those of the documents (symbol, number) that are there, of many by the catalogue, as ``versions`` does.
+
+    They must have been listed before.
+    """
+    view = folded.look(library) if len(pairs) >= FOLDED_MIN else None
+    for batch in _loaded(library, [(*pair, None) for pair in pairs], view):
+        yield from (version for _, version in batch)
+
+
+def _loaded(
+    library: OpenLibrary, listed: Sequence[tuple[str, int, int | None]], view: View | None
+) -> Iterator[list[tuple[int, Version]]]:
+    def load(found: tuple[str, int, int | None]) -> tuple[int, Version] | None:
         symbol, number, size_bytes = found
         try:
-            return size_bytes, library.version(symbol, number, labelled=False)
+            return size_bytes or 0, library.version(symbol, number, labelled=False)
         except NoSuchKey:
             return None  # another collection removed it, which is always safe
 
     for start in progress(range(0, len(listed), BATCH), "reading versions", "batch"):
-        loaded = IO.map(load, listed[start : start + BATCH], at_once=PARALLEL_DOCUMENTS)
-        yield [each for each in loaded if each is not None]
+        batch = listed[start : start + BATCH]
+        known = dict(_folded(library, view, batch))
+        rest = [found for found in batch if found[:2] not in known]
+        read = dict(zip((found[:2] for found in rest), IO.map(load, rest, at_once=PARALLEL_DOCUMENTS), strict=True))
+        both = known | read
+        yield [each for found in batch if (each := both[found[:2]]) is not None]
+
+
+def _folded(
+    library: OpenLibrary, view: View | None, listed: Sequence[tuple[str, int, int | None]]
+) -> Iterator[tuple[tuple[str, int], tuple[int, Version]]]:
+    pairs = [(symbol, number) for symbol, number, _ in listed]
+    documents = folded.using(view, lambda view: view.folded.documents(pairs)) or {}
+    for symbol, number, size_bytes in listed:
+        found = documents.get((symbol, number))
+        if found is not None and size_bytes in (None, len(found.data)):
+            version = library.document(symbol, number, found.data, labelled=False)
+            yield (symbol, number), (len(found.data), version)
 
 
 def inventory(library: OpenLibrary) -> Inventory:
     """Return what all version documents refer to. Raises as ``versions`` does."""
     found = Inventory(References(library))
-    for batch in versions(library):
+    for batch in versions(library, by_catalogue=True):
         found.add(batch)
     return found
 

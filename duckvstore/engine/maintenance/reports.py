@@ -110,6 +110,7 @@ class FoldReport(Report):
     ``generation``: its number, ``version_count`` and ``stored_bytes`` its size. ``folded_documents`` were new,
     ``removed_documents`` are gone, ``removed_intents`` of the journal are not needed any more. ``waiting_symbols``: of
     these, documents that are undecided or cannot be read are not in it, and are read one by one as before.
+    ``failures``: what should have been removed and could not be, so that listings go on looking at these symbols.
     """
 
     generation: int = 0
@@ -119,9 +120,12 @@ class FoldReport(Report):
     version_count: int = 0
     stored_bytes: int = 0
     waiting_symbols: list[str] = field(default_factory=list)
+    failures: list[DeleteFailure] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """Return the text, line by line."""
+        kept = [f"{failure.key}: {failure.reason}" for failure in self.failures]
+        kept = [f"could not be removed: {counted(len(kept), 'object')}", *_some(kept)] if kept else []
         waits = [f"wait to be folded: {len(self.waiting_symbols):,} symbols", *_some(self.waiting_symbols)]
         amount = f"{counted(self.version_count, 'version')} in {size(self.stored_bytes)}"
         new = f"{counted(self.folded_documents, 'document')} folded, {self.removed_documents:,} taken out"
@@ -129,6 +133,7 @@ class FoldReport(Report):
             f"catalogue of library {self.library!r}: generation {self.generation}, {amount}",
             f"  {new}, {counted(self.removed_intents, 'intent')} removed",
             *(waits if self.waiting_symbols else []),
+            *kept,
         ]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, TypeVar
 
-from duckvstore.concurrency import IO, PARALLEL_DOCUMENTS, PARALLEL_REQUESTS
+from duckvstore.concurrency import PARALLEL_REQUESTS
 from duckvstore.engine.library import condemned
 from duckvstore.engine.maintenance import references
 from duckvstore.engine.maintenance.reports import Size, SizesReport, VerificationReport
@@ -324,19 +324,16 @@ def sizes(library: OpenLibrary) -> SizesReport:
     """
     library.check_present(at_once=True)
     held = catalogue.holders(library, all_or_none=True)
-    unwanted: dict[str, frozenset[int]] = {}
+    unwanted = condemned.numbers_of_all(library)
     counts: Counter[str] = Counter()
     stored: dict[str, int] = {}
     found: list[tuple[Version, tuple[str, ...]]] = []
     names: dict[str, str] = {}  # one text for each key, however many versions refer to it
-    for batch in references.versions(library):
-        new = list({version.symbol for _, version in batch} - unwanted.keys())
-        numbers = IO.map(lambda symbol: condemned.numbers(library, symbol), new, at_once=PARALLEL_DOCUMENTS)
-        unwanted.update(zip(new, numbers, strict=True))
+    for batch in references.versions(library, by_catalogue=True):
         for _, document in batch:
             version = visible.visible_version(library, document)
             pair = (document.symbol, document.number)
-            if version is None or (document.number in unwanted[document.symbol] and pair not in held):
+            if version is None or (document.number in unwanted.get(document.symbol, ()) and pair not in held):
                 continue
             for segment in version.segments:
                 stored[names.setdefault(segment.key, segment.key)] = segment.size_bytes

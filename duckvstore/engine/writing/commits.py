@@ -94,6 +94,7 @@ def announce(library: OpenLibrary, call: Call) -> None:
     intent = records.Intent(call.write_id, call.symbol, library.objects.now())
     symbol = call.symbol if library.is_known_as_folded else None  # spares those who list the catalogue a request
     library.objects.put(library.layout.intent(call.write_id, symbol), intent.dump())
+    library.intent_count += 1
 
 
 def current_head(library: OpenLibrary, call: Call) -> Head:
@@ -171,9 +172,11 @@ def carry_out(library: OpenLibrary, call: Call, plan: Callable[[Version | None],
     announced = IO.submit(announce, library, call)
     library.look_at_options()
     try:
-        return commit(library, call, plan, announced)
+        made = commit(library, call, plan, announced)
     finally:
         announced.cancel()
+    library.after_commit()
+    return made
 
 
 def commit(

@@ -183,7 +183,9 @@ class Transaction:
                     raise
                 self._abort()
                 raise
-            return self._remember(made, decision)
+            committed = self._remember(made, decision)
+        self._library.after_commit()
+        return committed
 
     def rollback(self) -> None:
         """Give up what is not committed: nothing of it is ever visible. Does nothing after the end."""

@@ -42,6 +42,7 @@ class Options:
         keep_for_seconds: how long gc keeps a version after it was replaced (None: for ever). With both, a version is
             kept while either of them keeps it.
         grace_seconds: how long what was condemned is kept for readers and writers that are running.
+        auto_fold: whether writers fold what is new into the catalogue by themselves when it is much, and gc does.
         server_side_encryption: S3 only: "AES256" or "aws:kms".
         encryption_key_id: S3 only: the key for "aws:kms".
         storage_class: S3 only: of segments, such as "STANDARD_IA".
@@ -54,6 +55,7 @@ class Options:
     keep_last: int | None = None
     keep_for_seconds: float | None = None
     grace_seconds: float = GRACE_SECONDS
+    auto_fold: bool = True
     server_side_encryption: str | None = None
     encryption_key_id: str | None = None
     storage_class: str | None = None
@@ -136,8 +138,9 @@ def _check(options: Options) -> None:
         _check_whole("keep_last", options.keep_last, 1, 10**9)
     if options.compression not in COMPRESSIONS:
         raise InvalidInput(f"compression={options.compression!r} is none of {', '.join(COMPRESSIONS)}")
-    if not isinstance(options.validate_index, bool):
-        raise InvalidInput(f"validate_index={options.validate_index!r} is neither True nor False")
+    for name in ("validate_index", "auto_fold"):
+        if not isinstance(getattr(options, name), bool):
+            raise InvalidInput(f"{name}={getattr(options, name)!r} is neither True nor False")
     _check_seconds("grace_seconds", options.grace_seconds, GRACE_SECONDS_MIN)
     if options.keep_for_seconds is not None:
         _check_seconds("keep_for_seconds", options.keep_for_seconds, 0)

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import duckvstore as vs
-from duckvstore.engine.maintenance import fold
+from duckvstore.engine.maintenance import fold, references
 from duckvstore.engine.reading import catalogue_tables, folded, listings, visible
 from duckvstore.format.stored import records
 from duckvstore.format.stored.layout import escape
@@ -37,6 +37,7 @@ def small_pages(monkeypatch):
     monkeypatch.setattr(listings, "SYMBOLS_PAGE", 3)
     monkeypatch.setattr(visible, "NUMBERS_PAGE", 3)
     monkeypatch.setattr(visible, "FOLDED_DOCUMENTS_MIN", 2)
+    monkeypatch.setattr(references, "FOLDED_MIN", 2)
     monkeypatch.setattr(fold, "FILE_ROWS_MAX", 4)
     monkeypatch.setattr(fold, "DOCUMENTS_BATCH", 5)
 
