@@ -147,7 +147,6 @@ class _Fold:
         if found is None or not self.marks.believe(found):
             return None
         self.base = Folded(self.library, found)
-        self.heads = self.base.heads
         return found
 
     def _new_documents(self, base: Generation | None) -> list[tuple[str, int]]:
@@ -157,8 +156,11 @@ class _Fold:
             first = set(listings.documents_listed(self.library))
             return sorted(first.union(listings.documents_listed(self.library)))
 
+        symbols = sorted({*base.waiting, *(symbol for symbol in self.intents.values() if symbol is not None)})
+        heads = self.base.heads_of(symbols)
+
         def above(symbol: str) -> list[tuple[str, int]]:
-            head = self.heads.get(symbol)
+            head = heads.get(symbol)
             top = -1 if head is None else head.highest
             listed = visible.numbers(self.library, symbol, first_page=10)
             highest = next(listed, -1)
@@ -166,7 +168,6 @@ class _Fold:
             some = {number for number in range(top + 1, highest) if highest - number <= GAP_MAX}
             return [(symbol, number) for number in {highest, *some, *takewhile(top.__lt__, listed)} if number > top]
 
-        symbols = sorted({*base.waiting, *(symbol for symbol in self.intents.values() if symbol is not None)})
         return sorted(chain.from_iterable(IO.map(above, symbols, at_once=PARALLEL_DOCUMENTS)))
 
     def _removed_rows(self, base: Generation | None) -> pa.Table:

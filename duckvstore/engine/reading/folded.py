@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, islice
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -31,7 +31,7 @@ from duckvstore.format.stored.generations import DOCUMENTS, HEADS, VERSIONS, Gen
 from duckvstore.format.stored.layout import is_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from duckvstore.engine.library.open_library import OpenLibrary
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 Outcome = TypeVar("Outcome")
 
 JOURNAL_PAGE = 1000
+SOME_SYMBOLS_MAX = 100  # whose heads are looked up one by one
 TAIL_MAX = 1000  # symbols; of more, at most half of those that are folded
 
 
@@ -91,17 +92,35 @@ class Folded:
         """Read nothing yet."""
         self.library, self.generation = library, generation
 
+    @property
+    def symbols_max(self) -> int:
+        """How many symbols are folded, at most."""
+        return sum(file.rows for each in self.generation.layers for file in each.heads)
+
+    @cached_property
+    def _heads(self) -> pa.Table:
+        return self._heads_in([each.heads for each in self.generation.layers])
+
     @cached_property
     def heads(self) -> dict[str, FoldedHead]:
         """The heads of all folded symbols."""
-        found: dict[str, FoldedHead] = {}
-        files = [file for each in self.generation.layers for file in each.heads]
-        for table in IO.map(lambda file: load(self.library, file, HEADS), files):
-            for symbol, highest, newest, is_deleted in zip(*(column.to_pylist() for column in table), strict=True):
-                below = found.get(symbol) if newest is None else None
-                seen = (newest, is_deleted) if below is None else (below.newest, below.is_deleted)
-                found[symbol] = FoldedHead(highest, *seen)
-        return found
+        return _by_symbol(self._heads)
+
+    @cached_property
+    def live_symbols(self) -> list[str]:
+        """The folded symbols whose newest version is not a deletion, sorted."""
+        is_live = pc.and_(pc.is_valid(self._heads["newest"]), pc.invert(self._heads["is_deleted"]))
+        return sorted(self._heads["symbol"].filter(is_live).to_pylist())
+
+    def heads_of(self, symbols: Collection[str]) -> Mapping[str, FoldedHead]:
+        """Return the heads of all folded symbols, or at least of ``symbols``."""
+        if len(symbols) > SOME_SYMBOLS_MAX or "_heads" in self.__dict__:
+            return self.heads
+        wanted = sorted(symbols)
+        return _by_symbol(self._heads_in([_around(each.heads, wanted) for each in self.generation.layers], wanted))
+
+    def _heads_in(self, layers: Sequence[Sequence[File]], symbols: Sequence[str] | None = None) -> pa.Table:
+        return generations.merged_heads(self._read(layers, HEADS, {"symbol": symbols}))
 
     def versions(self, choose: Choose | None = None) -> pa.Table:
         """Return the fields of all folded documents, as columns of ``generations.VERSIONS``: by symbol, newest first.
@@ -155,8 +174,17 @@ class Folded:
         numbers: Sequence[int] | None = None,
     ) -> pa.Table:
         """Return the rows of files of each layer as one, of ``symbols`` and ``numbers`` alone if they are given."""
-        wanted = {"symbol": (symbols, pa.string()), "version": (numbers, pa.int64())}
-        chosen = {name: pa.array(values, kind) for name, (values, kind) in wanted.items() if values is not None}
+        tables = self._read(layers, schema, {"symbol": symbols, "version": numbers})
+        merged = list(generations.merged([*map(iter, tables)], keeps_removed=False))
+        return pa.concat_tables(merged) if merged else schema.empty_table()
+
+    def _read(
+        self, layers: Sequence[Sequence[File]], schema: pa.Schema, wanted: Mapping[str, Sequence[Any] | None]
+    ) -> list[list[pa.Table]]:
+        """Return the tables of files of each layer, without empty ones; ``wanted``: values by column (None: all)."""
+        chosen = {
+            name: pa.array(values, schema.field(name).type) for name, values in wanted.items() if values is not None
+        }
 
         def rows(file: File) -> pa.Table:
             table = load(self.library, file, schema)
@@ -165,9 +193,7 @@ class Folded:
             return table
 
         found = iter(IO.map(rows, [file for files in layers for file in files]))
-        tables = [filter(len, list(islice(found, len(files)))) for files in layers]
-        merged = list(generations.merged(tables, keeps_removed=False))
-        return pa.concat_tables(merged) if merged else schema.empty_table()
+        return [[table for table in islice(found, len(files)) if table.num_rows] for files in layers]
 
 
 class View(NamedTuple):
@@ -179,14 +205,14 @@ class View(NamedTuple):
     @property
     def is_worth_it(self) -> bool:
         """Whether to look at each symbol of the tail takes fewer requests than to read all documents."""
-        return len(self.tail) <= max(TAIL_MAX, len(self.folded.heads) // 2)
+        return len(self.tail) <= max(TAIL_MAX, self.folded.symbols_max // 2)
 
 
 def look(library: OpenLibrary) -> View | None:
     """Return the folded catalogue of now; None: there is none, or none that may be believed.
 
-    Three listings, of the journal, of the marks and of a generation, and one read of that; and of each intent whose key
-    names no symbol.
+    Three listings, of the journal, of the marks and of a generation, and one read of that; at first another one of the
+    marks where the journal is not empty; and a read of each intent whose key names no symbol.
     """
     try:
         found = _look(library)
@@ -204,11 +230,10 @@ def look(library: OpenLibrary) -> View | None:
 
 
 def _look(library: OpenLibrary) -> tuple[Generation, frozenset[str]] | None:
-    first = IO.submit(read_marks, library) if library.folded is None else None
     journal = library.objects.list(library.layout.journal)
     page = list(islice(journal, JOURNAL_PAGE))
-    if first is not None and not first.result().keys:
-        return None  # nothing was ever folded, so there is no need to list more
+    if page and library.folded is None and not read_marks(library).keys:
+        return None  # nothing was ever folded, so there is no need to list or read more
     intents = read_intents(library, chain((entry.key for entry in page), (entry.key for entry in journal)))
     # After the journal: FORMAT.md, Catalogue.
     marks = IO.submit(read_marks, library)
@@ -333,6 +358,11 @@ def _newest_first(rows: pa.Table) -> pa.Table:
     counts = np.diff(np.r_[starts, rows.num_rows])
     order = np.repeat(2 * starts + counts - 1, counts) - np.arange(rows.num_rows)
     return rows.take(pa.array(order))
+
+
+def _by_symbol(heads: pa.Table) -> dict[str, FoldedHead]:
+    symbols, *fields = (column.to_pylist() for column in heads)
+    return dict(zip(symbols, map(FoldedHead, *fields), strict=True))
 
 
 def _around(files: Sequence[File], symbols: Sequence[str]) -> list[File]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from duckvstore.engine.library.heads import Head
     from duckvstore.engine.library.open_library import OpenLibrary
-    from duckvstore.engine.reading.folded import FoldedHead, View
+    from duckvstore.engine.reading.folded import View
     from duckvstore.format.stored.documents import Version
 
 # The newest version of some symbols, as a transaction sees them (None: no such symbol).
@@ -45,7 +45,9 @@ def symbol_names(library: OpenLibrary) -> list[str]:
 
 def symbol_heads(library: OpenLibrary) -> list[tuple[str, int]]:
     """Return (symbol, highest number) in the order of keys; of a library with many documents, by its catalogue."""
-    return sorted(tops(library)[0], key=lambda top: escape(top[0]) + "/")
+    begun = start(library)
+    tops = folded.using(begun.view, _folded_tops) or listed_tops(library, begun)
+    return sorted(tops, key=lambda top: escape(top[0]) + "/")
 
 
 def live_symbols(library: OpenLibrary) -> list[str]:
@@ -53,11 +55,24 @@ def live_symbols(library: OpenLibrary) -> list[str]:
 
     One whose newest document has to be read, and cannot be, is left out and warned of.
     """
-    listed, known = tops(library)
-    rest = [top for top in listed if top[0] not in known]
+    begun = start(library)
+    known, rest = folded.using(begun.view, _folded_live) or ([], listed_tops(library, begun))
     found = [version.symbol for version in newest_among(library, rest) if not version.deleted]
-    found += [symbol for symbol, head in known.items() if head.newest is not None and not head.is_deleted]
-    return sorted(found)
+    return sorted([*known, *found]) if found else known
+
+
+def _folded_live(view: View) -> tuple[list[str], list[tuple[str, int]]]:
+    """Return the live symbols that the catalogue has all versions of, sorted, and the tops of the others."""
+    return [symbol for symbol in view.folded.live_symbols if symbol not in view.tail], _tops_of_tail(view)
+
+
+def _tops_of_tail(view: View) -> list[tuple[str, int]]:
+    def highest(symbol: str) -> int | None:
+        return next(visible.numbers(view.folded.library, symbol, first_page=1), None)
+
+    tail = sorted(view.tail)
+    found = zip(tail, IO.map(highest, tail, at_once=PARALLEL_DOCUMENTS), strict=True)
+    return [(symbol, number) for symbol, number in found if number is not None]
 
 
 class Start(NamedTuple):
@@ -74,7 +89,7 @@ class Start(NamedTuple):
 def start(library: OpenLibrary) -> Start:
     """Begin a listing: of a small library, one request and no look at the catalogue."""
     page: list[tuple[str, int]] = []
-    if not library.is_known_as_folded:
+    if library.folded is None and not library.is_known_as_folded:
         page = list(_listed(library, limit=SYMBOLS_PAGE))
         if len(page) < SYMBOLS_PAGE:
             return Start(page, is_all=True, view=None)
@@ -82,22 +97,9 @@ def start(library: OpenLibrary) -> Start:
     return Start(page, is_all=False, view=view if folded.using(view, lambda view: view.is_worth_it) else None)
 
 
-def tops(library: OpenLibrary) -> tuple[list[tuple[str, int]], Mapping[str, FoldedHead]]:
-    """Return what ``symbol_heads`` does, in any order, and the heads of what the catalogue has all versions of."""
-    begun = start(library)
-    return folded.using(begun.view, _folded_tops) or (listed_tops(library, begun), {})
-
-
-def _folded_tops(view: View) -> tuple[list[tuple[str, int]], Mapping[str, FoldedHead]]:
-    library = view.folded.library
-    known = {symbol: head for symbol, head in view.folded.heads.items() if symbol not in view.tail}
-    tail = sorted(view.tail)
-    highest = IO.map(
-        lambda name: next(visible.numbers(library, name, first_page=1), None), tail, at_once=PARALLEL_DOCUMENTS
-    )
-    tops = {symbol: head.highest for symbol, head in known.items()}
-    tops |= {symbol: number for symbol, number in zip(tail, highest, strict=True) if number is not None}
-    return list(tops.items()), known
+def _folded_tops(view: View) -> list[tuple[str, int]]:
+    known = [(symbol, head.highest) for symbol, head in view.folded.heads.items() if symbol not in view.tail]
+    return known + _tops_of_tail(view)
 
 
 class State(NamedTuple):
@@ -270,7 +272,7 @@ def documents_present(library: OpenLibrary, choose: Choose | None = None) -> Doc
 
 
 def _folded_documents(view: View, choose: Choose | None) -> Documents:
-    library, heads, tail = view.folded.library, view.folded.heads, sorted(view.tail)
+    library, heads, tail = view.folded.library, view.folded.heads_of(view.tail), sorted(view.tail)
 
     def above(symbol: str) -> list[int]:
         highest = heads[symbol].highest if symbol in heads else -1

@@ -177,12 +177,29 @@ def _unlike(file: File, why: object) -> Integrity:
 def heads_of(versions: pa.Table) -> pa.Table:
     """Return the heads of symbols in sorted rows of ``versions``: highest number, newest visible one, if it deletes."""
     there = versions.filter(pc.invert(versions["is_removed"]))
-    highest = there.filter(_is_last(there["symbol"]))
     seen = there.filter(there["is_visible"])
+    return _heads(there.select(["symbol", "version"]), seen.select(["symbol", "version", "deleted"]))
+
+
+def merged_heads(layers: Sequence[Sequence[pa.Table]]) -> pa.Table:
+    """Return the heads in several layers, oldest first, as one sorted row for each symbol."""
+    empty = HEADS.empty_table().append_column("layer", pa.array([], pa.int64()))
+    tables = [
+        table.append_column("layer", pa.repeat(position, table.num_rows))
+        for position, layer in enumerate(layers)
+        for table in layer
+    ]
+    rows = pa.concat_tables([empty, *tables]).sort_by([("symbol", "ascending"), ("layer", "ascending")])
+    seen = rows.filter(pc.is_valid(rows["newest"]))
+    return _heads(rows.select(["symbol", "highest"]), seen.select(["symbol", "newest", "is_deleted"]))
+
+
+def _heads(there: pa.Table, seen: pa.Table) -> pa.Table:
+    """Return the last row of each symbol, with that of ``seen``; both are sorted, and have the columns of ``HEADS``."""
+    highest = there.filter(_is_last(there["symbol"]))
     newest = seen.filter(_is_last(seen["symbol"])).combine_chunks()
     place = pc.index_in(highest["symbol"], newest["symbol"].combine_chunks())
-    columns = [highest["symbol"], highest["version"], newest["version"].take(place), newest["deleted"].take(place)]
-    return pa.table(columns, schema=HEADS)
+    return pa.table([*highest.columns, *(column.take(place) for column in newest.columns[1:])], schema=HEADS)
 
 
 def is_first(column: pa.ChunkedArray) -> pa.Array:
