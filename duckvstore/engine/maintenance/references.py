@@ -7,26 +7,29 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from duckvstore.concurrency import IO, PARALLEL_DOCUMENTS
 from duckvstore.engine.reading import folded
 from duckvstore.errors import NoSuchKey
+from duckvstore.format.stored.documents import Named
 from duckvstore.format.stored.manifests import FoldedSegments
 from duckvstore.progress import progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from duckvstore.engine.library.open_library import OpenLibrary
-    from duckvstore.engine.reading.folded import View
+    from duckvstore.engine.reading.folded import FoldedDocument, View
     from duckvstore.format.stored.documents import Version
     from duckvstore.format.stored.manifests import Manifest
     from duckvstore.format.stored.segments import Segment
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
+Parsed = TypeVar("Parsed")
 
 BATCH = 500
 FOLDED_MIN = 1000  # documents: of fewer, the catalogue is not looked for
@@ -66,7 +69,7 @@ class References:
     def __contains__(self, key: str) -> bool:
         return self._counts[key] > 0
 
-    def add(self, versions: Iterable[Version]) -> None:
+    def add(self, versions: Iterable[Version | Named]) -> None:
         """Count what documents refer to."""
         new: dict[str, Manifest] = {}
         for version in versions:
@@ -78,7 +81,7 @@ class References:
         for loaded in IO.map(self._library.manifest, new.values()):
             self.add_keys(segment.key for segment in loaded)
 
-    def remove(self, version: Version) -> None:
+    def remove(self, version: Version | Named) -> None:
         """Take back what ``add`` counted."""
         for manifest in named_manifests(version):
             self._counts[manifest.key] -= 1
@@ -103,7 +106,7 @@ class Inventory:
     documents: dict[tuple[str, int], Document] = field(default_factory=dict)
     highest: dict[str, int] = field(default_factory=dict)
 
-    def add(self, found: Sequence[tuple[int, Version]]) -> None:
+    def add(self, found: Sequence[tuple[int, Version | Named]]) -> None:
         """Take in documents, each with its size in bytes."""
         self.references.add(version for _, version in found)
         for size_bytes, version in found:
@@ -120,8 +123,10 @@ class Inventory:
             )
 
 
-def named_manifests(version: Version) -> tuple[Manifest, ...]:
+def named_manifests(version: Version | Named) -> tuple[Manifest, ...]:
     """Return the manifests that a document names."""
+    if isinstance(version, Named):
+        return version.manifests
     return version.segments.manifests if isinstance(version.segments, FoldedSegments) else ()
 
 
@@ -130,8 +135,10 @@ def inline_segments(version: Version) -> tuple[Segment, ...]:
     return version.segments.inline if isinstance(version.segments, FoldedSegments) else tuple(version.segments)
 
 
-def own_keys(version: Version) -> list[str]:
+def own_keys(version: Version | Named) -> list[str]:
     """Return the keys of the segments and label runs that a document names itself."""
+    if isinstance(version, Named):
+        return version.keys
     return [segment.key for segment in inline_segments(version)] + [run.key for run in version.label_runs]
 
 
@@ -155,27 +162,55 @@ def versions(library: OpenLibrary, *, by_catalogue: bool = False) -> Iterator[li
     change; all others are read. Raises Integrity or Unsupported for one that cannot be read, or a key that is not a
     version's.
     """
-    listed = [
-        (*library.layout.parse_version(entry.key), entry.size_bytes or 0)
-        for entry in library.objects.list(library.layout.versions)
-    ]
-    is_folded = by_catalogue and len(listed) >= FOLDED_MIN
-    yield from _loaded(library, listed, folded.look(library) if is_folded else None)
+
+    def parse(symbol: str, number: int, data: bytes) -> Version:
+        return library.document(symbol, number, data, labelled=False)
+
+    listed = _listed(library)
+    yield from _loaded(library, listed, _view(library, listed) if by_catalogue else None, parse)
 
 
-def loaded(library: OpenLibrary, pairs: Sequence[tuple[str, int]]) -> Iterator[Version]:
-    """Yield those of the documents (symbol, number) that are there, of many by the catalogue, as ``versions`` does.
+def inventory(library: OpenLibrary) -> Inventory:
+    """Return what all version documents refer to, large libraries' by the catalogue. Raises as ``versions`` does."""
+    found, listed = Inventory(References(library)), _listed(library)
+    for batch in _loaded(library, listed, _view(library, listed), partial(_named, library)):
+        found.add(batch)
+    return found
 
-    They must have been listed before.
-    """
-    view = folded.look(library) if len(pairs) >= FOLDED_MIN else None
-    for batch in _loaded(library, [(*pair, None) for pair in pairs], view):
+
+def loaded(library: OpenLibrary, pairs: Sequence[tuple[str, int]]) -> Iterator[Version | Named]:
+    """Yield those of the documents (symbol, number) that are there; they must have been listed before."""
+    listed = [(*pair, None) for pair in pairs]
+    for batch in _loaded(library, listed, _view(library, listed), partial(_named, library)):
         yield from (version for _, version in batch)
 
 
+def _listed(library: OpenLibrary) -> list[tuple[str, int, int | None]]:
+    """Return (symbol, number, size in bytes) of every version document that is there."""
+    entries = library.objects.list(library.layout.versions)
+    return [(*library.layout.parse_version(entry.key), entry.size_bytes) for entry in entries]
+
+
+def _view(library: OpenLibrary, listed: Sequence[object]) -> View | None:
+    return folded.look(library) if len(listed) >= FOLDED_MIN else None
+
+
+def _named(library: OpenLibrary, symbol: str, number: int, data: bytes) -> Named:
+    return Named.load(data, where=f"{library.objects.url} {library.layout.version(symbol, number)}")
+
+
+def _folded(view: View | None, pairs: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], FoldedDocument]:
+    return folded.using(view, lambda view: view.folded.documents(pairs)) or {}
+
+
 def _loaded(
-    library: OpenLibrary, listed: Sequence[tuple[str, int, int | None]], view: View | None
-) -> Iterator[list[tuple[int, Version]]]:
+    library: OpenLibrary,
+    listed: Sequence[tuple[str, int, int | None]],
+    view: View | None,
+    parse: Callable[[str, int, bytes], Parsed],
+) -> Iterator[list[tuple[int, Version | Parsed]]]:
+    """Yield documents with their sizes, some at a time; ``parse`` is given the bytes of those that ``view`` has."""
+
     def load(found: tuple[str, int, int | None]) -> tuple[int, Version] | None:
         symbol, number, size_bytes = found
         try:
@@ -185,31 +220,16 @@ def _loaded(
 
     for start in progress(range(0, len(listed), BATCH), "reading versions", "batch"):
         batch = listed[start : start + BATCH]
-        known = dict(_folded(library, view, batch))
-        rest = [found for found in batch if found[:2] not in known]
-        read = dict(zip((found[:2] for found in rest), IO.map(load, rest, at_once=PARALLEL_DOCUMENTS), strict=True))
-        both = known | read
-        yield [each for found in batch if (each := both[found[:2]]) is not None]
-
-
-def _folded(
-    library: OpenLibrary, view: View | None, listed: Sequence[tuple[str, int, int | None]]
-) -> Iterator[tuple[tuple[str, int], tuple[int, Version]]]:
-    pairs = [(symbol, number) for symbol, number, _ in listed]
-    documents = folded.using(view, lambda view: view.folded.documents(pairs)) or {}
-    for symbol, number, size_bytes in listed:
-        found = documents.get((symbol, number))
-        if found is not None and size_bytes in (None, len(found.data)):
-            version = library.document(symbol, number, found.data, labelled=False)
-            yield (symbol, number), (len(found.data), version)
-
-
-def inventory(library: OpenLibrary) -> Inventory:
-    """Return what all version documents refer to. Raises as ``versions`` does."""
-    found = Inventory(References(library))
-    for batch in versions(library, by_catalogue=True):
-        found.add(batch)
-    return found
+        pairs = [(symbol, number) for symbol, number, _ in batch]
+        documents = _folded(view, pairs)
+        known: dict[tuple[str, int], tuple[int, Version | Parsed] | None] = {}
+        for symbol, number, size_bytes in batch:
+            found = documents.get((symbol, number))
+            if found is not None and size_bytes in (None, len(found.data)):
+                known[symbol, number] = len(found.data), parse(symbol, number, found.data)
+        rest = [each for each in batch if each[:2] not in known]
+        known |= zip((each[:2] for each in rest), IO.map(load, rest, at_once=PARALLEL_DOCUMENTS), strict=True)
+        yield [each for pair in pairs if (each := known[pair]) is not None]
 
 
 def staged_parts(library: OpenLibrary) -> list[StagedPart]:
