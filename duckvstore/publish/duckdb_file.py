@@ -19,7 +19,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from duckvstore.engine.reading import catalogue, catalogue_tables, cuts, listings, segments
+from duckvstore.engine.reading import catalogue, catalogue_tables, cuts, folded, listings, segments
 from duckvstore.errors import DuckVStoreError, NotFound, SqlError, Unsupported
 from duckvstore.format.stored.envelope import time_to_json
 from duckvstore.sql.driver import duckdb_errors
@@ -333,6 +333,30 @@ def _create_snapshots(cursor: duckdb.DuckDBPyConnection, contents: _Contents) ->
     contents.left_out += [LeftOut("snapshot", name, reason) for name, reason in impossible]
 
 
+def _folded_versions(library: OpenLibrary) -> str:
+    """Return a query of the versions in the newest generation of the folded catalogue, whenever it is run.
+
+    FORMAT.md, "Catalogue": of a version the last layer's row counts. The names of generations begin with the newest.
+    """
+    generations = _uri(library.objects, f"{library.layout.generations}0").removesuffix("0")
+    files = _uri(library.objects, f"{library.layout.catalogue_files}0").removesuffix("0")
+    columns = ", ".join(quote(column) for column in catalogue_tables.COLUMNS["versions"] if column != "snapshots")
+    return (
+        "WITH newest AS MATERIALIZED (SELECT content::JSON AS generation "
+        f"FROM read_text({literal(f'{generations}*.json')}) ORDER BY filename LIMIT 1), "
+        "layers AS (SELECT (generation ->> '$.created_at')::TIMESTAMPTZ AS folded_at, layer, "
+        "generation -> ('$.layers[' || layer || '].versions') AS files "
+        "FROM newest, range(json_array_length(generation, '$.layers')::BIGINT) AS numbers(layer)), "
+        "files AS (SELECT folded_at, layer, parse_filename(unnest(files ->> '$[*].key')) AS file FROM layers), "
+        f"found AS (SELECT {columns}, is_visible, is_removed, folded_at, layer "
+        f"FROM read_parquet({literal(f'{files}*.parquet')}, union_by_name => true, filename => true) AS every "
+        "JOIN files ON files.file = parse_filename(every.filename)) "
+        f"SELECT {columns}, folded_at FROM (FROM found "
+        "QUALIFY row_number() OVER (PARTITION BY symbol, version ORDER BY layer DESC) = 1) "
+        "WHERE is_visible AND NOT is_removed ORDER BY symbol, version DESC"
+    )
+
+
 def _create_catalogue(cursor: duckdb.DuckDBPyConnection, contents: _Contents) -> None:
     """Create the schema ``vstore``: the catalogue's tables as of the cut, and when and what was published."""
     import pyarrow as pa
@@ -370,6 +394,8 @@ def _create_catalogue(cursor: duckdb.DuckDBPyConnection, contents: _Contents) ->
         f"CREATE TABLE {schema}.symbols AS SELECT {columns} FROM {schema}.versions JOIN cut USING (symbol) "
         "WHERE version = newest AND NOT deleted ORDER BY symbol"
     )
+    if folded.look(library) is not None:
+        cursor.execute(f"CREATE VIEW {schema}.folded_versions AS {_folded_versions(library)}")
     cursor.execute(
         f"CREATE TABLE {schema}.published AS "
         "SELECT ? AS library, ? AS library_id, ? AS url, ?::TIMESTAMPTZ AS published_at",

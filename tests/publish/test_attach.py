@@ -1,7 +1,7 @@
 """The attach file, read through DuckDB's Python package; for the shell itself see test_duckdb_cli.py."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import duckdb
 import numpy as np
@@ -318,3 +318,37 @@ def test_the_file_of_an_empty_library_can_be_attached(lib, attach):
     """A library without symbols gives empty tables."""
     connection = attach(lib.publish())
     assert connection.execute("SELECT count(*) FROM eod.vstore.versions").fetchone() == (0,)
+
+
+def test_the_folded_catalogue_is_live(lib, attach):
+    """To the newest fold, whatever layers it has; the file need not be published again."""
+    lib.write('it\'s; a "name"', ticks(2), metadata={"n": 1})
+    for count in range(3):
+        lib.write("trades", ticks(count + 1))
+    with lib.transaction() as transaction:
+        transaction.write("t", ticks(1))
+    lib.fold()
+    connection = attach(lib.publish())
+    names = [name for name in lib.sql("FROM vstore.versions LIMIT 0").arrow().column_names if name != "snapshots"]
+    columns = ", ".join(f'"{name}"' for name in names)
+
+    def live() -> list:
+        return connection.execute(f"SELECT {columns} FROM eod.vstore.folded_versions").fetchall()
+
+    def known() -> list:
+        return lib.sql(f"SELECT {columns} FROM vstore.versions ORDER BY symbol, version DESC").fetchall()
+
+    before = known()
+    assert live() == before and len(before) == 5
+    lib.append("trades", ticks(1).shift(1, "D"))
+    lib.write("new", ticks(1))
+    assert live() == before
+    for change in (lambda: None, lambda: lib.delete("t"), lambda: lib.write("new", ticks(2))):
+        change()
+        lib.fold()
+        assert live() == known()
+    lib.prune("trades", keep_last=1)
+    lib.gc(timedelta(0), dry_run=False)
+    assert live() == known() and len(live()) == 6
+    folded_at = connection.execute("SELECT DISTINCT epoch(folded_at) FROM eod.vstore.folded_versions").fetchall()
+    assert len(folded_at) == 1 and abs(folded_at[0][0] - datetime.now(UTC).timestamp()) < 60
