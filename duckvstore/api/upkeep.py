@@ -103,10 +103,11 @@ class Upkeep(Writing):
 
         return fold.fold(self.open_library, rebuild=rebuild)
 
-    def verify(self, *, deep: bool = True) -> VerificationReport:
+    def verify(self, *, deep: bool = True, repair: bool = False) -> VerificationReport:
         """Check that every segment that a version refers to is there with its size, and (``deep``) its sha256.
 
-        The report's ``problems`` name what is missing or damaged, ``orphans`` what nothing refers to.
+        The report's ``problems`` name what is missing or damaged, ``orphans`` what nothing refers to. ``repair``: make
+        the folded catalogue anew where it is not what the documents say, which is then in ``repaired``.
 
         Examples:
             >>> lib.verify().ok
@@ -114,7 +115,7 @@ class Upkeep(Writing):
         """
         from duckvstore.engine.maintenance import verify
 
-        return verify.verify(self.open_library, deep=deep)
+        return verify.verify(self.open_library, deep=deep, repair=repair)
 
     def recover(self, *, dry_run: bool = True) -> RecoveryReport:
         """Bring back what was deleted behind the library's back, on a bucket with S3's own versioning.

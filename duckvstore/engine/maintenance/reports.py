@@ -143,7 +143,7 @@ class VerificationReport(Report):
 
     ``orphans``: segments and manifests that no document refers to, by key: gc's business, or a running writer's.
     ``deep``: whether every byte was read. ``native_versioning``: whether the bucket keeps old versions of objects
-    (None: the store cannot).
+    (None: the store cannot). ``repaired``: what was wrong with the folded catalogue before it was made anew.
     """
 
     deep: bool
@@ -155,6 +155,7 @@ class VerificationReport(Report):
     orphan_bytes: int = 0
     native_versioning: bool | None = None
     problems: list[str] = field(default_factory=list)
+    repaired: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -170,6 +171,11 @@ class VerificationReport(Report):
             f"{counted(self.object_count, 'segment')} ({size(self.object_bytes)})"
         )
         text = [f"library {self.library!r}: {counts}, {how}: {found}", *_some(self.problems)]
+        if self.repaired:
+            text += [
+                f"the catalogue was made anew, for {counted(len(self.repaired), 'reason')}:",
+                *_some(self.repaired),
+            ]
         if self.orphans:
             text.append(
                 f"{counted(len(self.orphans), 'segment')} ({size(self.orphan_bytes)}) that no version refers "

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from duckvstore.concurrency import PARALLEL_REQUESTS
 from duckvstore.engine.library import condemned
-from duckvstore.engine.maintenance import references
+from duckvstore.engine.maintenance import fold, references
 from duckvstore.engine.maintenance.reports import Size, SizesReport, VerificationReport
 from duckvstore.engine.reading import catalogue, folded, segments, visible
 from duckvstore.errors import AccessDenied, Integrity, NoSuchKey, NoSuchSnapshot, Unsupported
@@ -34,20 +34,21 @@ if TYPE_CHECKING:
 Outcome = TypeVar("Outcome")
 
 
-def verify(library: OpenLibrary, *, deep: bool = True) -> VerificationReport:
+def verify(library: OpenLibrary, *, deep: bool = True, repair: bool = False) -> VerificationReport:
     """Check that everything a document refers to is there, as it was written, and report what is not.
 
-    By listings, and when ``deep`` by reading every segment. Raises NoSuchLibrary, Conflict, StorageUnavailable.
+    By listings, and when ``deep`` by reading every segment. ``repair``: make the folded catalogue anew where it is not
+    what the documents say. Raises NoSuchLibrary, Conflict, StorageUnavailable.
     """
     library.check_present(at_once=True)
-    return _Verification(library, deep=deep).carry_out()
+    return _Verification(library, deep=deep, repair=repair).carry_out()
 
 
 class _Verification:
     """One verification: what was found so far."""
 
-    def __init__(self, library: OpenLibrary, *, deep: bool) -> None:
-        self.library = library
+    def __init__(self, library: OpenLibrary, *, deep: bool, repair: bool) -> None:
+        self.library, self.repair = library, repair
         self.report = VerificationReport(library.name, deep)
         self.versions: dict[tuple[str, int], Version] = {}
         self.manifests: dict[str, Manifest] = {}
@@ -66,7 +67,11 @@ class _Verification:
         listed = list_objects(self.library)
         self._check_listed(listed)
         self._check_snapshots()
-        self._check_catalogue()
+        problems = self._check_catalogue()
+        if problems and self.repair:
+            fold.fold(self.library, rebuild=True)
+            self.report.repaired, problems = problems, self._check_catalogue()
+        self.report.problems += problems
         if self.report.deep:
             self._read_segments(listed)
         report = self.report
@@ -220,11 +225,11 @@ class _Verification:
                     f"version {pair[1]} of {pair[0]!r}, which snapshot {snapshot.name!r} holds, is missing"
                 )
 
-    def _check_catalogue(self) -> None:
-        """Compare the folded catalogue, as of after the documents were listed, with them."""
+    def _check_catalogue(self) -> list[str]:
+        """Compare the folded catalogue, as of after the documents were listed, with them; return what is wrong."""
         view = folded.look(self.library)
         if view is None:
-            return
+            return []
         generation = view.folded.generation
         kinds = ((HEADS, "heads"), (VERSIONS, "versions"), (DOCUMENTS, "documents"))
         files = [(file, kind) for kind, name in kinds for layer in generation.layers for file in getattr(layer, name)]
@@ -239,9 +244,8 @@ class _Verification:
             return None
 
         problems = [found for found in references.in_batches(problem, files) if found is not None]
-        self.report.problems += problems
         if problems:
-            return
+            return problems
         rows = view.folded.versions()
         names = ("symbol", "version", "write_id", "is_visible")
         columns = (rows[name].to_pylist() for name in names)
@@ -252,7 +256,7 @@ class _Verification:
                 wrong += [] if symbol in view.tail else [f"lacks version {number} of {symbol!r}"]
             elif known[symbol, number] != (version.write_id, self._is_visible(version)):
                 wrong.append(f"has another version {number} of {symbol!r}")
-        self.report.problems += [f"the catalogue {each}: fold(rebuild=True) makes it anew" for each in wrong]
+        return [f"the catalogue {each}: fold(rebuild=True) makes it anew" for each in wrong]
 
     def _ghosts(self, known: Collection[tuple[str, int]]) -> list[tuple[str, int]]:
         """Return what is folded and neither there nor named as removed: a collection takes the latter out later."""

@@ -295,7 +295,7 @@ def test_damage_is_named_and_read_around(lib):
         names = handle.list_symbols()
     assert names == ["a", "b/ä", "t", "u", "~"]
     assert "is damaged" in str(handle.verify().problems)
-    handle.fold(rebuild=True)
+    assert handle.verify(repair=True).ok
     assert fresh(lib).verify().ok
     check(lib)
 
@@ -310,8 +310,11 @@ def test_verify_finds_what_the_catalogue_lacks_and_what_it_has_too_much(lib):
     problems = str(fresh(lib).verify().problems)
     assert "lacks version 0 of 'hidden'" in problems
     assert "has version 3 of 'a', which is gone" in problems
-    lib.fold(rebuild=True)
+    assert "hidden" not in fresh(lib).list_symbols()
+    report = fresh(lib).verify(repair=True)
+    assert report.ok and len(report.repaired) == 2 and "was made anew, for 2 reasons" in str(report)
     assert "hidden" in fresh(lib).list_symbols()
+    assert fresh(lib).verify(repair=True).repaired == []
 
 
 def test_a_document_that_cannot_be_read_waits_and_hides_nothing(lib):
