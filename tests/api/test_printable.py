@@ -98,7 +98,11 @@ def test_errors_are_harmless(store, what):
 @pytest.mark.parametrize("command", ["symbols", "versions", "sizes", "verify", "gc", "sql", "publish", "prune"])
 def test_commands_print_nothing_that_acts_on_a_terminal(store, command):
     """On either stream."""
-    more = {"versions": [EVIL], "sql": [f"FROM {quoted(EVIL)}"], "prune": ["--all-symbols", "--keep-last", "5"]}
+    more = {
+        "versions": [EVIL],
+        "sql": [f"FROM {quoted(EVIL)}"],
+        "prune": ["--all-symbols", "--keep-last", "5", "--yes"],
+    }
     out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         assert main([command, *more.get(command, []), "--store", store.url, "--library", EVIL]) == 0

@@ -28,7 +28,7 @@ def run(tmp_path, capsys):
 
 def test_prune_then_gc_frees_space(run):
     """Collection shows first; only with --yes, and after the grace, it removes."""
-    assert run("prune", "trades", "--keep-last", "2")[:2] == (0, "trades: 3 versions removed\n")
+    assert run("prune", "trades", "--keep-last", "2", "--yes")[:2] == (0, "trades: 3 versions removed\n")
     assert sorted(pair.version for pair in run.lib.list_versions("trades")) == [3, 4]
     code, out, _ = run("gc", "--grace", "0s")
     assert code == 0
@@ -39,7 +39,7 @@ def test_prune_then_gc_frees_space(run):
     assert run("gc", "--grace", "0s")[1] != out
     assert run.lib.verify().ok
     assert before != {}
-    code, out, _ = run("prune", "--all-symbols", "--keep-for", "1d")
+    code, out, _ = run("prune", "--all-symbols", "--keep-for", "1d", "--yes")
     assert out == "trades: 0 versions removed\n"
 
 
@@ -79,7 +79,7 @@ def test_sizes_and_options_are_shown_and_changed(run):
         (["options", "keep_last"], "NAME=VALUE"),
         (["options", "keep_for=soon"], "write 30s"),
         (["prune"], "--all-symbols"),
-        (["prune", "trades"], "keep_last="),
+        (["prune", "trades"], "--keep-last"),
         (["recover"], "duckvstore:"),
     ):
         code, _, err = run(*arguments)

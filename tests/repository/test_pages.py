@@ -55,6 +55,10 @@ def test_every_block_is_of_a_language_that_is_run():
 def test_shell_lines_run(page, monkeypatch, tmp_path, capfd):
     """The command's lines run on a store; make and Python have what the other lines name."""
     monkeypatch.setenv("DUCKVSTORE_URL", str(tmp_path / "store"))
+    monkeypatch.chdir(tmp_path)
+    for number, name in enumerate(("trades.csv", "monday.csv", "prices/a.csv", "prices/b.csv"), start=1):
+        (tmp_path / "prices").mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"id,time,price\n1,2026-01-0{number} 09:00:00,9.5\n")
     vs.open(tmp_path / "store").create_library("eod").write("trades", pd.DataFrame({"price": [9.5, 11.0]}))
     targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     for line in "".join(blocks(page, "sh")).splitlines():
