@@ -47,7 +47,7 @@ def init(place: Place, url: str | None, yes: bool) -> None:
     place.store = url or place.store or os.environ.get(URL_VARIABLE) or URL_DEFAULT
     path = Path(places.PROJECT_FILE)
     library = place.library_name
-    content = None
+    places.project_options(place)  # before anything is asked of the store
     if library is None:
         names = place.open_store().list_libraries()
         library = places.only(place.open_store(), names) if names else places.LIBRARY_DEFAULT

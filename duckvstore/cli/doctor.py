@@ -120,7 +120,7 @@ def _cache(name: str) -> Check:
         return Check(name, OK, "off ($DUCKVSTORE_CACHE): second looks at a distant store fetch again")
     folder = Path(info.folder)
     existing = next(each for each in (folder, *folder.parents) if each.exists())
-    if not os.access(existing, os.W_OK):
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
         raise PermissionError(f"{existing} cannot be written to")
     free = shutil.disk_usage(existing).free
     if free < CACHE_FREE_BYTES_MIN:

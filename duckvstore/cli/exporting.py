@@ -101,6 +101,8 @@ def _targets(target: str, symbols: Sequence[str], form: str) -> dict[str, Path]:
     """Return the file of each symbol. Raises InvalidInput where two would be one file."""
     path = Path(target)
     if form == "duckdb":
+        if path.is_dir():
+            raise vs.InvalidInput(f"{target!r} is a folder: name a DuckDB file in it")
         return dict.fromkeys(symbols, path)
     if target.endswith(os.sep) or path.is_dir():
         found = {symbol: _inside(path, symbol, form) for symbol in symbols}

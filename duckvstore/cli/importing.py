@@ -154,6 +154,8 @@ def _files_of(path: str, symbol: str | None, file_format: str | None) -> Iterato
         return
     given = Path(path)
     if given.is_dir():
+        if any(given.glob("*/library.json")):
+            raise vs.InvalidInput(f"{path!r} is a store itself: name it by --store, and a folder of files to import")
         inside = [
             each
             for each in sorted(given.rglob("*"))

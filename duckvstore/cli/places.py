@@ -140,14 +140,20 @@ def find_project(folder: Path) -> Path | None:
     return next((path for path in found if path.is_file()), None)
 
 
-def project_text(place: Place, library: str) -> str:
-    """Return a project's file for the store that was named. Raises InvalidInput for credentials among its options."""
+def project_options(place: Place) -> dict[str, Any]:
+    """Return the storage options for a project's file. Raises InvalidInput for credentials among them."""
     options = _storage_options(place.storage_options)
     if found := [name for name in _SECRETS if name in options]:
         raise vs.InvalidInput(
             f"--storage-option {found[0]} is a credential, which does not belong into {PROJECT_FILE}: set the AWS "
             "variables, or name a profile"
         )
+    return options
+
+
+def project_text(place: Place, library: str) -> str:
+    """Return a project's file for the store that was named. Raises InvalidInput for credentials among its options."""
+    options = project_options(place)
     lines = ["# Where the command duckvstore finds its data, in this folder and those below."]
     named = {"store": place.store, "library": library, "segments_url": place.segments_url}
 

@@ -6,6 +6,8 @@ Invariant: nothing here changes a store, except the statement that ``sql`` is gi
 from __future__ import annotations
 
 import fnmatch
+import json
+import re
 import shutil
 import sys
 import tempfile
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 ROWS_MAX = 1000  # shown on a terminal, where nothing else was said
 _CHARACTERS_MAX = 1000
 _FLOATS = ("FLOAT", "DOUBLE")
+_NOT_ASCII = re.compile(r"[^\x00-\x7e]+")
 _SYMBOL = click.argument("symbol", metavar="SYMBOL", shell_complete=places.complete_symbol)
 _AT = click.option("--at", metavar="VERSION", help="a number (-1: the newest), a snapshot, or a time (default: newest)")
 
@@ -314,8 +317,6 @@ def _as_table(result: vs.Result, rows_max: int) -> str:
 
 def rows_as_json(result: vs.Result) -> Any:
     """Return the rows as values of JSON, as ``sql --json`` prints them."""
-    import json
-
     with tempfile.TemporaryDirectory(prefix="duckvstore-") as folder:
         path = Path(folder) / "rows"
         if not _copy_rows(result, "json", path, is_exact=True):
@@ -334,13 +335,18 @@ def write_rows(result: vs.Result, file_format: str, *, is_exact: bool = False) -
             if is_exact:
                 terminal.show_json([])
             return
-        if not sys.stdout.isatty():
+        if not is_exact and not sys.stdout.isatty():
             with path.open("rb") as file:
                 shutil.copyfileobj(file, sys.stdout.buffer)
             return
-        with path.open(encoding="utf-8", errors="replace") as lines:
+        with path.open(encoding="utf-8", errors="replace", newline="") as lines:
             for line in lines:
-                sys.stdout.write(printable(line))
+                sys.stdout.write(_NOT_ASCII.sub(_escaped, line) if is_exact else printable(line))
+
+
+def _escaped(match: re.Match[str]) -> str:
+    """Return characters as JSON writes them in ASCII."""
+    return json.dumps(match[0])[1:-1]
 
 
 def _copy_rows(result: vs.Result, file_format: str, path: Path, *, is_exact: bool) -> bool:

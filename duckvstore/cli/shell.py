@@ -184,19 +184,19 @@ class Shell:
 
     def prompt(self) -> int:
         """Ask until there is nothing more to do."""
-        from prompt_toolkit.patch_stdout import patch_stdout
-
         asked = self._session()
         terminal.say(f"{self.target.url} · statements end with ; · .help tells more")
         while not self.has_ended:
             try:
-                with patch_stdout(raw=True):
-                    text = asked.prompt(self.mark())
-                self.run(text)
+                text = asked.prompt(self.mark())
             except KeyboardInterrupt:
                 continue
             except EOFError:
                 break
+            try:
+                self.run(text)
+            except KeyboardInterrupt:
+                terminal.say("stopped")
             except click.ClickException as error:
                 terminal.say(error.format_message())
             except (vs.DuckVStoreError, OSError) as error:
@@ -240,7 +240,7 @@ class Shell:
             complete_while_typing=False,
             complete_in_thread=True,
             history=_history(),
-            prompt_continuation="..> ",
+            prompt_continuation=lambda width, _line, _wraps: "..> ".rjust(width),
             **colors,
         )
 
