@@ -62,7 +62,7 @@ def export(
     at: str | None,
     file_format: str | None,
     yes: bool,
-) -> None:
+) -> int:
     """Write a version of symbols to Parquet, CSV, Arrow, JSON or a DuckDB file."""
     *names, target = symbols
     if all_symbols == bool(names):
@@ -71,10 +71,12 @@ def export(
     library = place.open_library()
     names = library.list_symbols() if all_symbols else names
     # The versions of all of them first: a misspelt one stops it before anything is written.
-    versions = {name: library.read_metadata(name, places.as_of(library, at)).version for name in names}
+    found = [library.get_description(name, places.as_of(library, at)) for name in names]
+    left_out = [one.symbol for one in found if not (one.columns or one.index)] if all_symbols else []
+    versions = {one.symbol: one.version for one in found if one.symbol not in left_out}
     if target == _STDOUT:
         _to_stdout(library, versions, file_format or "csv")
-        return
+        return 0
     form = file_format or form_of(target)
     if form not in FORMS_WRITTEN:
         raise vs.InvalidInput(
@@ -92,9 +94,11 @@ def export(
     if place.as_json:
         names_of = ("symbol", "version", "path", "format")
         terminal.show_json([dict(zip(names_of, (n, versions[n], str(p), form), strict=True)) for n, p in paths.items()])
-        return
     for name, path in paths.items():
         terminal.say(f"wrote {terminal.quoted(name)} v{versions[name]} to {path}")
+    for name in left_out:
+        terminal.say(f"duckvstore: {terminal.quoted(name)} has no columns and was left out: read it in Python")
+    return 1 if left_out else 0
 
 
 def _targets(target: str, symbols: Sequence[str], form: str) -> dict[str, Path]:

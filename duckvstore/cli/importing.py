@@ -6,6 +6,13 @@ Invariant: which file becomes which symbol is settled, and shown to be possible,
 from __future__ import annotations
 
 import glob
+import gzip
+import itertools
+import re
+import shutil
+import sys
+import tempfile
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +43,7 @@ SUFFIXES = {
 }  # fmt: skip
 FORMS_READ = ("csv", "parquet", "arrow", "json", "excel")
 _STDIN = "-"
-_STDIN_PATH = "/dev/stdin"
+_DELIMITERS = (",", ";", "\t", "|")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,8 @@ class Reading:
     types: dict[str, str]
     delimiter: str | None
     no_header: bool
+    skip: int
+    encoding: str | None
     sheet: str | None
 
 
@@ -67,6 +76,8 @@ class Reading:
     ),
     click.option("--delimiter", metavar="TEXT", help="CSV: between values (default: found out)"),
     click.option("--no-header", is_flag=True, help="CSV: the first line is data too"),
+    click.option("--skip", metavar="N", type=click.IntRange(0), default=0, help="CSV: lines before the heading"),
+    click.option("--encoding", metavar="NAME", help="CSV: such as latin-1 or utf-16 (default: utf-8)"),
     click.option("--sheet", metavar="NAME", help="Excel: which sheet (default: the first)"),
     click.option(
         "--format", "file_format", type=click.Choice(FORMS_READ), help="of the files (default: by their names)"
@@ -98,7 +109,9 @@ def import_(
 ) -> int:
     """Write files as symbols: CSV, Parquet, Arrow and Feather, JSON, Excel."""
     types = dict(places.pair(text, "--type") for text in flags["types"])
-    how = Reading(flags["dates"], types, flags["delimiter"], flags["no_header"], flags["sheet"])
+    how = Reading(
+        flags["dates"], types, flags["delimiter"], flags["no_header"], flags["skip"], flags["encoding"], flags["sheet"]
+    )
     files = _files(paths, symbol, file_format)
     library, is_new = place.open_or_make_library(create=flags["create"])
     if is_new:
@@ -107,8 +120,7 @@ def import_(
     made, failed = [], 0
     for path, name, form in files:
         try:
-            rows = _rows(library, path, form, how)
-            made.append(_written(library, name, rows, index, append=flags["append"], **options))
+            made.append(_imported(library, path, name, form, how, index, append=flags["append"], **options))
         except (vs.DuckVStoreError, OSError) as error:
             if len(files) == 1:
                 raise
@@ -118,6 +130,25 @@ def import_(
     if failed:
         terminal.say(f"duckvstore: {failed} of {len(files)} files were not imported; mend them and import them again")
     return 1 if failed else 0
+
+
+@contextmanager
+def _standard_input() -> Iterator[str]:
+    """Yield a file with what comes from standard input: forms are found out, and read, from files."""
+    with tempfile.NamedTemporaryFile(prefix="duckvstore-") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+        file.flush()
+        yield file.name
+
+
+def _imported(library: vs.Library, path: str, symbol: str, form: str, how: Reading, *index: Any, **options: Any) -> Any:
+    """Read a file and write it. Raises InvalidInput for one that cannot be read, of which nothing is written then."""
+    with ExitStack() as ends:
+        found = ends.enter_context(_standard_input()) if path == _STDIN else path
+        try:
+            return _written(library, symbol, _rows(library, found, form, how), *index, **options)
+        except vs.SqlError as error:
+            raise _unreadable(path, form, error) from error
 
 
 def _written(library: vs.Library, symbol: str, data: Any, index: str | None, *, append: bool, **options: Any) -> Any:
@@ -150,7 +181,7 @@ def _files_of(path: str, symbol: str | None, file_format: str | None) -> Iterato
     if path == _STDIN:
         if symbol is None or file_format is None:
             raise vs.InvalidInput("from standard input: name the --symbol and the --format")
-        yield _STDIN_PATH, symbol, file_format
+        yield _STDIN, symbol, file_format
         return
     given = Path(path)
     if given.is_dir():
@@ -170,6 +201,8 @@ def _files_of(path: str, symbol: str | None, file_format: str | None) -> Iterato
     form = file_format or form_of(path)
     if not given.exists():
         raise vs.InvalidInput(f"there is no file {path!r}")
+    if given.is_file() and not given.stat().st_size:
+        raise vs.InvalidInput(f"the file {path!r} is empty")
     if form not in FORMS_READ:
         raise vs.InvalidInput(f"the name of {path!r} does not say what it is: add --format {'|'.join(FORMS_READ)}")
     yield path, symbol or _stem(given.name), form or ""
@@ -200,17 +233,31 @@ def _rows(library: vs.Library, path: str, form: str, how: Reading) -> Any:
         types = how.types | {name: how.types.get(name, "TIMESTAMP") for name in how.dates}
         if types:
             options.append(f"types = {{{', '.join(f'{literal(n)}: {literal(t)}' for n, t in types.items())}}}")
-        options += [f"delim = {literal(how.delimiter)}"] if how.delimiter is not None else []
-        options += ["header = false"] if how.no_header else []
+        # Left to itself, DuckDB takes another delimiter, or leaves lines out, where one line has other columns than the
+        # rest: said outright, such a line is an error.
+        delimiter = how.delimiter if how.delimiter is not None else _delimiter(path, how)
+        options += [f"delim = {literal(delimiter)}", "quote = '\"'", "escape = '\"'", "comment = ''"]
+        options += [f"skip = {how.skip}", f"header = {'false' if how.no_header else 'true'}"]
+        options += [f"encoding = {literal(how.encoding)}"] if how.encoding is not None else []
     elif how.dates or how.types:
         raise vs.InvalidInput(f"--dates and --type are for CSV, and {path!r} says itself what its columns are")
-    pattern = path if path == _STDIN_PATH else glob.escape(path)
-    query = f"FROM {function}({', '.join([literal(pattern), *options])})"
-    try:
-        return library.session.sql(query)
-    except vs.SqlError as error:
-        reason = str(error).split("\nline ")[0]
-        raise vs.InvalidInput(f"{path!r} cannot be read as {form}: {reason}") from error
+    query = f"FROM {function}({', '.join([literal(glob.escape(path)), *options])})"
+    return library.session.sql(query)
+
+
+def _unreadable(path: str, form: str, error: vs.SqlError) -> vs.InvalidInput:
+    """Return what is wrong with a file, without advice about the parameters of DuckDB's function."""
+    reason = re.split(r"\nline |\n+ *(?:Possible|file =|LINE |Column .* is being|This type was)", str(error))[0]
+    return vs.InvalidInput(f"{path!r} cannot be read as {form}: {reason}")
+
+
+def _delimiter(path: str, how: Reading) -> str:
+    """Return what most likely stands between the values of the first line: what is there most, else a comma."""
+    opened: Any = gzip.open if path.lower().endswith(".gz") else open
+    with opened(path, "rt", encoding=how.encoding or "utf-8", errors="replace") as lines:
+        first = next(itertools.islice(lines, how.skip, None), "")
+    plain = re.sub(r'"[^"]*"', "", first)
+    return max(_DELIMITERS, key=plain.count)
 
 
 def _frame_of_pandas(path: str) -> Any:
@@ -231,12 +278,11 @@ def _arrow(path: str) -> Any:
     """Return what an Arrow file or stream holds: a table, or the dataframe that pandas wrote."""
     import pyarrow as pa
 
-    data = Path(path).read_bytes() if path == _STDIN_PATH else pa.memory_map(path)
     try:
         try:
-            table = pa.ipc.open_file(data).read_all()
+            table = pa.ipc.open_file(pa.memory_map(path)).read_all()
         except pa.ArrowInvalid:
-            table = pa.ipc.open_stream(data if path == _STDIN_PATH else pa.memory_map(path)).read_all()
+            table = pa.ipc.open_stream(pa.memory_map(path)).read_all()
     except (pa.ArrowException, OSError) as error:
         raise vs.InvalidInput(f"{path!r} cannot be read as Arrow or Feather: {error}") from error
     return table.to_pandas() if b"pandas" in (table.schema.metadata or {}) else table

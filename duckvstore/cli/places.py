@@ -269,17 +269,12 @@ def duration(text: str) -> timedelta:
         raise vs.InvalidInput(f"{text!r} is too long a time: write fewer weeks") from error
 
 
-class Duration(click.ParamType[timedelta]):
-    """A length of time, as an option takes it."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """Return the length of time; fails as wrong usage."""
-        try:
-            return value if isinstance(value, timedelta) else duration(value)
-        except vs.InvalidInput as error:
-            self.fail(str(error), param, ctx)
+def duration_option(context: click.Context, parameter: click.Parameter, value: str | None) -> timedelta | None:
+    """Return what an option says as a length of time; what is none is wrong usage."""
+    try:
+        return None if value is None else duration(value)
+    except vs.InvalidInput as error:
+        raise click.BadParameter(str(error), context, parameter) from error
 
 
 def pair(text: str, option: str) -> tuple[str, str]:

@@ -193,7 +193,7 @@ def _chosen(columns: str, known: Sequence[str], symbol: str) -> list[str]:
 @verb(
     "diff",
     _SYMBOL,
-    click.argument("before", metavar="[FROM]", default="-2"),
+    click.argument("before", metavar="[FROM]", required=False),
     click.argument("after", metavar="[TO]", default="-1"),
     click.option("--key", metavar="A,B", help="match rows by these columns (default: the index, else whole rows)"),
     click.option("--rows", is_flag=True, help="with --json: the rows too"),
@@ -204,13 +204,15 @@ duckvstore diff trades month-end          since a snapshot
 duckvstore diff trades -3 -1
 """,
 )
-def diff(place: Place, symbol: str, before: str, after: str, key: str | None, rows: bool) -> None:
+def diff(place: Place, symbol: str, before: str | None, after: str, key: str | None, rows: bool) -> None:
     """Show what changed between two versions of a symbol."""
     library = place.open_library()
     wanted = None
     if key is not None:
         wanted = _chosen(key, [column.name for column in library.overview().columns(symbol)], symbol)
-    found = library.diff(symbol, places.as_of(library, before), places.as_of(library, after), wanted)
+    if before is None and len(library.list_versions(symbol)) == 1:
+        raise vs.NoSuchVersion(f"{symbol!r} has a single version, so there is none before to compare it with")
+    found = library.diff(symbol, places.as_of(library, before or "-2"), places.as_of(library, after), wanted)
     if not place.as_json:
         terminal.show_text(repr(found), place)
         return

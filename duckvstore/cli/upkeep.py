@@ -40,7 +40,9 @@ def _show(report: Any, place: Place) -> None:
     click.argument("symbol", metavar="[SYMBOL]", required=False, shell_complete=places.complete_symbol),
     click.option("--all-symbols", is_flag=True, help="of every symbol"),
     click.option("--keep-last", metavar="N", type=int, help="keep so many of the newest versions"),
-    click.option("--keep-for", metavar="TIME", type=places.Duration(), help="keep a version for so long after it: 90d"),
+    click.option(
+        "--keep-for", metavar="TIME", callback=places.duration_option, help="keep a version for so long after it: 90d"
+    ),
     click.option("--yes", is_flag=True, help="do not ask"),
     about="""
 The newest version, and what a snapshot holds, is never removed. 'duckvstore gc' frees the space later.
@@ -78,7 +80,9 @@ def prune(
 @verb(
     "gc",
     click.option("--yes", is_flag=True, help="remove it, instead of showing what would be removed"),
-    click.option("--grace", metavar="TIME", type=places.Duration(), help="instead of the library's own: 12h, 7d, 0s"),
+    click.option(
+        "--grace", metavar="TIME", callback=places.duration_option, help="instead of the library's own: 12h, 7d, 0s"
+    ),
     about="""
 What nothing refers to any more is condemned, and removed by a run after the library's grace period (7 days unless it
 was set), because somebody may be reading it. --grace 0s removes it at once: for when nobody else uses the library.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 
@@ -13,6 +14,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 import duckvstore as vs
+from tests.cli.conftest import process
 
 CSV = "id,time,price\n1,2026-01-01 09:00:00,1.5\n2,2026-01-02 10:00:00,2.5\n"
 
@@ -62,6 +64,45 @@ def test_csv_is_read_as_it_is_said_to_be(lib, run, tmp_path):
     code, _, err = run("import", "a[1]*.csv", "--symbol", "c", "--dates", "id", "--type", "nope=INTEGER")
     assert (code, "cannot be read as csv" in err, "nope" in err) == (1, True, True)
     assert not lib.has_symbol("c")
+
+
+@pytest.mark.parametrize(
+    ("content", "options"),
+    [
+        ("a,b\n1,2\n3\n", []), ("a,b\n1,2\n3\n4,5,6\n", []), ("a,b\n1,2\n3,4,5\n", []), ("# note\na,b\n1,2\n", []),
+        ("a;b\n1;2\n3\n", []), ("a,b\n1,h\xe9\n", []), ("", []), ("a\n1\n", ["--type", "a=DATE"]),
+    ],
+)  # fmt: skip
+def test_no_line_of_a_csv_is_lost_without_a_word(lib, run, tmp_path, content, options):
+    """A line with other columns than the rest, or in another encoding, is an error: nothing is guessed about it."""
+    (tmp_path / "x.csv").write_bytes(content.encode("latin-1"))
+    code, _, err = run("import", "x.csv", *options)
+    assert (code, "'x.csv'" in err, "read_csv" in err) == (1, True, False), err
+    assert not lib.has_symbol("x")
+
+
+def test_csv_in_other_forms(lib, run, tmp_path):
+    """Quoted line breaks and commas, lines before the heading, encodings, gzip, headings of text alone."""
+    (tmp_path / "q.csv").write_text('a,b\r\n"x, ""y""\nz",2\r\n')
+    (tmp_path / "s.csv").write_text("# note\na|b\n1|2\n")
+    (tmp_path / "l.csv").write_bytes("a;b\nhé;x\n".encode("latin-1"))
+    with gzip.open(tmp_path / "g.csv.gz", "wt") as file:
+        file.write("a\tb\nx\ty\n")
+    for arguments in (["q.csv"], ["s.csv", "--skip", "1"], ["l.csv", "--encoding", "latin-1"], ["g.csv.gz"]):
+        assert run("import", *arguments)[0] == 0
+    rows = {name: lib.read(name).data.to_pydict() for name in "qslg"}
+    assert rows == {
+        "q": {"a": ['x, "y"\nz'], "b": [2]},
+        "s": {"a": [1], "b": [2]},
+        "l": {"a": ["hé"], "b": ["x"]},
+        "g": {"a": ["x"], "b": ["y"]},
+    }
+
+
+def test_standard_input_is_imported(lib, tmp_path):
+    """Through a pipe."""
+    done = process("import", "-", "--symbol", "piped", "--format", "csv", "--store", "store", cwd=tmp_path, text=CSV)
+    assert (done.returncode, done.stdout) == (0, "made piped v0, 2 rows\n"), done.stderr
 
 
 def test_what_pandas_wrote_comes_back_as_it_was(lib, run, tmp_path):
@@ -163,6 +204,14 @@ def test_many_symbols_go_into_a_folder_or_a_database(lib, run, asked, tmp_path):
     lib.write("../out", pd.DataFrame({"x": [1]}))
     code, _, err = run("export", "../out", "out/", "--format", "csv")
     assert (code, "no name for a file" in err) == (1, True)
+
+
+def test_what_has_no_columns_is_told(lib, run):
+    """All others are exported, and the exit code says that one was not."""
+    lib.write("nested", {"a": pd.DataFrame({"x": [1]})})
+    code, _, err = run("export", "--all-symbols", "out/", "--format", "csv")
+    assert (code, "nested" in err, sorted(os.listdir("out"))) == (1, True, ["names.csv", "trades.csv"])
+    assert run("export", "nested", "x.csv")[0] == 1
 
 
 def test_standard_output_takes_csv(lib, run):

@@ -101,7 +101,10 @@ def test_the_prompt_completes_highlights_travels_and_remembers(lib, tmp_path):
 
 def test_long_lists_are_paged_and_questions_are_asked(lib, tmp_path):
     """On a terminal alone."""
-    terminal = Terminal("sql", "FROM range(500)", "--store", "store", cwd=tmp_path, PAGER="sed s/^/paged:/", LESS="")
+    pager = tmp_path / "pager"
+    pager.write_text("#!/bin/sh\nsed s/^/paged:/\n")
+    pager.chmod(0o755)
+    terminal = Terminal("sql", "FROM range(500)", "--store", "store", cwd=tmp_path, PAGER=str(pager))
     assert "paged:" in terminal.until("500 rows")
     terminal.end()
     terminal = Terminal("delete", "names", "--store", "store", cwd=tmp_path)
