@@ -196,6 +196,7 @@ def delete(
         words = "--version goes with one symbol" if versions else "name symbols, or a snapshot by --snapshot"
         raise click.UsageError(words, click.get_current_context())
     library = place.open_library()
+    symbols, snapshots = [*dict.fromkeys(symbols)], [*dict.fromkeys(snapshots)]  # named twice is named
     for symbol in symbols:
         if not library.has_symbol(symbol) and not versions:
             advice = nearest(symbol, library.list_symbols()) or " 'duckvstore ls' lists them."

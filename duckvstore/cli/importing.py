@@ -64,7 +64,7 @@ class Reading:
     click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path()),
     click.option("--symbol", metavar="NAME", help="the symbol (default: the file's name without its ending)"),
     click.option("--append", is_flag=True, help="add the rows to what the symbol has, instead of replacing it"),
-    click.option("--index", metavar="COLUMN", help="the column that orders the rows, such as a time"),
+    click.option("--index", metavar="COLUMN", help="a column of times that orders the rows"),
     click.option("--unsorted", is_flag=True, help="take an index that does not ascend"),
     click.option("--dates", metavar="COLUMN", multiple=True, help="CSV, Excel: a column of times (repeatable)"),
     click.option(

@@ -19,7 +19,7 @@ import click
 import duckvstore as vs
 from duckvstore.cli import places, terminal
 from duckvstore.cli.verbs import verb
-from duckvstore.errors import printable
+from duckvstore.errors import nearest, printable
 from duckvstore.formatting import cell, megabytes, size
 from duckvstore.sql.syntax.literals import literal, quote
 
@@ -57,6 +57,11 @@ def ls(place: Place, pattern: str | None) -> None:
         ):
             if not info.deleted and (pattern is None or fnmatch.fnmatchcase(symbol, pattern)):
                 found.append((name, symbol, number, info))
+    if pattern is not None and not found and not set(pattern) & set("*?["):
+        known = [symbol for name in names for symbol in store.get_library(name).list_symbols()]
+        raise vs.NoSuchSymbol(
+            f"there is no symbol {pattern!r}.{nearest(pattern, known)} 'duckvstore ls' lists them all"
+        )
     if place.as_json:
         terminal.show_json([_version_json(*one) for one in found])
         return
@@ -183,8 +188,6 @@ def _chosen(columns: str, known: Sequence[str], symbol: str) -> list[str]:
     wanted = [name.strip() for name in columns.split(",")]
     for name in wanted:
         if name.casefold() not in folded:
-            from duckvstore.errors import nearest
-
             advice = nearest(name, known) or f" It has {', '.join(map(repr, known[:10]))}"
             raise vs.NoSuchColumn(f"{symbol!r} has no column {name!r}.{advice}")
     return [name if name in known else folded[name.casefold()] for name in wanted]

@@ -30,6 +30,8 @@ _WORDS: tuple[tuple[str, str], ...] = (
     (r"so there is no as_of=", "so there is none "),
     (r"as_of=", "--at "),
     (r"give a number, a snapshot's name or a datetime", "give a number, a snapshot's name or a time"),
+    (r"an index_column holds", "--index takes"),
+    (r"leave index_column out", "leave --index out"),
     (r"index_column=(\0)", r"--index \1"),
     (r"index_column=", "--index "),
     (r"fold\(rebuild=True\)", "'duckvstore fold --rebuild'"),

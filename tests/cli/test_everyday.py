@@ -137,6 +137,7 @@ def test_publish_and_attach_say_what_to_type(lib, run, asked, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
+        (["ls", "trade"], 1, "Did you mean 'trades'?"),
         (["lg"], 2, "Did you mean 'log'?"),
         (["ls", "--storre", "x"], 2, "--store"),
         (["head", "trade"], 1, "Did you mean 'trades'?"),
