@@ -167,7 +167,10 @@ def wide_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], kinds: Seq
     from rich.text import Text
 
     room = shutil.get_terminal_size().columns
-    heads = [cell(name) + (f"\n{kind}" if kinds else "") for name, kind in zip(columns, kinds or columns, strict=True)]
+    heads = [
+        cell(name) + (f"\n{shortened(cell(kind), COLUMN_CELLS_MAX)}" if kinds else "")
+        for name, kind in zip(columns, kinds or columns, strict=True)
+    ]
     texts = [[shortened(cell(value), 4 * room) for value in row] for row in rows]
     widths = [
         max(*(cell_len(line) for line in head.split("\n")), *(cell_len(row[at]) for row in texts), 1)
