@@ -69,7 +69,7 @@ def doctor(place: Place, read_only: bool) -> int:
     if place.as_json:
         terminal.show_json(checks)
     else:
-        below = [f"{check.name}: {check.mend}" for check in checks if check.mend]
+        below = [f"{check.name}: {check.found}: {check.mend}" for check in checks if check.mend]
         rows = [[check.name, check.status, check.found] for check in checks]
         terminal.show_table(["check", "", "found"], rows, place, ["", *below] if below else [])
     return EXIT_PROBLEMS if any(check.status == PROBLEM for check in checks) else 0

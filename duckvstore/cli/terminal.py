@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 WIDTH_MAX = 100
 COLUMN_CELLS_MAX = 60  # of a column on a terminal, unless all of them fit
 COLUMN_CELLS_MIN = 6
+_GAP = 3  # between columns: their padding, and the box's blank
 _INDENT = "   "
 
 
@@ -176,26 +177,24 @@ def wide_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], kinds: Seq
         max(*(cell_len(line) for line in head.split("\n")), *(cell_len(row[at]) for row in texts), 1)
         for at, head in enumerate(heads)
     ]
-    if sum(widths) + 2 * (len(widths) - 1) > room:
+    if sum(widths) + _GAP * (len(widths) - 1) > room:
         widths = [min(width, COLUMN_CELLS_MAX) for width in widths]
     shown = len(widths)
-    while shown > 1 and sum(min(width, COLUMN_CELLS_MIN) + 2 for width in widths[:shown]) - 2 > room:
+    while shown > 1 and sum(min(width, COLUMN_CELLS_MIN) + _GAP for width in widths[:shown]) - _GAP > room:
         shown -= 1
+    widths = widths[:shown]
+    while sum(widths) + _GAP * (shown - 1) > room and max(widths) > 1:
+        widths[widths.index(max(widths))] -= 1
     right = numeric(texts, len(columns))
     drawn = Table(box=box.SIMPLE_HEAD, header_style="bold cyan", pad_edge=False, padding=(0, 1), show_edge=False)
-    for at, head in enumerate(heads[:shown]):
-        drawn.add_column(
-            Text(head),
-            justify="right" if at in right else "left",
-            no_wrap=True,
-            min_width=min(widths[at], COLUMN_CELLS_MIN),
-        )
+    for at, (head, width) in enumerate(zip(heads, widths, strict=False)):
+        drawn.add_column(Text(head), justify="right" if at in right else "left", no_wrap=True, width=width)
     for row, values in zip(texts, rows, strict=True):
         drawn.add_row(*(Text(row[at], "dim" if values[at] is None else "", overflow="ellipsis") for at in range(shown)))
     stream = io.StringIO()
     colors: dict[str, Any] = {"color_system": None} if os.environ.get("NO_COLOR") else {"force_terminal": True}
     Console(file=stream, width=room, highlight=False, emoji=False, markup=False, **colors).print(drawn)
-    left_out = len(widths) - shown
+    left_out = len(columns) - shown
     return stream.getvalue().rstrip("\n") + (f"\n… and {left_out} more columns" if left_out else "")
 
 

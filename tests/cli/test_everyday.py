@@ -213,6 +213,8 @@ def test_a_terminal_gets_a_table_as_wide_as_it_is(monkeypatch):
     assert max(map(cell_len, lines)) <= 40
     assert "…" in lines[2]
     assert "\x1b" not in "".join(lines)
+    narrow = terminal.wide_table(["a", "b", "c"], [["ok", "long " * 40, 3]]).splitlines()
+    assert (narrow[2][:3], narrow[2][-2:], len(narrow[2])) == ("ok ", " 3", 40)
     typed = terminal.wide_table(["n"], [[1]], ["enum('\x1b[2J\u202e\r')"])
     assert not set(typed) & set("\x1b\u202e\r")
     many = terminal.wide_table([f"column {at}" for at in range(30)], [list(range(30))])
