@@ -101,9 +101,9 @@ def gc(place: Place, yes: bool, grace: timedelta | None) -> None:
     "fold",
     click.option("--rebuild", is_flag=True, help="make the catalogue anew from all documents"),
     about="""
-Worth it from some thousands of versions on: listings of symbols and versions then read a few files instead of every
-document. The first fold reads all documents, and earlier releases of duckvstore refuse to write to the library from
-then on; every later one costs what is new. Run it from time to time; nothing is missing in listings meanwhile.
+Listings of symbols and versions then read a few files instead of every document. Writers do it by themselves when
+there is much to fold, unless the option auto_fold is off. The first fold reads all documents, and earlier releases of
+duckvstore refuse to write to the library from then on; every later one costs what is new.
 """,
     examples="""
 duckvstore fold --library eod
@@ -118,15 +118,17 @@ def fold(place: Place, rebuild: bool) -> None:
 @verb(
     "verify",
     click.option("--shallow", is_flag=True, help="look at names and sizes only, and read no contents"),
+    click.option("--repair", is_flag=True, help="make the folded catalogue anew where it is not what documents say"),
     about="Exit code 3 says that something is missing or damaged.",
     examples="""
 duckvstore verify --library eod
+duckvstore verify --library eod --repair
 duckvstore verify --shallow && echo "all is there"
 """,
 )
-def verify(place: Place, shallow: bool) -> int:
+def verify(place: Place, shallow: bool, repair: bool) -> int:
     """Check that everything that versions refer to is there and undamaged."""
-    report = place.open_library().verify(deep=not shallow)
+    report = place.open_library().verify(deep=not shallow, repair=repair)
     _show(report, place)
     return 0 if report.ok else EXIT_PROBLEMS
 

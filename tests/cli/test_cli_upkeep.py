@@ -63,6 +63,7 @@ def test_fold_says_what_the_catalogue_is_now(run):
     assert f"{count} documents folded" in out
     assert "0 documents folded" in run("fold")[1]
     assert f"generation 1, {count} versions in " in run("fold", "--rebuild")[1]
+    assert run("verify", "--repair")[0] == 0 and "was made anew" not in run("verify", "--repair")[1]
     assert run.lib.verify().ok
 
 
