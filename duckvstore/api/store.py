@@ -16,6 +16,7 @@ from duckvstore.api.sql_handle import SqlHandle
 from duckvstore.engine.library import libraries as engine_libraries
 from duckvstore.engine.library import options as engine_options
 from duckvstore.engine.library.open_library import OpenLibrary
+from duckvstore.engine.maintenance import automatic
 from duckvstore.errors import AlreadyExists, InvalidInput, NoSuchLibrary, printable
 from duckvstore.objects import checked_options, open_objects
 
@@ -137,6 +138,7 @@ class Store(SqlHandle):
 
     def delete_library(self, name: str) -> None:
         """Remove a library with all its symbols, versions and snapshots, for good. Raises NoSuchLibrary."""
+        automatic.end_folds_of(self.objects.url, name)
         engine_libraries.delete_library(self.objects, name, self._open_segments)
 
     def has_library(self, name: str) -> bool:
@@ -213,6 +215,7 @@ class StoreLibraries(Mapping[str, OpenLibrary]):
         opened = self._opened.get(name)
         if opened is None or opened.is_gone:
             opened = self._opened[name] = engine_libraries.open_library(self._objects, name, self._open_segments)
+            automatic.attach(opened)
         return opened
 
     def __iter__(self) -> Iterator[str]:

@@ -342,14 +342,18 @@ def _folded_versions(library: OpenLibrary) -> str:
     files = _uri(library.objects, f"{library.layout.catalogue_files}0").removesuffix("0")
     columns = ", ".join(quote(column) for column in catalogue_tables.COLUMNS["versions"] if column != "snapshots")
     return (
-        "WITH newest AS MATERIALIZED (SELECT content::JSON AS generation "
-        f"FROM read_text({literal(f'{generations}*.json')}) ORDER BY filename LIMIT 1), "
+        "WITH newest AS MATERIALIZED (SELECT CASE WHEN generation ->> '$.library_id' = "
+        f"{literal(library.library_id)} THEN generation ELSE error('the newest generation is not of this library') "
+        "END AS generation FROM (SELECT content::JSON AS generation "
+        f"FROM read_text({literal(f'{generations}*.json')}) "
+        "WHERE regexp_full_match(parse_filename(filename), '[0-9]{10}\\.json') ORDER BY filename LIMIT 1)), "
         "layers AS (SELECT (generation ->> '$.created_at')::TIMESTAMPTZ AS folded_at, layer, "
         "generation -> ('$.layers[' || layer || '].versions') AS files "
         "FROM newest, range(json_array_length(generation, '$.layers')::BIGINT) AS numbers(layer)), "
         "files AS (SELECT folded_at, layer, parse_filename(unnest(files ->> '$[*].key')) AS file FROM layers), "
         f"found AS (SELECT {columns}, is_visible, is_removed, folded_at, layer "
-        f"FROM read_parquet({literal(f'{files}*.parquet')}, union_by_name => true, filename => true) AS every "
+        f"FROM read_parquet({literal(f'{files}*T*Z-????????????????.parquet')}, "
+        "union_by_name => true, filename => true) AS every "
         "JOIN files ON files.file = parse_filename(every.filename)) "
         f"SELECT {columns}, folded_at FROM (FROM found "
         "QUALIFY row_number() OVER (PARTITION BY symbol, version ORDER BY layer DESC) = 1) "
@@ -359,6 +363,7 @@ def _folded_versions(library: OpenLibrary) -> str:
 
 def _create_catalogue(cursor: duckdb.DuckDBPyConnection, contents: _Contents) -> None:
     """Create the schema ``vstore``: the catalogue's tables as of the cut, and when and what was published."""
+    import duckdb
     import pyarrow as pa
 
     library = contents.library
@@ -395,7 +400,11 @@ def _create_catalogue(cursor: duckdb.DuckDBPyConnection, contents: _Contents) ->
         "WHERE version = newest AND NOT deleted ORDER BY symbol"
     )
     if folded.look(library) is not None:
-        cursor.execute(f"CREATE VIEW {schema}.folded_versions AS {_folded_versions(library)}")
+        try:
+            cursor.execute(f"CREATE VIEW {schema}.folded_versions AS {_folded_versions(library)}")
+        except duckdb.Error as error:  # nothing rests on the folded catalogue
+            relation = _error_relation(f"the folded catalogue could not be read when this was published: {error}")
+            cursor.execute(f"CREATE VIEW {schema}.folded_versions AS SELECT * FROM {relation}")
     cursor.execute(
         f"CREATE TABLE {schema}.published AS "
         "SELECT ? AS library, ? AS library_id, ? AS url, ?::TIMESTAMPTZ AS published_at",

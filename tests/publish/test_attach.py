@@ -352,3 +352,32 @@ def test_the_folded_catalogue_is_live(lib, attach):
     assert live() == known() and len(live()) == 6
     folded_at = connection.execute("SELECT DISTINCT epoch(folded_at) FROM eod.vstore.folded_versions").fetchall()
     assert len(folded_at) == 1 and abs(folded_at[0][0] - datetime.now(UTC).timestamp()) < 60
+
+
+@pytest.mark.filterwarnings("ignore::duckvstore.DocumentWarning")
+def test_a_folded_catalogue_that_is_damaged_prevents_no_publication(tmp_path, attach):
+    lib = vs.open(str(tmp_path)).create_library("eod")
+    lib.fold()  # of nothing: there is a generation without files
+    lib.publish()
+    lib.write("trades", ticks(2))
+    lib.fold()
+    for path in (tmp_path / "eod" / "catalogue" / "files").iterdir():
+        path.write_bytes(b"nothing")
+    connection = attach(lib.publish())
+    assert connection.execute("SELECT count(*) FROM eod.trades").fetchone() == (2,)
+    with pytest.raises(duckdb.Error, match="could not be read when this was published"):
+        connection.execute("FROM eod.vstore.folded_versions").fetchall()
+
+
+def test_what_others_put_beside_the_catalogue_is_not_shown(tmp_path, attach):
+    lib = vs.open(str(tmp_path)).create_library("eod")
+    lib.write("trades", ticks(2))
+    lib.fold()
+    connection = attach(lib.publish())
+    (tmp_path / "eod" / "catalogue" / "generations" / "0.json").write_text("{}")
+    (tmp_path / "eod" / "catalogue" / "files" / "other.parquet").write_bytes(b"nothing")
+    assert connection.execute("SELECT symbol, version FROM eod.vstore.folded_versions").fetchall() == [("trades", 0)]
+    for path in (tmp_path / "eod" / "catalogue" / "generations").glob("9*.json"):
+        path.write_text(path.read_text().replace(lib.open_library.library_id, "0" * 32))
+    with pytest.raises(duckdb.Error, match="not of this library"):
+        connection.execute("FROM eod.vstore.folded_versions").fetchall()

@@ -31,7 +31,7 @@ from duckvstore.format.stored.manifests import FoldedSegments
 from duckvstore.format.stored.options import Options, OptionsDocument, parameters_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
 
     import pyarrow as pa
@@ -82,7 +82,7 @@ class OpenLibrary:
         self._is_folded = False
         self.folded: Any = None  # the generation that was last read: engine.reading.folded
         self.intent_count = 0  # of this handle
-        self.after_commit: Callable[[], None] = lambda: None  # engine.maintenance.automatic
+        self.automatic: Any = None  # what folds it by itself: engine.maintenance.automatic
         self._document = document
         self._seen_present: clock.Stopwatch | None = clock.Stopwatch()  # None: not by this process
         self.is_gone = False
@@ -104,6 +104,11 @@ class OpenLibrary:
     def is_hybrid(self) -> bool:
         """Whether segments are in another object store than documents."""
         return self._objects[0] is not self._objects[1]
+
+    def after_commit(self) -> None:
+        """Tell what looks after the library that a call has committed."""
+        if self.automatic is not None:
+            self.automatic.after_commit()
 
     @property
     def options(self) -> Options:

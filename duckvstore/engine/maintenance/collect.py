@@ -181,6 +181,8 @@ class _Execution:
         """Take what is gone out of the folded catalogue, before what says that it is gone."""
         plan = self.plan
         if plan.folded is None:
+            if options.is_folded(self.library):  # since the plan was made, perhaps of documents that are gone now
+                plan.intents, plan.garbage = [], {}
             return
         try:
             fold.fold(self.library, rebuild=plan.rebuilds, removed=plan.folded.difference(self.kept_versions))

@@ -255,34 +255,36 @@ class _Planner:
                 found |= dict.fromkeys(decision.versions.items(), f"transaction {name} made it")
         return found
 
-    def _folded_documents(self) -> set[tuple[str, int]] | None:
-        """Return (symbol, number) of what is folded; None: the library does not fold."""
+    def _folded_documents(self) -> dict[tuple[str, int], str] | None:
+        """Return the write ids of what is folded, by symbol and number; None: the library does not fold."""
         if not options.is_folded(self.library):
             return None
         return self._folded_now()[0]
 
-    def _folded_now(self) -> tuple[set[tuple[str, int]], frozenset[str]]:
-        """Return (symbol, number) of what is folded, and the symbols that may have more."""
+    def _folded_now(self) -> tuple[dict[tuple[str, int], str], frozenset[str]]:
+        """Return the write ids of what is folded, by symbol and number, and the symbols that may have more."""
         view = folded.look(self.library)
         rows = folded.using(view, lambda view: view.folded.versions())
         if view is None or rows is None:
             self.is_unreadable = view is not None
-            return set(), frozenset()
-        pairs = set(zip(rows["symbol"].to_pylist(), rows["version"].to_pylist(), strict=True))
-        return pairs, view.tail
+            return {}, frozenset()
+        symbols, numbers, write_ids = (rows[name].to_pylist() for name in ("symbol", "version", "write_id"))
+        return dict(zip(zip(symbols, numbers, strict=True), write_ids, strict=True)), view.tail
 
-    def _gone(self, folded_documents: set[tuple[str, int]]) -> set[tuple[str, int]]:
+    def _gone(self, folded_documents: dict[tuple[str, int], str]) -> set[tuple[str, int]]:
         """Return what the catalogue may have of documents that are gone, or will be."""
         named = {(each.symbol, number) for each in self.found.garbage.values() for number in each.versions}
-        unlisted = sorted(folded_documents - self.inventory.documents.keys() - named - set(self.found.versions))
+        unlisted = sorted(folded_documents.keys() - self.inventory.documents.keys() - named - set(self.found.versions))
         there = references.in_batches(self._load, unlisted, "reading versions")
         missing = {pair for pair, version in zip(unlisted, there, strict=True) if version is None}
         # What a copy or a restored backup brought is announced by nobody; what was written meanwhile is.
-        lacking = self.inventory.documents.keys() - folded_documents
+        documents = self.inventory.documents
+        lacking = documents.keys() - folded_documents.keys()
         if lacking:
             now, tail = self._folded_now()
-            lacking = {pair for pair in lacking - now if pair[0] not in tail}
-        self.found.rebuilds = bool(lacking) or self.is_unreadable
+            lacking = {pair for pair in lacking - now.keys() if pair[0] not in tail}
+        is_other = any(folded_documents.get(pair, each.write_id) != each.write_id for pair, each in documents.items())
+        self.found.rebuilds |= bool(lacking) or is_other or self.is_unreadable
         return named | missing | set(self.found.versions)
 
     def _announced_symbols(self) -> list[str]:
@@ -403,7 +405,7 @@ class _Planner:
             for number in garbage.versions
         }
         going = sorted(pair for pair in due if self._may_go(pair))
-        for version in references.loaded(self.library, going):
+        for version in references.loaded(self.library, [self.inventory.documents[pair] for pair in going]):
             self.inventory.references.remove(version)
             del self.inventory.documents[version.symbol, version.number]
             self.found.versions.append((version.symbol, version.number))
@@ -428,8 +430,28 @@ class _Planner:
         for part in self.found.parts:
             self.inventory.references.remove_keys(part.keys)
 
+    def _count_again(self) -> None:
+        """Read the documents that the catalogue has told, of each symbol that is to lose something.
+
+        Copies and restored buckets may have other documents under these keys, and what those name is kept.
+        """
+        losing = {symbol for key, (symbol, _) in self.listed.items() if key not in self.inventory.references}
+        told = sorted(pair for pair in self.inventory.told & self.inventory.documents.keys() if pair[0] in losing)
+        for version in references.in_batches(self._load_fresh, told, "reading versions"):
+            if version is not None:
+                known = self.inventory.documents[version.symbol, version.number]
+                self.found.rebuilds |= version.write_id != known.write_id
+                self.inventory.references.add([version])
+
+    def _load_fresh(self, pair: tuple[str, int]) -> Version | None:
+        try:
+            return self.library.version(*pair, fresh=True, labelled=False)
+        except NoSuchKey:
+            return None
+
     def _remove_objects(self) -> None:
         """Condemn what no document refers to, and delete what was condemned long enough ago."""
+        self._count_again()
         sizes = {key: size for key, (_, size) in self.listed.items() if key not in self.inventory.references}
         known = {relative for garbage in self.garbage.values() for relative in garbage.keys}
         new: dict[str, list[str]] = {}

@@ -25,7 +25,7 @@ from duckvstore.format.stored.generations import DOCUMENTS, VERSIONS, File, Gene
 from duckvstore.progress import progress
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from duckvstore.concurrency import Task
     from duckvstore.engine.library.open_library import OpenLibrary
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 FOLDS_MAX = 5
 DOCUMENTS_BATCH = 1000
+BOUNDED_BATCH = 100  # documents, where bytes are counted
 MERGED_DOCUMENTS_MAX = 20_000  # more of them become a layer of their own, which needs no memory
 GAP_MAX = 100  # numbers below the highest that are asked for although no listing shows them
 LAYER_RATIO = 4  # a layer has at least so many times the rows of the one above it
@@ -40,7 +41,30 @@ FILE_ROWS_MAX = 100_000
 FILE_BYTES_MAX = 32 * 2**20  # in memory; documents of one symbol are much alike, so the file is a tenth of it
 
 
-def fold(library: OpenLibrary, *, rebuild: bool = False, removed: Collection[tuple[str, int]] = ()) -> FoldReport:
+class Manner(NamedTuple):
+    """How a fold is carried out; one that nobody asked for is bounded, draws no bar, and ends when it is told to.
+
+    ``intents_max``, ``bytes_max``: how many intents are looked at, and about how much is read, of which there is no
+    limit where nothing is folded yet. ``at_once``: requests. ``is_told_to_end`` is asked before each of them.
+    """
+
+    intents_max: int | None = None
+    bytes_max: int | None = None
+    at_once: int = PARALLEL_DOCUMENTS
+    shows_progress: bool = True
+    is_told_to_end: Callable[[], bool] = bool  # False
+
+
+ASKED_FOR = Manner()
+
+
+def fold(
+    library: OpenLibrary,
+    *,
+    rebuild: bool = False,
+    removed: Collection[tuple[str, int]] = (),
+    manner: Manner = ASKED_FOR,
+) -> FoldReport:
     """Fold what is new into the catalogue and publish it; ``rebuild``: from all documents, whatever there is.
 
     ``removed``: versions whose documents are gone for good, by symbol and number. The first fold of a library reads
@@ -51,7 +75,7 @@ def fold(library: OpenLibrary, *, rebuild: bool = False, removed: Collection[tup
     _say_so(library)
     for _ in range(FOLDS_MAX):
         try:
-            report = _Fold(library, removed, rebuild=rebuild).carry_out()
+            report = _Fold(library, removed, manner, rebuild=rebuild).carry_out()
         except (Integrity, NoSuchKey) as error:  # of the catalogue: what documents have wrong is no error here
             if rebuild and isinstance(error, Integrity):
                 raise
@@ -61,14 +85,14 @@ def fold(library: OpenLibrary, *, rebuild: bool = False, removed: Collection[tup
     raise Conflict(f"library {library.name!r} is folded by other processes all the time: they do what this was to do")
 
 
-def fold_some(library: OpenLibrary, intents_max: int) -> FoldReport | None:
-    """Fold what some intents announce into the catalogue that is there, in one attempt and without a bar.
+def fold_some(library: OpenLibrary, manner: Manner) -> FoldReport | None:
+    """Fold what some intents announce into the catalogue that is there, in one attempt.
 
     None: there is nothing to fold into, or another fold was first. Raises as ``fold``, and Integrity and NoSuchKey for
     a catalogue that cannot be read.
     """
     library.check_present(at_once=True)
-    return _Fold(library, (), rebuild=False, intents_max=intents_max).carry_out()
+    return _Fold(library, (), manner, rebuild=False, only_on_base=True).carry_out()
 
 
 def _say_so(library: OpenLibrary) -> None:
@@ -100,11 +124,12 @@ class _Fold:
         self,
         library: OpenLibrary,
         removed: Collection[tuple[str, int]],
+        manner: Manner,
         *,
         rebuild: bool,
-        intents_max: int | None = None,
+        only_on_base: bool = False,
     ) -> None:
-        self.intents_max = intents_max
+        self.manner, self.only_on_base = manner, only_on_base
         self.library, self.layout, self.objects = library, library.layout, library.objects
         self.removed, self.rebuild = removed, rebuild
         self.age = clock.Stopwatch()
@@ -116,13 +141,13 @@ class _Fold:
     def carry_out(self) -> FoldReport | None:
         """Return what was done; None: another fold was first."""
         announced = (entry.key for entry in self.objects.list(self.layout.journal))
-        self.intents = folded.read_intents(self.library, islice(announced, self.intents_max), self.unreadable)
+        self.intents = folded.read_intents(self.library, islice(announced, self.manner.intents_max), self.unreadable)
         self.marks = folded.read_marks(self.library)
         # Above all that there was before anything was read: whoever publishes meanwhile takes this number.
         newest = folded.newest_number(self.library)
         self.number = max(newest, self.marks.highest) + 1
         base = self._base()
-        if base is None and self.intents_max is not None:
+        if base is None and self.only_on_base:
             return None
         if base is not None and base.number != newest:
             return None
@@ -160,6 +185,7 @@ class _Fold:
         heads = self.base.heads_of(symbols)
 
         def above(symbol: str) -> list[tuple[str, int]]:
+            self._check_going()
             head = heads.get(symbol)
             top = -1 if head is None else head.highest
             listed = visible.numbers(self.library, symbol, first_page=10)
@@ -168,7 +194,7 @@ class _Fold:
             some = {number for number in range(top + 1, highest) if highest - number <= GAP_MAX}
             return [(symbol, number) for number in {highest, *some, *takewhile(top.__lt__, listed)} if number > top]
 
-        return sorted(chain.from_iterable(IO.map(above, symbols, at_once=PARALLEL_DOCUMENTS)))
+        return sorted(chain.from_iterable(IO.map(above, symbols, at_once=self.manner.at_once)))
 
     def _removed_rows(self, base: Generation | None) -> pa.Table:
         """Return, in the columns of both kinds, rows that say of folded versions that they are gone."""
@@ -189,7 +215,7 @@ class _Fold:
         rows = len(pairs) + gone.num_rows
         new = self._read_all(pairs)
         removed = (gone.select(VERSIONS.names), gone.select(DOCUMENTS.names))
-        if rows > MERGED_DOCUMENTS_MAX:
+        if rows > MERGED_DOCUMENTS_MAX or base is None:
             added = self._written(new)
             layers += [self._written([removed])] if gone.num_rows else []
             kept = len(layers)
@@ -217,7 +243,7 @@ class _Fold:
             last = [iter([above.sort_by(order)])] if above.num_rows else []
             return generations.merged([*below, *last], keeps_removed=keeps_removed)
 
-        made = _Layer(self.library)
+        made = _Layer(self.library, self._check)
         for table in rows("versions", VERSIONS, 0):
             made.versions.add(table)
         for table in rows("documents", DOCUMENTS, 1):
@@ -229,7 +255,7 @@ class _Fold:
             yield folded.load(self.library, file, schema)
 
     def _written(self, tables: Iterable[tuple[pa.Table, pa.Table]]) -> Layer:
-        made = _Layer(self.library)
+        made = _Layer(self.library, self._check)
         for versions, found in tables:
             made.versions.add(versions)
             made.documents.add(found)
@@ -237,12 +263,17 @@ class _Fold:
 
     def _read_all(self, pairs: list[tuple[str, int]]) -> Iterator[tuple[pa.Table, pa.Table]]:
         """Yield what documents say, as rows of ``VERSIONS`` and of ``DOCUMENTS``, some at a time."""
-        batches = range(0, len(pairs), DOCUMENTS_BATCH)
-        for start in progress(batches, "folding", "batch") if self.intents_max is None else batches:
-            batch = pairs[start : start + DOCUMENTS_BATCH]
+        manner, size_bytes = self.manner, 0
+        step = DOCUMENTS_BATCH if manner.bytes_max is None else BOUNDED_BATCH
+        batches = range(0, len(pairs), step)
+        for start in progress(batches, "folding", "batch") if manner.shows_progress else batches:
+            if manner.bytes_max is not None and size_bytes >= manner.bytes_max and self.only_on_base:
+                self.waiting.update(symbol for symbol, _ in pairs[start:])  # the next fold goes on there
+                break
+            batch = pairs[start : start + step]
             versions: list[dict[str, Any]] = []
             found: list[dict[str, Any]] = []
-            for each in IO.map(self._read, batch, at_once=PARALLEL_DOCUMENTS):
+            for each in IO.map(self._read, batch, at_once=manner.at_once):
                 if each is None or each.pair[0] in self.waiting:
                     continue
                 if each.waits or each.version is None:
@@ -255,10 +286,12 @@ class _Fold:
                 found.append({**names, **states, "document": each.data})
                 self.folded.add((each.pair[0], each.version.write_id))
             self.report.folded_documents += len(found)
+            size_bytes += sum(len(row["document"]) for row in found)
             yield pa.Table.from_pylist(versions, VERSIONS), pa.Table.from_pylist(found, DOCUMENTS)
 
     def _read(self, pair: tuple[str, int]) -> _Read | None:
         """Return a document, decided or not; None: it is gone."""
+        self._check_going()
         try:
             data = self.objects.read(self.layout.version(*pair))
         except NoSuchKey:
@@ -277,6 +310,15 @@ class _Fold:
         return _Read(pair, data, seen or version, is_visible=seen is not None)
 
     # -- publishing --------------------------------------------------------------------------------------------
+
+    def _check_going(self) -> None:
+        if self.manner.is_told_to_end():
+            raise Conflict(f"folding library {self.library.name!r} was given up, and nothing was changed")
+
+    def _check(self) -> None:
+        """Look before a file is put, which would be in the way of a library that is deleted and made again."""
+        self._check_going()
+        self.library.check_present(at_once=True)
 
     def _publish(self, layers: list[Layer]) -> Generation | None:
         """Create the next generation; None: another one was created, or may not be told from it."""
@@ -329,13 +371,13 @@ class _Fold:
 class _Layer:
     """A layer in the making: its files are put as they fill."""
 
-    def __init__(self, library: OpenLibrary) -> None:
+    def __init__(self, library: OpenLibrary, check: Callable[[], None]) -> None:
         self.library = library
-        self.versions, self.documents = _Files(library), _Files(library)
+        self.versions, self.documents = _Files(library, check), _Files(library, check)
 
     def finish(self) -> Layer:
         versions, found = self.versions.finish(), self.documents.finish()
-        heads = _Files(self.library)
+        heads = _Files(self.library, self.versions.check)
         if self.versions.tops:
             heads.add(generations.heads_of(pa.concat_tables(self.versions.tops)))
         return Layer(sum(file.rows for file in versions), heads.finish(), versions, found)
@@ -344,8 +386,8 @@ class _Layer:
 class _Files:
     """Rows of one kind, sorted, in files of a limited size."""
 
-    def __init__(self, library: OpenLibrary) -> None:
-        self.library = library
+    def __init__(self, library: OpenLibrary, check: Callable[[], None]) -> None:
+        self.library, self.check = library, check
         self.pending: list[pa.Table] = []
         self.tops: list[pa.Table] = []  # what the heads follow from
         self.puts: list[Task[File]] = []
@@ -375,6 +417,7 @@ class _Files:
 
     def _put(self, table: pa.Table) -> File:
         data = generations.encode(table)
+        self.check()
         relative = self.library.layout.catalogue_file(self.library.objects.now(), clock.short_id())
         self.library.objects.put(self.library.layout.catalogue_key(relative), data)
         first, last = table["symbol"][0].as_py(), table["symbol"][-1].as_py()

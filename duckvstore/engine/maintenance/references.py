@@ -100,10 +100,14 @@ class References:
 
 @dataclass(slots=True)
 class Inventory:
-    """All version documents of a library that are there, in any state; ``highest`` number by symbol."""
+    """All version documents of a library that are there, in any state; ``highest`` number by symbol.
+
+    ``told``: those that were not read, but that the folded catalogue has told.
+    """
 
     references: References
     documents: dict[tuple[str, int], Document] = field(default_factory=dict)
+    told: set[tuple[str, int]] = field(default_factory=set)
     highest: dict[str, int] = field(default_factory=dict)
 
     def add(self, found: Sequence[tuple[int, Version | Named]]) -> None:
@@ -112,6 +116,8 @@ class Inventory:
         for size_bytes, version in found:
             self.highest[version.symbol] = max(self.highest.get(version.symbol, -1), version.number)
             pair = version.symbol, version.number
+            if isinstance(version, Named):
+                self.told.add(pair)
             self.documents[pair] = Document(
                 *pair,
                 size_bytes,
@@ -178,17 +184,17 @@ def inventory(library: OpenLibrary) -> Inventory:
     return found
 
 
-def loaded(library: OpenLibrary, pairs: Sequence[tuple[str, int]]) -> Iterator[Version | Named]:
-    """Yield those of the documents (symbol, number) that are there; they must have been listed before."""
-    listed = [(*pair, None) for pair in pairs]
-    for batch in _loaded(library, listed, _view(library, listed), partial(_named, library)):
+def loaded(library: OpenLibrary, listed: Sequence[Document]) -> Iterator[Version | Named]:
+    """Yield those documents of an inventory that are there."""
+    found = [(document.symbol, document.number, document.size_bytes) for document in listed]
+    for batch in _loaded(library, found, _view(library, found), partial(_named, library)):
         yield from (version for _, version in batch)
 
 
-def _listed(library: OpenLibrary) -> list[tuple[str, int, int | None]]:
+def _listed(library: OpenLibrary) -> list[tuple[str, int, int]]:
     """Return (symbol, number, size in bytes) of every version document that is there."""
     entries = library.objects.list(library.layout.versions)
-    return [(*library.layout.parse_version(entry.key), entry.size_bytes) for entry in entries]
+    return [(*library.layout.parse_version(entry.key), entry.size_bytes or 0) for entry in entries]
 
 
 def _view(library: OpenLibrary, listed: Sequence[object]) -> View | None:
@@ -205,16 +211,19 @@ def _folded(view: View | None, pairs: Sequence[tuple[str, int]]) -> Mapping[tupl
 
 def _loaded(
     library: OpenLibrary,
-    listed: Sequence[tuple[str, int, int | None]],
+    listed: Sequence[tuple[str, int, int]],
     view: View | None,
     parse: Callable[[str, int, bytes], Parsed],
 ) -> Iterator[list[tuple[int, Version | Parsed]]]:
-    """Yield documents with their sizes, some at a time; ``parse`` is given the bytes of those that ``view`` has."""
+    """Yield documents with their sizes, some at a time; ``parse`` is given the bytes of those that ``view`` has.
 
-    def load(found: tuple[str, int, int | None]) -> tuple[int, Version] | None:
+    These are of symbols outside the tail, and as long as is listed. All others are read.
+    """
+
+    def load(found: tuple[str, int, int]) -> tuple[int, Version] | None:
         symbol, number, size_bytes = found
         try:
-            return size_bytes or 0, library.version(symbol, number, labelled=False)
+            return size_bytes, library.version(symbol, number, labelled=False)
         except NoSuchKey:
             return None  # another collection removed it, which is always safe
 
@@ -224,9 +233,9 @@ def _loaded(
         documents = _folded(view, pairs)
         known: dict[tuple[str, int], tuple[int, Version | Parsed] | None] = {}
         for symbol, number, size_bytes in batch:
-            found = documents.get((symbol, number))
-            if found is not None and size_bytes in (None, len(found.data)):
-                known[symbol, number] = len(found.data), parse(symbol, number, found.data)
+            found = None if view is None or symbol in view.tail else documents.get((symbol, number))
+            if found is not None and size_bytes == len(found.data):
+                known[symbol, number] = size_bytes, parse(symbol, number, found.data)
         rest = [each for each in batch if each[:2] not in known]
         known |= zip((each[:2] for each in rest), IO.map(load, rest, at_once=PARALLEL_DOCUMENTS), strict=True)
         yield [each for pair in pairs if (each := known[pair]) is not None]

@@ -9,7 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, TypeVar
 
 from duckvstore.concurrency import PARALLEL_REQUESTS
-from duckvstore.engine.library import condemned
+from duckvstore.engine.library import condemned, options
 from duckvstore.engine.maintenance import fold, references
 from duckvstore.engine.maintenance.reports import Size, SizesReport, VerificationReport
 from duckvstore.engine.reading import catalogue, folded, segments, visible
@@ -229,7 +229,10 @@ class _Verification:
         """Compare the folded catalogue, as of after the documents were listed, with them; return what is wrong."""
         view = folded.look(self.library)
         if view is None:
-            return []
+            is_there = folded.newest_number(self.library) >= 0
+            if not options.is_folded(self.library) or not (is_there or self.repair):
+                return []
+            return ["the folded catalogue is not believed, and documents are read: fold(rebuild=True) makes it anew"]
         generation = view.folded.generation
         kinds = ((HEADS, "heads"), (VERSIONS, "versions"), (DOCUMENTS, "documents"))
         files = [(file, kind) for kind, name in kinds for layer in generation.layers for file in getattr(layer, name)]
