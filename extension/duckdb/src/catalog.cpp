@@ -262,7 +262,12 @@ static CatalogEntry &Keep(VStoreTransaction &transaction, const string &key, duc
 //! Puts a function into the transaction, and returns the name that a view of the schema calls it by.
 static string KeepFunction(VStoreTransaction &transaction, VStoreCatalog &catalog, VStoreSchema &schema,
                            duckdb::TableFunction function) {
-    auto name = function.name;
+    // DuckDB looks for functions in lower case, in which symbols may have one name.
+    auto name = duckdb::StringUtil::Lower(function.name);
+    while (transaction.entries.count(schema.name + "\0function\0"s + name)) {
+        name += "'";
+    }
+    function.name = name;
     duckdb::CreateTableFunctionInfo info(std::move(function));
     info.schema = schema.name;
     info.catalog = catalog.GetName();

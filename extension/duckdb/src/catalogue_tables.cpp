@@ -46,6 +46,9 @@ const vector<TableColumn> &Columns(const string &table) {
         {"segments",
          {{"symbol", TEXT}, {"version", NUMBER}, {"segment", NUMBER}, {"row_start", NUMBER}, {"row_count", NUMBER},
           {"logical_bytes", NUMBER}, {"stored_bytes", NUMBER}, {"sha256", TEXT}, {"key", TEXT}}},
+        {"columns",
+         {{"symbol", TEXT}, {"version", NUMBER}, {"position", NUMBER}, {"column_name", TEXT}, {"column_type", TEXT},
+          {"is_index", FLAG}, {"field_id", NUMBER}}},
         {"snapshots",
          {{"snapshot", TEXT}, {"created_at", TIME}, {"symbol", TEXT}, {"version", NUMBER}, {"author", TEXT},
           {"message", TEXT}, {"metadata", TEXT}}},
@@ -122,6 +125,24 @@ Rows SegmentRows(ClientContext &context, Library &library) {
     return rows;
 }
 
+Rows ColumnRows(ClientContext &context, Library &library) {
+    Rows rows;
+    for (auto &version : library.History(context)) {
+        int64_t position = 0;
+        for (idx_t at = 0; at < version->columns.size(); at++) {
+            auto &column = version->columns[at];
+            if (column.is_hidden) {
+                continue;
+            }
+            auto own = library.OwnType(context, *version, at);
+            bool is_index = std::find(version->index.begin(), version->index.end(), column.name) != version->index.end();
+            rows.push_back({Value(version->symbol), Whole(version->number), Whole(position++), Value(column.name),
+                            Value(own.empty() ? column.type : own), Value::BOOLEAN(is_index), Whole(column.id)});
+        }
+    }
+    return rows;
+}
+
 Rows SnapshotRows(ClientContext &context, Library &library) {
     Rows rows;
     for (auto &snapshot : Snapshots(context, library)) {
@@ -160,6 +181,7 @@ duckdb::unique_ptr<duckdb::GlobalTableFunctionState> Init(ClientContext &context
     state->rows = info.table == "symbols"    ? SymbolRows(context, library)
                   : info.table == "versions" ? VersionRows(context, library)
                   : info.table == "segments" ? SegmentRows(context, library)
+                  : info.table == "columns"  ? ColumnRows(context, library)
                                              : SnapshotRows(context, library);
     return std::move(state);
 }
@@ -179,7 +201,7 @@ void Scan(ClientContext &, duckdb::TableFunctionInput &input, duckdb::DataChunk 
 } // namespace
 
 const vector<string> &CatalogueTables() {
-    static const vector<string> NAMES = {"segments", "snapshots", "symbols", "versions"};
+    static const vector<string> NAMES = {"columns", "segments", "snapshots", "symbols", "versions"};
     return NAMES;
 }
 

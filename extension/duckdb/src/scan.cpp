@@ -33,19 +33,19 @@ public:
         for (auto id : pushdown.column_ids) {
             columns.push_back(id < info->version->columns.size() ? &info->version->columns[id] : nullptr);
         }
-        vector<idx_t> left;
-        for (auto at : kept) {
-            bool is_excluded = false;
-            for (auto &filter : filters) {
-                is_excluded = is_excluded || Excludes(*filter, info->segments, at, columns);
-            }
-            if (!is_excluded) {
-                left.push_back(at);
-            }
+        vector<idx_t> left = kept;
+        string used;
+        for (auto &filter : filters) {
+            auto count = left.size();
+            left.erase(std::remove_if(left.begin(), left.end(),
+                                      [&](idx_t at) { return Excludes(*filter, info->segments, at, columns); }),
+                       left.end());
+            used += left.size() == count ? "" : (used.empty() ? "" : " AND ") + filter->ToString();
         }
         if (left.size() == kept.size()) {
             return nullptr;
         }
+        pushdown.extra_info.file_filters += used; // EXPLAIN shows them
         pushdown.extra_info.total_files = info->segments.Size();
         pushdown.extra_info.filtered_files = left.size();
         return duckdb::make_uniq<SegmentList>(info, std::move(left));

@@ -13,6 +13,8 @@ struct Column {
     string name;
     int32_t id = 0;
     ArrowField arrow;
+    //! the Arrow type in words, for people
+    string type;
     //! DuckDB's own type in its words, where the stored type only carries it; "" elsewhere
     string own;
     //! whether it tells missing rows apart, which no query sees

@@ -111,6 +111,7 @@ static void ReadColumns(Version &version, const Json &schema) {
         column.name = columns[at]["name"].Text();
         column.id = static_cast<int32_t>(columns[at]["id"].Integer(1, duckdb::NumericLimits<int32_t>::Maximum()));
         column.arrow = std::move(fields[at]);
+        column.type = columns[at]["type"].Text();
         auto own = columns[at]["duckdb"];
         if (own.IsObject()) {
             auto runs = own["$runs"].Items();
