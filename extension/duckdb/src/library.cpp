@@ -4,7 +4,7 @@
 
 namespace vstore {
 
-using duckdb::InvalidInputException;
+using duckdb::BinderException;
 using duckdb::timestamp_t;
 using duckdb::Value;
 
@@ -20,7 +20,7 @@ void Library::Load(duckdb::ClientContext &context) {
     Files files(context, root);
     string bytes;
     if (!files.TryRead("library.json", bytes)) {
-        throw InvalidInputException("there is no library of duckvstore at '%s' (it has no library.json): ATTACH the "
+        throw BinderException("there is no library of duckvstore at '%s' (it has no library.json): ATTACH the "
                                     "library's own folder, which is the store's followed by the library's name",
                                     root);
     }
@@ -43,12 +43,12 @@ void Library::Load(duckdb::ClientContext &context) {
         segments_root = segments + (segments.back() == '/' ? "" : "/") + Escaped(name) + "/";
         Files elsewhere(context, segments_root);
         if (!elsewhere.TryRead("owner.json", bytes)) {
-            throw InvalidInputException("the segments of '%s' should be at '%s', which has no owner.json", root,
+            throw BinderException("the segments of '%s' should be at '%s', which has no owner.json", root,
                                         segments_root);
         }
         Document owner(bytes, "owner", elsewhere.Path("owner.json"));
         if (owner.Root()["library_id"].Text() != library_id) {
-            throw InvalidInputException("the segments at '%s' are of another library than '%s'", segments_root, root);
+            throw BinderException("the segments at '%s' are of another library than '%s'", segments_root, root);
         }
     }
     looked_at = std::chrono::steady_clock::now();
@@ -212,7 +212,7 @@ VersionPtr Library::Newest(duckdb::ClientContext &context, const string &symbol,
             return newest;
         }
     }
-    throw InvalidInputException("documents of %s vanish while they are read: run the statement again", Shown(symbol));
+    throw BinderException("documents of %s vanish while they are read: run the statement again", Shown(symbol));
 }
 
 timestamp_t Library::NextTime(duckdb::ClientContext &context, const string &symbol, int64_t number) {
@@ -292,7 +292,7 @@ std::map<string, std::set<int64_t>> Library::CondemnedOfAll(const Files &files) 
 }
 
 [[noreturn]] static void Pruned(const string &symbol, int64_t number) {
-    throw InvalidInputException("version %d of %s was pruned: FROM vstore.versions of the library shows those that are "
+    throw BinderException("version %d of %s was pruned: FROM vstore.versions of the library shows those that are "
                                 "there",
                                 number, Shown(symbol));
 }
@@ -311,7 +311,7 @@ VersionPtr Library::ByNumber(const Files &files, const string &symbol, int64_t n
     if (!newest) {
         return nullptr;
     }
-    throw InvalidInputException("%s has no version %d: its newest is %d, and FROM vstore.versions of the library shows "
+    throw BinderException("%s has no version %d: its newest is %d, and FROM vstore.versions of the library shows "
                                 "all",
                                 Shown(symbol), number, newest->number);
 }
@@ -329,7 +329,7 @@ VersionPtr Library::FromNewest(const Files &files, const string &symbol, int64_t
     if (!found) {
         return nullptr;
     }
-    throw InvalidInputException("%s has %d versions, so there is no version %d", Shown(symbol), found, number);
+    throw BinderException("%s has %d versions, so there is no version %d", Shown(symbol), found, number);
 }
 
 VersionPtr Library::AtTime(const Files &files, const string &symbol, timestamp_t time) {
@@ -375,7 +375,7 @@ VersionPtr Library::AtTime(const Files &files, const string &symbol, timestamp_t
         Pruned(symbol, found->number);
     }
     if (!found && !present.empty()) {
-        throw InvalidInputException("%s had no version at %s (UTC)", Shown(symbol), duckdb::Timestamp::ToString(time));
+        throw BinderException("%s had no version at %s (UTC)", Shown(symbol), duckdb::Timestamp::ToString(time));
     }
     return found;
 }
@@ -383,7 +383,7 @@ VersionPtr Library::AtTime(const Files &files, const string &symbol, timestamp_t
 VersionPtr Library::HeldBy(const Files &files, const string &symbol, int64_t number) {
     auto found = Visible(files, Read(files, symbol, number));
     if (!found) {
-        throw InvalidInputException("version %d of %s is not there, although a snapshot holds it: verify() of "
+        throw BinderException("version %d of %s is not there, although a snapshot holds it: verify() of "
                                     "duckvstore shows what else is missing",
                                     number, Shown(symbol));
     }
@@ -416,18 +416,18 @@ VersionPtr Library::Resolve(duckdb::ClientContext &context, const string &symbol
         break;
     case At::Kind::SNAPSHOT:
         if (!TryReadSnapshot(context, at.snapshot, snapshot)) {
-            throw InvalidInputException("the library has no snapshot '%s': FROM vstore.snapshots shows all",
+            throw BinderException("the library has no snapshot '%s': FROM vstore.snapshots shows all",
                                         Shown(at.snapshot));
         }
         if (!snapshot.versions.count(symbol)) {
-            throw InvalidInputException("snapshot '%s' does not hold %s", Shown(at.snapshot), Shown(symbol));
+            throw BinderException("snapshot '%s' does not hold %s", Shown(at.snapshot), Shown(symbol));
         }
         found = HeldBy(files, symbol, snapshot.versions[symbol]);
         break;
     }
     if (found && found->IsDeleted()) {
         auto before = found->parent.IsNull() ? "" : ": AT (VERSION => " + found->parent.ToString() + ") has what was there before";
-        throw InvalidInputException("version %d of %s is its deletion%s", found->number, Shown(symbol), before);
+        throw BinderException("version %d of %s is its deletion%s", found->number, Shown(symbol), before);
     }
     return found;
 }

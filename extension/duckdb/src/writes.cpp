@@ -20,7 +20,7 @@ using duckdb::StatementType;
 using duckdb::string;
 
 void Refuse() {
-    throw duckdb::NotImplementedException("the vstore extension reads only: write with duckvstore, by lib.sql(\"…\") in "
+    throw duckdb::BinderException("the vstore extension reads only: write with duckvstore, by lib.sql(\"…\") in "
                                           "Python or `duckvstore sql \"…\"` in a shell");
 }
 
