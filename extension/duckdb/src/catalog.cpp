@@ -237,19 +237,38 @@ vector<string> VStoreSchema::Names(ClientContext &context) {
 
 namespace {
 
-//! A view whose query is made when it is bound: listings name thousands, and bind few.
-class SymbolView : public duckdb::ViewCatalogEntry {
-public:
-    SymbolView(VStoreCatalog &catalog, VStoreSchema &schema, duckdb::CreateViewInfo &info)
-        : ViewCatalogEntry(catalog, schema, info) {}
-
-    string ToSQL() const override { return ""; }
-};
-
 //! The parsed query of a view.
 duckdb::unique_ptr<duckdb::SelectStatement> Parsed(const string &sql) {
     return duckdb::CreateViewInfo::ParseSelect(sql);
 }
+
+//! A view whose query is made when it is bound: listings name thousands, and bind few.
+class SymbolView : public duckdb::ViewCatalogEntry {
+public:
+    SymbolView(VStoreCatalog &catalog, VStoreSchema &schema, duckdb::CreateViewInfo &info, std::function<string()> make)
+        : ViewCatalogEntry(catalog, schema, info), make(std::move(make)) {}
+
+    const duckdb::SelectStatement &GetQuery() override {
+        if (!query) {
+            query = Parsed(make());
+        }
+        return *query;
+    }
+
+    //! Only listings of columns ask for this: of what cannot be read they show none, and whoever reads it is told why.
+    void BindView(ClientContext &context, duckdb::BindViewAction action) override {
+        try {
+            ViewCatalogEntry::BindView(context, action);
+        } catch (duckdb::Exception &) {
+            UpdateBinding({}, {});
+        }
+    }
+
+    string ToSQL() const override { return ""; }
+
+private:
+    const std::function<string()> make;
+};
 
 } // namespace
 
@@ -277,10 +296,10 @@ static string KeepFunction(VStoreTransaction &transaction, VStoreCatalog &catalo
 }
 
 static CatalogEntry &KeepView(VStoreTransaction &transaction, VStoreCatalog &catalog, VStoreSchema &schema,
-                              const string &name, const string &key, const string &sql) {
+                              const string &name, const string &key, std::function<string()> make) {
     duckdb::CreateViewInfo info(schema, name);
-    info.query = Parsed(sql);
-    return Keep(transaction, schema.name + "\0view\0"s + key, duckdb::make_uniq<SymbolView>(catalog, schema, info));
+    return Keep(transaction, schema.name + "\0view\0"s + key,
+                duckdb::make_uniq<SymbolView>(catalog, schema, info, std::move(make)));
 }
 
 CatalogEntry &VStoreSchema::Symbol(ClientContext &context, VersionPtr version) {
@@ -290,13 +309,14 @@ CatalogEntry &VStoreSchema::Symbol(ClientContext &context, VersionPtr version) {
     if (known != transaction.entries.end()) {
         return *known->second;
     }
-    auto info = duckdb::make_shared_ptr<ScanInfo>();
-    info->version = version;
-    info->segments = owner.library->AllSegments(context, *version);
-    info->root = owner.library->SegmentsRoot();
-    auto function = KeepFunction(transaction, owner, *this, ScanFunction(context, key, std::move(info)));
-    return KeepView(transaction, owner, *this, version->symbol, key,
-                    ViewQuery(context, *owner.library, *version, function));
+    return KeepView(transaction, owner, *this, version->symbol, key, [this, &transaction, &context, version, key]() {
+        auto info = duckdb::make_shared_ptr<ScanInfo>();
+        info->version = version;
+        info->segments = owner.library->AllSegments(context, *version);
+        info->root = owner.library->SegmentsRoot();
+        auto function = KeepFunction(transaction, owner, *this, ScanFunction(context, key, std::move(info)));
+        return ViewQuery(context, *owner.library, *version, function);
+    });
 }
 
 CatalogEntry &VStoreSchema::CatalogueTable(ClientContext &context, const string &table) {
@@ -305,8 +325,10 @@ CatalogEntry &VStoreSchema::CatalogueTable(ClientContext &context, const string 
     if (known != transaction.entries.end()) {
         return *known->second;
     }
-    auto function = KeepFunction(transaction, owner, *this, CatalogueFunction(table, table + "@", owner.library));
-    return KeepView(transaction, owner, *this, table, table, "SELECT * FROM " + function + "()");
+    return KeepView(transaction, owner, *this, table, table, [this, &transaction, table]() {
+        auto function = KeepFunction(transaction, owner, *this, CatalogueFunction(table, table + "@", owner.library));
+        return "SELECT * FROM " + function + "()";
+    });
 }
 
 optional_ptr<CatalogEntry> VStoreSchema::Find(ClientContext &context, const string &symbol, const At &at) {
@@ -387,12 +409,14 @@ void VStoreSchema::Scan(ClientContext &context, CatalogType type, const std::fun
         return;
     }
     auto show = [&](const string &symbol, const std::function<VersionPtr()> &find) {
+        VersionPtr version;
         try {
-            callback(Symbol(context, find()));
-        } catch (duckdb::InvalidInputException &) {
-            // It cannot be read: whoever asks for it is told why.
-        } catch (duckdb::BinderException &) {
-        } catch (duckdb::NotImplementedException &) {
+            version = find();
+        } catch (duckdb::Exception &) {
+            return; // it cannot be read: whoever asks for it is told why
+        }
+        if (!version->Shown().empty()) { // a value without columns is none of SQL
+            callback(Symbol(context, version));
         }
     };
     if (kind == Kind::SNAPSHOT) {
