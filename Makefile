@@ -42,10 +42,13 @@ QUICK_TESTS := $(addprefix tests/,repository/test_repository.py api/test_library
 # The one walk that takes as long as all others.
 QUICK_LEFT_OUT := --deselect 'tests/model/test_transaction_walks.py::test_a_fault_at_any_request_leaves_all_of_it_or_nothing[reading-False]'
 
-.PHONY: demo environments debian quick test test-full lint format bench bench-full docs clean
+.PHONY: demo extension environments debian quick test test-full lint format bench bench-full docs clean
 
 demo: .venv/demo-ready
 	@$(BIN)/duckvstore demo
+
+extension:
+	@$(PYTHON) extension/duckdb/build.py
 
 # Side by side, since each waits for downloads half of the time.
 environments:
@@ -98,7 +101,7 @@ bench-full: .venv-bench/ready
 	@.venv-bench/bin/python -m tests.benchmarks.run --full $(BENCH)
 
 clean:
-	rm -rf site .venv .venv-duckdb1 .venv-oldest .venv-bench .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf extension/duckdb/build site .venv .venv-duckdb1 .venv-oldest .venv-bench .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .venv/created:
 	@$(NEWEST_PYTHON) -m venv .venv

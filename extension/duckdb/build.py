@@ -1,7 +1,7 @@
 """Build ``vstore.duckdb_extension`` for one release of DuckDB, and print where it is.
 
-The headers are those of DuckDB's source package on PyPI, the library to link with is the one that npm has for Node: both
-are fetched once by pip and npm, into ``build/``. Nothing is built again when neither the sources nor the release have
+The headers are those of DuckDB's source package on PyPI, the library to link with is the one that npm has for Node:
+pip and npm fetch both once, into ``build/``. Nothing is built again when neither the sources nor the release have
 changed: the result is under a digest of both.
 """
 

@@ -1,4 +1,4 @@
-"""Damages documents of stores and asks the extension for what is left: ``python -m tests.extension.mutants EXT SEED COUNT``.
+"""Damages documents and asks the extension for what is left: ``python -m tests.extension.mutants EXT SEED COUNT``.
 
 Runs in a process of its own, so that a crash is a failure and not the end of the tests. Before a document is damaged a
 line says which and how; the last line has the numbers of answers and errors.

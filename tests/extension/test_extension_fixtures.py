@@ -1,4 +1,4 @@
-"""The SQL fixtures over an attached library: the same text, with AT as DuckDB itself spells it, answers as lib.sql does."""
+"""The SQL fixtures over an attached library: the same text, with AT as DuckDB spells it, answers as lib.sql does."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ _KIND = r"(?:AT|FOR)\s+(?:SYSTEM_TIME|VERSION|TIMESTAMP|SNAPSHOT)(?:\s+AS\s+OF)?
 _VALUE = r"(?:-\s*\d+|\d+|'(?:[^']|'')*'|\$\w+|\?)"
 # The bare forms, and an alias behind any form: DuckDB's parser takes AT (… => …) behind the alias alone.
 _BARE = re.compile(rf"\b({_KIND})\s+({_VALUE})", re.IGNORECASE)
-_ALIAS_BEHIND = re.compile(r"(AT \([^()]*\))\s+(AS\s+)?(?!(?:WHERE|ORDER|GROUP|JOIN|ON|USING|LIMIT|LEFT|RIGHT|FULL|INNER|"
-                           r"SEMI|ANTI|ASOF|CROSS|POSITIONAL|NATURAL|UNION|EXCEPT|INTERSECT|HAVING|QUALIFY|SELECT|AT|"
-                           r"TABLESAMPLE|PIVOT|UNPIVOT|WINDOW|OFFSET)\b)(\w+)(?=\W|$)", re.IGNORECASE)  # fmt: skip
+_NO_ALIAS = (
+    "WHERE|ORDER|GROUP|JOIN|ON|USING|LIMIT|LEFT|RIGHT|FULL|INNER|SEMI|ANTI|ASOF|CROSS|POSITIONAL|NATURAL|UNION|EXCEPT|"
+    "INTERSECT|HAVING|QUALIFY|SELECT|AT|TABLESAMPLE|PIVOT|UNPIVOT|WINDOW|OFFSET"
+)
+_ALIAS_BEHIND = re.compile(rf"(AT \([^()]*\))\s+(AS\s+)?(?!(?:{_NO_ALIAS})\b)(\w+)(?=\W|$)", re.IGNORECASE)
 
 
 def _spelled(found: re.Match[str]) -> str:

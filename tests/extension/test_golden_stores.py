@@ -64,9 +64,7 @@ def test_listings_and_snapshots(root, connection):
     """SHOW TABLES has the symbols that are there, and each snapshot is a schema of what it holds."""
     connection.execute(f"ATTACH {literal(str(root))} AS eod (TYPE vstore)")
     lib = vs.open(root.parent)[root.name]
-    symbols = sorted(
-        row[0] for row in lib.sql("SELECT symbol FROM vstore.symbols WHERE column_count > 0").fetchall()
-    )
+    symbols = sorted(row[0] for row in lib.sql("SELECT symbol FROM vstore.symbols WHERE column_count > 0").fetchall())
     connection.execute("USE eod")
     assert sorted(row[0] for row in connection.sql("SHOW TABLES").fetchall()) == symbols
     for snapshot, symbol, _ in lib.sql("SELECT snapshot, symbol, version FROM vstore.snapshots").fetchall():

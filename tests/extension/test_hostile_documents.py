@@ -1,4 +1,4 @@
-"""Damaged and hostile documents are errors, or are read as they are: never a crash of the process that attached them."""
+"""Damaged and hostile documents are errors, or are read as they are: never a crash of the process."""
 
 from __future__ import annotations
 
