@@ -19,7 +19,13 @@ from duckvstore.format.stored import layout
 from duckvstore.sql.syntax.literals import literal, quote
 from tests import damage
 
-GOLDEN = {**damage.GOLDEN, "golden_types": "types", "golden_markers": "markers", "golden_nested": "nested"}
+GOLDEN = {
+    **damage.GOLDEN,
+    "golden_types": "types",
+    "golden_markers": "markers",
+    "golden_nested": "nested",
+    "golden_folded": "folded",
+}
 CATALOGUE = ("symbols", "versions", "columns", "segments", "snapshots")
 MEMORY_BYTES_MAX = 24 * 2**30
 
@@ -47,6 +53,7 @@ def queries(symbol: str, snapshot: str) -> list[str]:
         f"SELECT count(*) FROM library.{quote(snapshot)}.{quote(symbol)}",
         *(f"FROM library.vstore.{table}" for table in CATALOGUE),
         "SELECT * FROM duckdb_views() WHERE database_name = 'library'",
+        "SELECT * FROM duckdb_columns() WHERE database_name = 'library'",
     ]
 
 

@@ -235,3 +235,34 @@ def test_the_shell(lib, shell):
     assert shell.rows(f"{attach} USE eod; SHOW TABLES;") == [["name"], ["trades"]]
     assert shell.rows(f"{attach} SELECT symbol, version FROM eod.vstore.versions;")[1:] == [["trades", "0"]]
     assert "does not exist" in shell.error(f"{attach} FROM eod.absent;")
+
+
+def test_a_folded_library(lib, connection):
+    """Its symbols are listed by the catalogue and the journal: what came, went and came back after the fold, too."""
+    for number in range(30):
+        lib.write(f"s{number:02}", pd.DataFrame({"n": [number]}))
+    lib.delete("s07")
+    lib.fold()
+    connection.execute("USE eod")
+
+    def listed() -> list[str]:
+        return sorted(row[0] for row in connection.sql("SHOW TABLES").fetchall())
+
+    assert listed() == sorted(lib.list_symbols())
+    lib.write("later", pd.DataFrame({"n": [1]}))
+    lib.delete("s03")
+    lib.write("s07", pd.DataFrame({"n": [2]}))
+    assert listed() == sorted(lib.list_symbols())
+    assert "s03" not in listed()
+    assert {"later", "s07", "trades"} < set(listed())
+    names = connection.sql("SELECT table_name FROM information_schema.columns WHERE column_name = 'n'").fetchall()
+    assert {row[0] for row in names} == set(listed())
+    assert count(connection, "LATER") == 1
+    lib.fold()
+    assert listed() == sorted(lib.list_symbols())
+    for path in (lib_root(lib) / "catalogue" / "files").iterdir():
+        path.write_bytes(b"damaged")
+    assert listed() == sorted(lib.list_symbols())
+    for path in (lib_root(lib) / "folds").iterdir():
+        path.unlink()
+    assert listed() == sorted(lib.list_symbols())

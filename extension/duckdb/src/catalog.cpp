@@ -227,6 +227,9 @@ vector<string> VStoreSchema::Names(ClientContext &context) {
         }
         return names;
     }
+    if (owner.library->TryFoldedNames(context, names)) {
+        return names;
+    }
     for (auto &pair : owner.library->Symbols(context)) {
         names.push_back(pair.first);
     }
@@ -304,18 +307,39 @@ static CatalogEntry &KeepView(VStoreTransaction &transaction, VStoreCatalog &cat
 
 CatalogEntry &VStoreSchema::Symbol(ClientContext &context, VersionPtr version) {
     auto &transaction = TransactionOf(context, owner);
-    auto key = version->symbol + "@" + std::to_string(version->number);
+    auto key = std::to_string(version->number) + "@" + version->symbol;
     auto known = transaction.entries.find(name + "\0view\0"s + key);
     if (known != transaction.entries.end()) {
         return *known->second;
     }
-    return KeepView(transaction, owner, *this, version->symbol, key, [this, &transaction, &context, version, key]() {
-        auto info = duckdb::make_shared_ptr<ScanInfo>();
-        info->version = version;
-        info->segments = owner.library->AllSegments(context, *version);
-        info->root = owner.library->SegmentsRoot();
-        auto function = KeepFunction(transaction, owner, *this, ScanFunction(context, key, std::move(info)));
-        return ViewQuery(context, *owner.library, *version, function);
+    return KeepView(transaction, owner, *this, version->symbol, key,
+                    [this, &context, version]() { return Query(context, version); });
+}
+
+string VStoreSchema::Query(ClientContext &context, VersionPtr version) {
+    auto info = duckdb::make_shared_ptr<ScanInfo>();
+    info->version = version;
+    info->segments = owner.library->AllSegments(context, *version);
+    info->root = owner.library->SegmentsRoot();
+    auto label = version->symbol + "@" + std::to_string(version->number);
+    auto function =
+        KeepFunction(TransactionOf(context, owner), owner, *this, ScanFunction(context, label, std::move(info)));
+    return ViewQuery(context, *owner.library, *version, function);
+}
+
+CatalogEntry &VStoreSchema::Listed(ClientContext &context, const string &symbol) {
+    auto &transaction = TransactionOf(context, owner);
+    auto key = "@" + symbol; // which no version of any symbol has
+    auto known = transaction.entries.find(name + "\0view\0"s + key);
+    if (known != transaction.entries.end()) {
+        return *known->second;
+    }
+    return KeepView(transaction, owner, *this, symbol, key, [this, &transaction, &context, symbol]() {
+        auto version = transaction.Newest(context, *owner.library, symbol);
+        if (!version || version->IsDeleted()) {
+            throw duckdb::BinderException("%s is gone since it was listed", Shown(symbol));
+        }
+        return Query(context, version);
     });
 }
 
@@ -427,6 +451,13 @@ void VStoreSchema::Scan(ClientContext &context, CatalogType type, const std::fun
                 at.number = pair.second;
                 return owner.library->Resolve(context, pair.first, at);
             });
+        }
+        return;
+    }
+    vector<string> names;
+    if (owner.library->TryFoldedNames(context, names)) {
+        for (auto &symbol : names) {
+            callback(Listed(context, symbol));
         }
         return;
     }

@@ -57,6 +57,10 @@ private:
     vector<string> Names(duckdb::ClientContext &context);
     duckdb::optional_ptr<duckdb::CatalogEntry> Find(duckdb::ClientContext &context, const string &name, const At &at);
     duckdb::CatalogEntry &Symbol(duckdb::ClientContext &context, VersionPtr version);
+    //! The query of the view of a version.
+    string Query(duckdb::ClientContext &context, VersionPtr version);
+    //! A view of whatever is newest of a symbol when it is bound.
+    duckdb::CatalogEntry &Listed(duckdb::ClientContext &context, const string &symbol);
     duckdb::CatalogEntry &CatalogueTable(duckdb::ClientContext &context, const string &table);
 
     VStoreCatalog &owner;

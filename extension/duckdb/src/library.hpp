@@ -75,6 +75,8 @@ public:
 
     //! The names of all symbols that have a document, with the numbers of their documents, highest first.
     std::map<string, vector<int64_t>> Symbols(duckdb::ClientContext &context);
+    //! The names of the symbols that are there, by the folded catalogue and the journal; false: documents must tell.
+    bool TryFoldedNames(duckdb::ClientContext &context, vector<string> &names);
     //! The newest versions of all symbols that are there, by name.
     std::map<string, VersionPtr> NewestOfAll(duckdb::ClientContext &context);
     //! All visible versions but pruned ones, by symbol, newest first.
