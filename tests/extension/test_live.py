@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from datetime import timedelta
 from pathlib import Path
 
@@ -266,3 +267,46 @@ def test_a_folded_library(lib, connection):
     for path in (lib_root(lib) / "folds").iterdir():
         path.unlink()
     assert listed() == sorted(lib.list_symbols())
+
+
+def test_segments_in_another_store(tmp_path, connection):
+    """They are found where library.json says, if that place says whose they are."""
+    store = vs.open(tmp_path / "documents", segments_url=tmp_path / "segments")
+    store.create_library("apart").write("t", pd.DataFrame({"n": [1, 2]}))
+    root = tmp_path / "documents" / "apart"
+    connection.execute(f"ATTACH {literal(str(root))} AS apart (TYPE vstore)")
+    assert connection.sql("SELECT sum(n) FROM apart.t").fetchall() == [(3,)]
+    (tmp_path / "segments" / "apart" / "owner.json").unlink()
+    assert "owner.json" in error(connection, f"ATTACH {literal(str(root))} AS again (TYPE vstore)")
+
+
+def test_many_threads_beside_a_writer(lib, connection):
+    """Cursors query, join and list at once, while versions and symbols come; each statement is of one moment."""
+    failures: list[Exception] = []
+
+    def work() -> None:
+        cursor = connection.cursor()
+        try:
+            for _ in range(15):
+                assert cursor.execute("SELECT count(*) FROM eod.trades AT (VERSION => 0)").fetchall() == [(5,)]
+                cursor.execute("SHOW ALL TABLES").fetchall()
+                both = "SELECT (SELECT max(n) FROM eod.trades), (SELECT max(n) FROM eod.other)"
+                trades, other = cursor.execute(both).fetchall()[0]
+                assert trades == other
+        except Exception as failure:
+            failures.append(failure)
+
+    def write(number: int) -> None:
+        with lib.transaction() as transaction:
+            for symbol in ("trades", "other"):
+                transaction.write(symbol, pd.DataFrame({"n": [number]}))
+
+    write(10)
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for number in range(20, 30):
+        write(number)
+    for thread in threads:
+        thread.join()
+    assert not failures

@@ -87,6 +87,7 @@ static At AtOf(const duckdb::BoundAtClause &clause) {
 }
 
 VersionPtr VStoreTransaction::Newest(ClientContext &context, Library &library, const string &symbol) {
+    std::lock_guard<std::recursive_mutex> guard(lock);
     auto known = pinned.find(symbol);
     if (known != pinned.end()) {
         return known->second.version;
@@ -133,6 +134,7 @@ void VStoreTransactionManager::RollbackTransaction(duckdb::Transaction &transact
 
 static VStoreSchema &SchemaOf(VStoreTransaction &transaction, VStoreCatalog &catalog, const string &name,
                               VStoreSchema::Kind kind, Snapshot snapshot) {
+    std::lock_guard<std::recursive_mutex> guard(transaction.lock);
     auto &schema = transaction.schemas[name];
     if (!schema) {
         duckdb::CreateSchemaInfo info;
@@ -162,8 +164,12 @@ optional_ptr<SchemaCatalogEntry> VStoreCatalog::LookupSchema(CatalogTransaction 
     if (lower == CATALOGUE_SCHEMA) {
         return SchemaOf(own, *this, CATALOGUE_SCHEMA, VStoreSchema::Kind::CATALOGUE, Snapshot());
     }
-    if (own.schemas.count(wanted)) {
-        return own.schemas[wanted].get();
+    {
+        std::lock_guard<std::recursive_mutex> guard(own.lock);
+        auto known = own.schemas.find(wanted);
+        if (known != own.schemas.end()) {
+            return known->second.get();
+        }
     }
     if (!IsReserved(wanted)) {
         Snapshot snapshot;
@@ -252,6 +258,7 @@ public:
         : ViewCatalogEntry(catalog, schema, info), make(std::move(make)) {}
 
     const duckdb::SelectStatement &GetQuery() override {
+        std::lock_guard<std::mutex> guard(query_lock);
         if (!query) {
             query = Parsed(make());
         }
@@ -270,20 +277,28 @@ public:
     string ToSQL() const override { return ""; }
 
 private:
+    std::mutex query_lock;
     const std::function<string()> make;
 };
 
 } // namespace
 
+static CatalogEntry *Known(VStoreTransaction &transaction, const string &key) {
+    std::lock_guard<std::recursive_mutex> guard(transaction.lock);
+    auto found = transaction.entries.find(key);
+    return found == transaction.entries.end() ? nullptr : found->second.get();
+}
+
+//! Keeps an entry for as long as the transaction; one that is there already stays, since somebody may use it.
 static CatalogEntry &Keep(VStoreTransaction &transaction, const string &key, duckdb::unique_ptr<CatalogEntry> entry) {
-    auto &kept = transaction.entries[key];
-    kept = std::move(entry);
-    return *kept;
+    std::lock_guard<std::recursive_mutex> guard(transaction.lock);
+    return *transaction.entries.emplace(key, std::move(entry)).first->second;
 }
 
 //! Puts a function into the transaction, and returns the name that a view of the schema calls it by.
 static string KeepFunction(VStoreTransaction &transaction, VStoreCatalog &catalog, VStoreSchema &schema,
                            duckdb::TableFunction function) {
+    std::lock_guard<std::recursive_mutex> guard(transaction.lock);
     // DuckDB looks for functions in lower case, in which symbols may have one name.
     auto name = duckdb::StringUtil::Lower(function.name);
     while (transaction.entries.count(schema.name + "\0function\0"s + name)) {
@@ -308,9 +323,8 @@ static CatalogEntry &KeepView(VStoreTransaction &transaction, VStoreCatalog &cat
 CatalogEntry &VStoreSchema::Symbol(ClientContext &context, VersionPtr version) {
     auto &transaction = TransactionOf(context, owner);
     auto key = std::to_string(version->number) + "@" + version->symbol;
-    auto known = transaction.entries.find(name + "\0view\0"s + key);
-    if (known != transaction.entries.end()) {
-        return *known->second;
+    if (auto known = Known(transaction, name + "\0view\0"s + key)) {
+        return *known;
     }
     return KeepView(transaction, owner, *this, version->symbol, key,
                     [this, &context, version]() { return Query(context, version); });
@@ -330,9 +344,8 @@ string VStoreSchema::Query(ClientContext &context, VersionPtr version) {
 CatalogEntry &VStoreSchema::Listed(ClientContext &context, const string &symbol) {
     auto &transaction = TransactionOf(context, owner);
     auto key = "@" + symbol; // which no version of any symbol has
-    auto known = transaction.entries.find(name + "\0view\0"s + key);
-    if (known != transaction.entries.end()) {
-        return *known->second;
+    if (auto known = Known(transaction, name + "\0view\0"s + key)) {
+        return *known;
     }
     return KeepView(transaction, owner, *this, symbol, key, [this, &transaction, &context, symbol]() {
         auto version = transaction.Newest(context, *owner.library, symbol);
@@ -345,9 +358,8 @@ CatalogEntry &VStoreSchema::Listed(ClientContext &context, const string &symbol)
 
 CatalogEntry &VStoreSchema::CatalogueTable(ClientContext &context, const string &table) {
     auto &transaction = TransactionOf(context, owner);
-    auto known = transaction.entries.find(name + "\0view\0"s + table);
-    if (known != transaction.entries.end()) {
-        return *known->second;
+    if (auto known = Known(transaction, name + "\0view\0"s + table)) {
+        return *known;
     }
     return KeepView(transaction, owner, *this, table, table, [this, &transaction, table]() {
         auto function = KeepFunction(transaction, owner, *this, CatalogueFunction(table, table + "@", owner.library));
@@ -383,8 +395,7 @@ optional_ptr<CatalogEntry> VStoreSchema::LookupEntry(CatalogTransaction transact
     auto &wanted = lookup.GetEntryName();
     if (lookup.GetCatalogType() == CatalogType::TABLE_FUNCTION_ENTRY) {
         auto &own = TransactionOf(context, owner);
-        auto found = own.entries.find(name + "\0function\0"s + wanted);
-        return found == own.entries.end() ? nullptr : found->second.get();
+        return Known(own, name + "\0function\0"s + wanted);
     }
     if (lookup.GetCatalogType() != CatalogType::TABLE_ENTRY && lookup.GetCatalogType() != CatalogType::VIEW_ENTRY) {
         return nullptr;

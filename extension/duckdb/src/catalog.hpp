@@ -1,6 +1,8 @@
 // The catalogue of an attached library: its symbols are views, its snapshots and `vstore` schemas of views.
 #pragma once
 
+#include <atomic>
+
 #include "duckdb/catalog/catalog.hpp"
 #include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
 #include "duckdb/catalog/catalog_entry/view_catalog_entry.hpp"
@@ -116,7 +118,9 @@ public:
     std::map<string, duckdb::unique_ptr<VStoreSchema>> schemas;
     //! views and functions, by the schema's name, the type and the name
     std::map<string, duckdb::unique_ptr<duckdb::CatalogEntry>> entries;
-    bool is_fresh = false;
+    std::atomic<bool> is_fresh {false};
+    //! of all here: the parts of a statement run at once, and DuckDB's own lists bind views while they run
+    std::recursive_mutex lock;
 
 private:
     struct Pinned {

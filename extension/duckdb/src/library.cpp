@@ -21,22 +21,24 @@ void Library::Load(duckdb::ClientContext &context) {
     string bytes;
     if (!files.TryRead("library.json", bytes)) {
         throw BinderException("there is no library of duckvstore at '%s' (it has no library.json): ATTACH the "
-                                    "library's own folder, which is the store's followed by the library's name",
-                                    root);
+                              "library's own folder, which is the store's followed by the library's name",
+                              root);
     }
     Document document(bytes, "library", files.Path("library.json"));
     auto fields = document.Root();
     auto found = fields["library_id"].Text();
     auto segments = fields.Has("segments_url") ? fields["segments_url"].TextOr("") : "";
-    name = fields["name"].Text();
-    if (found != library_id) { // what is remembered is of a library that was deleted
-        cache.clear();
-        least_recent.clear();
-        cached_bytes = 0;
-        decisions.clear();
-        garbage.clear();
+    looked_at = std::chrono::steady_clock::now();
+    if (found == library_id) {
+        return;
     }
-    library_id = found;
+    // What is remembered is of a library that was deleted.
+    cache.clear();
+    least_recent.clear();
+    cached_bytes = 0;
+    decisions.clear();
+    garbage.clear();
+    name = fields["name"].Text();
     segments_root = root;
     if (!segments.empty()) {
         segments = duckdb::StringUtil::StartsWith(segments, "file://") ? segments.substr(7) : segments;
@@ -44,14 +46,14 @@ void Library::Load(duckdb::ClientContext &context) {
         Files elsewhere(context, segments_root);
         if (!elsewhere.TryRead("owner.json", bytes)) {
             throw BinderException("the segments of '%s' should be at '%s', which has no owner.json", root,
-                                        segments_root);
+                                  segments_root);
         }
         Document owner(bytes, "owner", elsewhere.Path("owner.json"));
-        if (owner.Root()["library_id"].Text() != library_id) {
+        if (owner.Root()["library_id"].Text() != found) {
             throw BinderException("the segments at '%s' are of another library than '%s'", segments_root, root);
         }
     }
-    looked_at = std::chrono::steady_clock::now();
+    library_id = found;
 }
 
 void Library::Refresh(duckdb::ClientContext &context) {
