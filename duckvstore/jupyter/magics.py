@@ -1,14 +1,12 @@
 """``%vstore`` and ``%%vstore``: connect to a store, run SQL in a cell, look at what is there.
 
-``unload`` leaves the shell as ``load`` found it, and an error of this package shows as one readable
-block, never as a traceback through its code.
+``unload`` leaves the shell as ``load`` found it.
 """
 
 from __future__ import annotations
 
 import re
-from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, needs_local_scope, no_var_expand
 from traitlets import Int
@@ -16,13 +14,10 @@ from traitlets import Int
 from duckvstore.api.library import Library
 from duckvstore.api.store import Store
 from duckvstore.api.store import open as open_store
-from duckvstore.errors import DuckVStoreError, InvalidInput, nearest
-from duckvstore.jupyter import completion, request
+from duckvstore.errors import InvalidInput, nearest
+from duckvstore.jupyter import completion, request, tracebacks
 from duckvstore.jupyter.connection import Connection
 from duckvstore.jupyter.query import Query, as_type
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 NAMES = ("vstore", "vstore_symbols", "vstore_versions", "vstore_browse")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|[/~]|\.{1,2}(?:/|$)")
@@ -35,6 +30,7 @@ def load(shell: Any) -> None:
     _previous[id(shell)] = {(kind, name): tables[kind].get(name) for kind in ("line", "cell") for name in NAMES}
     magics = VStoreMagics(shell)
     shell.register_magics(magics)
+    tracebacks.install(shell)
     completer = getattr(shell, "Completer", None)
     if completer is not None:
         completer.custom_matchers.append(magics.matcher)
@@ -48,6 +44,7 @@ def unload(shell: Any) -> None:
             shell.magics_manager.magics[kind].pop(name, None)
         else:
             shell.magics_manager.magics[kind][name] = earlier
+    tracebacks.uninstall(shell)
     if magics is None:
         return
     if magics in shell.configurables:
@@ -55,32 +52,6 @@ def unload(shell: Any) -> None:
     completer = getattr(shell, "Completer", None)
     if completer is not None and magics.matcher in completer.custom_matchers:
         completer.custom_matchers.remove(magics.matcher)
-
-
-def readable(error: BaseException) -> BaseException:
-    """Return ``error``, of which a notebook will show only type and message (``%tb`` included)."""
-    name, message = type(error).__name__, str(error)
-
-    def render() -> list[str]:
-        return [f"\x1b[31;1m{name}\x1b[0m: {message}" if message else f"\x1b[31;1m{name}\x1b[0m"]
-
-    error._render_traceback_ = render  # type: ignore[attr-defined]
-    return error
-
-
-def _readably(magic: Callable[..., Any]) -> Callable[..., Any]:
-    """Return ``magic``, whose errors are ``readable``."""
-
-    @wraps(magic)
-    def readably(*arguments: Any, **named: Any) -> Any:
-        try:
-            return magic(*arguments, **named)
-        except DuckVStoreError as error:
-            raise readable(error) from error.__cause__
-        except KeyboardInterrupt as error:
-            raise readable(error) from None
-
-    return readably
 
 
 @magics_class
@@ -100,7 +71,6 @@ class VStoreMagics(Magics):
     @no_var_expand
     @needs_local_scope
     @line_cell_magic
-    @_readably
     def vstore(self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None) -> Any:
         """Connect to a store, or run SQL in which symbols are tables, at any version.
 
@@ -127,7 +97,6 @@ class VStoreMagics(Magics):
 
     @no_var_expand
     @line_magic
-    @_readably
     def vstore_symbols(self, line: str) -> Any:
         """Return the symbols of the library as a dataframe: ``%vstore_symbols [-l LIBRARY] [PATTERN]``."""
         asked = request.parse(line)
@@ -141,7 +110,6 @@ class VStoreMagics(Magics):
 
     @no_var_expand
     @line_magic
-    @_readably
     def vstore_versions(self, line: str) -> Any:
         """Return the versions of a symbol as a dataframe, newest first: ``%vstore_versions [-l LIBRARY] SYMBOL``."""
         asked = request.parse(line)
@@ -152,7 +120,6 @@ class VStoreMagics(Magics):
 
     @no_var_expand
     @line_magic
-    @_readably
     def vstore_browse(self, line: str) -> Any:
         """Return the version browser of the library: ``%vstore_browse [-l LIBRARY] [SYMBOL]``."""
         asked = request.parse(line)

@@ -56,6 +56,8 @@ def to_registrable(value: Any, *, uses: int) -> Any:
         return value
     if is_kind(value, "polars", "DataFrame"):
         return value.to_arrow()
+    if is_kind(value, "duckvstore.sql.results.result", "Result"):
+        return value.arrow()  # a C stream would lose the class of what it raises, a stop's too
     if isinstance(value, pa.RecordBatch):
         return pa.Table.from_batches([value])
     if is_kind(value, "pyarrow.dataset", "Dataset"):
