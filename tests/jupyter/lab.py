@@ -43,9 +43,9 @@ class Lab:
     def __init__(self, process: subprocess.Popen, port: int, token: str, log: Path) -> None:
         self._process, self._port, self._token, self._log = process, port, token, log
 
-    def open_url(self, name: str) -> str:
-        """Return the address at which JupyterLab opens a notebook, alone and in a fresh workspace."""
-        return f"http://{HOST}:{self._port}/lab/tree/{name}?token={self._token}&reset"
+    def open_url(self, name: str, under: str = "lab/tree") -> str:
+        """Return where JupyterLab, or Notebook 7 (under "notebooks"), opens a notebook alone, in a fresh workspace."""
+        return f"http://{HOST}:{self._port}/{under}/{name}?token={self._token}&reset"
 
     def ask(self, method: str, path: str):
         """Return the server's JSON answer, or None for an empty one."""
