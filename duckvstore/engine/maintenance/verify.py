@@ -230,7 +230,7 @@ class _Verification:
         view = folded.look(self.library)
         if view is None:
             is_there = folded.newest_number(self.library) >= 0
-            if not options.is_folded(self.library) or not (is_there or self.repair):
+            if not (is_there or (self.repair and self._is_folded())):
                 return []
             return ["the folded catalogue is not believed, and documents are read: fold(rebuild=True) makes it anew"]
         generation = view.folded.generation
@@ -260,6 +260,12 @@ class _Verification:
             elif known[symbol, number] != (version.write_id, self._is_visible(version)):
                 wrong.append(f"has another version {number} of {symbol!r}")
         return [f"the catalogue {each}: fold(rebuild=True) makes it anew" for each in wrong]
+
+    def _is_folded(self) -> bool:
+        try:
+            return options.is_folded(self.library)
+        except (Integrity, Unsupported):
+            return False  # a problem of its own
 
     def _ghosts(self, known: Collection[tuple[str, int]]) -> list[tuple[str, int]]:
         """Return what is folded and neither there nor named as removed: a collection takes the latter out later."""
