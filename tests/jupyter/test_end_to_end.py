@@ -158,8 +158,11 @@ def check_the_error(page):
     lines = text.rstrip().splitlines()
     assert lines[-1].index("^") == lines[-2].index("prise")
     assert "Traceback" not in text
-    # An error stops "Run All", so the next cell is run by hand.
-    page.locator(".jp-Notebook .jp-CodeCell").nth(4).locator(".cm-content").click()
+    # An error stops "Run All", so the next cell is run by hand, once the kernel has given it up.
+    cell = page.locator(".jp-Notebook .jp-CodeCell").nth(4)
+    cell.locator(".jp-InputPrompt", has_text="[ ]:").wait_for()
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
+    cell.locator(".cm-content").click()
     page.keyboard.press("Shift+Enter")
     page.locator(".vsb-root").wait_for()
 
