@@ -60,16 +60,21 @@ def asked(run):
     return call
 
 
-def process(*arguments: str, cwd=None, text: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own, which takes warnings for errors."""
+def environment(**more: str) -> dict[str, str]:
+    """Return the variables for a process of the command, which takes warnings for errors."""
     kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS")}
+    return {**kept, "PYTHONWARNINGS": "error", "PYTHONIOENCODING": "utf-8", **more}
+
+
+def process(*arguments: str, cwd=None, text: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "duckvstore", *arguments],
         input=text,
         capture_output=True,
         encoding="utf-8",
         cwd=cwd,
-        env={**kept, "PYTHONWARNINGS": "error", "PYTHONIOENCODING": "utf-8", **variables},
+        env=environment(**variables),
         timeout=120,
         check=False,
     )

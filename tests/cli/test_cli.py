@@ -16,25 +16,8 @@ import pytest
 import duckvstore as vs
 from duckvstore.cli import main
 from duckvstore.cli.terminal import Screen
-
-
-def environment(**more: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS")}
-    return {**kept, "PYTHONWARNINGS": "error", "PYTHONIOENCODING": "utf-8", **more}
-
-
-def run(*arguments: str, cwd=None, text: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "duckvstore", *arguments],
-        input=text,
-        capture_output=True,
-        encoding="utf-8",
-        cwd=cwd,
-        env=environment(**variables),
-        timeout=120,
-        check=False,
-    )
+from tests.cli.conftest import environment
+from tests.cli.conftest import process as run
 
 
 @pytest.fixture(scope="module")

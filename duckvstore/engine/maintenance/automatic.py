@@ -161,14 +161,10 @@ def look(library: OpenLibrary, manner: fold.Manner) -> FoldReport | None:
         if report is not None or folded.look(library) is not None:  # another was first
             return report
     # The first fold, or one that was given up, or a catalogue that is not believed: all documents are read.
-    page = list(library.objects.list(library.layout.versions, limit=FIRST_DOCUMENTS_MIN))
-    if len(page) < FIRST_DOCUMENTS_MIN:
-        return None
-    sizes = [
-        entry.size_bytes or 0 for entry in library.objects.list(library.layout.versions, limit=FIRST_DOCUMENTS_MAX + 1)
-    ]
-    if len(sizes) > FIRST_DOCUMENTS_MAX or sum(sizes) > BYTES_MAX:
-        return None  # gc does it, which reads all of them anyway
+    listed = library.objects.list(library.layout.versions, limit=FIRST_DOCUMENTS_MAX + 1)
+    sizes = [entry.size_bytes or 0 for entry in listed]
+    if not FIRST_DOCUMENTS_MIN <= len(sizes) <= FIRST_DOCUMENTS_MAX or sum(sizes) > BYTES_MAX:
+        return None  # of more gc does it, which reads all of them anyway
     _check_rights(library)
     return fold.fold(library, manner=manner._replace(intents_max=None))
 

@@ -8,6 +8,7 @@ order in which things are read is part of it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec import structs
@@ -410,9 +411,9 @@ class _Planner:
             del self.inventory.documents[version.symbol, version.number]
             self.found.versions.append((version.symbol, version.number))
 
-    def _load(self, pair: tuple[str, int]) -> Version | None:
+    def _load(self, pair: tuple[str, int], *, fresh: bool = False) -> Version | None:
         try:
-            return self.library.version(*pair)
+            return self.library.version(*pair, fresh=fresh, labelled=False)
         except NoSuchKey:
             return None  # another collection was first; what it referred to counts as referenced in this run
 
@@ -437,17 +438,11 @@ class _Planner:
         """
         losing = {symbol for key, (symbol, _) in self.listed.items() if key not in self.inventory.references}
         told = sorted(pair for pair in self.inventory.told & self.inventory.documents.keys() if pair[0] in losing)
-        for version in references.in_batches(self._load_fresh, told, "reading versions"):
+        for version in references.in_batches(partial(self._load, fresh=True), told, "reading versions"):
             if version is not None:
                 known = self.inventory.documents[version.symbol, version.number]
                 self.found.rebuilds |= version.write_id != known.write_id
                 self.inventory.references.add([version])
-
-    def _load_fresh(self, pair: tuple[str, int]) -> Version | None:
-        try:
-            return self.library.version(*pair, fresh=True, labelled=False)
-        except NoSuchKey:
-            return None
 
     def _remove_objects(self) -> None:
         """Condemn what no document refers to, and delete what was condemned long enough ago."""
