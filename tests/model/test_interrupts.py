@@ -316,6 +316,28 @@ for number in range({sized(800, full=10_000)}):
     assert run_signals(code) == ""
 
 
+def test_signals_while_rows_of_a_question_of_ours_are_fetched():
+    """DuckDB 2 runs a query as its rows are fetched, and makes an error of its own of what the handler raised."""
+    code = """
+import duckdb
+from duckvstore.sql.driver.interrupts import interruptible
+
+cursor = interruptible(duckdb.connect())
+for number in range(200):
+    try:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.0002 + number * 0.00002)
+            cursor.execute("SELECT range FROM range(20000)")
+            cursor.fetchall() if number % 4 else cursor.fetchone()
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    except TimeoutError:
+        pass
+    assert cursor.execute("SELECT 42").fetchone() == (42,)
+"""
+    assert run_signals(code) == ""
+
+
 def test_an_interrupt_at_any_moment_of_any_call_leaves_the_handle_whole():
     """What was on the way into a cache or a transaction is given up; all calls work afterwards."""
     code = f"""

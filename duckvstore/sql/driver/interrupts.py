@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import duckdb
+    import pyarrow as pa
 
 Outcome = TypeVar("Outcome")
 
@@ -103,6 +104,17 @@ def _wait_for(work: Task[Outcome], look: Callable[[], None]) -> None:
         look()
 
 
+def fetch_arrow(cursor: duckdb.DuckDBPyConnection, query: str) -> pa.Table:
+    """Return the rows of ``query``."""
+
+    def fetch() -> Any:
+        relation: Any = cursor.sql(query)
+        return relation.to_arrow_table() if hasattr(relation, "to_arrow_table") else relation.arrow()
+
+    rows: pa.Table = run_interruptibly(cursor, fetch)
+    return rows
+
+
 class Cursor:
     """A cursor of DuckDB of which these methods can be interrupted; all else is DuckDB's own."""
 
@@ -114,9 +126,18 @@ class Cursor:
         """Return what DuckDB's cursor has."""
         return getattr(self.own, name)
 
-    def execute(self, *arguments: Any, **options: Any) -> Any:
+    def execute(self, *arguments: Any, **options: Any) -> Cursor:
         """Run a statement, as DuckDB's cursor does."""
-        return run_interruptibly(self.own, partial(self.own.execute, *arguments, **options))
+        run_interruptibly(self.own, partial(self.own.execute, *arguments, **options))
+        return self
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """Return all rows of the last statement, as DuckDB's cursor does, which runs a query only now."""
+        return run_interruptibly(self.own, self.own.fetchall)
+
+    def fetchone(self) -> tuple[Any, ...] | None:
+        """Return the next row of the last statement, as DuckDB's cursor does."""
+        return run_interruptibly(self.own, self.own.fetchone)
 
     def sql(self, *arguments: Any, **options: Any) -> Any:
         """Bind a query, or run any other statement, as DuckDB's cursor does."""
@@ -125,6 +146,10 @@ class Cursor:
     def register(self, *arguments: Any) -> Any:
         """Let DuckDB know an object of Python, as its cursor does, which asks the object what it is."""
         return run_interruptibly(self.own, partial(self.own.register, *arguments))
+
+    def unregister(self, name: str) -> Any:
+        """Let DuckDB forget an object of Python, as its cursor does."""
+        return run_interruptibly(self.own, partial(self.own.unregister, name))
 
 
 def interruptible(own: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:

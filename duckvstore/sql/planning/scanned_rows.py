@@ -15,7 +15,7 @@ import pyarrow as pa
 from duckvstore.engine.reading import segments
 from duckvstore.engine.reading.reads import Rows
 from duckvstore.format.stored import schema as arrow_schema
-from duckvstore.sql.driver.interrupts import run_interruptibly
+from duckvstore.sql.driver.interrupts import fetch_arrow
 from duckvstore.sql.syntax.literals import literal, quote
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Scan:
         try:
             # Text in Arrow's large form, of which any is stored; and the system has the files in memory, if anybody.
             connection.execute("SET arrow_large_buffer_size = true; SET enable_external_file_cache = false")
-            found = run_interruptibly(connection, lambda: _arrow(connection.sql(sql)))
+            found = fetch_arrow(connection, sql)
         except duckdb.Error:
             return None  # what is wrong is told by whoever reads the rows otherwise
         numbers = self._numbers(found.column(len(self.columns)).to_numpy())
@@ -97,7 +97,3 @@ class Scan:
         fields = [stored.field(name) for name in self.columns]
         arrays = [found.column(at).cast(field.type) for at, field in enumerate(fields)]
         return pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=stored.metadata))
-
-
-def _arrow(relation: Any) -> pa.Table:
-    return relation.to_arrow_table() if hasattr(relation, "to_arrow_table") else relation.arrow()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duckvstore.sql.driver import duckdb_errors
+from duckvstore.sql.driver.interrupts import run_interruptibly
 from duckvstore.sql.execution.thread_cursor import PreparedStatement
 from duckvstore.sql.syntax import parser
 from duckvstore.sql.values import row_values
@@ -84,7 +85,9 @@ def executed(thread: ThreadCursor, statement: Statement, values: Values) -> tupl
     thread.open_for(None)
     end, cursor = statement.explain_end, thread.cursor
     sql = statement.sql[end:]
-    row = _shown_at(statement, sql, lambda: row_values.values(cursor, cursor.sql(sql.text)))
+    row = _shown_at(
+        statement, sql, lambda: run_interruptibly(cursor, lambda: row_values.values(cursor, cursor.sql(sql.text)))
+    )
     given = dict(zip(kept.names, row, strict=False))  # without parameters there is a NULL
     # On its own, so that places are in its own text, which is also the message of a version that it makes.
     found = parser.parse(f"{statement.text[:end]} {kept.text}" if end else kept.text)[0]

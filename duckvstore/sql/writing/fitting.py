@@ -12,6 +12,7 @@ from duckvstore.errors import InvalidInput
 from duckvstore.format.codecs import arrow_values
 from duckvstore.format.evolution import altering
 from duckvstore.format.stored import schema as schemas
+from duckvstore.sql.driver.interrupts import fetch_arrow, interruptible
 from duckvstore.sql.values import kinds
 from duckvstore.sql.values.types import readable
 
@@ -72,7 +73,8 @@ def _cast(rows: pa.Table, wanted: Mapping[int, Kind], carried: Mapping[int, pa.D
     import duckdb
     import pyarrow as pa
 
-    with duckdb.connect(":memory:") as connection:
+    with duckdb.connect(":memory:") as own:
+        connection = interruptible(own)
         for at, kind in wanted.items():
             name = rows.schema.names[at]
             column = readable(name, arrow_values.plain_table(rows.select([at])).column(0))
@@ -102,10 +104,8 @@ def _column(connection: duckdb.DuckDBPyConnection, kind: Kind, *, is_stored: boo
         was, back = f"CAST(x AS {kinds.stored(kind)})", kinds.encoded(value, kind, kinds.stored(kind)) or value
     if given != "VARCHAR":  # a text is read, any other value must come back as it was
         differs = f"{back} IS DISTINCT FROM {was}"
-        lost = connection.sql(f"SELECT CAST(x AS VARCHAR) FROM {_ROWS} WHERE {differs} LIMIT 1").fetchall()
+        lost = connection.execute(f"SELECT CAST(x AS VARCHAR) FROM {_ROWS} WHERE {differs} LIMIT 1").fetchall()
         if lost:
             raise ValueError(f"{lost[0][0]} would be another value")
     text = kinds.encoded(value, kind, kinds.stored(kind)) or value
-    relation: Any = connection.sql(f"SELECT {text} AS x FROM {_ROWS}")
-    found: pa.Table = relation.to_arrow_table() if hasattr(relation, "to_arrow_table") else relation.arrow()
-    return found.column(0)
+    return fetch_arrow(connection, f"SELECT {text} AS x FROM {_ROWS}").column(0)

@@ -17,7 +17,7 @@ from duckvstore.format.codecs.arrow_values import plain_table
 from duckvstore.format.rows.encoding import exact
 from duckvstore.format.stored.schema import shown, to_arrow
 from duckvstore.sql.driver.instance import registered
-from duckvstore.sql.driver.interrupts import run_interruptibly
+from duckvstore.sql.driver.interrupts import fetch_arrow
 from duckvstore.sql.syntax.literals import quote
 from duckvstore.sql.values import kinds
 from duckvstore.sql.values.types import readable
@@ -256,12 +256,7 @@ class Scratch:
         return pa.table(columns, schema=after.schema)
 
     def _query(self, text: str) -> pa.Table:
-        def run() -> Any:
-            relation: Any = self._cursor.sql(text)
-            return relation.to_arrow_table() if hasattr(relation, "to_arrow_table") else relation.arrow()
-
-        table: pa.Table = run_interruptibly(self._cursor, run)
-        return table
+        return fetch_arrow(self._cursor, text)
 
     def _select(self, rest: str, known: Mapping[str, pa.ChunkedArray] | None = None) -> pa.Table:
         """Return rows in the stored schema, some columns of which may be ``known``.
