@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duckvstore.api.payloads import StagedDataFinalizeMethod, StageResult
-from duckvstore.api.writing import Writing, fitted
+from duckvstore.api.writing import Writing, fitted, taking
 from duckvstore.engine.writing import staging
 from duckvstore.errors import InvalidInput, NoSuchSymbol, NotFound
 from duckvstore.format.stored import metadata as user_metadata
@@ -49,8 +49,9 @@ class Staging(Writing):
             if sort_on_index and index_column is not None and isinstance(wanted, list):
                 wanted, sort_on_index = [index_column, *wanted], False
             data = _in_order(data, self.open_library.quoted(symbol), on_index=sort_on_index, columns=wanted)
-        given = self._given(symbol, data, validate_index=validate_index, index_column=index_column, joins=True)
-        return StageResult(symbol, staging.stage(self.open_library, call, given))
+        with taking(data):
+            given = self._given(symbol, data, validate_index=validate_index, index_column=index_column, joins=True)
+            return StageResult(symbol, staging.stage(self.open_library, call, given))
 
     def finalize_staged_data(
         self,

@@ -6,6 +6,7 @@ makes one version at most, which is there as a whole or not at all; what a call 
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ from duckvstore.format.stored import metadata as user_metadata
 from duckvstore.format.stored import schema as schemas
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from duckvstore.api.items import VersionedItem
     from duckvstore.engine.reading.catalogue import AsOf
     from duckvstore.engine.writing.edits import Plan
@@ -70,10 +73,12 @@ class Writing(Handle):
         call = self._call(symbol, author, message, expected_version)
         user_metadata.to_json(metadata)
         call = self._looking_ahead(call)
-        given = self._given(
-            symbol, data, validate_index=validate_index, index_column=index_column, allow_pickle=allow_pickle
-        )
-        return self._made(call, whole_values.write(self.open_library, given, metadata), prune=prune_previous_versions)
+        with taking(data):
+            given = self._given(
+                symbol, data, validate_index=validate_index, index_column=index_column, allow_pickle=allow_pickle
+            )
+            plan = whole_values.write(self.open_library, given, metadata)
+            return self._made(call, plan, prune=prune_previous_versions)
 
     def write_pickle(
         self,
@@ -132,9 +137,10 @@ class Writing(Handle):
         call = self._call(symbol, author, message, expected_version)
         user_metadata.to_json(metadata)
         call = self._looking_ahead(call)
-        given = self._given(symbol, data, validate_index=validate_index, index_column=index_column, joins=True)
-        plan = appends.append(self.open_library, given, metadata)
-        return self._made(call, plan, prune=prune_previous_versions)
+        with taking(data):
+            given = self._given(symbol, data, validate_index=validate_index, index_column=index_column, joins=True)
+            plan = appends.append(self.open_library, given, metadata)
+            return self._made(call, plan, prune=prune_previous_versions)
 
     def update(
         self,
@@ -168,10 +174,11 @@ class Writing(Handle):
         call = self._call(symbol, author, message, expected_version)
         user_metadata.to_json(metadata)
         wanted = ranges.date_range_if(date_range)
-        given = self._given(symbol, data, validate_index=False, index_column=index_column, joins=True)
         missing = None if upsert else lambda: self._missing(symbol, "update (or pass upsert=True)")
-        plan = updates.update(self.open_library, given, metadata, wanted, missing)
-        return self._made(call, plan, prune=prune_previous_versions)
+        with taking(data):
+            given = self._given(symbol, data, validate_index=False, index_column=index_column, joins=True)
+            plan = updates.update(self.open_library, given, metadata, wanted, missing)
+            return self._made(call, plan, prune=prune_previous_versions)
 
     def delete_data_in_range(
         self,
@@ -309,6 +316,13 @@ class Writing(Handle):
             own = ["INTERVAL" if at in intervals else None for at in range(len(encoded.schema.columns))]
             encoded = replace(encoded, schema=schemas.carrying(encoded.schema, own))
         return given_rows.given_rows(symbol, encoded, where, checks_order=self._validates(validate_index), fit=fitted)
+
+
+def taking(data: Any) -> AbstractContextManager[None]:
+    """Return the block in which ``data`` is stored: the rest of a SQL result is given up when a signal ends it."""
+    from duckvstore.sql.results.result import Result
+
+    return data.given_up_if_stopped() if isinstance(data, Result) else nullcontext()
 
 
 def fitted(given: Encoded, stored: Schema, where: str) -> Encoded:

@@ -14,7 +14,7 @@ from tests.jupyter.test_tracebacks import ANSI, OURS
 from tests.sizes import IS_FULL
 
 AFTER_SECONDS = 0.4
-ANSWERED_SECONDS_MAX = 1.0
+ANSWERED_SECONDS_MAX = 5.0  # within one where nothing else runs; what is stopped would take minutes
 PULLED = "SELECT n, n::VARCHAR AS t FROM range(1000000000000) r(n)"
 COMPUTED = "SELECT count(*) FROM range(9999999) a, range(9999999) b WHERE a.range + b.range < -1"
 SORTED = "SELECT hash(n) AS h FROM range(400000000) r(n) ORDER BY h"

@@ -6,12 +6,13 @@ rows. What has been pulled is kept, except the part of a long stream that its co
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from duckvstore import clock, forks
 from duckvstore.errors import DuckVStoreError, InvalidInput, printable
+from duckvstore.signals import of_handler
 from duckvstore.sql.driver.interrupts import unwrapped
 from duckvstore.sql.results import conversion, display
 from duckvstore.sql.results.figures import Figures
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 KEPT_BYTES_MAX = 64 * 2**20
 ROWS_SHOWN_MAX = 20
 _ROWS_PER_FETCH = 2048
+_INTERRUPTED = "this statement was interrupted: run it again"
 _VERBS = {"create_table": "written", "insert": "added", "copy": "copied", "delete": "deleted", "truncate": "deleted"}
 
 
@@ -184,9 +186,24 @@ class Result(forks.OfOneProcess):
 
     def settle(self) -> None:
         """Pull every remaining row into memory, so that the connection is free. Raises what the statement raised."""
-        with self.bar:
+        with self.given_up_if_stopped(), self.bar:
             while self._pull() is not None:
                 pass
+
+    @contextmanager
+    def given_up_if_stopped(self) -> Iterator[None]:
+        """Give up the rows that are still to come when a signal ends the block, whatever it was doing.
+
+        The traceback may keep this result, and then the next statement would pull the rest: of endless rows, for ever.
+        """
+        try:
+            yield
+        except BaseException as error:
+            is_stopped = not isinstance(error, Exception | GeneratorExit) or of_handler(error) is not None
+            if is_stopped and self._failure is None and self._rows is not None:
+                self._failure = DuckVStoreError(_INTERRUPTED)
+                self._finish()
+            raise
 
     @property
     def bar(self) -> AbstractContextManager[Any]:
@@ -235,7 +252,7 @@ class Result(forks.OfOneProcess):
             self._finish()
             raise
         except BaseException:
-            self._failure = DuckVStoreError("this statement was interrupted: run it again")
+            self._failure = DuckVStoreError(_INTERRUPTED)
             self._finish()
             raise
         finally:
@@ -270,19 +287,23 @@ class Result(forks.OfOneProcess):
         """Yield the rows as record batches, as they travel, pulled and kept as ``__arrow_c_stream__`` does."""
         index = 0
         self._arrow_schema()
-        while True:
-            with self._lock:
-                if index < self._dropped:
-                    raise self._streamed_away()
-                if index - self._dropped == len(self._batches) and self._pull() is None:
-                    return
-                batch = self._batches[index - self._dropped]
-                index += 1
-                if self._kept_bytes > KEPT_BYTES_MAX and self._rows is not None:
-                    del self._batches[: index - self._dropped]
-                    self._dropped = index
-                    self._kept_bytes = sum(kept.nbytes for kept in self._batches)
+        while (batch := self._batch(index)) is not None:
             yield batch
+            index += 1
+
+    def _batch(self, index: int) -> pa.RecordBatch | None:
+        """Return the batch of this number, or None after the last; too many that were handed on are forgotten."""
+        with self.given_up_if_stopped(), self._lock:
+            if index < self._dropped:
+                raise self._streamed_away()
+            if index - self._dropped == len(self._batches) and self._pull() is None:
+                return None
+            batch = self._batches[index - self._dropped]
+            if self._kept_bytes > KEPT_BYTES_MAX and self._rows is not None:
+                del self._batches[: index + 1 - self._dropped]
+                self._dropped = index + 1
+                self._kept_bytes = sum(kept.nbytes for kept in self._batches)
+            return batch
 
     def _streamed_away(self) -> InvalidInput:
         return InvalidInput(
@@ -294,7 +315,7 @@ class Result(forks.OfOneProcess):
         """Return the first rows, and whether they are all rows that there are."""
         import pyarrow as pa
 
-        with self.bar:
+        with self.given_up_if_stopped(), self.bar:
             self._arrow_schema()
             while self._kept_bytes <= KEPT_BYTES_MAX and self._pull() is not None:
                 pass

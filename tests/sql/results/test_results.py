@@ -12,7 +12,8 @@ import pyarrow as pa
 import pytest
 
 import duckvstore as vs
-from duckvstore.errors import InvalidInput, SqlError
+from duckvstore.errors import DuckVStoreError, InvalidInput, SqlError
+from duckvstore.format.rows import chunking
 from duckvstore.sql.results import result as results
 from duckvstore.sql.results.figures import Figures, ScannedTable
 
@@ -238,3 +239,45 @@ def test_a_result_outlives_its_session(tmp_path):
 )
 def test_the_footer_is_one_line(figures, line):
     assert figures.footer() == line
+
+
+TAKEN = {
+    "df": lambda lib, result: result.df(),
+    "shown": lambda lib, result: repr(result),
+    "fetchone": lambda lib, result: result.fetchone(),
+    "reader": lambda lib, result: result.reader().read_all(),
+    "write": lambda lib, result: lib.write("made", result),
+    "stage": lambda lib, result: lib.stage("made", result),
+}
+
+
+@pytest.mark.parametrize(
+    ("taken", "at"),
+    [*((taken, "in a pull") for taken in TAKEN), ("write", "as rows are cut"), ("stage", "as rows are cut")],
+)
+def test_a_stop_between_two_pulls_gives_up_the_rest(lib, taken, at, monkeypatch):
+    """A traceback keeps the result, as that of a notebook does: the next statement does not pull what nobody wants."""
+    result = lib.sql("SELECT n, n::VARCHAR AS text FROM range(5_000_000) r(n)")
+    pulls, pull = [], type(result)._pull
+
+    def pulled(self):
+        batch = pull(self)
+        pulls.append(batch)
+        if at == "in a pull" and len(pulls) == 3:
+            raise KeyboardInterrupt
+        return batch
+
+    def cut(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(result), "_pull", pulled)
+    if at == "as rows are cut":
+        monkeypatch.setattr(chunking, "_bounds", cut)
+    with pytest.raises(KeyboardInterrupt):
+        TAKEN[taken](lib, result)
+    before = len(pulls)
+    assert lib.sql("SELECT 42").fetchall() == [(42,)]
+    assert len(pulls) <= before + 2
+    with pytest.raises(DuckVStoreError, match="interrupted: run it again"):
+        result.df()
+    assert "made" not in lib.list_symbols()
