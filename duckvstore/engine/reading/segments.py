@@ -12,6 +12,7 @@ from duckvstore.concurrency import CPU, IO, PARALLEL_REQUESTS, Task
 from duckvstore.engine.reading import call_segments, segment_cache
 from duckvstore.errors import Integrity, NoSuchKey
 from duckvstore.format.rows import encoding, parts
+from duckvstore.format.rows.blocks import MANY_COLUMNS
 from duckvstore.format.rows.gathering import Gathered, Gathering
 from duckvstore.format.stored import schema
 
@@ -346,7 +347,7 @@ def _read(
             fetches[position].forget()
             for later in fetches[position + ahead : position + ahead + 1]:
                 IO.begin(later)
-            rows = encoding.decode(data, version.schema, columns, dictionaries)
+            rows = _decoded(data, version, columns, dictionaries, at_once=cores // len(chosen))
             if rows.num_rows != segment.row_count:
                 raise Integrity(f"segment {segment.key} has {rows.num_rows} rows, expected {segment.row_count}")
             return then(starts[position], rows)
@@ -358,6 +359,27 @@ def _read(
     finally:
         for left in fetches:
             left.cancel()
+
+
+def _decoded(
+    data: bytes | pa.Buffer,
+    version: Version,
+    columns: Sequence[str] | None,
+    dictionaries: Collection[str],
+    at_once: int,
+) -> pa.Table:
+    """Return what ``encoding.decode`` does; of many columns, parts of them are decoded on ``at_once`` threads."""
+    import pyarrow as pa
+
+    names = version.schema.names if columns is None else columns
+    if at_once < 2 or len(names) < 2 * MANY_COLUMNS:
+        return encoding.decode(data, version.schema, columns, dictionaries)
+    step = -(-len(names) // at_once)
+    parts = [names[start : start + step] for start in range(0, len(names), step)]
+    tables = CPU.map(lambda part: encoding.decode(data, version.schema, part, dictionaries), parts, at_once=at_once)
+    fields = [field for table in tables for field in table.schema]
+    arrays = [array for table in tables for array in table.columns]
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=tables[0].schema.metadata))
 
 
 def _ids(version: Version, names: Sequence[str]) -> frozenset[int]:

@@ -53,6 +53,8 @@ MUCH_SMALLER = 0.75
 LONG_FOOTER_BYTES_MIN = 2**18
 ENCODED_NUMBERS_LEVEL = -1  # of zstd: as small as at its default of 1, and sooner; plain numbers and text are not
 WORTH_ZSTD = 0.85  # of the bytes with lz4, which decodes two to three times as fast
+# Of the plain bytes of short columns: zstd begins anew for each, which takes as long as everything else (measured).
+SHORT_WORTH_ZSTD = 0.25
 SMALL_ROWS = 1024
 SAMPLED_COLUMNS = 8
 NEARLY_ALL = 0.9
@@ -421,13 +423,14 @@ def _choose_alike(columns: Sequence[pa.ChunkedArray]) -> Choice | None:
     plain = [column.tobytes() for column in values]
     split = [column.view("u1").reshape(len(column), -1).T.tobytes() for column in values]
 
-    def compressed(forms: list[bytes], codec: str) -> int:
-        return sum(len(pa.compress(form, codec=codec)) for form in forms)
+    def written(codec: str) -> tuple[int, bool]:
+        plain_bytes, split_bytes = (sum(len(pa.compress(one, codec=codec)) for one in form) for form in (plain, split))
+        is_split = pa.types.is_floating(kind) and plain_bytes >= MUCH_SMALLER * split_bytes
+        return (split_bytes, True) if is_split else (plain_bytes, False)
 
-    plain_bytes = compressed(plain, "zstd")
-    is_split = pa.types.is_floating(kind) and plain_bytes >= MUCH_SMALLER * compressed(split, "zstd")
-    forms = split if is_split else plain
-    is_fast = compressed(forms, "zstd") > WORTH_ZSTD * compressed(forms, "lz4_raw")
+    (small_bytes, small_is_split), (fast_bytes, fast_is_split) = written("zstd"), written("lz4_raw")
+    is_fast = fast_bytes - small_bytes < SHORT_WORTH_ZSTD * sum(map(len, plain))
+    is_split = fast_is_split if is_fast else small_is_split
     return Choice("BYTE_STREAM_SPLIT" if is_split else None, "lz4" if is_fast else None)
 
 

@@ -44,6 +44,30 @@ def test_no_more_segments_are_decoded_at_once_than_there_are_cores(monkeypatch, 
     assert most <= os.cpu_count()
 
 
+@pytest.mark.parametrize("evolves", [False, True])
+def test_many_columns_of_one_segment_are_decoded_in_parts(monkeypatch, evolves):
+    """One for each core that would have nothing to do; put together they are the rows, in any order of columns."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    lib = vs.open("memory://").create_library("lib")
+    values = np.random.default_rng(1).normal(size=(50, 400))
+    frame = pd.DataFrame(values, columns=[f"c{n}" for n in range(400)], index=pd.RangeIndex(50, name="i"))
+    frame = frame.assign(text=["a", None] * 25, c7=range(50), whole=range(50))
+    lib.write("s", frame)
+    if evolves:  # rows of a narrower type, and a column that they lack
+        lib.write("s", frame.drop(columns="c9").astype({"c7": "int16"}))
+        lib.append("s", frame.set_axis(frame.index + 50).iloc[:0].assign(c7=pd.Series([], dtype="int64")))
+        frame = lib.read("s", columns=[name for name in frame if name != "c9"]).data
+    parts, decode = [], encoding.decode
+    monkeypatch.setattr(encoding, "decode", lambda *given: parts.append(given[2]) or decode(*given))
+    for wanted in (list(frame), list(frame)[::-1]):
+        pd.testing.assert_frame_equal(lib.read("s", columns=wanted).data, frame[wanted])
+        assert len(parts) == 3
+        assert sorted(name for part in parts for name in part if name != "i") == sorted(wanted)
+        parts.clear()
+    assert lib.read("s", columns=["c3", "text"]).data.shape == (50, 2)
+    assert len(parts) == 1
+
+
 def test_more_segments_are_on_their_way_than_are_decoded(monkeypatch):
     """So that what a request waits for is not what a core waits for; but no more than are a few megabytes."""
     cut_every(monkeypatch, 5)

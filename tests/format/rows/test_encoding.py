@@ -183,7 +183,9 @@ def test_the_size_of_a_set_is_estimated_from_a_sample():
     ("values_of", "used", "codec"),
     [
         (RANDOM.normal(size=(120, 600)), "BYTE_STREAM_SPLIT", "LZ4"),
-        (np.round(RANDOM.normal(size=(120, 600)), 1), "BYTE_STREAM_SPLIT", "ZSTD"),
+        (np.round(RANDOM.normal(size=(120, 600)), 1), "BYTE_STREAM_SPLIT", "LZ4"),
+        (np.round(RANDOM.normal(size=(120, 600)), 2), "PLAIN", "LZ4"),
+        (RANDOM.integers(0, 500, (120, 600)).astype("int32"), "PLAIN", "ZSTD"),
         (RANDOM.integers(-(2**63), 2**63 - 1, (120, 600)), "PLAIN", "LZ4"),
         (RANDOM.integers(0, 9, (120, 600)), "PLAIN", "ZSTD"),
         (np.full((120, 600), np.nan), "PLAIN", "ZSTD"),
