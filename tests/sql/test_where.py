@@ -219,8 +219,8 @@ def test_the_other_columns_are_decoded_where_a_row_is_wanted(monkeypatch, held_b
         }
     )
     library.write("s", rows)
-    decoded, decode = [], encoding.decode
-    monkeypatch.setattr(encoding, "decode", lambda *known: decoded.append(list(known[2])) or decode(*known))
+    decoded, decode = [], encoding.decode_parts
+    monkeypatch.setattr(encoding, "decode_parts", lambda *known: decoded.append(list(known[2])) or decode(*known))
     fetched, fetch = [], segments.fetch
     monkeypatch.setattr(segments, "fetch", lambda *known: fetched.append(1) or fetch(*known))
     wanted = {"n >= 0": 10, "n < 3": None, "n < 0": 0, "n % 100 = 7 OR word = 'word 3'": 10}

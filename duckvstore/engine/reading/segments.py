@@ -290,7 +290,8 @@ def read_matching(
     stored = pa.schema([stored.field(name) for name in rest], metadata=stored.metadata)
 
     def filtered(start: int, rows: pa.Table) -> pa.Table:
-        return rows.filter(pa.array(kept[start : start + rows.num_rows])).cast(stored)
+        wanted = pa.schema([stored.field(name) for name in rows.schema.names], metadata=stored.metadata)
+        return rows.filter(pa.array(kept[start : start + rows.num_rows])).cast(wanted)
 
     texts = [field.name for field in stored if pa.types.is_large_string(field.type) or pa.types.is_string(field.type)]
     others = _read(library, version, rest, [segment for segment, _ in spans], texts, filtered, again)
@@ -328,6 +329,7 @@ def _read(
 ) -> list[pa.Table]:
     """Return what ``then`` makes of the rows of each segment, and of the number of its first among those ``chosen``.
 
+    It is given some columns at a time, on several threads; what it makes of all is one table again.
     ``fetch`` gives the bytes of a segment, or those that ``columns`` need.
     """
     # As many are decoded at once as there are cores: each takes the memory of its rows, and the reader of Parquet holds
@@ -339,18 +341,25 @@ def _read(
     ids = None if columns is None else _ids(version, columns)
     fetch = fetch or partial(_fetch_for, library, column_ids=ids)
     fetches = [Task(partial(fetch, segment)) for segment in chosen]
+    shares = _shares(version.schema.names if columns is None else columns, cores // max(1, len(chosen)), columns)
 
     def load(position: int) -> pa.Table:
-        segment = chosen[position]
         with library.believing(version):
             data = fetches[position].result()
             fetches[position].forget()
             for later in fetches[position + ahead : position + ahead + 1]:
                 IO.begin(later)
-            rows = _decoded(data, version, columns, dictionaries, at_once=cores // len(chosen))
+            return encoding.side_by_side(
+                [part for parts in CPU.map(partial(decode, position, data), shares) for part in parts]
+            )
+
+    def decode(position: int, data: bytes | pa.Buffer, names: Sequence[str] | None) -> list[pa.Table]:
+        segment, made = chosen[position], []
+        for rows in encoding.decode_parts(data, version.schema, names, dictionaries):
             if rows.num_rows != segment.row_count:
                 raise Integrity(f"segment {segment.key} has {rows.num_rows} rows, expected {segment.row_count}")
-            return then(starts[position], rows)
+            made.append(then(starts[position], rows))
+        return made
 
     try:
         for first in fetches[1:ahead]:  # this thread takes the first
@@ -361,25 +370,12 @@ def _read(
             left.cancel()
 
 
-def _decoded(
-    data: bytes | pa.Buffer,
-    version: Version,
-    columns: Sequence[str] | None,
-    dictionaries: Collection[str],
-    at_once: int,
-) -> pa.Table:
-    """Return what ``encoding.decode`` does; of many columns, parts of them are decoded on ``at_once`` threads."""
-    import pyarrow as pa
-
-    names = version.schema.names if columns is None else columns
-    if at_once < 2 or len(names) < 2 * MANY_COLUMNS:
-        return encoding.decode(data, version.schema, columns, dictionaries)
-    step = -(-len(names) // at_once)
-    parts = [names[start : start + step] for start in range(0, len(names), step)]
-    tables = CPU.map(lambda part: encoding.decode(data, version.schema, part, dictionaries), parts, at_once=at_once)
-    fields = [field for table in tables for field in table.schema]
-    arrays = [array for table in tables for array in table.columns]
-    return pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=tables[0].schema.metadata))
+def _shares(names: Sequence[str], count: int, columns: Sequence[str] | None) -> list[Sequence[str] | None]:
+    """Return ``columns`` as one share, or ``names`` as ``count`` where they are many: cores have nothing else to do."""
+    if count < 2 or len(names) < 2 * MANY_COLUMNS:
+        return [columns]
+    step = -(-len(names) // count)
+    return [names[start : start + step] for start in range(0, len(names), step)]
 
 
 def _ids(version: Version, names: Sequence[str]) -> frozenset[int]:

@@ -26,7 +26,7 @@ from duckvstore.format.stored.statistics import has_nan
 from duckvstore.signals import of_handler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from duckvstore.format.stored.documents import Schema
 
@@ -51,6 +51,8 @@ DICTIONARY_BYTES_MAX = 900_000  # Parquet's writer gives a dictionary up at 1 Mi
 MUCH_SMALLER = 0.75
 # Footers of thousands of columns are kept: a read of a few of these takes less time than to parse one.
 LONG_FOOTER_BYTES_MIN = 2**18
+# Of numbers that are decoded at once: what is copied from there and let go again stays near the processor (measured).
+PART_BYTES = 2 * 2**20
 ENCODED_NUMBERS_LEVEL = -1  # of zstd: as small as at its default of 1, and sooner; plain numbers and text are not
 WORTH_ZSTD = 0.85  # of the bytes with lz4, which decodes two to three times as fast
 # Of the plain bytes of short columns: zstd begins anew for each, which takes as long as everything else (measured).
@@ -230,32 +232,65 @@ def decode(
     ``data``: a whole file whose sha256 was verified, or as much of it as the columns need. Raises Integrity when the
     bytes are not such a Parquet file.
     """
+    return side_by_side(list(decode_parts(data, schema, columns, dictionaries)))
+
+
+def decode_parts(
+    data: bytes | pa.Buffer, schema: Schema, columns: Sequence[str] | None = None, dictionaries: Collection[str] = ()
+) -> Iterator[pa.Table]:
+    """Yield what ``decode`` returns a few columns at a time, so that who copies them needs no memory for all.
+
+    One part at least, and no more than one of nested columns or under a ``mixed`` schema.
+    """
     target = schemas.to_arrow(schema)
     if columns is not None:
-        target = pa.schema([target.field(name) for name in columns])
+        target = pa.schema([target.field(name) for name in columns], metadata=target.metadata)
     try:
         kept = _dictionary_columns(data, dictionaries) if dictionaries else []
         # Without threads of Arrow's: they let go of a file a moment after it was read, and where that is the moment in
         # which Python ends, to let go of an object of Python's aborts the process. Segments are decoded side by side.
-        is_flat = not any(kind.num_fields for kind in target.types)
-        opened = _FlatFile if is_flat and not schema.mixed else _File
+        is_flat = not any(kind.num_fields for kind in target.types) and not schema.mixed
+        opened = _FlatFile if is_flat else _File
+        fields = list(target)
         file = opened(pa.BufferReader(data), metadata=_known_footer(data), pre_buffer=False, read_dictionary=kept)
-        if not columns and columns is not None:
-            return pa.table({"": pa.nulls(file.metadata.num_rows)}).select([])
-        found = _read_mixed(file, target) if schema.mixed else _read(file, schema, columns)
-        if found.schema.equals(target, check_metadata=True):
-            return found
-        arrays = [_stored(found.column(field.name), field, kept) for field in target]
-        fields = [
-            field if array.type == field.type else field.with_type(array.type)
-            for field, array in zip(target, arrays, strict=True)
-        ]
-        return pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=target.metadata))
+        row_count, count = file.metadata.num_rows, len(fields)
+        if not count:
+            yield pa.table({"": pa.nulls(row_count)}).select([])
+            return
+        step = max(1, PART_BYTES // (8 * max(1, row_count))) if is_flat else count
+        for start in range(0, count, step):
+            wanted = target if step >= count else pa.schema(fields[start : start + step], target.metadata)
+            yield _part(file, schema, None if columns is None and step >= count else wanted.names, wanted, kept)
     except (pa.ArrowException, KeyError, OSError) as error:
         raise of_handler(error) or Integrity(
             f"a segment cannot be decoded ({type(error).__name__}: {error}): restore it from a backup, or read "
             "another version"
         ) from error
+
+
+def _part(
+    file: pq.ParquetFile, schema: Schema, columns: Sequence[str] | None, target: pa.Schema, kept: Collection[str]
+) -> pa.Table:
+    """Return ``columns`` (None: all) as ``target`` says, or as the dictionaries that may be ``kept``."""
+    found = _read_mixed(file, target) if schema.mixed else _read(file, schema, columns)
+    if found.schema.equals(target, check_metadata=True):
+        return found
+    arrays = [_stored(found.column(field.name), field, kept) for field in target]
+    fields = [
+        field if array.type == field.type else field.with_type(array.type)
+        for field, array in zip(target, arrays, strict=True)
+    ]
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=target.metadata))
+
+
+def side_by_side(tables: Sequence[pa.Table]) -> pa.Table:
+    """Return the columns of all ``tables``, which have the same rows."""
+    shown = [table for table in tables if table.num_columns] or tables[:1]
+    if len(shown) == 1:
+        return shown[0]
+    fields = [field for table in shown for field in table.schema]
+    arrays = [array for table in shown for array in table.columns]
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=shown[0].schema.metadata))
 
 
 def _read(file: pq.ParquetFile, schema: Schema, columns: Sequence[str] | None) -> pa.Table:

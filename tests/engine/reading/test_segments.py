@@ -25,7 +25,7 @@ def test_no_more_segments_are_decoded_at_once_than_there_are_cores(monkeypatch, 
     lib.write("s", frame)
     assert len(lib.open_library.version("s", 0).segments) == 20
     lock, running, most = Lock(), 0, 0
-    decode = encoding.decode
+    decode = encoding.decode_parts
 
     def counted(*arguments):
         nonlocal running, most
@@ -33,15 +33,15 @@ def test_no_more_segments_are_decoded_at_once_than_there_are_cores(monkeypatch, 
             running += 1
             most = max(most, running)
         try:
-            return decode(*arguments)
+            yield from decode(*arguments)
         finally:
             with lock:
                 running -= 1
 
-    monkeypatch.setattr(encoding, "decode", counted)
+    monkeypatch.setattr(encoding, "decode_parts", counted)
     found = lib.read("s", columns=wanted).data
     pd.testing.assert_frame_equal(found, frame if wanted is None else frame[wanted])
-    assert most <= os.cpu_count()
+    assert 1 <= most <= os.cpu_count()
 
 
 @pytest.mark.parametrize("evolves", [False, True])
@@ -57,8 +57,8 @@ def test_many_columns_of_one_segment_are_decoded_in_parts(monkeypatch, evolves):
         lib.write("s", frame.drop(columns="c9").astype({"c7": "int16"}))
         lib.append("s", frame.set_axis(frame.index + 50).iloc[:0].assign(c7=pd.Series([], dtype="int64")))
         frame = lib.read("s", columns=[name for name in frame if name != "c9"]).data
-    parts, decode = [], encoding.decode
-    monkeypatch.setattr(encoding, "decode", lambda *given: parts.append(given[2]) or decode(*given))
+    parts, decode = [], encoding.decode_parts
+    monkeypatch.setattr(encoding, "decode_parts", lambda *given: parts.append(given[2]) or decode(*given))
     for wanted in (list(frame), list(frame)[::-1]):
         pd.testing.assert_frame_equal(lib.read("s", columns=wanted).data, frame[wanted])
         assert len(parts) == 3

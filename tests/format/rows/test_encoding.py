@@ -165,6 +165,30 @@ def test_large_segments_have_row_groups_that_suit_duckdb():
     assert [metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)] == [600_000, 600_000]
 
 
+@pytest.mark.parametrize("row_count", [1, 1000, 70_000])
+def test_columns_are_decoded_a_few_at_a_time(monkeypatch, row_count):
+    """So many that their numbers take as much as is decoded at once; side by side they are the rows, in any order."""
+    monkeypatch.setattr(encoding, "PART_BYTES", 16_000)
+    columns = {f"c{n}": np.arange(row_count) + n for n in range(23)}
+    text = pa.array([f"text {n % 9}" for n in range(row_count)], pa.large_string())
+    table, schema = stored(a=text, **columns, z=pa.array([None, True] * row_count)[:row_count])
+    data = encoding.encode(table, schema)
+    for names in (None, ["c9", "z", "a", "c1"]):
+        wanted = table if names is None else table.select(names)
+        found = list(encoding.decode_parts(data, schema, names, ["a"]))
+        most = max(1, 2000 // row_count)
+        assert [part.num_columns for part in found][:-1] == [min(most, wanted.num_columns)] * (len(found) - 1)
+        assert len(found) == -(-wanted.num_columns // most)
+        assert {part.num_rows for part in found} == {row_count}
+        joined = encoding.side_by_side(found)
+        assert joined.cast(wanted.schema).equals(wanted)
+        assert encoding.decode(data, schema, names).equals(wanted)
+        assert encoding.decode(data, schema, names).schema.equals(wanted.schema, check_metadata=True)
+    nested, schema = stored(n=[[1]] * row_count, **columns)
+    assert len(list(encoding.decode_parts(encoding.encode(nested, schema), schema))) == 1
+    assert [part.shape for part in encoding.decode_parts(data, schema, [])] == [(row_count, 0)]
+
+
 def test_no_rows_are_a_segment_too():
     """With the exact schema."""
     table, schema = stored(x=pa.array([], pa.timestamp("s")))
