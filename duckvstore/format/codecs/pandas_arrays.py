@@ -373,7 +373,9 @@ def index_from_json(value: dict[str, Any]) -> pd.Index:
         return pd.MultiIndex(levels=levels, codes=codes, names=names, verify_integrity=False)
     name = labels.label_from_json(value.get("name"))
     if "objects" in value:
-        objects = (labels.label_from_json(label) for label in value["objects"])
+        objects = value["objects"]
+        if set(map(type, objects)) != {str}:  # of text, thousands of calls would change nothing
+            objects = map(labels.label_from_json, objects)
         return pd.Index(np.fromiter(objects, dtype=object, count=len(value["objects"])), dtype=object, name=name,
                         tupleize_cols=False)  # fmt: skip
     if "strings" in value:
