@@ -160,6 +160,7 @@ def run(seed: int, seconds: float, keepers=("fold", "fold", "fold", "prune", "lo
 def small_pages(monkeypatch):
     """Any library has many documents."""
     monkeypatch.setattr(listings, "SYMBOLS_PAGE", 3)
+    monkeypatch.setattr(folded, "HEADS_WORTH_VERSIONS", 0)
     monkeypatch.setattr(visible, "FOLDED_DOCUMENTS_MIN", 2)
     monkeypatch.setattr(references, "FOLDED_MIN", 2)
     monkeypatch.setattr(fold, "FILE_ROWS_MAX", 20)

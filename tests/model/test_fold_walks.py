@@ -68,6 +68,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::duckvstore.errors.DocumentWarni
 def world(monkeypatch):
     """Any library has many documents; requests are made one after the other, so that a number means the same one."""
     monkeypatch.setattr(listings, "SYMBOLS_PAGE", 2)
+    monkeypatch.setattr(folded, "HEADS_WORTH_VERSIONS", 0)
     monkeypatch.setattr(visible, "NUMBERS_PAGE", 2)
     monkeypatch.setattr(visible, "FOLDED_DOCUMENTS_MIN", 1)
     monkeypatch.setattr(references, "FOLDED_MIN", 1)

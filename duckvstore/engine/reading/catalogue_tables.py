@@ -146,7 +146,7 @@ def _row(columns: Iterable[str], of: object, **others: Any) -> Row:
 
 
 def _symbols(library: OpenLibrary, choose: Choose | None, pinned: Pinned) -> pa.Table:
-    found = listings.documents_present(library, choose)
+    found = listings.documents_present(library, choose, newest=True)
     rows = found.rows.filter(found.rows["is_visible"])
     read = {**found.tops, **{symbol: version.number for symbol, version in pinned.items() if version is not None}}
     rows = rows.filter(generations.is_first(rows["symbol"]))

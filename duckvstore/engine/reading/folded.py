@@ -43,6 +43,7 @@ Outcome = TypeVar("Outcome")
 
 JOURNAL_PAGE = 1000
 SOME_SYMBOLS_MAX = 100  # whose heads are looked up one by one
+HEADS_WORTH_VERSIONS = 4  # for each symbol, of which all but one are not looked at
 TAIL_MAX = 1000  # symbols; of more, at most half of those that are folded
 
 
@@ -122,17 +123,34 @@ class Folded:
     def _heads_in(self, layers: Sequence[Sequence[File]], symbols: Sequence[str] | None = None) -> pa.Table:
         return generations.merged_heads(self._read(layers, HEADS, {"symbol": symbols}))
 
+    def newest(self, choose: Choose | None = None) -> pa.Table:
+        """Return what ``versions`` does, of symbols with many versions perhaps without others than the newest."""
+        layers = self._files(choose)
+        if sum(file.rows for files in layers for file in files) < HEADS_WORTH_VERSIONS * self.symbols_max:
+            return _newest_first(self._merged(layers, VERSIONS))
+        heads = self._heads.combine_chunks()
+
+        def is_newest(rows: pa.Table) -> pa.ChunkedArray:
+            place = pc.index_in(rows["symbol"], heads["symbol"].combine_chunks())
+            return pc.equal(rows["version"], heads["newest"].combine_chunks().take(place.combine_chunks()))
+
+        tables = [[rows.filter(is_newest(rows)) for rows in files] for files in self._read(layers, VERSIONS, {})]
+        return self._one([[rows for rows in files if rows.num_rows] for files in tables], VERSIONS)
+
     def versions(self, choose: Choose | None = None) -> pa.Table:
         """Return the fields of all folded documents, as columns of ``generations.VERSIONS``: by symbol, newest first.
 
         ``choose`` is given the bounds of files, as ``listings.Choose`` has them, and says which are read.
         """
-        layers = [each.versions for each in self.generation.layers]
-        if choose is not None:
-            files = [file for each in layers for file in each]
-            kept = {files[position].key for position in choose([(file.first, file.last, None) for file in files])}
-            layers = [tuple(file for file in each if file.key in kept) for each in layers]
-        return _newest_first(self._merged(layers, VERSIONS))
+        return _newest_first(self._merged(self._files(choose), VERSIONS))
+
+    def _files(self, choose: Choose | None) -> list[Sequence[File]]:
+        layers: list[Sequence[File]] = [each.versions for each in self.generation.layers]
+        if choose is None:
+            return layers
+        files = [file for each in layers for file in each]
+        kept = {files[position].key for position in choose([(file.first, file.last, None) for file in files])}
+        return [[file for file in each if file.key in kept] for each in layers]
 
     def numbers(self, symbol: str) -> list[int]:
         """Return the numbers of a symbol's folded documents, highest first."""
@@ -174,7 +192,10 @@ class Folded:
         numbers: Sequence[int] | None = None,
     ) -> pa.Table:
         """Return the rows of files of each layer as one, of ``symbols`` and ``numbers`` alone if they are given."""
-        tables = self._read(layers, schema, {"symbol": symbols, "version": numbers})
+        return self._one(self._read(layers, schema, {"symbol": symbols, "version": numbers}), schema)
+
+    @staticmethod
+    def _one(tables: Sequence[Sequence[pa.Table]], schema: pa.Schema) -> pa.Table:
         merged = list(generations.merged([*map(iter, tables)], keeps_removed=False))
         return pa.concat_tables(merged) if merged else schema.empty_table()
 

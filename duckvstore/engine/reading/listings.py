@@ -257,13 +257,15 @@ class Documents(NamedTuple):
         return sorted([*folded, *self.others], key=lambda found: (found[0], -found[1]))
 
 
-def documents_present(library: OpenLibrary, choose: Choose | None = None) -> Documents:
+def documents_present(library: OpenLibrary, choose: Choose | None = None, *, newest: bool = False) -> Documents:
     """Return all documents; of a library with many, by its catalogue, of whose files ``choose`` says which are read.
+
+    ``newest``: of each folded symbol the newest visible version is enough.
 
     What is condemned must have been looked for before, since what was removed may be among those that are folded.
     """
     begun = start(library)
-    found = folded.using(begun.view, lambda view: _folded_documents(view, choose))
+    found = folded.using(begun.view, lambda view: _folded_documents(view, choose, newest=newest))
     if found is not None:
         return found
     after = library.layout.version(*begun.page[-1]) if begun.page else None
@@ -271,7 +273,7 @@ def documents_present(library: OpenLibrary, choose: Choose | None = None) -> Doc
     return Documents(generations.VERSIONS.empty_table(), others, dict(_highest(others)))
 
 
-def _folded_documents(view: View, choose: Choose | None) -> Documents:
+def _folded_documents(view: View, choose: Choose | None, *, newest: bool) -> Documents:
     library, heads, tail = view.folded.library, view.folded.heads_of(view.tail), sorted(view.tail)
 
     def above(symbol: str) -> list[int]:
@@ -281,7 +283,8 @@ def _folded_documents(view: View, choose: Choose | None) -> Documents:
     new = dict(zip(tail, IO.map(above, tail, at_once=PARALLEL_DOCUMENTS), strict=True))
     tops = {symbol: (found or [heads[symbol].highest])[0] for symbol, found in new.items() if found or symbol in heads}
     others = [(symbol, number) for symbol, found in new.items() for number in found]
-    return Documents(view.folded.versions(choose), others, tops)
+    rows = view.folded.newest(choose) if newest else view.folded.versions(choose)
+    return Documents(rows, others, tops)
 
 
 def versions_of_all(library: OpenLibrary, choose: Choose | None = None) -> list[Version]:

@@ -40,6 +40,7 @@ def small_pages(monkeypatch):
     monkeypatch.setattr(references, "FOLDED_MIN", 2)
     monkeypatch.setattr(fold, "FILE_ROWS_MAX", 4)
     monkeypatch.setattr(fold, "DOCUMENTS_BATCH", 5)
+    monkeypatch.setattr(folded, "HEADS_WORTH_VERSIONS", 0)
 
 
 @pytest.fixture
@@ -109,6 +110,10 @@ def check(lib) -> dict[str, object]:
     expected = without_catalogue(lib)
     assert said(fresh(lib)) == expected
     assert said(lib) == expected
+    with pytest.MonkeyPatch.context() as few:  # of symbols with few versions, all of these are read
+        few.setattr(folded, "HEADS_WORTH_VERSIONS", 1000)
+        found = catalogue_tables.table(lib.open_library, "symbols").to_pylist()
+        assert sorted(map(repr, found)) == expected["symbols"]
     return expected
 
 
