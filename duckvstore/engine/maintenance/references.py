@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
+from sys import intern
 from typing import TYPE_CHECKING, TypeVar
 
 from duckvstore.concurrency import IO, PARALLEL_DOCUMENTS
@@ -114,14 +115,15 @@ class Inventory:
         """Take in documents, each with its size in bytes."""
         self.references.add(version for _, version in found)
         for size_bytes, version in found:
-            self.highest[version.symbol] = max(self.highest.get(version.symbol, -1), version.number)
-            pair = version.symbol, version.number
+            symbol = intern(version.symbol)  # all versions of a symbol share one text
+            self.highest[symbol] = max(self.highest.get(symbol, -1), version.number)
+            pair = symbol, version.number
             if isinstance(version, Named):
                 self.told.add(pair)
             self.documents[pair] = Document(
                 *pair,
                 size_bytes,
-                version.library_id,
+                intern(version.library_id),
                 version.transaction,
                 version.created_at,
                 version.parent,
