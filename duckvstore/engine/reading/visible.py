@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SEARCHES_MAX = 5
 NUMBERS_PAGE = 1000
-FOLDED_DOCUMENTS_MIN = 100  # fewer are read one by one, all at once
+FOLDED_DOCUMENTS_MIN = 100  # fewer are read one by one, all at once; to look for a catalogue takes two requests
 
 
 def head(library: OpenLibrary, symbol: str) -> Head:
@@ -148,8 +148,7 @@ def reader(library: OpenLibrary, pairs: Sequence[tuple[str, int]]) -> Callable[[
     """
     unknown = [pair for pair in pairs if not library.has_cached(*pair)]
     known: Mapping[tuple[str, int], folded.FoldedDocument] = {}
-    is_large = library.is_known_as_folded or library.folded is not None or len(unknown) >= NUMBERS_PAGE
-    if len(unknown) >= FOLDED_DOCUMENTS_MIN and is_large:
+    if len(unknown) >= FOLDED_DOCUMENTS_MIN:
         known = folded.using(folded.look(library), lambda view: view.folded.documents(unknown)) or {}
 
     def read(pair: tuple[str, int]) -> Version | None:

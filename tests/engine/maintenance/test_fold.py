@@ -157,6 +157,20 @@ def test_a_fold_costs_what_is_new_and_a_listing_no_document(lib, objects):
     assert not [request.key for request in objects.requests if request.method == "read" and "/versions/" in request.key]
 
 
+def test_a_version_far_back_takes_a_few_requests_of_a_handle_that_knows_nothing():
+    """Not one for each version after it, although the history fits into one page."""
+    lib = vs.Store(MemoryObjects("far back")).create_library("eod")
+    lib.set_options(auto_fold=False)
+    for number in range(130):
+        lib.write("s", number)
+    lib.fold()
+    for as_of in (-130, -129, -100):
+        handle = fresh(lib)
+        with vs.trace() as trace:
+            assert handle.read("s", as_of=as_of).data == 130 + as_of
+        assert trace.total.count <= 10
+
+
 def test_layers_are_merged_so_that_there_are_few(lib, objects):
     """Each has at least four times the rows of the next, however many folds there were; nothing is read twice."""
     for number in range(20):
