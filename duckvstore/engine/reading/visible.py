@@ -148,7 +148,9 @@ def reader(library: OpenLibrary, pairs: Sequence[tuple[str, int]]) -> Callable[[
     """
     unknown = [pair for pair in pairs if not library.has_cached(*pair)]
     known: Mapping[tuple[str, int], folded.FoldedDocument] = {}
-    if len(unknown) >= FOLDED_DOCUMENTS_MIN:
+    is_large = library.is_known_as_folded or library.folded is not None or len(unknown) >= NUMBERS_PAGE
+    # A history was not listed by the catalogue, as the newest versions of many symbols were if there is one.
+    if len(unknown) >= FOLDED_DOCUMENTS_MIN and (is_large or len({symbol for symbol, _ in unknown}) == 1):
         known = folded.using(folded.look(library), lambda view: view.folded.documents(unknown)) or {}
 
     def read(pair: tuple[str, int]) -> Version | None:
