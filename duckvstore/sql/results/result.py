@@ -200,9 +200,11 @@ class Result(forks.OfOneProcess):
             yield
         except BaseException as error:
             is_stopped = not isinstance(error, Exception | GeneratorExit) or of_handler(error) is not None
-            if is_stopped and self._failure is None and self._rows is not None:
-                self._failure = DuckVStoreError(_INTERRUPTED)
-                self._finish()
+            if is_stopped:
+                with self._lock:
+                    if self._failure is None and self._rows is not None:
+                        self._failure = DuckVStoreError(_INTERRUPTED)
+                        self._finish()
             raise
 
     @property
