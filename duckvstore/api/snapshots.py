@@ -68,7 +68,8 @@ class Snapshots(Handle):
         """Return snapshot names with their metadata, or (``load_metadata=False``) only the names."""
         if not load_metadata:
             return catalogue.snapshot_names(self.open_library)
-        return {found.name: found.metadata for found in catalogue.snapshots(self.open_library)}
+        known = catalogue.snapshots(self.open_library, read=catalogue.snapshot_document)
+        return {found.name: found.metadata for found in known}
 
     def delete_snapshot(self, snapshot_name: str) -> None:
         """Delete a snapshot; the versions it held stay. Raises NoSuchSnapshot."""

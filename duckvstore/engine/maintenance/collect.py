@@ -173,6 +173,8 @@ class _Execution:
         plan.intents = [key for key in plan.intents if key not in kept]
         kept = self._delete(self.objects, {key: key for key in plan.catalogue})
         plan.catalogue = [key for key in plan.catalogue if key not in kept]
+        kept = self._delete(self.objects, {key: key for key in plan.snapshot_files})
+        plan.snapshot_files = [key for key in plan.snapshot_files if key not in kept]
         done = {key: key for key, garbage in plan.garbage.items() if not self._names_what_is_kept(garbage)}
         kept = self._delete(self.objects, done)
         plan.garbage = {key: plan.garbage[key] for key in done if key not in kept}

@@ -46,9 +46,10 @@ class Plan:
     ``aborts``: transactions that stayed undecided. ``condemns_versions``, ``condemns_objects``: garbage documents to
     publish, with their reasons; objects are segments, manifests and label runs, by relative key. ``takes_back``:
     condemnations, by key, of objects that are referred to again, and what is left of each. ``versions``, ``parts``,
-    ``objects``, ``decisions``, ``intents``, ``catalogue`` (generations and files that were replaced) and ``garbage``
-    are removed. ``folded``: documents that are gone, or will be, so that the folded catalogue must not have them (None:
-    there is none); ``rebuilds``: it is to be made anew, since it cannot be read, or lacks a document.
+    ``objects``, ``decisions``, ``intents``, ``catalogue`` (generations and files that were replaced),
+    ``snapshot_files`` (that no snapshot names) and ``garbage`` are removed.
+    ``folded``: documents that are gone, or will be, so that the folded catalogue must not have them (None: there is
+    none); ``rebuilds``: it is to be made anew, since it cannot be read, or lacks a document.
     ``condemned``: all versions that are condemned, or are to be, and there; ``unreferenced``: objects and their sizes
     in bytes. ``left``: keys that are not this library's. ``document_count``: how many versions' were read.
     ``failures``: what could not be deleted when the plan was carried out.
@@ -69,6 +70,7 @@ class Plan:
     catalogue: list[str] = field(default_factory=list)
     folded: set[tuple[str, int]] | None = None
     rebuilds: bool = False
+    snapshot_files: list[str] = field(default_factory=list)
     garbage: dict[str, Garbage] = field(default_factory=dict)
     condemned: set[tuple[str, int]] = field(default_factory=set)
     unreferenced: dict[str, int] = field(default_factory=dict)
@@ -167,6 +169,7 @@ class _Planner:
         self._remove_decisions()
         self._remove_intents()
         self._remove_garbage()
+        self._remove_snapshot_files()
         if folded_documents is not None:
             self.found.folded = self._gone(folded_documents)
             self._remove_catalogue()
@@ -500,6 +503,25 @@ class _Planner:
             self.found.left.append(key)
             return False
         return self._is_due(intent.announced_at)
+
+    def _remove_snapshot_files(self) -> None:
+        """Remove old files that their snapshot's document, read by its key, does not name: no listing is believed."""
+        due: dict[str, list[str]] = {}
+        for entry in self.stored.list(self.layout.snapshot_files):
+            try:
+                name, put_at = self.layout.parse_snapshot_file(entry.key)
+            except Integrity:
+                self.found.left.append(entry.key)
+                continue
+            if self._is_due(put_at):
+                due.setdefault(name, []).append(entry.key)
+        for name, keys in due.items():
+            try:
+                files = catalogue.snapshot_document(self.library, name).files
+            except NoSuchSnapshot:
+                files = ()
+            named = {self.layout.root + file.key for file in files}
+            self.found.snapshot_files += [key for key in keys if key not in named]
 
     def _remove_catalogue(self) -> None:
         """Remove generations that were replaced a grace period ago, and old files that none of the others names."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from duckvstore.engine.library import condemned, options
 from duckvstore.engine.maintenance import fold, references, verify
 from duckvstore.engine.maintenance.reports import RecoveryReport
+from duckvstore.engine.reading import catalogue
 from duckvstore.errors import DuckVStoreError, Integrity, NoSuchKey, Unsupported
 from duckvstore.format.stored import manifests, records
 
@@ -52,6 +53,7 @@ class _Recovery:
         self._bring_back_versions()
         self._bring_back_decisions()
         self._bring_back_segments()
+        self._bring_back_snapshot_files()
         if self.report.recovered_versions and not self.dry_run and options.is_folded(self.library):
             fold.fold(self.library, rebuild=True)  # no intent announces what comes back
         return self.report
@@ -119,6 +121,14 @@ class _Recovery:
             self.report.recovered_objects.append(relative)
             if not self.dry_run:
                 objects.undelete(self.layout.root + relative)
+
+    def _bring_back_snapshot_files(self) -> None:
+        deleted = set(self.objects.deleted_keys(self.layout.snapshot_files))
+        for snapshot in catalogue.snapshots(self.library, read=catalogue.snapshot_document) if deleted else []:
+            for key in sorted(deleted.intersection(self.layout.root + file.key for file in snapshot.files)):
+                self.report.recovered_others.append(key)
+                if not self.dry_run:
+                    self.objects.undelete(key)
 
     def _segments(self, version: Version, there: dict[str, int], deleted: set[str]) -> list[str]:
         """Return what a version refers to, reading deleted manifests where they are."""

@@ -5,9 +5,14 @@ Everything here treats a document of an undecided or aborted transaction as abse
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
+from operator import attrgetter
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+from msgspec.structs import replace
 
 from duckvstore.concurrency import IO, PARALLEL_DOCUMENTS
 from duckvstore.engine.library import condemned, unreadable
@@ -21,13 +26,14 @@ from duckvstore.errors import (
     NoSuchVersion,
     nearest,
 )
-from duckvstore.format.stored import documents, envelope
+from duckvstore.format.stored import documents, envelope, snapshot_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from duckvstore.engine.library.open_library import OpenLibrary
     from duckvstore.format.stored.documents import Snapshot, Version
+    from duckvstore.format.stored.snapshot_files import SnapshotFile
 
 AsOf: TypeAlias = int | str | datetime | None
 Wanted = TypeVar("Wanted")
@@ -168,13 +174,13 @@ def _from_newest(library: OpenLibrary, symbol: str, as_of: int, unwanted: frozen
 
 def _in_snapshot(library: OpenLibrary, symbol: str, name: str, *, fresh: bool) -> Version:
     try:
-        snapshot = read_snapshot(library, name)
+        snapshot = read_snapshot(library, name, around=symbol)
     except NoSuchSnapshot as error:
         raise NoSuchVersion(f"{error}; for a time, give as_of a datetime") from error
     if symbol not in snapshot.versions:
         raise NoSuchVersion(
             f"snapshot {name!r} of library {library.name!r} does not hold {symbol!r}."
-            f"{nearest(symbol, snapshot.versions)} It holds {len(snapshot.versions)} symbols"
+            f"{nearest(symbol, snapshot.versions)} It holds {snapshot_document(library, name).count} symbols"
         )
     return _held(library, symbol, snapshot.versions[symbol], name, fresh=fresh)
 
@@ -280,8 +286,38 @@ def snapshot_names(library: OpenLibrary) -> list[str]:
     return sorted(library.layout.parse_snapshot(key) for key in keys)
 
 
-def read_snapshot(library: OpenLibrary, name: str) -> Snapshot:
-    """Return a snapshot's document, read afresh: a name can be deleted and made again. Raises NoSuchSnapshot."""
+def read_snapshot(library: OpenLibrary, name: str, *, around: str | None = None) -> Snapshot:
+    """Return a snapshot with all ``versions``, read afresh: a name can be deleted and made again.
+
+    ``around``: a symbol; of a large snapshot then only the file that has it, if any does, is read.
+    Raises NoSuchSnapshot, and Integrity where a file of it is missing or damaged.
+    """
+    while True:
+        snapshot = snapshot_document(library, name)
+        files = snapshot.files
+        if around is not None:
+            files = files[max(bisect_right(files, around, key=attrgetter("first")) - 1, 0) :][:1]
+        try:
+            parts = IO.map(partial(_read_file, library), files, at_once=PARALLEL_DOCUMENTS)
+        except NoSuchKey as error:  # deleted while we read, or lost
+            if snapshot_document(library, name).write_id != snapshot.write_id:
+                continue
+            raise Integrity(
+                f"a file of snapshot {name!r} of library {library.name!r} is missing ({error}): "
+                "recover() brings back what it can"
+            ) from error
+        versions = {symbol: number for part in parts for symbol, number in part.items()}
+        if len(versions) != sum(file.rows for file in files):
+            raise Integrity(f"the files of snapshot {name!r} of library {library.name!r} have a symbol twice")
+        return replace(snapshot, versions=versions, files=()) if files else snapshot
+
+
+def _read_file(library: OpenLibrary, file: SnapshotFile) -> dict[str, int]:
+    return snapshot_files.decode(library.objects.read(library.layout.root + file.key), file)
+
+
+def snapshot_document(library: OpenLibrary, name: str) -> Snapshot:
+    """Return a snapshot as its document has it: a large one with ``files``. Raises NoSuchSnapshot."""
     key = library.layout.snapshot(name)
     try:
         data = library.objects.read(key)
@@ -303,12 +339,20 @@ def read_snapshot(library: OpenLibrary, name: str) -> Snapshot:
     return snapshot
 
 
-def snapshots(library: OpenLibrary, *, all_or_none: bool = False) -> list[Snapshot]:
-    """Return all snapshots, sorted by name; one that cannot be read is warned of, or raised if ``all_or_none``."""
+def snapshots(
+    library: OpenLibrary,
+    *,
+    all_or_none: bool = False,
+    read: Callable[[OpenLibrary, str], Snapshot] = read_snapshot,
+) -> list[Snapshot]:
+    """Return all snapshots, sorted by name; one that cannot be read is warned of, or raised if ``all_or_none``.
+
+    ``read``: ``snapshot_document`` where what they hold does not matter.
+    """
 
     def load(name: str) -> Snapshot | None:
         try:
-            return read_snapshot(library, name)
+            return read(library, name)
         except NoSuchSnapshot:
             return None  # deleted while we listed
 

@@ -6,7 +6,10 @@ one moment, unless the caller named others.
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
+
+from msgspec import structs
 
 from duckvstore import clock
 from duckvstore.concurrency import IO, PARALLEL_DOCUMENTS
@@ -25,8 +28,10 @@ from duckvstore.errors import (
     Unsupported,
     nearest,
 )
+from duckvstore.format.stored import snapshot_files
 from duckvstore.format.stored.documents import Snapshot
 from duckvstore.format.stored.layout import check_unreserved
+from duckvstore.format.stored.snapshot_files import SnapshotFile
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -61,8 +66,6 @@ def create(
         if looking.result():
             raise _taken(library, name)
         looking_for_library.result()
-    if age.elapsed_seconds() > library.grace_seconds / 2:
-        raise Conflict(f"snapshot {name!r} took longer than half the grace period to collect: repeat the call")
     snapshot = Snapshot(
         library_id=library.library_id,
         name=name,
@@ -73,9 +76,27 @@ def create(
         author=author,
         message=message,
     )
-    if not create_document(library.objects, key, snapshot, f"snapshot {name!r} of {library.name!r}"):
+    document = _with_files(library, snapshot)
+    if age.elapsed_seconds() > library.grace_seconds / 2:  # also of the files
+        raise Conflict(f"snapshot {name!r} took longer than half the grace period to collect: repeat the call")
+    if not create_document(library.objects, key, document, f"snapshot {name!r} of {library.name!r}"):
         raise _taken(library, name)
     return snapshot
+
+
+def _with_files(library: OpenLibrary, snapshot: Snapshot) -> Snapshot:
+    """Return a large snapshot with its versions put in files, and a small one as it is."""
+    if len(structs.replace(snapshot, metadata=None).dump()) <= snapshot_files.INLINE_BYTES_MAX:
+        return snapshot
+
+    def put(made: tuple[str, int, bytes]) -> SnapshotFile:
+        first, rows, data = made
+        key = library.layout.snapshot_file(snapshot.name, library.objects.now(), clock.short_id())
+        library.objects.put(library.layout.root + key, data)
+        return SnapshotFile(key, rows, len(data), hashlib.sha256(data).hexdigest(), first)
+
+    files = IO.map(put, list(snapshot_files.encoded(snapshot.versions)), at_once=PARALLEL_DOCUMENTS)
+    return structs.replace(snapshot, versions={}, files=tuple(files))
 
 
 def _is_taken(library: OpenLibrary, key: str) -> bool:
@@ -114,7 +135,7 @@ def delete(library: OpenLibrary, name: str) -> None:
     try:
         library.objects.read(key, length=1)
     except NoSuchKey:
-        catalogue.read_snapshot(library, name)
+        catalogue.snapshot_document(library, name)
     try:
         failures = library.objects.delete([key])
     except AccessDenied:

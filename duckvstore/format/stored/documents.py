@@ -9,18 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence  # noqa: TC003 - fields of dataclasses
 from dataclasses import dataclass, field, replace
 from datetime import datetime  # noqa: TC003 - fields of dataclasses
+from itertools import pairwise
 from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from duckvstore.errors import Integrity, Unsupported
-from duckvstore.format.stored import envelope, label_runs, segments
+from duckvstore.format.stored import envelope, label_runs, layout, segments, snapshot_files
 from duckvstore.format.stored import metadata as user_metadata
 from duckvstore.format.stored.envelope import Count, Document, Identity, Time, VersionNumber
 from duckvstore.format.stored.label_runs import LabelRun, LabelRunLists
 from duckvstore.format.stored.manifests import FoldedSegments, Manifest, ManifestLists
 from duckvstore.format.stored.segments import Segment, SegmentLists
+from duckvstore.format.stored.snapshot_files import SnapshotFile
 
 LoadLabels: TypeAlias = "Callable[[str, Sequence[LabelRun]], Sequence[list[Any]] | None]"
 KINDS = ("dataframe", "series", "ndarray", "arrow", "polars", "json", "nested", "pickle", "deleted")
@@ -160,7 +162,7 @@ def memory_bytes(version: Version | None) -> int:
 
 
 class Snapshot(Document, frozen=True):
-    """A named set of (symbol, version number) pairs."""
+    """A named set of (symbol, version number) pairs: ``versions``, or where these are many, what ``files`` hold."""
 
     noun: ClassVar[str] = "snapshot"
 
@@ -172,16 +174,29 @@ class Snapshot(Document, frozen=True):
     metadata: Any
     author: str | None
     message: str | None
+    files: tuple[SnapshotFile, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a name that no symbol may have."""
+        """Raise ValueError for a name that no symbol may have, and for files that are not this snapshot's, in order."""
         for symbol in self.versions:
             envelope.check_name("versions", symbol)
+        folder = f"snapshot_files/{layout.escape(self.name, noun='snapshot')}/" if self.files else ""
+        for file in self.files:
+            if self.versions or not file.key.startswith(folder):
+                raise ValueError(f"it names {envelope.shown(file.key)}, which is no file of this snapshot")
+        if not all(one.first < other.first for one, other in pairwise(self.files)):
+            raise ValueError("its files are not in the order of their symbols")
+
+    @property
+    def count(self) -> int:
+        """How many symbols it holds."""
+        return len(self.versions) + sum(file.rows for file in self.files)
 
     def dump(self, features: Sequence[str] = ()) -> bytes:
         """Return the JSON of a snapshot document."""
         metadata = user_metadata.to_json(self.metadata)
-        needed = ["metadata_types"] if user_metadata.has_later_tags(metadata) else features
+        needed = ["metadata_types"] if user_metadata.has_later_tags(metadata) else [*features]
+        needed += [snapshot_files.FEATURE] if self.files else []
         return Document.dump(msgspec.structs.replace(self, metadata=metadata), needed)
 
     @classmethod

@@ -39,6 +39,7 @@ FEATURES = frozenset(  # of documents that this release understands
         "segment_parts",
         "segments_url",
         "shared_labels",
+        "snapshot_files",
     )
 )
 SHOWN_CHARACTERS_MAX = 80

@@ -24,6 +24,7 @@ _NAMED_FILES = {
     "manifest": re.compile(r"[0-9a-f]{16}\.parquet"),
 }
 _CATALOGUE_FILE = re.compile(r"catalogue/files/([0-9]{8}T[0-9]{6}Z)-[0-9a-f]{16}\.parquet")
+_SNAPSHOT_FILE = re.compile(r"snapshot_files/([^/]+)/([0-9]{8}T[0-9]{6}Z)-[0-9a-f]{16}\.parquet")
 _GENERATION_FILE = re.compile(r"([0-9]{10})\.json")
 _MARK = re.compile(r"([0-9]{10})\.([0-9a-f]{32})")
 _INTENT = re.compile(r"([0-9a-f]{32})(?:\.(.+))?")
@@ -129,6 +130,8 @@ class Layout:
     manifests = _Under("manifests/")
     #: prefix of the snapshot documents
     snapshots = _Under("snapshots/")
+    #: prefix of the files that snapshots name
+    snapshot_files = _Under("snapshot_files/")
     #: prefix of the decisions
     transactions = _Under("transactions/")
     #: prefix of the journal
@@ -218,6 +221,20 @@ class Layout:
         if key.startswith(self.snapshots) and name.endswith(".json") and "/" not in name:
             return unescape(name.removesuffix(".json"))
         raise Integrity(f"{key!r} is no key of a snapshot: another program wrote under this prefix")
+
+    def snapshot_file(self, name: str, time: datetime, unique: str) -> str:
+        """Key of a file of a snapshot, relative to the library's root, with the time when it was put."""
+        return f"snapshot_files/{escape(name, noun='snapshot')}/{time:%Y%m%dT%H%M%SZ}-{unique}.parquet"
+
+    def parse_snapshot_file(self, key: str) -> tuple[str, datetime]:
+        """Return (name of the snapshot, time when it was put) of a file's key; raises Integrity for any other key."""
+        match = _SNAPSHOT_FILE.fullmatch(key.removeprefix(self.root))
+        try:
+            if key.startswith(self.root) and match:
+                return unescape(match[1]), datetime.strptime(match[2], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        except ValueError:
+            pass
+        raise Integrity(f"{key!r} is no key of a file of a snapshot: another program wrote under this prefix")
 
     def transaction(self, identity: str) -> str:
         """Key of a transaction's decision."""
@@ -316,6 +333,11 @@ def is_named(relative: str, noun: str) -> bool:
     """Return whether ``relative`` may be the key of a segment or manifest (``noun``), as documents name them."""
     parts = relative.split("/")
     return len(parts) == 3 and parts[0] == f"{noun}s" and _NAMED_FILES[noun].fullmatch(parts[2]) is not None
+
+
+def is_snapshot_file(relative: str) -> bool:
+    """Return whether ``relative`` may be the key of a file of a snapshot, as its document names it."""
+    return _SNAPSHOT_FILE.fullmatch(relative) is not None
 
 
 def is_catalogue_file(relative: str) -> bool:

@@ -127,7 +127,9 @@ class Namespace:
     def in_snapshot(self, reference: Reference, library: OpenLibrary, snapshot: str, name: str) -> SymbolLookup:
         """Return the symbol ``name`` as a snapshot has it. Raises NotFound, with the place in the SQL."""
         try:
-            held = catalogue.read_snapshot(library, snapshot).versions
+            held = catalogue.read_snapshot(library, snapshot, around=name).versions
+            if name not in held:  # it may be there in another case
+                held = catalogue.read_snapshot(library, snapshot).versions
         except NotFound as error:
             raise type(error)(f"{error}{self.caret(reference)}") from error.__cause__
         matches = matching(name, held)
