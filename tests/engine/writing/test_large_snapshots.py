@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 import duckvstore as vs
+from duckvstore.engine.reading import catalogue
 from duckvstore.format.stored import snapshot_files
 from duckvstore.objects.memory import MemoryObjects
 
@@ -176,3 +177,38 @@ def test_sql_reads_one_symbol_through_it(lib):
     lib.snapshot("later")
     assert lib.sql("FROM \"table\" AT SNAPSHOT 'later'").fetchall() == [(1,)]
     assert lib.sql('SELECT x FROM later."TABLE"').fetchall() == [(1,)]
+
+
+@pytest.mark.parametrize("is_made_again", [True, False])
+def test_a_reader_whose_files_are_gone_finds_the_snapshot_made_since_or_none(lib, objects, monkeypatch, is_made_again):
+    """Deleted and collected between the reading of the document and of the file."""
+    read = catalogue.snapshot_document
+
+    def replaced(library, name):
+        found = read(library, name)
+        monkeypatch.setattr(catalogue, "snapshot_document", read)
+        lib.delete_snapshot(name)
+        if is_made_again:
+            lib.snapshot(name)
+        objects.delete([library.layout.root + file.key for file in found.files])
+        return found
+
+    monkeypatch.setattr(catalogue, "snapshot_document", replaced)
+    if is_made_again:
+        assert lib.read("s03", as_of="all").data == ["s03", 1]
+    else:
+        with pytest.raises(vs.NoSuchVersion, match="has no snapshot 'all'"):
+            lib.read("s03", as_of="all")
+
+
+def test_deleted_files_come_back(lib, objects, monkeypatch):
+    """Those that a snapshot names, where the bucket kept them."""
+    kept = {key: objects.read(key) for key in files(objects)}
+    objects.delete(list(kept))
+    monkeypatch.setattr(Objects, "deleted_keys", lambda _, prefix: [key for key in kept if key.startswith(prefix)])
+    monkeypatch.setattr(Objects, "undelete", lambda self, key: self.put(key, kept[key]))
+    assert sorted(lib.recover().recovered_others) == sorted(kept)
+    assert not files(objects)
+    lib.recover(dry_run=False)
+    assert files(objects) == sorted(kept)
+    assert lib.read("s03", as_of="all").data == ["s03", 0]
