@@ -21,7 +21,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"
 NAMING = [*PAGES, ROOT / "ARCHITECTURE.md", ROOT / "FORMAT.md"]
 ALONE = [page for page in PAGES if page not in GUIDE]  # the others are run by test_readme
 # Folders that are no part of the repository: of a library, of what is set up, and of examples.
-OUTSIDE = {"segments", "manifests", ".duckvstore-probe", ".venv", "site", "PREFIX", ".", "a", "eod"}
+OUTSIDE = {"segments", "snapshot_files", "manifests", ".duckvstore-probe", ".venv", "site", "PREFIX", ".", "a", "eod"}
 
 
 def blocks(page, language: str) -> list[str]:

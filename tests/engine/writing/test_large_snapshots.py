@@ -141,9 +141,12 @@ def test_a_lost_answer_to_the_document_s_create_is_found_out(lib, objects):
 
 def test_a_file_that_is_damaged_missing_or_another_s_is_named(lib, objects):
     """Never another version; symbols in other files are read."""
-    first, second, *_ = files(objects)
+    named = catalogue.snapshot_document(lib.open_library, "all").files
+    first, second = (lib.open_library.layout.root + file.key for file in named[:2])
     place = {key: objects.read(key) for key in (first, second)}
-    for data in (place[first][:-1], place[first][::-1], place[second], None):
+    held = snapshot_files.decode(place[first], named[0])
+    ((_, _, other_numbers),) = snapshot_files.encoded(dict.fromkeys(held, 1))
+    for data in (other_numbers, place[first][:-1], place[first][::-1], place[second], None):
         if data is None:
             objects.delete([first])
         else:
@@ -167,6 +170,9 @@ def test_a_document_that_names_the_files_of_another_snapshot_is_refused(lib, obj
     data = objects.read(key)
     for other in (b"snapshot_files/other/", b"snapshot_files/all/../", b"segments/all/"):
         objects.put(key, data.replace(b"snapshot_files/all/", other))
+        if b"other" in other:  # what it names is there
+            for file in files(objects):
+                objects.put(file.replace("/all/", "/other/"), objects.read(file))
         with pytest.raises(vs.Integrity):
             lib.read("s03", as_of="all")
 
