@@ -6,17 +6,18 @@ are read for it.
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from duckvstore import markup
 from duckvstore.api.base import plain
 from duckvstore.api.items import ColumnInfo
 from duckvstore.engine.reading import cuts
 from duckvstore.errors import DuckVStoreError, InvalidInput, printable
 from duckvstore.forks import OfOneProcess
+from duckvstore.sql.results import display
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -103,12 +104,25 @@ class Diff(OfOneProcess):
         return "\n".join([self._title(), *shown, *([repr(self.rows)] if self._has_rows() else [])])
 
     def _repr_html_(self) -> str:
-        """Return the same as HTML in which names and values are text."""
-        lines = "".join(
-            f"<tr><th>{html.escape(label)}</th><td>{html.escape(text)}</td></tr>" for label, text in self._summary()
-        )
-        rows = self.rows._repr_html_() if self._has_rows() else ""
-        return f"<div><p>{html.escape(self._title())}</p><table>{lines}</table>{rows}</div>"
+        """Return the same as HTML in which names and values are text: counts first, then rows in colours."""
+        counts = [
+            (f"+ {self.inserted:,} inserted", markup.GREEN),
+            (f"- {self.deleted:,} deleted", markup.RED),
+            (f"~ {self.updated:,} updated", markup.AMBER),
+        ]
+        parts = [
+            markup.facts(self._title(), []),
+            markup.chips([(text, colour.format(0.25)) for text, colour in counts]),
+            markup.facts("", self._summary()),
+        ]
+        if self._has_rows():
+            try:
+                shown = self.rows.excerpt()
+                footer = [self.rows.figures.footer()]
+                parts.append(display.as_html(shown, footer, colours=_colours(shown, self.key)))
+            except InvalidInput as error:
+                parts.append(markup.lines([str(error)]))
+        return markup.page(*parts)
 
     def _has_rows(self) -> bool:
         return bool(self.inserted or self.deleted or self.updated)
@@ -130,6 +144,39 @@ class Diff(OfOneProcess):
             ("columns", printable(", ".join(columns) or "the same", is_line=True)),
             ("segments", f"{self.segments_shared:,} shared, read {read}"),
         ]
+
+
+def _colours(shown: display.Excerpt, key: Sequence[str]) -> list[list[str]]:
+    """Return a colour for each cell: of the row by its change, and stronger where an update made another value."""
+    names = [name.casefold() for name in shown.columns]
+    places = [names.index(name.casefold(), 1) for name in key if name.casefold() in names[1:]]
+    is_matched = len(places) == len(key)  # else a column of the key has another name here
+
+    def identity(row: Sequence[str | None]) -> tuple[str | None, ...]:
+        return tuple(row[at] for at in places)
+
+    sides = {
+        change: {identity(row): row for row in shown.rows if row[0] == change}
+        for change in ("update_preimage", "update_postimage")
+    }
+    others = {"update_preimage": sides["update_postimage"], "update_postimage": sides["update_preimage"]}
+    base = {
+        "insert": markup.GREEN,
+        "delete": markup.RED,
+        "update_preimage": markup.RED,
+        "update_postimage": markup.GREEN,
+    }
+    colours = []
+    for row in shown.rows:
+        change = row[0] or ""
+        colour, other = base.get(change, markup.AMBER), others.get(change, {}).get(identity(row))
+        if change.startswith("update"):
+            weak, strong = markup.AMBER.format(0.08), colour.format(0.3)
+            is_other = [is_matched and other is not None and at > 0 and row[at] != other[at] for at in range(len(row))]
+            colours.append([strong if differs else weak for differs in is_other])
+        else:
+            colours.append([colour.format(0.15)] * len(row))
+    return colours
 
 
 def difference(

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from duckvstore import markup
 from duckvstore.errors import printable
+from duckvstore.formatting import counted, size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,12 +21,28 @@ if TYPE_CHECKING:
     from duckvstore.format.stored.documents import Snapshot, Version
 
 _SHOWN_MAX = 5
+_ROWS_SHOWN_MAX = 50
+_LIST_SHOWN_MAX = 20
 _ORDERS = {True: "ASCENDING", False: "UNSORTED", None: "UNKNOWN"}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+class Shown:
+    """What a notebook shows as a table of its fields, in which names and values are text."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        item: Any = self
+        known = {field.name: getattr(item, field.name) for field in fields(item)}
+        texts = [
+            (name.replace("_", " "), _field_text(name, value)) for name, value in known.items() if value is not None
+        ]
+        return markup.page(markup.facts(type(self).__name__, texts))
+
+
 @dataclass(frozen=True, slots=True, repr=False)
-class VersionedItem:
+class VersionedItem(Shown):
     """A version and, after a read, its value.
 
     ``new_rows`` of ``row_count`` and ``new_bytes`` of ``stored_bytes`` were uploaded by the write that made the
@@ -63,7 +82,7 @@ class SymbolVersion(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class VersionInfo:
+class VersionInfo(Shown):
     """What ``list_versions`` tells about a version; ``snapshots`` hold it."""
 
     date: datetime
@@ -86,8 +105,34 @@ class VersionInfo:
         return _text(self)
 
 
+class VersionList(dict[SymbolVersion, VersionInfo]):
+    """What ``list_versions`` returns: a dict that a notebook shows as a table."""
+
+    def _repr_html_(self) -> str:
+        names = ("symbol", "version", "written", "operation", "rows", "stored", "new", "snapshots", "author", "message")
+        numbers = ("version", "rows", "stored", "new")
+        rows = [
+            [
+                symbol,
+                str(version),
+                _time_text(info.date.replace(microsecond=0)),
+                "deleted" if info.deleted else info.operation,
+                f"{info.row_count:,}",
+                size(info.stored_bytes),
+                size(info.new_bytes),
+                ", ".join(info.snapshots),
+                info.author or "",
+                info.message or "",
+            ]
+            for (symbol, version), info in islice(self.items(), _ROWS_SHOWN_MAX)
+        ]
+        more = [f"… {len(rows):,} of {len(self):,} versions shown"] if len(self) > len(rows) else []
+        columns = [markup.Column(name, is_right=name in numbers) for name in names]
+        return markup.page(markup.table(columns, rows), markup.lines([counted(len(self), "version"), *more]))
+
+
 @dataclass(frozen=True, slots=True, repr=False)
-class SnapshotInfo:
+class SnapshotInfo(Shown):
     """What ``snapshot`` made: ``versions`` maps each symbol to the number that the snapshot holds."""
 
     library: str
@@ -119,7 +164,7 @@ class ColumnInfo:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class SymbolDescription:
+class SymbolDescription(Shown):
     """What is known of a version without reading its rows. ``date_range`` needs a datetime index (else None).
 
     ``sorted``: "ASCENDING" or "UNSORTED" by that index, "UNKNOWN" without one.
@@ -189,6 +234,25 @@ def _text(item: Any, **shown: str) -> str:
 
 def _time_text(time: datetime) -> str:
     return str(time).replace("+00:00", " UTC")
+
+
+def _field_text(name: str, value: Any) -> str:
+    """Return a field as people read it: a size with its unit, a count with commas, a list by its first items."""
+    if name == "data":
+        return _data_text(value)
+    if isinstance(value, datetime):
+        return _time_text(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return size(value) if name.endswith("_bytes") else f"{value:,}"
+    if name == "versions":
+        value = tuple(f"{symbol} v{number}" for symbol, number in islice(value.items(), _LIST_SHOWN_MAX + 1))
+    if isinstance(value, (list, tuple)):
+        texts = [
+            f"{each.name}: {each.dtype}" if isinstance(each, ColumnInfo) else _field_text("", each)
+            for each in value[:_LIST_SHOWN_MAX]
+        ]
+        return ", ".join(texts) + (", …" if len(value) > _LIST_SHOWN_MAX else "")
+    return str(value)
 
 
 def _data_text(data: Any) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
+from duckvstore import markup
 from duckvstore.api.batches import Batches
 from duckvstore.api.diff import difference
 from duckvstore.api.snapshots import Snapshots
@@ -15,6 +16,8 @@ from duckvstore.api.sql_handle import SqlHandle
 from duckvstore.api.staging import Staging
 from duckvstore.api.transactions import Transactions
 from duckvstore.api.version_handle import VersionHandle, asked_for
+from duckvstore.errors import DuckVStoreError
+from duckvstore.formatting import counted, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from duckvstore.jupyter.browser import Browser
     from duckvstore.publish.duckdb_file import Published
     from duckvstore.sql.session import Session
+
+SYMBOLS_SHOWN_MAX = 20
 
 
 class Library(Batches, Staging, Snapshots, Transactions, SqlHandle):
@@ -47,6 +52,31 @@ class Library(Batches, Staging, Snapshots, Transactions, SqlHandle):
 
     def __repr__(self) -> str:
         return f"Library({self.name!r} at {self.url})"
+
+    def _repr_html_(self) -> str:
+        """Return the first symbols and their newest versions as HTML in which names are text; reads these only."""
+        errors: list[Exception] = []
+        try:
+            overview = self.overview()
+            names = sorted(overview.symbols())
+            described = overview.describe([(name, None) for name in names[:SYMBOLS_SHOWN_MAX]], errors.append)
+        except DuckVStoreError as error:
+            return markup.page(markup.facts(repr(self), []), markup.lines([str(error)]))
+        rows = []
+        for found in described:
+            state = " (deleted)" if found.kind == "deleted" else ""
+            written = f"{found.last_update_time:%Y-%m-%d %H:%M:%S} UTC"
+            count, stored = f"{found.row_count:,}", size(found.stored_bytes)
+            rows.append([found.symbol, f"{found.version}{state}", count, stored, written])
+        columns = [
+            markup.Column("symbol"),
+            *(markup.Column(name, is_right=True) for name in ("newest", "rows", "stored")),
+            markup.Column("written"),
+        ]
+        lines = [f"{counted(len(names), 'symbol')}, deleted ones too", *map(str, errors)]
+        if len(names) > SYMBOLS_SHOWN_MAX:
+            lines.append(f"… and {len(names) - SYMBOLS_SHOWN_MAX:,} more: list_symbols(), browse()")
+        return markup.page(markup.facts(repr(self), []), markup.table(columns, rows), markup.lines(lines))
 
     def __getitem__(self, wanted: str | tuple[str, AsOf]) -> VersionHandle:
         """Return a handle on a version that DuckDB, polars, pandas and pyarrow scan: ``lib["trades"]``.

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from duckvstore.api.base import Handle
-from duckvstore.api.items import SymbolDescription, SymbolVersion, VersionedItem, VersionInfo
+from duckvstore.api.items import SymbolDescription, SymbolVersion, VersionedItem, VersionInfo, VersionList
 from duckvstore.api.payloads import ReadRequest
 from duckvstore.engine.library import unreadable
 from duckvstore.engine.reading import catalogue, composite, listings, ranges, reads, visible
@@ -277,7 +277,7 @@ class Reading(Handle):
             holders = {pair: [snapshot] for pair in only.versions.items()}
         elif not skip_snapshots:
             holders = catalogue.holders(opened)
-        listed: dict[SymbolVersion, VersionInfo] = {}
+        listed = VersionList()
         for version in self._listed(symbol, holders if snapshot is not None else None, latest_only=latest_only):
             pair = SymbolVersion(version.symbol, version.number)
             listed[pair] = VersionInfo.of(version, holders.get(pair, []))

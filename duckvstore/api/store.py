@@ -11,13 +11,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
 from urllib.parse import unquote, urlsplit
 
+from duckvstore import markup
 from duckvstore.api.library import Library
 from duckvstore.api.sql_handle import SqlHandle
 from duckvstore.engine.library import libraries as engine_libraries
 from duckvstore.engine.library import options as engine_options
 from duckvstore.engine.library.open_library import OpenLibrary
 from duckvstore.engine.maintenance import automatic
-from duckvstore.errors import AlreadyExists, InvalidInput, NoSuchLibrary, printable
+from duckvstore.errors import AlreadyExists, DuckVStoreError, InvalidInput, NoSuchLibrary, printable
 from duckvstore.objects import checked_options, open_objects
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 URL_VARIABLE = "DUCKVSTORE_URL"
 URL_DEFAULT = "./vstore"
+LIBRARIES_SHOWN_MAX = 50
 
 
 class Store(SqlHandle):
@@ -63,6 +65,18 @@ class Store(SqlHandle):
 
     def __repr__(self) -> str:
         return f"Store({self.url})"
+
+    def _repr_html_(self) -> str:
+        """Return the names of libraries as HTML in which they are text."""
+        try:
+            names = self.list_libraries()
+        except DuckVStoreError as error:
+            return markup.page(markup.facts(repr(self), []), markup.lines([str(error)]))
+        shown, more = names[:LIBRARIES_SHOWN_MAX], len(names) - LIBRARIES_SHOWN_MAX
+        columns = [markup.Column("library")]
+        left_out = [f"… and {more:,} more: list_libraries()"] if more > 0 else []
+        lines = markup.lines([f"{len(names):,} {'library' if len(names) == 1 else 'libraries'}", *left_out])
+        return markup.page(markup.facts(repr(self), []), markup.table(columns, [[name] for name in shown]), lines)
 
     def __getitem__(self, name: str) -> Library:
         return self.get_library(name)

@@ -7,11 +7,10 @@ names and types that SQL shows, and no more than a few segments of it are in mem
 from __future__ import annotations
 
 import copy
-import html
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from duckvstore import forks
+from duckvstore import forks, markup
 from duckvstore.api.items import nanoseconds
 from duckvstore.api.payloads import ReadRequest
 from duckvstore.concurrency import IO, Task
@@ -196,17 +195,16 @@ class VersionHandle:
         try:
             version, schema = self._found(), self.schema
         except DuckVStoreError as error:
-            return f"<p>{html.escape(f'{self!r}: {error}')}</p>"
-        shown = list(zip(schema.names, kinds.names(version.schema), strict=True))[:COLUMNS_SHOWN_MAX]
-        rows = "".join(
-            f"<tr><td>{html.escape(name)}</td><td>{html.escape(kind.lower())}</td></tr>" for name, kind in shown
+            return markup.lines([f"{self!r}: {error}"])
+        columns = list(zip(schema.names, kinds.names(version.schema), strict=True))[:COLUMNS_SHOWN_MAX]
+        more = len(schema) - len(columns)
+        return markup.page(
+            markup.facts(f"{self!r}, written {version.created_at:%Y-%m-%d %H:%M:%S} UTC", []),
+            markup.table(
+                [markup.Column("column"), markup.Column("type")], [[name, kind.lower()] for name, kind in columns]
+            ),
+            markup.lines([f"… and {more:,} more columns"] if more else []),
         )
-        more = len(schema) - len(shown)
-        note = f"<p><small>… and {more:,} more columns</small></p>" if more else ""
-        written = f"{self!r}, written {version.created_at:%Y-%m-%d %H:%M:%S} UTC"
-        head = "<tr><th>column</th><th>type</th></tr>"
-        table = f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>"
-        return f"<div><p>{html.escape(written)}</p>{table}{note}</div>"
 
 
 def asked_for(wanted: object) -> tuple[str, Any]:

@@ -301,7 +301,7 @@ def _as_table(result: vs.Result, rows_max: int) -> str:
     import pyarrow as pa
 
     from duckvstore.sql.results import conversion
-    from duckvstore.sql.results.display import as_text
+    from duckvstore.sql.results.display import Excerpt, as_text
 
     batches, count = [], 0
     with result.bar:
@@ -313,7 +313,8 @@ def _as_table(result: vs.Result, rows_max: int) -> str:
     table = (pa.Table.from_batches(batches) if batches else result.table()).slice(0, rows_max)
     texts = conversion.to_texts(table, result.types, _CHARACTERS_MAX)
     if not sys.stdout.isatty():
-        return as_text(result.columns, result.types, texts, result.figures)
+        shown = Excerpt(result.columns, result.types, texts, [], result.figures.row_count)
+        return as_text(shown, result.figures.footer())
     lines = terminal.wide_table(result.columns, texts, [kind.lower() for kind in result.types])
     more = f"… the first {rows_max:,} rows: --rows N shows more, --format csv has all\n" if count > rows_max else ""
     result.close()

@@ -10,6 +10,7 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from duckvstore import markup
 from duckvstore.errors import DuckVStoreError, InvalidInput, Unsupported
 from duckvstore.jupyter import cells
 from duckvstore.jupyter.names import sql_name
@@ -214,7 +215,7 @@ class Browser(anywidget.AnyWidget):
             **_fields(found, "symbol version kind row_count stored_bytes segment_count"),
             "page_rows": PAGE_ROWS,
             "columns": [
-                {**column._asdict(), "is_right": cells.is_right_aligned(column.type)}
+                {**column._asdict(), "is_right": markup.is_right_aligned(column.type)}
                 for column in columns[:COLUMNS_SHOWN_MAX]
             ],
             "column_count": len(columns),

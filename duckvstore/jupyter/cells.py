@@ -6,7 +6,6 @@ put it on a page escape it.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from duckvstore.formatting import shortened
@@ -17,9 +16,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 TEXT_LENGTH_MAX = 200
-_RIGHT_ALIGNED = re.compile(
-    r"u?(tiny|small|big|huge)?int(eger|\d+)?$|(half_?)?float\d*$|double$|real$|decimal|interval|duration", re.IGNORECASE
-)
 
 
 def rows(table: pa.Table, types: Sequence[str] | None = None) -> list[list[str | None]]:
@@ -40,11 +36,6 @@ def rows(table: pa.Table, types: Sequence[str] | None = None) -> list[list[str |
 def cut(text: str) -> str:
     """Return at most ``TEXT_LENGTH_MAX`` characters of ``text``."""
     return shortened(text, TEXT_LENGTH_MAX)
-
-
-def is_right_aligned(type_name: str) -> bool:
-    """Return whether values of a DuckDB or Arrow type are aligned right, like numbers."""
-    return _RIGHT_ALIGNED.match(type_name) is not None and not type_name.endswith("[]")
 
 
 def _arrow_text(value: pa.Scalar) -> str | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from duckvstore import markup
 from duckvstore.api.library import Library
 from duckvstore.api.store import Store
 from duckvstore.errors import InvalidInput
@@ -74,7 +75,7 @@ class Connection:
     def show(self) -> None:
         """Display what is connected."""
         lines = self.lines()
-        display.publish(display.lines_html(lines), "\n".join(lines))
+        display.publish(markup.lines(lines), "\n".join(lines))
 
     def lines(self) -> list[str]:
         """Return what is connected, in words."""

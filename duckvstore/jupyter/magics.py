@@ -82,7 +82,7 @@ class VStoreMagics(Magics):
             frame = %vstore SELECT …            one line of SQL; gives a dataframe
 
             %%vstore [-o VAR | VAR <<] [-t pandas|polars|arrow] [--at VERSION|SNAPSHOT|TIME] [-p name=value]
-                     [-l LIBRARY] [--limit N] [--explain] [--show-sql] [--no-display]
+                     [-l LIBRARY] [--limit N] [--explain] [--show-sql] [--no-display] [--plot]
             SELECT * FROM trades AT VERSION 3 WHERE price > $threshold
 
         ``$threshold`` is the notebook's variable of that name, given to DuckDB as a parameter. Dataframes of the
@@ -138,7 +138,7 @@ class VStoreMagics(Magics):
             return None
         asked = request.parse(line)
         query = Query(self.connection, asked, scope, self.displaylimit)
-        if asked.explain:
+        if asked.explain or asked.plot:
             return self._finish(query)
         table = query.fetch(all_rows=True)
         value = as_type(asked.type, table, query.result)
@@ -150,13 +150,15 @@ class VStoreMagics(Magics):
 
     def _finish(self, query: Query) -> None:
         asked = query.asked
-        table = query.fetch(all_rows=asked.output is not None)
+        table = query.fetch(all_rows=asked.output is not None or asked.plot)
         if asked.output is not None:
             self.shell.push({asked.output: as_type(asked.type, table, query.result)})
         if asked.no_display:
             query.show_lines()
         else:
             query.show_table()
+        if asked.plot:
+            query.show_plot()
 
     def _connect(self, words: list[str], scope: dict[str, Any]) -> bool:
         """Connect if the words name a store or a library; return whether they did."""

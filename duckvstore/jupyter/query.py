@@ -10,11 +10,13 @@ import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from duckvstore import markup
 from duckvstore.api.library import Library
 from duckvstore.errors import InvalidInput, NoSuchSnapshot, SqlError, caret, nearest
 from duckvstore.jupyter import cells, display
 from duckvstore.sql.binding.namespace import is_session_table
-from duckvstore.sql.results.display import as_text
+from duckvstore.sql.results.display import Excerpt, as_html, as_text, shares
+from duckvstore.sql.results.plots import Plot
 from duckvstore.sql.syntax import parser
 from duckvstore.sql.syntax.literals import literal
 from duckvstore.sql.syntax.source_map import SourceMap
@@ -53,6 +55,7 @@ class Query:
         self.row_count = 0
         self.is_limited = False
         self._table: pa.Table | None = None
+        self._ends: pa.Table | None = None
 
     def _show_in_cell(self, error: SqlError) -> None:
         """Turn ``error``, about the SQL that ran, into one about the text of the cell."""
@@ -112,6 +115,7 @@ class Query:
         limit = self.asked.limit
         self.null_counts = [0] * len(self.result.columns)
         kept: list[pa.RecordBatch] = []
+        ends: list[pa.RecordBatch] = []
         with self.result, self.result.bar:
             for batch in self.result.batches():
                 self.is_limited = limit is not None and self.row_count + batch.num_rows > limit
@@ -121,44 +125,53 @@ class Query:
                 if all_rows or not kept or self.row_count < self.rows_shown_max:
                     kept.append(rows if all_rows else rows.slice(0, max(0, self.rows_shown_max - self.row_count)))
                 self.row_count += rows.num_rows
+                ends.append(rows)
+                while len(ends) > 1 and sum(end.num_rows for end in ends[1:]) >= self.rows_shown_max:
+                    del ends[0]
                 if self.is_limited:
                     break
         # Without a single batch there is nothing but the schema, and that is asked of the result.
         self._table = pa.Table.from_batches(kept) if kept else self.result.table()
+        self._ends = pa.Table.from_batches(ends) if ends else self._table
         return self._table
 
     def show_table(self) -> None:
         """Display the rows, and the lines under them."""
         table = self.fetch(all_rows=False)
-        result, columns = self.result, self.result.columns
-        if not columns or result.figures.changed is not None:
+        if not self.result.has_table:
             self.show_lines()
             return
-        shown = cells.rows(table.slice(0, self.rows_shown_max), self.result.types)
-        lines, code = self._lines(len(shown)), self._code()
-        if columns == ["explain_key", "explain_value"]:
+        lines, code = self._lines(), self._code()
+        if self.result.columns == ["explain_key", "explain_value"]:
             plan = "\n".join(str(row["explain_value"]) for row in table.to_pylist())
-            display.publish(display.plan_html(plan, lines, code), "\n".join([plan, *code, *lines]))
-        else:
-            headers = [
-                display.Header(name, kind, nulls, is_right=cells.is_right_aligned(kind))
-                for name, kind, nulls in zip(columns, result.types, self.null_counts, strict=True)
-            ]
-            text = as_text(columns, result.types, shown, result.figures)
-            display.publish(display.table_html(headers, shown, lines, code), "\n".join([*code, text]))
+            page = markup.page(markup.preformatted(plan), markup.code(code), markup.lines(lines))
+            display.publish(page, "\n".join([plan, *code, *lines]))
+            return
+        shown = self._excerpt(table)
+        display.publish(as_html(shown, lines, code), "\n".join([*code, as_text(shown, "\n".join(lines))]))
+
+    def _excerpt(self, table: pa.Table) -> Excerpt:
+        ends = table if self._ends is None else self._ends
+        first, last = shares(self.row_count, self.rows_shown_max)
+        starts, last_rows = (
+            cells.rows(part, self.result.types) for part in (table.slice(0, first), ends.slice(ends.num_rows - last))
+        )
+        return Excerpt(self.result.columns, self.result.types, starts, last_rows, self.row_count, self.null_counts)
+
+    def show_plot(self) -> None:
+        """Display a picture of all rows. Raises InvalidInput when no column holds numbers."""
+        from IPython.display import display as show
+
+        show(Plot.of(as_type("arrow", self.fetch(all_rows=True), self.result)))  # type: ignore[no-untyped-call]
 
     def show_lines(self) -> None:
         """Display the lines that go under every result, without its rows."""
-        lines, code = self._lines(None), self._code()
-        display.publish(display.lines_html(lines, code), "\n".join([*code, *lines]))
+        lines, code = self._lines(), self._code()
+        display.publish(markup.page(markup.code(code), markup.lines(lines)), "\n".join([*code, *lines]))
 
-    def _lines(self, shown_count: int | None) -> list[str]:
-        lines = []
-        if self.is_limited:
-            lines.append(f"the first {self.row_count:,} rows (--limit)")
-        if shown_count is not None and shown_count < self.row_count:
-            lines.append(f"rows 1 to {shown_count:,} of {self.row_count:,}" if shown_count else "no rows shown")
-        return [*lines, self.result.figures.footer()]
+    def _lines(self) -> list[str]:
+        limited = [f"the first {self.row_count:,} rows (--limit)"] if self.is_limited else []
+        return [*limited, self.result.figures.footer()]
 
     def _code(self) -> list[str]:
         """Return the SQL that ran and its parameters, if they were asked for."""

@@ -17,7 +17,7 @@ from duckvstore.errors import InvalidInput, nearest
 TYPES = ("pandas", "polars", "arrow")
 _SHORT = {"-o": "--output", "-t": "--type", "-p": "--param", "-l": "--library", "-n": "--limit"}
 _VALUED = ("--output", "--type", "--param", "--library", "--limit", "--at")
-_FLAGS = ("--explain", "--show-sql", "--no-display")
+_FLAGS = ("--explain", "--show-sql", "--no-display", "--plot")
 OPTIONS = (*_VALUED, *_FLAGS)
 
 _ASSIGNMENT = re.compile(r"([^\W\d]\w*)\s*<<")
@@ -42,6 +42,7 @@ class Request:
     explain: bool = False
     show_sql: bool = False
     no_display: bool = False
+    plot: bool = False
 
 
 def parse(line: str, cell: str | None = None) -> Request:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from duckvstore.jupyter.display import Header, table_html
+from duckvstore import markup
 from tests.jupyter.lab import running_chromium
 
 pytestmark = [
@@ -46,6 +46,6 @@ def page():
     ],
 )
 def test_the_names_of_columns_can_be_read_on_light_and_dark_pages(page, page_style):
-    table = table_html([Header("price", "DOUBLE", is_right=True)], [["1.5"]], ["1 row"])
+    table = markup.table([markup.Column("price", "DOUBLE")], [["1.5"]])
     page.set_content(f"<!doctype html><html style='{page_style}'><body>{table}</body></html>")
     assert page.locator("th").evaluate(CONTRAST) >= READABLE_CONTRAST

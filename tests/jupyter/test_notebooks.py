@@ -41,7 +41,7 @@ def test_a_notebook_runs(path, jupyter_environment, tmp_path):
     client.execute(env=jupyter_environment)
     shown = {cell["id"]: cell["outputs"] for cell in notebook.cells if cell["cell_type"] == "code"}
     html = [output["data"].get("text/html", "") for outputs in shown.values() for output in outputs if "data" in output]
-    tables = [text for text in html if '<div class="vstore-table">' in text]
+    tables = [text for text in html if '<div class="vstore-table"' in text]
     assert len(tables) >= 4
     for text in tables:
         assert re.search(r"\b\d+ rows? · [0-9.]+ m?s</div>", text), text[-300:]

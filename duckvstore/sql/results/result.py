@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from duckvstore import clock, forks
+from duckvstore import clock, forks, markup
 from duckvstore.errors import DuckVStoreError, InvalidInput, printable
 from duckvstore.signals import of_handler
 from duckvstore.sql.driver.interrupts import unwrapped
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
     import pyarrow as pa
+
+    from duckvstore.sql.results.plots import Plot
 
 KEPT_BYTES_MAX = 64 * 2**20
 ROWS_SHOWN_MAX = 20
@@ -313,8 +315,8 @@ class Result(forks.OfOneProcess):
             ".arrow() first"
         )
 
-    def _peek(self) -> tuple[pa.Table, bool]:
-        """Return the first rows, and whether they are all rows that there are."""
+    def _peek(self) -> pa.Table:
+        """Return the rows that fit in memory: all of them, if then ``is_settled``."""
         import pyarrow as pa
 
         with self.given_up_if_stopped(), self.bar:
@@ -324,34 +326,64 @@ class Result(forks.OfOneProcess):
         with self._lock:
             if self._dropped:
                 raise self._streamed_away()
-            table = pa.Table.from_batches(self._batches, schema=self._arrow_schema())
-            return table.slice(0, ROWS_SHOWN_MAX), self._rows is None and table.num_rows <= ROWS_SHOWN_MAX
+            return pa.Table.from_batches(self._batches, schema=self._arrow_schema())
+
+    def excerpt(self) -> display.Excerpt:
+        """Return the rows that are shown: the first and, when the end is known, the last. Raises what the rows do."""
+        rows = self._peek()
+        first, last = display.shares(rows.num_rows, ROWS_SHOWN_MAX)
+        count = rows.num_rows if self.is_settled else None
+        if count is None:
+            first, last = ROWS_SHOWN_MAX, 0
+        # As much of each value as is shown, and a character to tell that there is more.
+        starts, ends = (
+            conversion.to_texts(part, self.types, display.VALUE_CHARACTERS_MAX + 1)
+            for part in (rows.slice(0, first), rows.slice(rows.num_rows - last))
+        )
+        return display.Excerpt(self.columns, self.types, starts, ends, count)
+
+    @property
+    def has_table(self) -> bool:
+        """Whether there are rows to show, rather than one line about what the statement did."""
+        return bool(self.columns) and self.figures.changed is None
+
+    def _plan(self) -> str:
+        return "\n".join(str(row[-1]) for row in conversion.to_tuples(self._peek(), self.types))
 
     def __repr__(self) -> str:
-        """Return the first rows as a small text table, and the line of figures."""
+        """Return the first and last rows as a small text table, and the line of figures."""
         try:
-            head, _ = self._peek()
+            if self.kind == "explain":
+                return f"{printable(self._plan())}\n{self.figures.footer()}"
+            shown = self.excerpt()
         except InvalidInput as error:
             return f"<Result: {error}>"
-        if self.kind == "explain":
-            plan = (printable(str(row[-1])) for row in conversion.to_tuples(head, self.types))
-            return "\n".join([*plan, self.figures.footer()])
-        return display.as_text(self.columns, self.types, self._texts(head), self.figures)
+        return display.as_text(shown, self.figures.footer()) if self.has_table else self.figures.footer()
 
     def _repr_html_(self) -> str:
         """Return the same as ``repr`` does, as HTML in which names and values are text."""
         try:
-            head, _ = self._peek()
+            if self.kind == "explain":
+                return markup.page(markup.preformatted(self._plan()), markup.lines([self.figures.footer()]))
+            shown = self.excerpt()
         except InvalidInput as error:
-            return display.paragraph(f"<Result: {error}>")
-        if self.kind == "explain":
-            plan = "\n".join(str(row[-1]) for row in conversion.to_tuples(head, self.types))
-            return display.preformatted(plan, self.figures)
-        return display.as_html(self.columns, self.types, self._texts(head), self.figures)
+            return markup.lines([f"<Result: {error}>"])
+        footer = [self.figures.footer()]
+        return display.as_html(shown, footer) if self.has_table else markup.lines(footer)
 
-    def _texts(self, head: pa.Table) -> list[list[str | None]]:
-        """Return as much of each value as is shown, and a character to tell that there is more."""
-        return conversion.to_texts(head, self.types, display.VALUE_CHARACTERS_MAX + 1)
+    def plot(self) -> Plot:
+        """Return a picture of the rows: lines over the first column of times or numbers, or bars by category.
+
+        Up to five columns of numbers are drawn, reduced to what can be seen. With Altair installed it is a chart of
+        Altair's, else an SVG. Raises InvalidInput when no column holds numbers.
+
+        Examples:
+            >>> lib.sql("SELECT time, price FROM trades").plot()
+            Plot(price over time, 3 rows)
+        """
+        from duckvstore.sql.results.plots import Plot
+
+        return Plot.of(self.arrow())
 
     def close(self) -> None:
         """Give up the rows that were not pulled yet."""
