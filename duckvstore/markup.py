@@ -163,11 +163,7 @@ def facts(title: str, pairs: Sequence[tuple[str, str]]) -> str:
         f'<td style="{_CELL};max-width:640px;text-align:left;white-space:pre-wrap">{text(value)}</td></tr>'
         for label, value in pairs
     )
-    body = (
-        f'<div class="vstore-table" style="{_BOX}"><table style="{_TABLE}"><tbody>{lines}</tbody></table></div>'
-        if pairs
-        else ""
-    )
+    body = _box(f"<tbody>{lines}</tbody>", "vstore-facts") if pairs else ""
     heading = f'<div style="margin:2px 0 4px;font-weight:600">{text(title)}</div>' if title else ""
     return heading + body
 

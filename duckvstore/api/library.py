@@ -138,8 +138,11 @@ class Library(Batches, Staging, Snapshots, Transactions, SqlHandle):
 
         return Overview(self.open_library, session)
 
-    def browse(self) -> Browser:
-        """Return the version browser, a widget for notebooks (extra ``jupyter``)."""
+    def browse(self, symbol: str | None = None) -> Browser:
+        """Return the version browser, a widget for notebooks (extra ``jupyter``), on ``symbol``.
+
+        None: on the one written last. Raises Unsupported where the extra is not installed.
+        """
         from duckvstore.jupyter.browser import Browser
 
-        return Browser(self)
+        return Browser(self, symbol)

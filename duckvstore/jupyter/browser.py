@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from duckvstore import markup
 from duckvstore.errors import DuckVStoreError, InvalidInput, Unsupported
-from duckvstore.jupyter import cells
+from duckvstore.jupyter import cells, picture
 from duckvstore.jupyter.names import sql_name
 from duckvstore.sql.syntax.literals import literal
 
@@ -81,8 +81,11 @@ class Browser(anywidget.AnyWidget):
     sql = traitlets.Unicode().tag(sync=True)
     error = traitlets.Unicode().tag(sync=True)
 
-    def __init__(self, library: Library) -> None:
-        """Show ``library``. Errors of the object store are shown in the widget."""
+    def __init__(self, library: Library, symbol: str | None = None) -> None:
+        """Show ``library`` and ``symbol`` (None: the one written last, of those that are listed).
+
+        Errors of the object store are shown in the widget.
+        """
         self._library = library
         self._names: list[str] = []
         self._snapshots: list[SnapshotInfo] = []
@@ -90,10 +93,31 @@ class Browser(anywidget.AnyWidget):
         super().__init__(library=library.name, url=library.url)
         self.on_msg(self._on_message)
         self.refresh()
+        self.symbol = self._written_last() if symbol is None else symbol
 
     def __repr__(self) -> str:
         """Name what is browsed; pages without widgets show this."""
         return f"Browser({self._library!r})"
+
+    def _written_last(self) -> str | None:
+        there = [row for row in self.symbols.get("rows", []) if not row["deleted"]]
+        return max(there, key=lambda row: row["created_at"])["name"] if there else None
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        """Return the widget and a picture of it: pages that run no widgets show that."""
+        bundle = super()._repr_mimebundle_(**options)
+        data = bundle[0] if isinstance(bundle, tuple) else bundle
+        if data is not None:
+            data["text/html"] = picture.of(self)
+        return bundle
+
+    def first_rows(self, row_count: int) -> tuple[list[str], list[list[str | None]]]:
+        """Return the names of the columns that are shown of the chosen version, and its first rows as text."""
+        if not self.shown or self.symbol is None:
+            return [], []
+        as_of = self._as_of(self.symbol, self.version)
+        found = self._overview.rows(self.symbol, as_of, 0, row_count, picture.COLUMNS_MAX)
+        return list(found[0].column_names), cells.rows(*found)
 
     def refresh(self) -> None:
         """Read the catalogue again, and keep the choice."""

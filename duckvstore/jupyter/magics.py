@@ -123,11 +123,7 @@ class VStoreMagics(Magics):
     def vstore_browse(self, line: str) -> Any:
         """Return the version browser of the library: ``%vstore_browse [-l LIBRARY] [SYMBOL]``."""
         asked = request.parse(line)
-        browser = self.connection.library(asked.library).browse()
-        symbol = request.unquoted(asked.sql.strip())
-        if symbol:
-            browser.symbol = symbol
-        return browser
+        return self.connection.library(asked.library).browse(request.unquoted(asked.sql.strip()) or None)
 
     def _run_line(self, line: str, scope: dict[str, Any]) -> Any:
         words = line.split()

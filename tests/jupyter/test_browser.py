@@ -50,7 +50,47 @@ def test_it_lists_symbols_and_snapshots(widget):
         ("eod 1", 2, "end of day")
     ]
     assert widget.error == ""
-    assert widget.sql == ""
+
+
+def test_it_starts_on_the_symbol_written_last_or_the_one_asked_for(library):
+    """Never empty where there is something to see; a symbol that is not there is an error in the widget."""
+    assert (library.browse().symbol, library.browse().version) == (HOSTILE, 0)
+    asked = library.browse("trades")
+    assert (asked.symbol, asked.version) == ("trades", 1)
+    assert "no symbol" in library.browse("nothing").error
+    empty = vs.open("memory://empty").create_library("l").browse()
+    assert (empty.symbol, empty.sql, empty.error) == (None, "", "")
+
+
+@pytest.mark.parametrize("symbol", ["trades", "gone", "nothing", HOSTILE])
+def test_pages_without_a_kernel_get_a_picture(library, symbol):
+    """A saved notebook and an export show symbols, versions and rows as HTML in which names are text."""
+    widget = library.browse(symbol)
+    bundle = widget._repr_mimebundle_()
+    data = bundle[0] if isinstance(bundle, tuple) else bundle
+    assert "application/vnd.jupyter.widget-view+json" in data
+    page = data["text/html"]
+    assert "<img" not in page
+    assert "&lt;img" in page
+    assert "4 symbols" in page
+    assert ("2 versions" in page) == (symbol in ("trades", "gone"))
+    assert ("FROM trades AT VERSION 1" in page) == (symbol == "trades")
+    assert (">5.0</td>" in page) == (symbol == "trades")
+    if symbol == "nothing":
+        assert "no symbol" in page
+
+
+def test_the_picture_stays_small_and_an_error_in_it_is_told(library):
+    """Whatever the browser holds, it is displayed."""
+    for number in range(30):
+        library.write(f"wide {number}", pd.DataFrame({f"c{at}": ["x" * 10_000] * 50 for at in range(40)}))
+    widget = library.browse("wide 3")
+    page = widget._repr_mimebundle_()
+    page = (page[0] if isinstance(page, tuple) else page)["text/html"]
+    assert len(page) < 60_000
+    assert "45 more rows" in page
+    widget.shown = {"columns": []}
+    assert "text/html" in (found[0] if isinstance(found := widget._repr_mimebundle_(), tuple) else found)
 
 
 def test_choosing_a_symbol_shows_its_versions_and_chooses_the_newest(widget):

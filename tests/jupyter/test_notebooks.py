@@ -9,6 +9,7 @@ import pytest
 from tests import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def test_there_are_notebooks():
@@ -33,6 +34,7 @@ def test_a_notebook_runs(path, jupyter_environment, tmp_path):
     """Every cell runs without an error; SQL cells show a table and the footer, the tour ends with the browser."""
     import nbformat
     from nbclient import NotebookClient
+    from nbconvert import HTMLExporter
 
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
@@ -40,7 +42,8 @@ def test_a_notebook_runs(path, jupyter_environment, tmp_path):
     )
     client.execute(env=jupyter_environment)
     shown = {cell["id"]: cell["outputs"] for cell in notebook.cells if cell["cell_type"] == "code"}
-    html = [output["data"].get("text/html", "") for outputs in shown.values() for output in outputs if "data" in output]
+    data = [output["data"] for outputs in shown.values() for output in outputs if "data" in output]
+    html = [each.get("text/html", "") for each in data if WIDGET not in each]
     tables = [text for text in html if '<div class="vstore-table"' in text]
     assert len(tables) >= 4
     for text in tables:
@@ -52,3 +55,8 @@ def test_a_notebook_runs(path, jupyter_environment, tmp_path):
     assert len(browsers) == (path.stem == "quickstart")
     errors = [output for outputs in shown.values() for output in outputs if output.get("name") == "stderr"]
     assert errors == []
+    pictures = [each["text/html"] for each in data if WIDGET in each and "text/html" in each]
+    notebook.metadata.pop("widgets", None)  # as JupyterLab saves it
+    exported, _ = HTMLExporter().from_notebook_node(notebook)
+    assert len(pictures) == (path.stem == "quickstart")
+    assert all(picture in exported for picture in pictures), "an export shows the picture where no widget runs"
