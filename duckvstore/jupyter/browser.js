@@ -192,7 +192,8 @@ class Page {
     this.note = make("span", { class: "vsb-note", role: "status" });
     this.banner = make("div", { class: "vsb-error", role: "alert" });
     this.sql = make("code", { class: "vsb-sql" });
-    this.copy = make("button", { class: "vsb-button vsb-primary", type: "button", onclick: () => this.copySql() }, "Copy SQL");
+    this.copySql = make("button", { class: "vsb-button vsb-primary", type: "button", onclick: () => this.copy("sql", this.copySql) }, "Copy SQL");
+    this.copyPython = make("button", { class: "vsb-button", type: "button", onclick: () => this.copy("python", this.copyPython) }, "Copy Python");
     this.root = make("div", {
       class: "vsb-root", onkeydown: (event) => this.onKey(event),
     },
@@ -206,7 +207,7 @@ class Page {
           make("div", { class: "vsb-snapshots" }, this.snapshotsHead, this.snapshots.element)),
         make("section", { class: "vsb-pane vsb-versions" }, this.versionsHead, this.versions.element),
         make("section", { class: "vsb-pane vsb-rows" }, this.rowsHead, this.grid, this.pager)),
-      make("footer", { class: "vsb-foot" }, this.sql, this.copy));
+      make("footer", { class: "vsb-foot" }, this.sql, this.copyPython, this.copySql));
     host.classList.add("vsb-host");
     host.append(this.root);
   }
@@ -417,13 +418,13 @@ class Page {
     const sql = this.model.get("sql");
     this.sql.textContent = sql || "Choose a version to get its SQL.";
     this.sql.classList.toggle("vsb-dim", !sql);
-    this.copy.disabled = !sql;
+    this.copySql.disabled = this.copyPython.disabled = !sql;
   }
 
-  async copySql() {
-    const copied = await copyText(this.model.get("sql"), this.root);
-    this.copy.textContent = copied ? "Copied" : "Select and copy it by hand";
-    setTimeout(() => { this.copy.textContent = "Copy SQL"; }, 1500);
+  async copy(trait, button) {
+    const copied = await copyText(this.model.get(trait), this.root);
+    button.textContent = copied ? "Copied" : "The page may not copy";
+    setTimeout(() => { button.textContent = trait === "sql" ? "Copy SQL" : "Copy Python"; }, 1500);
   }
 
   showError() {

@@ -60,7 +60,8 @@ class Browser(anywidget.AnyWidget):
     """A library to look around in. ``search``, ``scope``, ``symbol``, ``version`` and ``first_row`` can be set.
 
     ``scope``: a snapshot's name, to see only what it holds, or "" for everything. ``version``: a number, or
-    None when nothing is chosen. ``sql`` gives the chosen rows; ``data()`` reads them.
+    None when nothing is chosen. ``sql`` gives the chosen rows, and so does ``python`` where the library is ``lib``;
+    ``data()`` reads them.
     """
 
     _esm = _FOLDER / "browser.js"
@@ -79,6 +80,7 @@ class Browser(anywidget.AnyWidget):
     versions = traitlets.Dict().tag(sync=True)
     shown = traitlets.Dict().tag(sync=True)
     sql = traitlets.Unicode().tag(sync=True)
+    python = traitlets.Unicode().tag(sync=True)
     error = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, library: Library, symbol: str | None = None) -> None:
@@ -247,8 +249,10 @@ class Browser(anywidget.AnyWidget):
 
     def _show_sql(self) -> None:
         if self.symbol is None or self.version is None:
-            self.sql = ""
+            self.sql = self.python = ""
             return
+        as_of = self._as_of(self.symbol, self.version)
+        self.python = f"lib.read({self.symbol!r}, as_of={as_of!r}).data"
         held = self._held()
         if held is not None and held.get(self.symbol) == self.version:
             self.sql = f"SELECT * FROM {sql_name(self.symbol)} AT SNAPSHOT {literal(self.scope)}"

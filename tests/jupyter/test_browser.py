@@ -62,6 +62,16 @@ def test_it_starts_on_the_symbol_written_last_or_the_one_asked_for(library):
     assert (empty.symbol, empty.sql, empty.error) == (None, "", "")
 
 
+@pytest.mark.parametrize(("symbol", "scope"), [("trades", ""), ("trades", "eod 1"), (HOSTILE, "")])
+def test_sql_and_python_give_the_same_rows(library, symbol, scope):
+    """Both name the version that is shown, by its snapshot where one was chosen."""
+    widget = library.browse(symbol)
+    from_page(widget, scope=scope)
+    frame = eval(widget.python, {"lib": library})
+    assert_frame_equal(frame, library.sql(widget.sql).df())
+    assert (repr(scope) in widget.python) == bool(scope)
+
+
 @pytest.mark.parametrize("symbol", ["trades", "gone", "nothing", HOSTILE])
 def test_pages_without_a_kernel_get_a_picture(library, symbol):
     """A saved notebook and an export show symbols, versions and rows as HTML in which names are text."""

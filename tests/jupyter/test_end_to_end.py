@@ -192,9 +192,13 @@ def copy_the_sql(page, frames, work):
     page.get_by_role("button", name="Copy SQL").click()
     page.get_by_role("button", name="Copied").wait_for()
     sql = page.evaluate("navigator.clipboard.readText()")
+    page.get_by_role("button", name="Copy Python").click()
+    page.wait_for_function("async () => (await navigator.clipboard.readText()).startsWith('lib.read(')")
+    python = page.evaluate("navigator.clipboard.readText()")
     assert sql == "SELECT * FROM trades AT VERSION 1"
     library = vs.open(work / "store").get_library("eod")
     pd.testing.assert_frame_equal(library.sql(sql).df().set_index("time"), frames[1], check_freq=False)
+    assert python == "lib.read('trades', as_of=1).data"
     library.session.close()
 
 
