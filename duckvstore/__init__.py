@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from duckvstore.publish.duckdb_file import LeftOut, Published
     from duckvstore.sql.dbapi import Connection, Cursor
     from duckvstore.sql.results.figures import Figures, Scanned, ScannedTable
+    from duckvstore.sql.results.plots import Plot
     from duckvstore.sql.results.result import Result
     from duckvstore.sql.session import Session
 
@@ -113,6 +114,7 @@ __all__ = [
     "OutcomeUnknown",
     "OutputFormat",
     "Overview",
+    "Plot",
     "Published",
     "ReadInfoRequest",
     "ReadRequest",
@@ -166,6 +168,7 @@ _ON_USE = {
     "duckvstore.publish.duckdb_file": ("LeftOut", "Published"),
     "duckvstore.sql.dbapi": ("Connection", "Cursor"),
     "duckvstore.sql.results.figures": ("Figures", "Scanned", "ScannedTable"),
+    "duckvstore.sql.results.plots": ("Plot",),
     "duckvstore.sql.results.result": ("Result",),
     "duckvstore.sql.session": ("Session",),
 }
