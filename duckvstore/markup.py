@@ -51,7 +51,8 @@ _CODE = f"margin:6px 0 2px;padding:4px 8px;font-size:12px;border:0;border-left:3
 _NUMBER = re.compile(
     r"u?(tiny|small|big|huge)?int(eger|\d+)?$|(half_?)?float\d*$|double$|real$|decimal|interval|duration", re.IGNORECASE
 )
-_FRACTIONAL = re.compile(r"(half_?)?float\d*$|double$|real$|decimal", re.IGNORECASE)
+# Decimals are not: they are money, say, whose digits were chosen.
+_FRACTIONAL = re.compile(r"(half_?)?float\d*$|double$|real$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,7 @@ def child(tmp_path):
 
     def run(text: str, *, returncode: int = 0) -> str:
         environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp"), "DUCKVSTORE_PROGRESS": "0"}
+        environment["PYTHONDONTWRITEBYTECODE"] = "1"  # a module that was cut short by a limit would stay
         command = [sys.executable, "-c", _BEGINNING + textwrap.dedent(text)]
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=120, check=False, env=environment, cwd=tmp_path
