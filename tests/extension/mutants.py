@@ -25,6 +25,7 @@ GOLDEN = {
     "golden_markers": "markers",
     "golden_nested": "nested",
     "golden_folded": "folded",
+    "golden_snapshots": "snapshots",
 }
 CATALOGUE = ("symbols", "versions", "columns", "segments", "snapshots")
 MEMORY_BYTES_MAX = 24 * 2**30

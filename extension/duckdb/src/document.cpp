@@ -12,7 +12,8 @@ namespace vstore {
 // What this reader knows, of what a document may require: FORMAT.md has the meaning of each.
 static const char *const FEATURES[] = {"altered_schema", "duckdb_types",     "folded_catalogue", "index_column",
                                        "manifests",      "metadata_types",   "missing_markers",  "mixed_nested",
-                                       "mixed_schema",   "segment_parts",    "segments_url",     "shared_labels"};
+                                       "mixed_schema",   "segment_parts",    "segments_url",     "shared_labels",
+                                       "snapshot_files"};
 constexpr int64_t FORMAT_NUMBER = 1;
 constexpr idx_t SHOWN_BYTES_MAX = 200;
 

@@ -14,16 +14,6 @@ static bool IsDigits(const string &text, idx_t count) {
     return text.size() == count && text.find_first_not_of("0123456789") == string::npos;
 }
 
-//! Whether a generation may name this file: `catalogue/files/20261130T192118Z-<16 hexadecimal digits>.parquet`.
-static bool IsCatalogueFile(const string &key) {
-    static const string FOLDER = "catalogue/files/";
-    return key.size() == FOLDER.size() + 41 && key.compare(0, FOLDER.size(), FOLDER) == 0 &&
-           IsDigits(key.substr(16, 8), 8) && key[24] == 'T' && IsDigits(key.substr(25, 6), 6) &&
-           key.compare(31, 2, "Z-") == 0 &&
-           key.substr(33, 16).find_first_not_of("0123456789abcdef") == string::npos &&
-           key.compare(49, 8, ".parquet") == 0;
-}
-
 //! The marks of generations that intents were removed for, by number.
 static std::map<int64_t, std::set<string>> Marks(const Files &files) {
     std::map<int64_t, std::set<string>> marks;
@@ -132,7 +122,7 @@ bool Library::TryFoldedNames(duckdb::ClientContext &context, vector<string> &nam
         for (auto &layer : fields["layers"].Items()) {
             for (auto &each : layer["heads"].Items()) {
                 heads.push_back(each["key"].Text());
-                if (!IsCatalogueFile(heads.back())) {
+                if (!IsTimedFile(heads.back(), "catalogue/files/")) {
                     each.Fail("a file of the catalogue");
                 }
             }

@@ -84,4 +84,18 @@ bool IsIdentity(const string &text) {
     return IsLowerHex(text, 32, 32);
 }
 
+static bool IsDigits(const string &text) {
+    return text.find_first_not_of("0123456789") == string::npos;
+}
+
+bool IsTimedFile(const string &key, const string &folder) {
+    if (key.size() != folder.size() + 41 || key.compare(0, folder.size(), folder) != 0) {
+        return false;
+    }
+    auto file = key.substr(folder.size());
+    return IsDigits(file.substr(0, 8)) && file[8] == 'T' && IsDigits(file.substr(9, 6)) &&
+           file.compare(15, 2, "Z-") == 0 && IsLowerHex(file.substr(17, 16), 16, 16) &&
+           file.compare(33, 8, ".parquet") == 0;
+}
+
 } // namespace vstore

@@ -24,5 +24,7 @@ bool TryParseVersionFile(const string &file, int64_t &number);
 //! Whether a document may name this key, relative to the library's root: `segments/…` or `manifests/…`.
 bool IsNamedKey(const string &key, const string &folder);
 bool IsIdentity(const string &text);
+//! Whether `key` is that of a file in `folder` with its time, `20261130T192118Z-<16 hexadecimal digits>.parquet`.
+bool IsTimedFile(const string &key, const string &folder);
 
 } // namespace vstore

@@ -517,6 +517,51 @@ vector<string> Library::SnapshotNames(duckdb::ClientContext &context) {
     return names;
 }
 
+//! Rows of Parquet objects of this library, in the order of their keys, by a connection with the same secrets.
+static duckdb::unique_ptr<duckdb::MaterializedQueryResult> QueryRuns(duckdb::ClientContext &context, const string &select,
+                                                                     const string &root, const vector<string> &keys) {
+    string list;
+    for (auto &key : keys) {
+        list += (list.empty() ? "" : ", ") + Literal(root + key);
+    }
+    duckdb::Connection connection(*context.db);
+    auto result = connection.Query("SELECT " + select + " FROM read_parquet([" + list +
+                                   "], union_by_name = true, hive_partitioning = false)");
+    if (result->HasError()) {
+        Damaged(root + keys[0], "it cannot be read: " + result->GetError());
+    }
+    return result;
+}
+
+//! Adds the versions in the files that a large snapshot names: FORMAT.md, Snapshots.
+static void AddFiles(duckdb::ClientContext &context, const string &root, const vector<Json> &files, Snapshot &snapshot) {
+    auto folder = "snapshot_files/" + Escaped(snapshot.name) + "/";
+    vector<string> keys;
+    idx_t count = snapshot.versions.size();
+    for (auto &file : files) {
+        keys.push_back(file["key"].Text());
+        count += file["rows"].Count();
+        if (!IsTimedFile(keys.back(), folder)) {
+            file.Fail("a file of this snapshot");
+        }
+    }
+    if (keys.empty()) {
+        return;
+    }
+    auto rows = QueryRuns(context, "symbol::VARCHAR, version::BIGINT", root, keys);
+    for (auto &row : *rows) {
+        auto symbol = row.IsNull(0) ? string() : row.GetValue<string>(0);
+        auto number = row.IsNull(1) ? -1 : row.GetValue<int64_t>(1);
+        if (Escaped(symbol).empty() || number < 0 || number > VERSION_NUMBER_MAX) {
+            Damaged(root + keys[0], "one of these files holds what is no version of a symbol");
+        }
+        snapshot.versions[symbol] = number;
+    }
+    if (snapshot.versions.size() != count) {
+        Damaged(root + keys[0], "these files have other rows than the snapshot says");
+    }
+}
+
 bool Library::TryReadSnapshot(duckdb::ClientContext &context, const string &wanted, Snapshot &snapshot) {
     Files files(context, root);
     auto key = "snapshots/" + Escaped(wanted) + ".json";
@@ -540,26 +585,13 @@ bool Library::TryReadSnapshot(duckdb::ClientContext &context, const string &want
         }
         snapshot.versions[pair.first] = pair.second.Integer(0, VERSION_NUMBER_MAX);
     }
+    if (!fields["files"].IsNull()) {
+        AddFiles(context, root, fields["files"].Items(), snapshot);
+    }
     snapshot.author = fields["author"].IsNull() ? Value() : Value(fields["author"].Text());
     snapshot.message = fields["message"].IsNull() ? Value() : Value(fields["message"].Text());
     snapshot.metadata = fields["metadata"].IsNull() ? Value() : Value(fields["metadata"].Dump());
     return true;
-}
-
-//! Rows of Parquet objects of this library, in the order of their keys, by a connection with the same secrets.
-static duckdb::unique_ptr<duckdb::MaterializedQueryResult> QueryRuns(duckdb::ClientContext &context, const string &select,
-                                                                     const string &root, const vector<string> &keys) {
-    string list;
-    for (auto &key : keys) {
-        list += (list.empty() ? "" : ", ") + Literal(root + key);
-    }
-    duckdb::Connection connection(*context.db);
-    auto result = connection.Query("SELECT " + select + " FROM read_parquet([" + list +
-                                   "], union_by_name = true, hive_partitioning = false)");
-    if (result->HasError()) {
-        Damaged(root + keys[0], "this manifest cannot be read: " + result->GetError());
-    }
-    return result;
 }
 
 //! Puts the segments `first` … of `from` behind those in `into`, with whatever is known of each column in both.
