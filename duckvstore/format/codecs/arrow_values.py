@@ -111,6 +111,8 @@ def store_array(array: pa.Array | pa.ChunkedArray, target: pa.DataType, where: s
     """Return ``array`` in the stored type ``target``, after checking that Parquet can hold its values."""
     if pa.types.is_timestamp(array.type) and array.type.unit == "s" and len(array):
         _check_seconds(array, where)
+    if "date64" in str(array.type):
+        _check_days(array, where)
     if array.type == target:
         return array
     try:
@@ -125,6 +127,17 @@ def _check_seconds(array: pa.Array | pa.ChunkedArray, where: str) -> None:
         raise InvalidInput(
             f"{where} holds times in seconds beyond what Parquet can hold (292 million years from 1970): remove them"
         )
+
+
+def _check_days(array: pa.Array | pa.ChunkedArray, where: str) -> None:
+    """Raise InvalidInput for milliseconds within a day, at any depth: Parquet has days, and would cut them off."""
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise InvalidInput(
+            f"{where} holds date64 values that are not whole days, which Parquet cannot hold ({error}): cast them to "
+            "timestamp('ms')"
+        ) from error
 
 
 def with_intervals(value: Any, where: str) -> tuple[Any, list[int]]:

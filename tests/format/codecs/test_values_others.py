@@ -224,6 +224,31 @@ def test_arrow_types_that_parquet_cannot_hold_are_refused(array):
         round_trip(pa.table({"x": array}))
 
 
+WITHIN_A_DAY = pa.array([None, 86_400_000, -1], pa.date64())
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        WITHIN_A_DAY,
+        pa.array([None, None, 1], pa.date64()),
+        pa.array([[86_400_001], None, []], pa.list_(pa.date64())),
+        pa.StructArray.from_arrays([pa.array([1, 2, 3]), WITHIN_A_DAY], ["a", "d"]),
+        pa.array([[("a", 5)], [], None], pa.map_(pa.string(), pa.date64())),
+        pa.DictionaryArray.from_arrays(pa.array([0, 1, 2]), WITHIN_A_DAY),
+        pa.array([[1, None], None, [0, 0]], pa.list_(pa.date64(), 2)),
+    ],
+    ids=lambda array: str(array.type),
+)
+def test_milliseconds_within_a_day_of_date64_are_refused(array):
+    """Parquet has days: -1 would come back as the day after."""
+    frame = pd.DataFrame({"x": pd.array(array, dtype=pd.ArrowDtype(array.type))})
+    for value in (pa.table({"x": array}), pa.table({"x": array}).to_reader(), frame):
+        with pytest.raises(InvalidInput, match=r"column 'x' of 'eod/trades' holds date64 values .* timestamp\('ms'\)"):
+            round_trip(value)
+    assert_round_trip(pa.table({"x": pa.array([None, 86_400_000, -86_400_000, 0], pa.date64())}))
+
+
 FIXED = pa.list_(pa.int8(), 2)
 
 
