@@ -95,7 +95,8 @@ class Browser(anywidget.AnyWidget):
         super().__init__(library=library.name, url=library.url)
         self.on_msg(self._on_message)
         self.refresh()
-        self.symbol = self._written_last() if symbol is None else symbol
+        # A choice takes the place of what is wrong with others, which must be seen first.
+        self.symbol = symbol if symbol is not None or self.error else self._written_last()
 
     def __repr__(self) -> str:
         """Name what is browsed; pages without widgets show this."""
